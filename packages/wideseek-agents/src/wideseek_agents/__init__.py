@@ -1,0 +1,1 @@
+"""A lead agent, parallel subagents and a single agent in one loop over any policy."""

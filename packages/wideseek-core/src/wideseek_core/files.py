@@ -1,0 +1,138 @@
+"""Files that are whole or absent: atomic writes, append-only JSON lines, folder locks."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from wideseek_core.errors import DataError
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or nothing: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """A temporary sibling folder that becomes `path` (replacing it) if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield work
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            os.rename(path, old / "old")
+            os.rename(work, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(work, path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock file; waits for other processes. Freed even by kill -9."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def append_line(path: Path, record: BaseModel) -> None:
+    """Appends one record as a JSON line, in one write, flushed to disk."""
+    append_text(path, record.model_dump_json())
+
+
+def append_text(path: Path, line: str) -> None:
+    """Appends one line, in one write, flushed to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        data = memoryview((line + "\n").encode())
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cuts off a last line without newline, which a killed writer left behind."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+
+
+def read_records(path: Path, cls: type[R]) -> Iterator[R]:
+    """The records of a JSON-lines file. Raises `DataError` with file:line."""
+    for number, line in _lines(path):
+        try:
+            yield cls.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            message = f"{where}: {problem['msg']}" if where else problem["msg"]
+            raise DataError(f"{path}:{number}: {message}") from None
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line of a JSON-lines file. Raises `DataError`."""
+    for number, line in _lines(path):
+        try:
+            value = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: expected a JSON object")
+        yield number, cast(dict[str, Any], value)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of the non-blank lines, streamed."""
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                except UnicodeDecodeError:
+                    raise DataError(f"{path}:{number}: not UTF-8") from None
+                if line:
+                    yield number, line
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not a file") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

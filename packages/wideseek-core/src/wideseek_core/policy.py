@@ -1,0 +1,103 @@
+"""The seam between the agent loop and a language model.
+
+A `Policy` opens one `Conversation` per agent. A conversation grows: each `reply` adds messages and
+samples one assistant turn. Token policies keep ids, so that what was sampled is never decoded and
+encoded again; chat endpoints keep messages and leave the id fields empty.
+
+A `TokenEngine` is the lower seam, ids in and ids out, which in-process and remote engines share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from wideseek_core.messages import Message, ToolSpec
+
+
+class Finish(StrEnum):
+    """Why sampling stopped."""
+
+    STOP = "stop"
+    """The model ended its turn."""
+    LENGTH = "length"
+    """The turn's token budget ran out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to sample one turn."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    """Most tokens of one response, the end token included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """What an engine sampled: `ids` and `logprobs` have the same length, end token included."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Log-probability of each id under the sampling distribution, in nats."""
+    finish: Finish
+    version: int = 0
+    """Which weights sampled it: the number of updates they had seen."""
+
+
+class TokenEngine(Protocol):
+    """Samples continuations of token ids. Many requests may be in flight at once."""
+
+    async def generate(
+        self, prompt_ids: Sequence[int], *, session: str, sampling: Sampling
+    ) -> Generated:
+        """Samples one continuation.
+
+        `session` names the conversation: an engine may keep the KV cache of an earlier prompt of
+        the same session, of which `prompt_ids` is then an extension. Raises `PolicyError`.
+        """
+        ...
+
+    async def close_session(self, session: str) -> None:
+        """Says that a session gets no more requests, so its cache can go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One sampled assistant turn."""
+
+    text: str
+    finish: Finish
+    prompt_ids: tuple[int, ...] = ()
+    """All token ids the response was conditioned on; empty for chat endpoints."""
+    response_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+    version: int = 0
+
+
+class Conversation(Protocol):
+    """One agent's dialogue with the model."""
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Appends `messages`, samples the next assistant turn, and remembers it.
+
+        Raises `ContextOverflow` when the messages don't fit the window, and `PolicyError`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Frees what the conversation holds. Calling it twice is fine."""
+        ...
+
+
+class Policy(Protocol):
+    """A language model that agents can talk to."""
+
+    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+        """A fresh conversation that knows these tools. `seed` tells equal prompts apart."""
+        ...

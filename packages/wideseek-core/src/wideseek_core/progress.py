@@ -1,0 +1,111 @@
+"""Progress on stderr: a bar on a terminal, one line per step elsewhere. Results go to stdout."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(stderr=True)
+"""The one console of a process: the bar and the log share it."""
+
+
+class ProgressBar:
+    """Counts steps of one job and shows named figures beside them.
+
+    Use as a context manager. Off a terminal it writes a line at most every `every_s` seconds.
+    """
+
+    def __init__(self, title: str, total: int | None, *, every_s: float = 5.0) -> None:
+        self._title, self._total, self._every_s = title, total, every_s
+        self._done = 0
+        self._figures = ""
+        self._started = time.monotonic()
+        self._printed = -1e9
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        if console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._title, total=self._total, figures="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._line()
+
+    def advance(self, steps: int = 1, figures: Mapping[str, float | str] | None = None) -> None:
+        """Moves on by `steps`; `figures` replace what is shown beside the bar."""
+        self._done += steps
+        if figures is not None:
+            self._figures = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, figures=self._figures)
+        elif time.monotonic() - self._printed >= self._every_s:
+            self._line()
+
+    def _line(self) -> None:
+        self._printed = time.monotonic()
+        total = f"/{self._total}" if self._total is not None else ""
+        seconds = self._printed - self._started
+        line = f"{self._title}: {self._done}{total} in {seconds:.0f} s  {self._figures}".rstrip()
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+@contextmanager
+def logging_to_console(level: int = logging.INFO) -> Iterator[None]:
+    """Sends the root logger's records to the console that the bar uses, for one app's life."""
+    handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+def show(text: str) -> None:
+    """Writes a result to stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

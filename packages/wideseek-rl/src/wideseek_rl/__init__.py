@@ -1,0 +1,1 @@
+"""Multi-agent reinforcement learning: groups, rewards, advantages, losses, engines and trainers."""
