@@ -1,1 +1,19 @@
-"""Search and page access for agents: one interface, many backends, safe online reading, a retrieval server."""
+"""Search and page access for agents: one interface, many backends, safe online reading."""
+
+from wideseek_tools.config import ToolsConfig
+from wideseek_tools.memory import MemoryPages, MemorySearch
+from wideseek_tools.passages import Passage
+from wideseek_tools.store import PageStore
+from wideseek_tools.tools import Tools, open_tools
+from wideseek_tools.urls import page_key
+
+__all__ = [
+    "MemoryPages",
+    "MemorySearch",
+    "PageStore",
+    "Passage",
+    "Tools",
+    "ToolsConfig",
+    "open_tools",
+    "page_key",
+]

@@ -1,0 +1,121 @@
+"""Joins concurrent calls into batches for one blocking worker."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from wideseek_core.errors import ToolUnavailable
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class QueueFull(ToolUnavailable):
+    """Too many calls are waiting; ask again a little later."""
+
+
+class Batcher(Generic[K, V]):
+    """Runs `work(keys)` in one thread on whatever has arrived since it was last free.
+
+    There is no timer: a lone call runs at once, a crowd runs together. Equal keys in flight share
+    one result. Use with `async with`.
+    """
+
+    def __init__(
+        self, work: Callable[[list[K]], list[V]], *, largest: int = 64, waiting: int = 4096
+    ) -> None:
+        self._work, self._largest, self._limit = work, largest, waiting
+        self._flying: dict[K, asyncio.Future[V]] = {}
+        self._pending: list[K] = []
+        self._wake = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self.batches = 0
+        self.keys = 0
+        self.joined = 0
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no batch has taken yet."""
+        return len(self._pending)
+
+    async def __aenter__(self) -> Self:
+        self._pump = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
+        for future in self._flying.values():
+            if not future.done():
+                future.set_exception(ToolUnavailable("the search was closed"))
+        self._flying.clear()
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def submit(self, key: K) -> V:
+        """The result for `key`. Raises `QueueFull`, and what the work raised."""
+        if self._pump is None:
+            raise ToolUnavailable("the search is not open: use it inside `async with`")
+        future = self._flying.get(key)
+        if future is None:
+            if len(self._pending) >= self._limit:
+                raise QueueFull(f"{self._limit} searches are waiting already")
+            future = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_seen)
+            self._flying[key] = future
+            self._pending.append(key)
+            self._wake.set()
+        else:
+            self.joined += 1
+        return await asyncio.shield(future)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch, self._pending = (
+                    self._pending[: self._largest],
+                    self._pending[self._largest :],
+                )
+                self.batches += 1
+                self.keys += len(batch)
+                outcomes = await loop.run_in_executor(self._thread, self._attempt, batch)
+                for key, outcome in zip(batch, outcomes, strict=True):
+                    _settle(self._flying.pop(key), outcome)
+
+    def _attempt(self, batch: list[K]) -> list[V | Exception]:
+        """The batch's results; if it fails, each key by itself, so that one can't fail the rest."""
+        try:
+            return [*self._work(batch)]
+        except Exception as error:  # noqa: BLE001 - carried to the caller that waits for it
+            if len(batch) == 1:
+                return [error]
+        return [outcome for key in batch for outcome in self._attempt([key])]
+
+
+def _settle(future: "asyncio.Future[V]", outcome: V | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _seen(future: "asyncio.Future[V]") -> None:
+    """Marks an error as seen: its callers may all have been cancelled."""
+    if not future.cancelled():
+        future.exception()

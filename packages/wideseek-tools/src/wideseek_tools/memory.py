@@ -1,0 +1,128 @@
+"""Search and pages in plain Python dictionaries: tests, scripted worlds, small corpora.
+
+Building and querying are cheap and need no native library: one small world per task is fine.
+"""
+
+import heapq
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from wideseek_core.errors import NoContent
+from wideseek_core.search import Document, Page
+from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
+from wideseek_tools.urls import page_key
+
+K1, B = 1.2, 0.75
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
+_STOP = frozenset(
+    _WORD.findall(
+        "a an and are as at be by did do does for from had has have how in is it its of on or that "
+        "the their there these they this to was were what when where which who will with"
+    )
+)
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words without accents, English stop words and plural endings."""
+    plain = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(char for char in plain if not unicodedata.combining(char))
+    return [_stem(word) for word in _WORD.findall(plain) if word not in _STOP]
+
+
+def _stem(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+class MemorySearch:
+    """BM25 over an inverted index of Python lists.
+
+    Example: `MemorySearch([Document(url="u", title="Triton", text="A moon of Neptune.")])`
+    """
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = list(documents)
+        self._lengths: list[int] = []
+        self._postings: dict[str, list[tuple[int, int]]] = {}
+        for place, document in enumerate(self._documents):
+            counts = Counter(words_of(f"{document.title} {document.text}"))
+            self._lengths.append(counts.total())
+            for word, count in counts.items():
+                self._postings.setdefault(word, []).append((place, count))
+        self._mean = max(1.0, sum(self._lengths) / max(1, len(self._lengths)))
+
+    @classmethod
+    def from_files(
+        cls, pages: Path, corpus: Path | None = None, *, words: int = 100
+    ) -> "MemorySearch":
+        """Over the passages of `corpus`, else one passage per page."""
+        if corpus is not None:
+            passages: Iterable[Passage] = map(passage_of_row, read_rows(corpus))
+        else:
+            passages = (passage_of_page(row, words) for row in read_rows(pages))
+        return cls(passage.document() for passage in passages)
+
+    async def search(self, query: str, k: int) -> list[Document]:
+        """At most `k` documents that share a word with the query, best first."""
+        return self.find(query, k)
+
+    def find(self, query: str, k: int) -> list[Document]:
+        """`search` without waiting: there is nothing to wait for."""
+        scores: dict[int, float] = {}
+        total = len(self._documents)
+        for word in dict.fromkeys(words_of(query)):
+            found = self._postings.get(word, [])
+            # idf(t) = ln(1 + (N - n + 1/2) / (n + 1/2)), Robertson and Zaragoza 2009
+            idf = math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5))
+            for place, count in found:
+                norm = K1 * (1 - B + B * self._lengths[place] / self._mean)
+                scores[place] = scores.get(place, 0.0) + idf * count * (K1 + 1) / (count + norm)
+        best = heapq.nsmallest(max(0, k), scores.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [self._scored(place, score) for place, score in best]
+
+    def _scored(self, place: int, score: float) -> Document:
+        found = self._documents[place]
+        return Document(url=found.url, title=found.title, text=found.text, score=score)
+
+
+def _page(row: Row) -> Page:
+    text = row.text("contents")
+    return Page(url=row.text("url"), text=text, title=row.title(text))
+
+
+class MemoryPages:
+    """Pages in a dictionary, looked up by normalised URL."""
+
+    def __init__(self, pages: Iterable[Page]) -> None:
+        self._pages: dict[str, Page] = {}
+        self._bases: dict[str, Page] = {}
+        for page in pages:
+            self._pages[page_key(page.url)] = page
+            self._bases.setdefault(page_key(page.url, fragment=False), page)
+
+    @classmethod
+    def from_file(cls, pages: Path) -> "MemoryPages":
+        """From a JSON-lines file of `url`, `contents` and perhaps `title`."""
+        return cls(
+            Page(
+                url=row.text("url"),
+                text=row.text("contents"),
+                title=row.title(row.text("contents")),
+            )
+            for row in read_rows(pages)
+        )
+
+    async def read(self, url: str) -> Page:
+        """The page at `url`, with or without its fragment. Raises `NoContent`."""
+        found = self._pages.get(page_key(url))
+        found = found or self._bases.get(page_key(url, fragment=False))
+        if found is None:
+            raise NoContent(f"no page at {url!r}")
+        return Page(url=found.url, text=found.text, title=found.title, source="memory")

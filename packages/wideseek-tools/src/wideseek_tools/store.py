@@ -1,0 +1,158 @@
+"""The page store: one SQLite file, written by streaming, read by any number of processes.
+
+A page is found by a 64-bit hash of its normalised URL, so opening costs nothing and no page is
+held in memory.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from wideseek_core.errors import CorruptFile, NoContent
+from wideseek_core.search import Page
+from wideseek_tools.passages import Mark, Row, read_rows
+from wideseek_tools.urls import page_key
+
+STORE = "pages.sqlite"
+"""Its name in an index folder."""
+FORMAT = 1
+BATCH = 2000
+_SCHEMA = """
+create table if not exists pages(
+    id integer primary key, key integer, base integer, url text, title text, contents text);
+create table if not exists progress(one integer primary key, line integer, offset integer);
+"""
+_INDEXES = """
+create index if not exists by_key on pages(key);
+create index if not exists by_base on pages(base);
+"""
+
+
+def hashed(key: str) -> int:
+    """The signed 64-bit number a key is stored under."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def build_store(pages: Path, to: Path, advance: Callable[[int], None] = lambda _: None) -> int:
+    """Writes the pages of a JSON-lines file to `to`; returns how many lines had a page.
+
+    Killed and called again, it goes on behind the last committed batch. Readers refuse the file
+    until it is whole. Of two pages with one URL the later wins.
+    """
+    link = sqlite3.connect(to)
+    try:
+        link.executescript("pragma journal_mode=delete; pragma synchronous=normal;" + _SCHEMA)
+        at = link.execute("select line, offset from progress").fetchone()
+        batch: list[Row] = []
+        for row in read_rows(pages, Mark(*at) if at else Mark()):
+            batch.append(row)
+            if len(batch) == BATCH:
+                _commit(link, batch)
+                advance(len(batch))
+                batch = []
+        _commit(link, batch)
+        advance(len(batch))
+        link.executescript(_INDEXES)
+        link.execute(f"pragma user_version={FORMAT}")
+        return int(link.execute("select count(*) from pages").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise CorruptFile(f"{to}: {error}") from None
+    finally:
+        link.close()
+
+
+def _commit(link: sqlite3.Connection, batch: list[Row]) -> None:
+    if not batch:
+        return
+    with link:
+        link.executemany(
+            "insert into pages(key, base, url, title, contents) values(?,?,?,?,?)",
+            map(_columns, batch),
+        )
+        end = batch[-1].end
+        link.execute("insert or replace into progress values(1, ?, ?)", (end.line, end.offset))
+
+
+def _columns(row: Row) -> tuple[int, int, str, str, str]:
+    url, contents = row.text("url"), row.text("contents")
+    base = page_key(url, fragment=False)
+    return hashed(page_key(url)), hashed(base), url, row.title(contents), contents
+
+
+class PageStore:
+    """Reads pages from a file that `build_store` wrote. Open and close with `with` or `async with`."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise CorruptFile(f"no page store at {path}")
+        uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+        self._path = path
+        self._link = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        try:
+            self._link.execute("pragma mmap_size=1099511627776")
+            (version,) = self._link.execute("pragma user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            self._link.close()
+            raise CorruptFile(f"{path}: not a page store: {error}") from None
+        if version != FORMAT:
+            self._link.close()
+            problem = "was never finished" if version == 0 else f"has format {version}"
+            raise CorruptFile(f"{path}: the page store {problem}; build it again")
+
+    def close(self) -> None:
+        """Frees the file."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._link.execute("select count(*) from pages").fetchone()[0])
+
+    async def read(self, url: str) -> Page:
+        """The page at `url`, with or without its fragment. Raises `NoContent`."""
+        return await asyncio.to_thread(self.lookup, url)
+
+    def lookup(self, url: str) -> Page:
+        """`read` in the calling thread."""
+        exact, base = page_key(url), page_key(url, fragment=False)
+        for column, order, key in (("key", "desc", exact), ("base", "asc", base)):
+            found = self._select(column, order, key)
+            if found is not None:
+                return found
+        raise NoContent(f"no page at {url!r}")
+
+    def _select(self, column: str, order: str, key: str) -> Page | None:
+        statement = f"select url, title, contents from pages where {column}=? order by id {order}"
+        try:
+            for url, title, contents in self._link.execute(statement, (hashed(key),)):
+                if page_key(url, fragment=column == "key") == key:
+                    return Page(url=url, text=contents, title=title, source="store")
+        except sqlite3.DatabaseError as error:
+            raise CorruptFile(f"{self._path}: {error}") from None
+        return None

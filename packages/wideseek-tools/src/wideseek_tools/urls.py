@@ -1,0 +1,56 @@
+"""When two URLs name the same page: the key that page stores and caches look pages up by."""
+
+import unicodedata
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from wideseek_core.errors import ToolRefused
+
+LONGEST_URL = 4096
+
+
+def page_key(url: str, *, fragment: bool = True) -> str:
+    """A normal form: equal for URLs that name the same page.
+
+    Scheme, `www.`, a mobile `m.`, default ports, percent-encoding, trailing slashes and the order of
+    query parameters don't matter. The MediaWiki forms `index.php/Title`, `index.php?title=Title` and
+    `wiki/Title` are one, spaces and underscores in them too. Raises `ToolRefused` for what is no URL.
+    """
+    text = url.strip()
+    if not text or len(text) > LONGEST_URL:
+        raise ToolRefused(f"not a usable URL: {text[:100]!r}")
+    try:
+        parts = urlsplit(text if "//" in text else f"//{text}")
+        host, port = (parts.hostname or ""), parts.port
+    except ValueError:
+        raise ToolRefused(f"not a URL: {text[:100]!r}") from None
+    host = _host(host) + (f":{port}" if port not in (None, 80, 443) else "")
+    path, query = unquote(parts.path), parse_qsl(parts.query, keep_blank_values=True)
+    title = _wiki_title(path, query)
+    if title is not None:
+        query = [pair for pair in query if pair[0] != "title"]
+        path = f"/wiki/{title}"
+    key = host + path.rstrip("/")
+    if query:
+        key += "?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in sorted(query))
+    if fragment and parts.fragment:
+        key += "#" + unquote(parts.fragment).replace(" ", "_")
+    return unicodedata.normalize("NFC", key)
+
+
+def _host(host: str) -> str:
+    labels = host.lower().rstrip(".").split(".")
+    if len(labels) > 2:
+        labels = labels[1:] if labels[0] == "www" else labels
+        labels = [label for place, label in enumerate(labels) if label != "m" or place > 1]
+    return ".".join(labels)
+
+
+def _wiki_title(path: str, query: list[tuple[str, str]]) -> str | None:
+    """The page title if the URL has one of MediaWiki's three forms."""
+    _, found, title = path.partition("/index.php/")
+    if not found and path.endswith("/index.php"):
+        title = dict(query).get("title", "")
+    elif not found and path.startswith("/wiki/"):
+        title = path.removeprefix("/wiki/")
+    title = "_".join(title.replace("_", " ").split()).rstrip("/")
+    return title[:1].upper() + title[1:] if title else None
