@@ -1,0 +1,102 @@
+"""The official layout of WideSearch: one JSON-lines file and a folder of gold CSV tables."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+from wideseek_core import ConfigError, DataError, Task
+from wideseek_eval.formats.rows import Row, collect, id_of, language_of, read_rows, text_of
+from wideseek_eval.formats.tables import read_gold
+
+REPOSITORY = "ByteDance-Seed/WideSearch"
+GOLD = "widesearch_gold"
+REVISION = "6531a7e5b497d44c8912407e0cb3dc95bd98cc09"
+"""The state of the hub's repository in which all 200 gold tables hold their required columns."""
+SHA256 = "72e49ba83511714221f82e9efe8e3cdd86ce03a6d588e64485b51b08f7fe21ee"
+"""`digest` of that state."""
+
+
+def load_widesearch(
+    tasks: Path, gold: Path, *, skip_bad: bool = False
+) -> tuple[list[Task], list[str]]:
+    """The tasks of `tasks` with their tables from `gold/{instance_id}.csv`."""
+    if not gold.is_dir():
+        raise DataError(f"no such folder of gold tables: {gold}")
+    return collect(read_rows(tasks), partial(_read_task, gold), skip_bad=skip_bad)
+
+
+def _read_task(folder: Path, index: int, row: Row) -> Task:
+    question = text_of(row, "query", "question")
+    name = id_of(row, "")
+    if not name:
+        raise DataError("missing 'instance_id'")
+    path = folder / f"{name}.csv"
+    try:
+        # Some of the tables begin with a byte order mark.
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"no gold table {path}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"gold table {path} is not UTF-8") from None
+    try:
+        gold, rows = read_gold(row, text, "csv")
+    except DataError as error:
+        raise DataError(f"{error} (gold table {path})") from None
+    return Task(
+        id=name,
+        question=question,
+        language=language_of(row, question),
+        gold=gold,
+        source="widesearch",
+        rows=rows,
+    )
+
+
+def locate(path: Path | None, gold: Path | None, revision: str) -> tuple[Path, Path]:
+    """The task file and the gold folder: of a local folder or file, or downloaded from the hub."""
+    root = path if path is not None else _download(revision)
+    if root.is_dir():
+        found = sorted(root.glob("*.jsonl"))
+        if len(found) != 1:
+            raise DataError(f"{root}: expected one .jsonl file, found {len(found)}")
+        return found[0], gold or root / GOLD
+    return root, gold or root.parent / GOLD
+
+
+def digest(tasks: Path, gold: Path) -> str:
+    """One sha256 over the task file and its gold tables.
+
+    Each file in turn, tasks first, then tables by name: relative path, NUL, bytes, NUL.
+    """
+    whole = hashlib.sha256()
+    names = [(tasks.name, tasks)]
+    names += [(f"{gold.name}/{path.name}", path) for path in sorted(gold.glob("*.csv"))]
+    for name, path in names:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"no such file: {path}") from None
+        whole.update(name.encode() + b"\0" + content + b"\0")
+    return whole.hexdigest()
+
+
+def _download(revision: str) -> Path:
+    try:
+        from huggingface_hub import (
+            snapshot_download,  # pyright: ignore[reportUnknownVariableType]
+        )
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        message = "data.path: give the folder of WideSearch, or pip install 'wideseek-eval[hub]'"
+        raise ConfigError(message) from None
+    try:
+        folder = snapshot_download(
+            REPOSITORY,
+            repo_type="dataset",
+            revision=revision,
+            allow_patterns=["*.jsonl", f"{GOLD}/*.csv"],
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"can't download {REPOSITORY} at {revision}: {reason}") from None
+    return Path(folder)

@@ -1,0 +1,105 @@
+"""What a run leaves on disk: one `Result` per rollout, with a summary of how it went."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from wideseek_core import Episode, Language, Score, Status, Task
+from wideseek_core.tasks import Record
+
+RunEpisode = Callable[[Task, int], Awaitable[Episode]]
+"""One rollout of a task; the number is the trial, counted from 0."""
+
+Outcome = Literal["scored", "failed", "unscored", "error"]
+"""How a rollout ended for the statistics.
+
+`scored` and `failed` (no table in the answer: zeros) count in means; `unscored` (the judge failed)
+and `error` (the rollout could not be completed) never do, and are counted beside them.
+"""
+
+
+class EpisodeSummary(Record):
+    """An episode in numbers."""
+
+    status: Status
+    """How the answering agent ended."""
+    error: str = ""
+    subagents: int = 0
+    failed_subagents: int = 0
+    lead_turns: int = 0
+    subagent_turns: int = 0
+    searches: int = 0
+    """Single queries, not calls."""
+    accesses: int = 0
+    prompt_tokens: int = 0
+    """Summed over turns: what the model was given to read."""
+    response_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Result(Record):
+    """One rollout of one task: the answer, its score, and what it cost."""
+
+    version: Literal[1] = 1
+    task_id: str
+    trial: int
+    language: Language = "en"
+    kind: Literal["table", "text"] = "table"
+    """Of the task's reference."""
+    answer: str = ""
+    score: Score | None = None
+    """None if the rollout could not be completed."""
+    episode: EpisodeSummary
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, for the statistics."""
+        return "error" if self.score is None else self.score.state.value
+
+
+def result_of(task: Task, episode: Episode, score: Score | None) -> Result:
+    """The record of a finished rollout."""
+    return Result(
+        task_id=task.id,
+        trial=episode.trial,
+        language=task.language,
+        kind=task.gold.kind,
+        answer=episode.answer,
+        score=score,
+        episode=summarise_episode(episode),
+    )
+
+
+def summarise_episode(episode: Episode) -> EpisodeSummary:
+    """Counts of agents, turns, tool requests and tokens of an episode."""
+    turns = [turn for agent in episode.trajectories for turn in agent.turns]
+    subagents = [agent for agent in episode.trajectories if agent.role == "subagent"]
+    below = sum(len(agent.turns) for agent in subagents)
+    main = episode.trajectories[0] if episode.trajectories else None
+    return EpisodeSummary(
+        status=main.status if main is not None else Status.ERROR,
+        error=episode.error,
+        subagents=len(subagents),
+        failed_subagents=sum(agent.status.failed for agent in subagents),
+        lead_turns=len(turns) - below,
+        subagent_turns=below,
+        searches=_requests(episode, "search"),
+        accesses=_requests(episode, "access"),
+        prompt_tokens=sum(turn.prompt_tokens for turn in turns),
+        response_tokens=sum(turn.response_tokens for turn in turns),
+        seconds=episode.seconds,
+    )
+
+
+def _requests(episode: Episode, tool: str) -> int:
+    """How many single requests went to a tool: a call may hold several."""
+    count = 0
+    for agent in episode.trajectories:
+        for call in (call for turn in agent.turns for call in turn.calls if call.name == tool):
+            lists = [len(value) for value in call.arguments.values() if isinstance(value, list)]
+            count += max(lists, default=1)
+    return count
+
+
+def empty_episode(task: Task, trial: int, error: str) -> Episode:
+    """What stands for a rollout that broke before it left anything."""
+    return Episode(task_id=task.id, trial=trial, trajectories=(), error=error)

@@ -1,0 +1,224 @@
+"""A run in numbers: avg@k, max@k, min@k and pass@k per language, with intervals and counts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from wideseek_core.tasks import Record
+from wideseek_eval.records import Result
+from wideseek_eval.statistics import Mean, mean_of, pass_at
+
+TABLE_METRICS = (
+    "item_f1",
+    "item_precision",
+    "item_recall",
+    "row_f1",
+    "row_precision",
+    "row_recall",
+    "success",
+)
+TEXT_METRICS = ("correct", "exact_match", "token_f1", "contains")
+BINARY_METRICS = ("success", "correct")
+"""What is 0 or 1 in a single trial, so that pass@k means something."""
+EFFORT = (
+    "subagents",
+    "lead_turns",
+    "subagent_turns",
+    "searches",
+    "accesses",
+    "prompt_tokens",
+    "response_tokens",
+    "seconds",
+)
+
+
+class Counts(Record):
+    """Rollouts by outcome. Only `scored` and `failed` count in means of metrics."""
+
+    scored: int = 0
+    failed: int = 0
+    """No table (or boxed answer) in the answer: zeros."""
+    unscored: int = 0
+    """The judge gave no verdict."""
+    error: int = 0
+    """The rollout could not be completed."""
+
+
+class Metric(Record):
+    """One metric over questions; k is the number of trials of each question."""
+
+    avg: Mean
+    """avg@k: over questions, the mean over trials."""
+    max: Mean
+    """max@k, which is pass@k where a trial is right or wrong."""
+    min: Mean
+    pass_at: dict[int, float] = Field(default_factory=dict)
+    """Of binary metrics: unbiased pass@j for j up to k."""
+
+
+class Slice(Record):
+    """Everything about the rollouts of one language, or of all."""
+
+    questions: int
+    trials: int
+    """k: the most trials any question has."""
+    short: int = 0
+    """Questions with fewer than k trials that count."""
+    counts: Counts
+    metrics: dict[str, Metric]
+    effort: dict[str, Mean]
+    """Per rollout: subagents, turns, searches, tokens, seconds."""
+
+
+class Summary(Record):
+    """A run in numbers."""
+
+    version: Literal[1] = 1
+    overall: Slice
+    languages: dict[str, Slice] = Field(default_factory=dict)
+
+    def mean(self, name: str) -> Mean:
+        """avg@k of a metric, or the mean of an effort; of no questions if it has none."""
+        metric = self.overall.metrics.get(name)
+        if metric is not None:
+            return metric.avg
+        return self.overall.effort.get(name) or mean_of(())
+
+    @property
+    def score(self) -> Mean:
+        """What ranks: item F1 of tables, correctness of short answers."""
+        return self.mean("score")
+
+    @property
+    def item_f1(self) -> Mean:
+        """Over table questions."""
+        return self.mean("item_f1")
+
+    @property
+    def row_f1(self) -> Mean:
+        """Over table questions."""
+        return self.mean("row_f1")
+
+    @property
+    def success(self) -> Mean:
+        """Fraction of tables that are exactly right."""
+        return self.mean("success")
+
+    @property
+    def correct(self) -> Mean:
+        """Over questions with a short answer."""
+        return self.mean("correct")
+
+    @property
+    def format_rate(self) -> Mean:
+        """Fraction of answers of valid format."""
+        return self.mean("format_valid")
+
+    @property
+    def subagents(self) -> Mean:
+        """Per rollout."""
+        return self.mean("subagents")
+
+
+def summarise(results: Iterable[Result]) -> Summary:
+    """The summary of a run's results."""
+    everything = list(results)
+    by_language: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in everything:
+        by_language[result.language].append(result)
+    return Summary(
+        overall=summarise_slice(everything),
+        languages={name: summarise_slice(by_language[name]) for name in sorted(by_language)},
+    )
+
+
+def summarise_slice(results: Sequence[Result]) -> Slice:
+    """Counts, metrics and effort of some results."""
+    counts = Counts(
+        **{
+            outcome: sum(result.outcome == outcome for result in results)
+            for outcome in ("scored", "failed", "unscored", "error")
+        }
+    )
+    questions = {result.task_id for result in results}
+    scores = values_by_question(results, "score")
+    trials = max(
+        (len(trials) for trials in _by_question(results, lambda _: 0.0).values()), default=0
+    )
+    names = [name for kind in ("table", "text") if _has(results, kind) for name in _METRICS[kind]]
+    return Slice(
+        questions=len(questions),
+        trials=trials,
+        short=sum(len(scores.get(question, ())) < trials for question in questions),
+        counts=counts,
+        metrics={
+            name: summarise_metric(results, name) for name in ("score", "format_valid", *names)
+        },
+        effort={name: _effort(results, name) for name in EFFORT},
+    )
+
+
+_METRICS = {"table": TABLE_METRICS, "text": TEXT_METRICS}
+
+
+def _has(results: Sequence[Result], kind: str) -> bool:
+    return any(result.kind == kind for result in results)
+
+
+def summarise_metric(results: Sequence[Result], name: str) -> Metric:
+    """One metric over the questions that have it."""
+    trials = [values for _, values in sorted(values_by_question(results, name).items())]
+    most = max(map(len, trials), default=0)
+    chances = dict[int, float]()
+    if name in BINARY_METRICS:
+        for k in range(1, most + 1):
+            full = [values for values in trials if len(values) >= k]
+            right = [pass_at(len(values), round(sum(values)), k) for values in full]
+            chances[k] = mean_of(right).mean
+    return Metric(
+        avg=mean_of([sum(values) / len(values) for values in trials]),
+        max=mean_of([max(values) for values in trials]),
+        min=mean_of([min(values) for values in trials]),
+        pass_at=chances,
+    )
+
+
+def values_by_question(results: Iterable[Result], name: str) -> dict[str, list[float]]:
+    """Task id to a metric's values of its trials, of the rollouts that count."""
+    return _by_question(results, lambda result: value_of(result, name))
+
+
+def value_of(result: Result, name: str) -> float | None:
+    """A metric of one result; None if it does not count or has no such metric."""
+    score = result.score
+    if score is None or result.outcome == "unscored":
+        return None
+    if name == "score":
+        return score.value
+    if name == "format_valid":
+        return float(score.format_valid)
+    value: object = getattr(score.metrics, name, None)
+    return value if isinstance(value, float) else None
+
+
+def _effort(results: Sequence[Result], name: str) -> Mean:
+    def value(result: Result) -> float | None:
+        if result.outcome == "error":
+            return None
+        return float(getattr(result.episode, name))
+
+    trials = _by_question(results, value).values()
+    return mean_of([sum(values) / len(values) for values in trials], fraction=False)
+
+
+def _by_question(
+    results: Iterable[Result], value: Callable[[Result], float | None]
+) -> dict[str, list[float]]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for result in results:
+        one = value(result)
+        if one is not None:
+            found[result.task_id].append(one)
+    return dict(found)
