@@ -1,1 +1,27 @@
 """Scores for wide tables and short answers: deterministic, LLM-judged, explained cell by cell."""
+
+from wideseek_judge.answers import find_answer
+from wideseek_judge.config import EndpointConfig, JudgeConfig
+from wideseek_judge.judge import TableJudge, open_judge
+from wideseek_judge.tables import (
+    Table,
+    choose_table,
+    column_name,
+    find_tables,
+    parse_csv,
+    parse_table,
+)
+
+__all__ = [
+    "EndpointConfig",
+    "JudgeConfig",
+    "Table",
+    "TableJudge",
+    "choose_table",
+    "column_name",
+    "find_answer",
+    "find_tables",
+    "open_judge",
+    "parse_csv",
+    "parse_table",
+]
