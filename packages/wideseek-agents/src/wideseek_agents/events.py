@@ -1,0 +1,60 @@
+"""What happens while an episode runs, for those who watch it live."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wideseek_core import AgentRole, Finish, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStarted:
+    """An agent begins."""
+
+    agent: int
+    role: AgentRole
+    prompt: str
+    """The question, or the subtask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnTaken:
+    """An agent's model has answered; its calls, if any, start now."""
+
+    agent: int
+    turn: int
+    """From 1."""
+    turns: int
+    """How many it may take."""
+    text: str
+    finish: Finish
+    requests: int
+    """How many requests it makes of its tools."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswered:
+    """One request is answered. With `tool == "access"` and `ok`, `request` is a source read."""
+
+    agent: int
+    tool: str
+    request: str
+    ok: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEnded:
+    """An agent has ended."""
+
+    agent: int
+    role: AgentRole
+    status: Status
+    answer: str
+
+
+Event = AgentStarted | TurnTaken | ToolAnswered | AgentEnded
+OnEvent = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Watches nothing."""

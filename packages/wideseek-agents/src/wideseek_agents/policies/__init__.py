@@ -1,0 +1,6 @@
+"""Language models behind one seam: token engines, chat endpoints, scripts."""
+
+from wideseek_agents.policies.scripted import ScriptedPolicy
+from wideseek_agents.policies.token import TokenPolicy
+
+__all__ = ["ScriptedPolicy", "TokenPolicy"]

@@ -1,0 +1,94 @@
+"""A policy over a token engine: ids in, ids out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wideseek_agents.policies.dialogue import Dialogue
+from wideseek_agents.tokens import ChatTokenizer
+from wideseek_core import Conversation, Message, Reply, Sampling, TokenEngine, ToolSpec
+
+
+class TokenPolicy:
+    """Agents of a token engine.
+
+    Sessions are named after the seed, so that an engine that draws its random numbers from the
+    session's name samples the same again. Tools reach the model through the system message.
+    """
+
+    def __init__(
+        self,
+        engine: TokenEngine,
+        tokenizer: ChatTokenizer,
+        *,
+        window: int = 32_000,
+        sampling: Sampling | None = None,
+        question_tokens: int = 4096,
+    ) -> None:
+        """`sampling.max_tokens` bounds one turn, `window` the whole conversation."""
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._window = window
+        self._sampling = sampling or Sampling(max_tokens=window)
+        self._question_tokens = question_tokens
+        self._open: set[str] = set()
+
+    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+        """A fresh conversation; its session is named after `seed`."""
+        session, copies = f"{seed}", 0
+        while session in self._open:
+            copies += 1
+            session = f"{seed}.{copies}"
+        self._open.add(session)
+        dialogue = Dialogue(
+            self._tokenizer, window=self._window, question_tokens=self._question_tokens
+        )
+        return _TokenConversation(
+            self._engine, self._tokenizer, dialogue, self._sampling, session, self._open
+        )
+
+
+class _TokenConversation:
+    def __init__(
+        self,
+        engine: TokenEngine,
+        tokenizer: ChatTokenizer,
+        dialogue: Dialogue,
+        sampling: Sampling,
+        session: str,
+        opened: set[str],
+    ) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._dialogue = dialogue
+        self._sampling = sampling
+        self._session = session
+        self._opened = opened
+        self._closed = False
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        prompt = self._dialogue.ask(messages)
+        sampling = replace(
+            self._sampling, max_tokens=self._dialogue.room(self._sampling.max_tokens)
+        )
+        generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
+        self._dialogue.answer(generated.ids)
+        return Reply(
+            text=self._tokenizer.decode(generated.ids),
+            finish=generated.finish,
+            prompt_ids=prompt,
+            response_ids=generated.ids,
+            logprobs=generated.logprobs,
+            prompt_tokens=len(prompt),
+            response_tokens=len(generated.ids),
+            version=generated.version,
+        )
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._engine.close_session(self._session)
+        finally:
+            # Only now may another conversation take the name.
+            self._opened.discard(self._session)

@@ -1,0 +1,170 @@
+"""Chat messages as token ids in the ChatML format of Qwen3.
+
+Text of users and tools is data: whatever it spells, it never yields a control token. Control ids
+come from the layout, and from system prompts and responses, whose tags are meant.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from wideseek_agents.text import clean
+from wideseek_core import CorruptFile, DataError, Message
+
+START, END = "<|im_start|>", "<|im_end|>"
+TAGS = (
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+)
+_CACHED_PROMPTS = 256
+
+
+class ChatTokenizer:
+    """Renders messages as ids, and decodes what was sampled.
+
+    Works with any tokenizer that has `<|im_start|>` and `<|im_end|>`; tags such as `<tool_call>`
+    are single ids where the tokenizer knows them, and plain text elsewhere.
+
+    Example: `ChatTokenizer.load(Path("model")).render([Message(role="user", content="Hi")])`
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        description: dict[str, Any] = json.loads(tokenizer.to_str())
+        added: list[dict[str, Any]] = description["added_tokens"]
+        self._control = {str(token["content"]): int(token["id"]) for token in added}
+        for text in (START, END, *TAGS):
+            known = tokenizer.token_to_id(text)
+            if known is not None:
+                self._control[text] = known
+        missing = [text for text in (START, END) if text not in self._control]
+        if missing:
+            raise DataError(f"the tokenizer has no {' and no '.join(missing)}")
+        # Without added tokens no text can match one. Truncation and padding must not touch ids.
+        description |= {"added_tokens": [], "truncation": None, "padding": None}
+        self._plain: Tokenizer = Tokenizer.from_str(json.dumps(description))
+        self._full = tokenizer
+        self.control_ids = frozenset(self._control.values())
+        """Ids that text of users and tools never yields."""
+        self.end_id = self._control[END]
+        """The id that ends a message."""
+        self._start_id = self._control[START]
+        self._ends = {self.end_id} | {
+            self._control[text] for text in ("<|endoftext|>",) if text in self._control
+        }
+        self._tags = _any_of([tag for tag in TAGS if tag in self._control])
+        self._spelled = _any_of(list(self._control))
+        self.newline = tuple(self.encode_data("\n"))
+        """What follows the end of a message."""
+        self.generation_prompt = (self._start_id, *self.encode_data("assistant\n"))
+        """What makes the model write the next assistant turn."""
+        self._system = lru_cache(_CACHED_PROMPTS)(self._render_system)
+
+    @classmethod
+    def load(cls, folder: Path) -> "ChatTokenizer":
+        """The tokenizer in `folder/tokenizer.json`. Raises `DataError`."""
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise DataError(f"no such file: {path}")
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises bare Exception
+            raise CorruptFile(f"{path}: not a tokenizer: {error}") from None
+        try:
+            return cls(tokenizer)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens included."""
+        return self._full.get_vocab_size(with_added_tokens=True)
+
+    def encode_data(self, text: str) -> list[int]:
+        """Ids of text that is not trusted: never a control id."""
+        ids = self._encode(text)
+        if self.control_ids.isdisjoint(ids):
+            return ids
+        return [id for id in self._encode_broken(text) if id not in self.control_ids]
+
+    def encode_trusted(self, text: str) -> list[int]:
+        """Ids of a system prompt or a response: tags such as `<tool_call>` become control ids.
+
+        The marks that open and close messages are no tags: they can't be written as text.
+        """
+        if self._tags is None:
+            return self.encode_data(text)
+        ids: list[int] = []
+        for piece in self._tags.split(text):
+            if piece in TAGS:
+                ids.append(self._control[piece])
+            elif piece:
+                ids += self.encode_data(piece)
+        return ids
+
+    def encode_response(self, text: str) -> list[int]:
+        """Ids of a whole assistant turn as a model would sample it, the end token included."""
+        return [*self.encode_trusted(text), self.end_id]
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of whole messages, each closed and followed by a newline."""
+        return [id for message in messages for id in self._render(message)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a response, tags included, without the tokens that ended it."""
+        whole = len(ids)
+        while whole and ids[whole - 1] in self._ends:
+            whole -= 1
+        return self._full.decode(list(ids[:whole]), skip_special_tokens=False)
+
+    def _render(self, message: Message) -> Sequence[int]:
+        content = message.content
+        match message.role:
+            case "system":
+                return self._system(content)
+            case "user":
+                return self._closed(self.encode_data(f"user\n{content}"))
+            case "tool":
+                inner = list(self._tool_response(content))
+                return self._closed(inner)
+            case "assistant":
+                return self._closed(self.encode_trusted(f"assistant\n{content}"))
+
+    def _render_system(self, content: str) -> Sequence[int]:
+        return self._closed(self.encode_trusted(f"system\n{content}"))
+
+    def _tool_response(self, content: str) -> Iterator[int]:
+        opening, closing = TAGS[4:]
+        if opening in self._control and closing in self._control:
+            yield from self.encode_data("user\n")
+            yield self._control[opening]
+            yield from self.encode_data(f"\n{content}\n")
+            yield self._control[closing]
+        else:
+            yield from self.encode_data(f"user\n{opening}\n{content}\n{closing}")
+
+    def _closed(self, inner: Sequence[int]) -> Sequence[int]:
+        return (self._start_id, *inner, self.end_id, *self.newline)
+
+    def _encode(self, text: str) -> list[int]:
+        return self._plain.encode(clean(text), add_special_tokens=False).ids
+
+    def _encode_broken(self, text: str) -> Iterator[int]:
+        """Control strings letter by letter: for models that look whole words up."""
+        for piece in self._spelled.split(text) if self._spelled else [text]:
+            for part in piece if piece in self._control else [piece]:
+                yield from self._encode(part)
+
+
+def _any_of(strings: Sequence[str]) -> re.Pattern[str] | None:
+    """A pattern that splits a text at these strings and keeps them; longer ones first."""
+    ordered = sorted(filter(None, strings), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, ordered))})") if ordered else None
