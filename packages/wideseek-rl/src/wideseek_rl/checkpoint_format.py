@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from wideseek_core.errors import CheckpointError
@@ -216,7 +216,7 @@ def _tensors(file: Path, device: torch.device | str) -> Iterator[tuple[str, Tens
     if not file.is_file():
         raise CheckpointError(f"no such file: {file}")
     try:
-        with safe_open(file, framework="pt", device=str(device)) as weights:
+        with cast(Any, safe_open(file, framework="pt", device=str(device))) as weights:
             for name in weights.keys():  # noqa: SIM118 - not a mapping
                 yield name, weights.get_tensor(name)
     except (SafetensorError, OSError) as error:

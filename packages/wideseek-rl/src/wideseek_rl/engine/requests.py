@@ -1,0 +1,81 @@
+"""One request on its way through the engine."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wideseek_core.policy import Finish, Generated, Sampling
+
+DRAWS = 64
+"""Random numbers drawn at a time."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Request:
+    """A prompt, what has been sampled after it, and how much of both is in the cache."""
+
+    session: str
+    ids: list[int]
+    """The prompt, then the response so far."""
+    prompt_length: int
+    max_tokens: int
+    sampling: Sampling
+    seed: int
+    future: asyncio.Future[Generated]
+    logprobs: list[float] = field(default_factory=list[float])
+    computed: int = 0
+    """Leading tokens of `ids` whose keys and values are in this request's row."""
+    version: int = 0
+    cancelled: bool = False
+    """Nobody waits for it any more."""
+    keep: bool = True
+    """Its cache is kept for the session's next turn."""
+    stored: bool = False
+    """Its prompt is in the store."""
+    blocks: tuple[int, ...] = ()
+    """Hashes of the prompt's leading blocks."""
+    _draws: "np.ndarray[tuple[int], np.dtype[np.float32]]" = field(
+        default_factory=lambda: np.empty(0, np.float32)
+    )
+    _generator: np.random.Generator | None = None
+
+    @property
+    def length(self) -> int:
+        """Prompt and response so far."""
+        return len(self.ids)
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are still to be computed before the next one can be sampled."""
+        return len(self.ids) - self.computed
+
+    @property
+    def sampled(self) -> int:
+        """Tokens of the response so far."""
+        return len(self.ids) - self.prompt_length
+
+    def draw(self) -> float:
+        """The random number in [0, 1) that decides the next token.
+
+        It depends on the engine's seed, the session, the prompt's length and the token's index
+        alone, so a response does not change with what else is in the batch.
+        """
+        if self._generator is None:
+            name = f"{self.seed}\0{self.session}\0{self.prompt_length}".encode()
+            key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest())
+            self._generator = np.random.Generator(np.random.Philox(key=key))
+        while len(self._draws) <= self.sampled:
+            more = self._generator.random(DRAWS, dtype=np.float32)
+            self._draws = np.concatenate((self._draws, more))
+        return float(self._draws[self.sampled])
+
+    def result(self, finish: Finish) -> Generated:
+        """The response as the caller gets it."""
+        return Generated(
+            ids=tuple(self.ids[self.prompt_length :]),
+            logprobs=tuple(self.logprobs),
+            finish=finish,
+            version=self.version,
+        )
