@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from wideseek_core.config import Config
 from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig
-from wideseek_tools.index.config import Method
+
+Method = Literal["bm25", "dense", "hybrid"]
 
 
 class Limits(Config):

@@ -110,14 +110,7 @@ class MemoryPages:
     @classmethod
     def from_file(cls, pages: Path) -> "MemoryPages":
         """From a JSON-lines file of `url`, `contents` and perhaps `title`."""
-        return cls(
-            Page(
-                url=row.text("url"),
-                text=row.text("contents"),
-                title=row.title(row.text("contents")),
-            )
-            for row in read_rows(pages)
-        )
+        return cls(map(_page, read_rows(pages)))
 
     async def read(self, url: str) -> Page:
         """The page at `url`, with or without its fragment. Raises `NoContent`."""

