@@ -1,0 +1,132 @@
+"""Configuration of a training run; no torch is needed to read it."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wideseek_core import Config
+from wideseek_rl.algorithm import AlgorithmConfig, GroupRelativeConfig
+
+
+class OptimizerConfig(Config):
+    """Adam with decoupled weight decay."""
+
+    lr: float = Field(default=1e-6, gt=0)
+    """Learning rate after the warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running mean and of the running square of the gradient."""
+    eps: float = Field(default=1e-5, gt=0)
+    """Added to the root of the running square."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """On matrices; norms have none."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    """The gradient's largest norm."""
+    warmup_updates: int = Field(default=0, ge=0)
+    """Updates over which the learning rate rises linearly."""
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls after the warm-up."""
+    decay_updates: int = Field(default=1000, gt=0)
+    """The update at which `linear` and `cosine` reach `final_fraction`."""
+    final_fraction: float = Field(default=0.0, ge=0, le=1)
+    """What is left of the learning rate in the end."""
+
+
+class LossConfig(Config):
+    """The clipped loss."""
+
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """ε_low: the ratio is clipped below 1 − this."""
+    clip_high: float = Field(default=0.28, gt=0)
+    """ε_high: the ratio is clipped above 1 + this."""
+    dual_clip: float = Field(default=10.0, gt=1)
+    """c: a token of negative advantage costs at most c times it."""
+    log_ratio_limit: float = Field(default=20.0, gt=0)
+    """Log-ratios are clamped to ± this."""
+    kl: float = Field(default=0.0, ge=0)
+    """β: weight of the KL to the reference model. 0 runs no reference model at all."""
+    entropy: float = Field(default=0.0, ge=0)
+    """η: weight of the entropy bonus."""
+    temperature: float = Field(default=1.0, gt=0)
+    """That of the sampler: logits are divided by it."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Weighs tokens by min(π_old/π_sampler, cap) where old log-probs were recomputed (truncated
+    importance sampling); null for no correction."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "LossConfig":
+        if self.dual_clip <= 1 + self.clip_high:
+            raise ValueError("dual_clip must be greater than 1 + clip_high")
+        return self
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """Whether tokens of zero advantage have a gradient."""
+        return self.kl > 0 or self.entropy > 0
+
+
+class TorchBackendConfig(Config):
+    """How one step trains on one device."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    updates_per_step: int = Field(default=1, ge=1)
+    """Optimizer steps per training step; questions are dealt among them."""
+    max_batch_tokens: int = Field(default=32_000, gt=0)
+    """Positions per micro-batch, padding included."""
+    recompute_logprobs: bool = False
+    """Take the old log-probs from the trainer's own arithmetic instead of the sampler's."""
+    max_mean_ratio: float = Field(default=5.0, gt=1)
+    """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
+    autocast: Literal["off", "bfloat16"] = "off"
+    """Arithmetic of the forward and backward pass; weights stay in their own precision."""
+    checkpoint_layers: bool = False
+    """Recompute layers in the backward pass, to save memory."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of torch on the CPU; null leaves them as they are."""
+
+
+class CheckpointConfig(Config):
+    """When a run is saved."""
+
+    every_steps: int = Field(default=30, ge=1)
+    """Steps between checkpoints; the last step is always saved."""
+    keep_last: int = Field(default=2, ge=1)
+    """Older checkpoints are deleted; the best one is kept beside them."""
+    best_metric: str | None = "item_f1"
+    """The evaluation metric whose highest value names the best checkpoint; null keeps none."""
+
+
+class SinksConfig(Config):
+    """Where figures and episodes go, beside `metrics.jsonl`."""
+
+    tensorboard: bool = True
+    """Event files in the run's `tensorboard/`."""
+    episodes: bool = True
+    """Every rollout of every step in the run's `episodes/`."""
+    wandb_project: str | None = None
+    """Weights & Biases project; needs the `wandb` extra."""
+
+
+class RLConfig(Config):
+    """A training run."""
+
+    algorithm: AlgorithmConfig = GroupRelativeConfig()
+    backend: TorchBackendConfig = TorchBackendConfig()
+    questions_per_step: int = Field(default=128, ge=1)
+    """Tasks whose rollouts make one step."""
+    group_size: int = Field(default=8, ge=1)
+    """Rollouts of each task."""
+    concurrent_rollouts: int = Field(default=64, ge=1)
+    """Rollouts under way at once."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the tasks, where `steps` is null."""
+    steps: int | None = Field(default=None, ge=1)
+    """Training steps; null for as many as `epochs` make."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """No step is begun after this much training time, resumed runs counted together."""
+    seed: int = 0
+    """Of the order of tasks and of the rollouts."""
+    evaluate_every: int = Field(default=0, ge=0)
+    """Steps between evaluations; 0 for none."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    sinks: SinksConfig = SinksConfig()

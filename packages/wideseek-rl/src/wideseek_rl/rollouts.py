@@ -1,0 +1,71 @@
+"""Groups of scored rollouts from plain callables: one that runs an episode, and a judge."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from wideseek_core import Episode, Judge, PolicyError, Task
+from wideseek_rl.order import rollout_seed
+from wideseek_rl.scored import ScoredEpisode, unscored
+
+RunEpisode = Callable[[Task, int, int], Awaitable[Episode]]
+"""Runs one rollout: `await run_episode(task, trial, seed)`."""
+
+
+class RolloutSource(Protocol):
+    """Where the training loop gets its data."""
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[list[ScoredEpisode]]:
+        """The scored rollouts of each task, in the order of the tasks.
+
+        Rollouts that broke are among them, with their `error`; the loop leaves them out.
+        """
+        ...
+
+
+class Rollouts:
+    """Runs the rollouts of a step side by side, at most `concurrent` at once.
+
+    A rollout frees its place before it is judged, so that generation never waits for the judge.
+    `on_scored` hears of each rollout as it is done.
+    """
+
+    def __init__(
+        self,
+        run_episode: RunEpisode,
+        judge: Judge,
+        *,
+        group_size: int,
+        concurrent: int = 64,
+        seed: int = 0,
+        on_scored: Callable[[ScoredEpisode], None] | None = None,
+    ) -> None:
+        self._run, self._judge = run_episode, judge
+        self._group_size, self._seed = group_size, seed
+        self._places = asyncio.Semaphore(concurrent)
+        self._on_scored = on_scored
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[list[ScoredEpisode]]:
+        """`group_size` rollouts of each task. Raises `JudgeError` if nothing can be judged."""
+        async with asyncio.TaskGroup() as group:
+            pending = [
+                [group.create_task(self._one(task, n, step)) for n in range(self._group_size)]
+                for task in tasks
+            ]
+        return [[rollout.result() for rollout in rollouts] for rollouts in pending]
+
+    async def _one(self, task: Task, trial: int, step: int) -> ScoredEpisode:
+        seed = rollout_seed(self._seed, step, task.id, trial)
+        async with self._places:
+            try:
+                episode = await self._run(task, trial, seed)
+            except PolicyError as error:
+                episode = Episode(task_id=task.id, trial=trial, trajectories=(), error=str(error))
+        if episode.error:
+            score = unscored(episode.error)
+        else:
+            score = await self._judge.score(task, episode.answer)
+        scored = ScoredEpisode(episode=episode, score=score)
+        if self._on_scored is not None:
+            self._on_scored(scored)
+        return scored

@@ -1,0 +1,42 @@
+"""A rollout with its verdict: what reward, selection and advantage work on."""
+
+from dataclasses import dataclass
+
+from wideseek_core import Episode, Score, ScoreState, Status, TextMetrics, Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredEpisode:
+    """One rollout and what the judge made of its answer.
+
+    Example: `ScoredEpisode(episode=episode, score=await judge.score(task, episode.answer))`
+    """
+
+    episode: Episode
+    score: Score
+
+    @property
+    def usable(self) -> bool:
+        """False if the rollout broke or the judge gave no verdict: then it is left out."""
+        whole = not self.episode.error and bool(self.episode.trajectories)
+        return whole and self.score.state is not ScoreState.UNSCORED
+
+    @property
+    def answered(self) -> bool:
+        """The answering agent ended by itself, with an answer of the right form."""
+        ended = self.episode.main.status is Status.FINISHED
+        return ended and self.score.format_valid
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns of all agents."""
+        return [turn for agent in self.episode.trajectories for turn in agent.turns]
+
+    def count_calls(self, tool: str) -> int:
+        """How many valid calls of a tool were made, by all agents."""
+        return sum(call.name == tool for turn in self.turns for call in turn.calls)
+
+
+def unscored(message: str) -> Score:
+    """The verdict on a rollout that no judge saw."""
+    return Score(state=ScoreState.UNSCORED, metrics=TextMetrics(), message=message)
