@@ -1,8 +1,10 @@
 """Scores for wide tables and short answers: deterministic, LLM-judged, explained cell by cell."""
 
 from wideseek_judge.answers import find_answer
+from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import EndpointConfig, JudgeConfig
 from wideseek_judge.judge import TableJudge, open_judge
+from wideseek_judge.llm import JudgeCounts
 from wideseek_judge.tables import (
     Table,
     choose_table,
@@ -13,8 +15,11 @@ from wideseek_judge.tables import (
 )
 
 __all__ = [
+    "Chat",
+    "ChatClient",
     "EndpointConfig",
     "JudgeConfig",
+    "JudgeCounts",
     "Table",
     "TableJudge",
     "choose_table",

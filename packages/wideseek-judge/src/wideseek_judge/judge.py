@@ -1,7 +1,7 @@
 """The judge that the apps open: one scorer for rewards and benchmarks."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from wideseek_core import (
     ConfigError,
@@ -14,8 +14,11 @@ from wideseek_core import (
     TextMetrics,
 )
 from wideseek_judge.answers import contains, exact_match, find_answer, token_f1
+from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import JudgeConfig
+from wideseek_judge.llm import JudgeCounts, LlmVerdicts
 from wideseek_judge.matching import score_table
+from wideseek_judge.store import VerdictCache
 from wideseek_judge.verdicts import (
     Case,
     ExactVerdicts,
@@ -24,12 +27,19 @@ from wideseek_judge.verdicts import (
     Verdicts,
 )
 
+OfficialScorer = Callable[[Case, TableGold, str, Verdicts], Awaitable[Score]]
+
 
 class TableJudge:
     """Scores tables and short answers; a core `Judge`. Open one with `open_judge`."""
 
-    def __init__(self, config: JudgeConfig, verdicts: Verdicts) -> None:
+    def __init__(
+        self, config: JudgeConfig, verdicts: Verdicts, counts: JudgeCounts | None = None
+    ) -> None:
         self._config, self._verdicts = config, verdicts
+        self.counts = counts or JudgeCounts()
+        """What a model judge has cost; nothing but `unscored` moves for the offline ones."""
+        self._score_official = _official() if config.mode == "official" else None
 
     async def score(self, task: Task, answer: str) -> Score:
         """The verdict on an agent's final text.
@@ -37,12 +47,15 @@ class TableJudge:
         Raises `JudgeError` when no answer can ever be judged (no such endpoint, a refused key),
         and `DataError` for an unusable reference.
         """
-        case = Case(task_id=task.id, question=task.question)
+        case = Case(
+            task_id=task.id, question=task.question, official=self._config.mode == "official"
+        )
         try:
             if isinstance(task.gold, TableGold):
                 return await self._table(case, task.gold, answer)
             return await self._text(case, task.gold, answer)
         except NoVerdict as error:
+            self.counts.unscored += 1
             empty = TableMetrics() if isinstance(task.gold, TableGold) else TextMetrics()
             return Score(
                 state=ScoreState.UNSCORED,
@@ -53,8 +66,9 @@ class TableJudge:
 
     async def _table(self, case: Case, gold: TableGold, answer: str) -> Score:
         mode = self._config.mode
-        if mode == "official":
-            raise ConfigError("mode 'official' is not there yet")
+        if mode == "official" or self._score_official is not None:
+            assert self._score_official is not None
+            return await self._score_official(case, gold, answer, self._verdicts)
         final = answer.rpartition("</think>")[2]
         return await score_table(case, gold, final, mode=mode, verdicts=self._verdicts)
 
@@ -84,12 +98,34 @@ class TableJudge:
         )
 
 
+def _official() -> OfficialScorer:
+    """The official scorer. Raises `ConfigError` without the libraries it stands on."""
+    try:
+        from wideseek_judge.official import score_officially
+    except ImportError as error:
+        raise ConfigError(
+            f"mode 'official' needs pandas and dateparser ({error.name} is missing): "
+            "pip install 'wideseek-judge[official]'"
+        ) from None
+    return score_officially
+
+
 @asynccontextmanager
-async def open_judge(config: JudgeConfig) -> AsyncGenerator[TableJudge]:
-    """The judge a configuration describes, with whatever it keeps open."""
+async def open_judge(config: JudgeConfig, chat: Chat | None = None) -> AsyncGenerator[TableJudge]:
+    """The judge a configuration describes, with whatever it keeps open.
+
+    `chat` replaces the configured endpoint of kind `llm`, by the rollout engine for instance.
+    """
     if config.kind == "exact":
         yield TableJudge(config, ExactVerdicts())
     elif config.kind == "normalised":
         yield TableJudge(config, NormalisedVerdicts())
     else:
-        raise ConfigError("kind 'llm' is not there yet")
+        async with AsyncExitStack() as stack:
+            if chat is None:
+                chat = await stack.enter_async_context(ChatClient(config.endpoint))
+            cache = VerdictCache(config.cache) if config.cache else None
+            if cache is not None:
+                stack.callback(cache.close)
+            counts = JudgeCounts()
+            yield TableJudge(config, LlmVerdicts(config, chat, cache, counts), counts)

@@ -20,8 +20,9 @@ class Case:
     task_id: str
     question: str
     calls: int = 0
-    missing_is_zero: bool = False
-    """Whether cells that a model's reply leaves out score 0, or are asked for again."""
+    official: bool = False
+    """Whether the official rules hold: what a model's reply leaves out scores 0 instead of being
+    asked for again, and several keys may be found to name one reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

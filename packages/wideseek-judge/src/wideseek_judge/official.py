@@ -1,0 +1,234 @@
+"""The official WideSearch evaluator's way from an answer to its figures, quirks included.
+
+`strict` and `reward` repair these quirks; the README of the package lists them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wideseek_core import (
+    CellScore,
+    ColumnRule,
+    JudgeError,
+    Score,
+    ScoreState,
+    TableGold,
+    TableMetrics,
+)
+from wideseek_judge.frames import official_gold, official_name, official_table
+from wideseek_judge.metrics import Counts, table_metrics
+from wideseek_judge.official_rules import decide, preprocess
+from wideseek_judge.tables import Table
+from wideseek_judge.verdicts import Alignment, Case, Comparison, Verdict, Verdicts
+
+Row = tuple[str, ...]
+
+_KEY = Verdict(1.0, "key")
+_JUDGED = ColumnRule(metric=("llm_judge",))
+
+
+async def score_officially(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -> Score:
+    """The score of an answer text; any fault but the judge's is zeros with a message."""
+    try:
+        return await _score(case, gold, answer, verdicts)
+    except JudgeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the official rule: any fault is zero
+        kind = type(error).__name__
+        return _zeros(f"evaluator error: {kind}: {error}")
+
+
+def _zeros(message: str) -> Score:
+    return Score(state=ScoreState.FAILED, metrics=TableMetrics(), message=message)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Frame:
+    """Columns by name, as lists of equal length."""
+
+    names: list[str]
+    cells: dict[str, list[str]]
+    mapped: int = 0
+    """How many columns were added to keep keys as they were before alignment."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.cells[self.names[0]])
+
+    def rows(self, names: Sequence[str]) -> list[Row]:
+        """The rows, cut to some columns."""
+        return list(zip(*(self.cells[name] for name in names), strict=True))
+
+    def drop_duplicates(self, names: Sequence[str]) -> None:
+        """Keeps the first of the rows that agree in some columns."""
+        first = {key: at for at, key in reversed(list(enumerate(self.rows(names))))}
+        kept = sorted(first.values())
+        self.cells = {name: [cells[at] for at in kept] for name, cells in self.cells.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is compared, in normal names."""
+
+    required: list[str]
+    keys: list[str]
+    rules: dict[str, ColumnRule]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """Both frames, and the rows that share a key."""
+
+    response: _Frame
+    reference: _Frame
+    pairs: list[tuple[Row, Row]]
+
+
+async def _score(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -> Score:
+    table = official_table(answer)
+    if table is None:
+        return _zeros("no table in the answer")
+    target = official_gold(gold)
+    if target is None:
+        return _zeros("evaluator error: the reference holds no table")
+    plan = _plan(gold, target)
+    names = list(table.columns)
+    if set(names) != set(plan.required):
+        aligned = await verdicts.align(
+            case, Alignment(column="", values=names, references=plan.required)
+        )
+        names = [aligned.get(name, name) for name in names]
+    if set(names) != set(plan.required):
+        return _zeros(f"columns {names} are not the required {plan.required}")
+    response = _frame(names, table)
+    reference = _cut(_frame(list(target.columns), target), plan.required)
+    response.drop_duplicates(plan.keys)
+    reference.drop_duplicates(plan.keys)
+    await _align_keys(case, plan, response, reference, verdicts)
+    for column, rule in plan.rules.items():
+        for frame in (response, reference) if rule.preprocess else ():
+            frame.cells[column] = [
+                preprocess(cell, rule.preprocess) for cell in frame.cells[column]
+            ]
+    match = _Match(response=response, reference=reference, pairs=_join(plan, response, reference))
+    return await _judge(case, plan, match, verdicts)
+
+
+def _plan(gold: TableGold, target: Table) -> _Plan:
+    """The rules in normal names. Without any, the judge decides on every column."""
+    required = [official_name(name) for name in gold.required_columns or target.columns]
+    keys = [official_name(name) for name in gold.key_columns]
+    rules = {official_name(name): rule for name, rule in gold.rules.items()}
+    return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, _JUDGED))
+
+
+def _frame(names: list[str], table: Table) -> _Frame:
+    if len(set(names)) != len(names):
+        raise ValueError(f"several columns of one name: {names}")
+    cells = [list(column) for column in zip(*table.rows, strict=True)] or [[] for _ in names]
+    return _Frame(names=names, cells=dict(zip(names, cells, strict=True)))
+
+
+def _cut(frame: _Frame, names: list[str]) -> _Frame:
+    return _Frame(names=names, cells={name: frame.cells[name] for name in names})
+
+
+async def _align_keys(
+    case: Case, plan: _Plan, response: _Frame, reference: _Frame, verdicts: Verdicts
+) -> None:
+    """Renames keys to those of the reference, for key columns judged by text."""
+    for key in plan.keys:
+        rule = plan.rules.get(key)
+        if rule is None or not {"llm_judge", "exact_match"} & set(rule.metric):
+            continue
+        alignment = Alignment(
+            column=key, values=response.cells[key], references=reference.cells[key]
+        )
+        aligned = await verdicts.align(case, alignment)
+        response.cells[key] = [aligned.get(cell, cell) for cell in response.cells[key]]
+        response.mapped += 1
+
+
+async def _judge(case: Case, plan: _Plan, match: _Match, verdicts: Verdicts) -> Score:
+    scored: dict[tuple[str, str], list[Verdict]] = {}
+    asked: list[Comparison] = []
+    for column in plan.required:
+        if column in plan.keys:
+            scored[column, "key"] = [_KEY] * len(match.pairs)
+            continue
+        rule = plan.rules[column]
+        at = plan.required.index(column)
+        cells = [(one[at], two[at]) for one, two in match.pairs]
+        for metric in rule.metric:
+            if metric != "llm_judge":
+                scored[column, metric] = [decide(metric, rule, *pair) for pair in cells]
+            elif match.pairs:
+                # Placed now, filled below: all columns are put to the judge together.
+                scored[column, metric] = []
+                criterion = str(rule.criterion or "")
+                asked.append(Comparison(column=column, criterion=criterion, pairs=cells))
+    if asked:
+        for question, found in zip(asked, await verdicts.compare(case, asked), strict=True):
+            scored[question.column, "llm_judge"] = found
+    return _explained(case, plan, match, scored)
+
+
+def _join(plan: _Plan, response: _Frame, reference: _Frame) -> list[tuple[Row, Row]]:
+    """Answer and reference rows of equal keys, many to many."""
+    by_key: dict[Row, list[Row]] = {}
+    for key, row in zip(response.rows(plan.keys), response.rows(plan.required), strict=True):
+        by_key.setdefault(key, []).append(row)
+    keyed = zip(reference.rows(plan.keys), reference.rows(plan.required), strict=True)
+    return [(row, gold) for key, gold in keyed for row in by_key.get(key, ())]
+
+
+def _explained(
+    case: Case,
+    plan: _Plan,
+    match: _Match,
+    scored: dict[tuple[str, str], list[Verdict]],
+) -> Score:
+    positions = {name: at for at, name in enumerate(plan.required)}
+    at_keys = [positions[name] for name in plan.keys]
+    cells: list[CellScore] = []
+    row_score = 0.0
+    for index, (row, gold) in enumerate(match.pairs):
+        verdicts = {place: column[index] for place, column in scored.items()}
+        row_score += min((verdict.score for verdict in verdicts.values()), default=0.0)
+        key = " | ".join(gold[at] for at in at_keys)
+        for (column, _metric), verdict in verdicts.items():
+            cells.append(
+                CellScore(
+                    key=key,
+                    column=column,
+                    answer=row[positions[column]],
+                    gold=gold[positions[column]],
+                    score=verdict.score,
+                    by=verdict.by,
+                )
+            )
+    counts = Counts(
+        item_score=sum(cell.score for cell in cells),
+        row_score=row_score,
+        answer_rows=match.response.height,
+        gold_rows=match.reference.height,
+        columns=len(plan.required),
+    )
+    ours, theirs = match.response.rows(plan.keys), match.reference.rows(plan.keys)
+    return Score(
+        state=ScoreState.SCORED,
+        metrics=table_metrics(counts, equal=_equal(plan, match.response, match.reference)),
+        format_valid=True,
+        cells=tuple(cells),
+        missing_rows=tuple(" | ".join(key) for key in theirs if key not in set(ours)),
+        extra_rows=tuple(" | ".join(key) for key in ours if key not in set(theirs)),
+        judge_calls=case.calls,
+    )
+
+
+def _equal(plan: _Plan, response: _Frame, reference: _Frame) -> bool:
+    """Equality of the sorted frames; the columns kept beside aligned keys spoil it."""
+    if response.mapped or response.names != plan.required:
+        return False
+    return sorted(response.rows(plan.required)) == sorted(reference.rows(plan.required))
