@@ -2,6 +2,7 @@
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from wideseek_agents import ChatTokenizer
 from wideseek_agents.tokens import END, START, TAGS
 from wideseek_core import Document, NoContent, Page, TableGold, Task

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from .conftest import World
 from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
 from wideseek_core import Message, Status, Task, ToolSpec
+
+from .conftest import World
 
 TRITON = "https://moons.example/triton"
 TABLE = "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```"

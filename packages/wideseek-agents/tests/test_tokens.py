@@ -1,12 +1,14 @@
 from pathlib import Path
 
 import pytest
-from .conftest import byte_level, whole_words
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wideseek_agents import ChatTokenizer
 from wideseek_agents.tokens import END, START, TAGS
 from wideseek_core import CorruptFile, DataError, Message
+
+from .conftest import byte_level, whole_words
 
 FULL, BARE, WORDS = (
     ChatTokenizer(tokenizer) for tokenizer in (byte_level(), byte_level(tags=()), whole_words())

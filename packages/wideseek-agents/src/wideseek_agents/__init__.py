@@ -11,7 +11,7 @@ from wideseek_agents.events import (
     ToolAnswered,
     TurnTaken,
 )
-from wideseek_agents.policies import ScriptedPolicy, TokenPolicy
+from wideseek_agents.policies import ChatPolicy, ChatPolicyConfig, ScriptedPolicy, TokenPolicy
 from wideseek_agents.prompting import PromptSet
 from wideseek_agents.team import Team
 from wideseek_agents.tokens import ChatTokenizer
@@ -19,6 +19,8 @@ from wideseek_agents.tokens import ChatTokenizer
 __all__ = [
     "AgentEnded",
     "AgentStarted",
+    "ChatPolicy",
+    "ChatPolicyConfig",
     "ChatTokenizer",
     "Event",
     "LeadLimits",

@@ -77,9 +77,10 @@ class _Run:
             if turn == limits.turns:
                 self._keep(reply, plan)
                 return Status.TURN_LIMIT
-            results = await self._call(reply, plan)
             if reply.prompt_tokens + reply.response_tokens >= limits.tokens:
+                self._keep(reply, plan)
                 return Status.CONTEXT_OVERFLOW
+            results = await self._call(reply, plan)
             messages = [self._tool_message(plan, results, turn + 1)]
         raise AssertionError("the last turn returns")
 

@@ -1,5 +1,7 @@
 """Text from outside made safe to carry: cut to a length, without broken characters."""
 
+import re
+
 
 def clean(text: str) -> str:
     """`text` without lone surrogates, which neither tokenizers nor JSON files can hold."""
@@ -21,3 +23,11 @@ def one_line(text: str) -> str:
 def after_thinking(text: str) -> str:
     """What follows the last `</think>`, stripped."""
     return text.rpartition("</think>")[2].strip()
+
+
+_MARK = re.compile(r"<(?=\|[^|<>]{1,40}\|>|/?(?:think|tool_call|tool_response|tools)>)")
+
+
+def defused(text: str) -> str:
+    """`text` that no chat server can read control tokens from: a blank parts their letters."""
+    return _MARK.sub("< ", clean(text))

@@ -1,6 +1,8 @@
 """Language models behind one seam: token engines, chat endpoints, scripts."""
 
+from wideseek_agents.policies.chat import ChatPolicy
+from wideseek_agents.policies.endpoint import ChatPolicyConfig
 from wideseek_agents.policies.scripted import ScriptedPolicy
 from wideseek_agents.policies.token import TokenPolicy
 
-__all__ = ["ScriptedPolicy", "TokenPolicy"]
+__all__ = ["ChatPolicy", "ChatPolicyConfig", "ScriptedPolicy", "TokenPolicy"]

@@ -1,0 +1,410 @@
+"""How agents end, and what becomes of failures, through `Team.run`."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+
+import httpx
+import pytest
+
+from wideseek_agents import (
+    AgentEnded,
+    AgentStarted,
+    ChatPolicy,
+    ChatPolicyConfig,
+    ChatTokenizer,
+    Event,
+    Limits,
+    ScriptedPolicy,
+    SingleLimits,
+    Team,
+    TeamConfig,
+    ToolAnswered,
+    TurnTaken,
+)
+from wideseek_agents.config import LeadLimits
+from wideseek_core import (
+    ConfigError,
+    Conversation,
+    Document,
+    Message,
+    Page,
+    PolicyUnavailable,
+    Reply,
+    Status,
+    Task,
+    TextGold,
+    ToolSpec,
+    ToolUnavailable,
+)
+
+from .conftest import World
+
+TRITON = "https://moons.example/triton"
+Script = Callable[[Sequence[Message], Sequence[ToolSpec]], str]
+
+
+def call(name: str, **arguments: object) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+
+
+def delegate(*subtasks: str) -> str:
+    return call("create_sub_agents", sub_agents=[{"prompt": subtask} for subtask in subtasks])
+
+
+def turns(*texts: str) -> Script:
+    """Says the texts turn by turn."""
+    return lambda messages, tools: texts[sum(m.role == "assistant" for m in messages)]
+
+
+def roles(lead: Script, subagent: Script) -> Script:
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        chosen = lead if tools[0].name == "create_sub_agents" else subagent
+        return chosen(messages, tools)
+
+    return respond
+
+
+COMPACT = TeamConfig(prompts="compact")
+SINGLE = TeamConfig(prompts="compact", workflow="sa")
+
+
+async def test_a_single_agent_searches_reads_and_answers(world: World, task: Task) -> None:
+    script = turns(call("search", query="Nereid", count=20), call("access", url=TRITON), "done")
+    episode = await Team(SINGLE, ScriptedPolicy(script), world, world).run(task)
+    assert (episode.main.role, episode.answer) == ("single", "done")
+    assert world.queries == [("Nereid", 9)]
+    assert episode.main.turns[1].results[0].text == "Triton has a radius of 1353 km."
+
+
+async def test_only_what_follows_the_thinking_is_reported(world: World, task: Task) -> None:
+    script = roles(turns(delegate("a"), "end"), turns("<think>secret</think>\nopen"))
+    episode = await Team(COMPACT, ScriptedPolicy(script), world, world).run(task)
+    assert episode.main.turns[0].results[0].text == "open"
+
+
+async def test_the_last_turn_must_be_the_answer(world: World, task: Task) -> None:
+    config = TeamConfig(prompts="compact", workflow="sa", single=SingleLimits(turns=2))
+    script = turns(*[call("search", query="Triton")] * 2)
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    assert (episode.main.status, episode.answer) == (Status.TURN_LIMIT, "")
+    assert [len(turn.calls) for turn in episode.main.turns] == [1, 1]
+    assert len(world.queries) == 1
+
+
+async def test_a_response_that_is_cut_off_overflows(
+    world: World, task: Task, tokenizer: ChatTokenizer
+) -> None:
+    policy = ScriptedPolicy(turns(call("search", query="Triton")), tokenizer, max_tokens=5)
+    episode = await Team(SINGLE, policy, world, world).run(task)
+    assert episode.main.status is Status.CONTEXT_OVERFLOW
+    assert (len(episode.main.turns), episode.main.turns[0].calls) == (1, ())
+
+
+async def test_a_very_long_response_that_is_cut_off_is_repetition(
+    world: World, task: Task, tokenizer: ChatTokenizer
+) -> None:
+    single = SingleLimits(repetition_tokens=100)
+    config = TeamConfig(prompts="compact", workflow="sa", single=single)
+    policy = ScriptedPolicy(turns("again " * 200), tokenizer, max_tokens=100)
+    episode = await Team(config, policy, world, world).run(task)
+    assert episode.main.status is Status.REPETITION
+
+
+async def test_results_that_do_not_fit_overflow(
+    world: World, task: Task, tokenizer: ChatTokenizer
+) -> None:
+    class Wordy(World):
+        async def read(self, url: str) -> Page:
+            return Page(url=url, text="word " * 1000)
+
+    policy = ScriptedPolicy(turns(call("access", url="u"), "never"), tokenizer, window=600)
+    episode = await Team(SINGLE, policy, world, Wordy()).run(task)
+    assert episode.main.status is Status.CONTEXT_OVERFLOW
+    assert len(episode.main.turns[0].results) == 1
+
+
+async def test_a_question_that_does_not_fit_leaves_no_turns(
+    world: World, task: Task, tokenizer: ChatTokenizer
+) -> None:
+    policy = ScriptedPolicy(turns("never"), tokenizer, question_tokens=10)
+    episode = await Team(SINGLE, policy, world, world).run(task)
+    assert (episode.main.status, episode.main.turns) == (Status.CONTEXT_OVERFLOW, ())
+    assert episode.error == ""
+
+
+async def test_a_failed_subagent_is_reported_and_the_lead_goes_on(world: World, task: Task) -> None:
+    def subagent(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        bad = "Subtask: bad" in messages[1].content
+        return call("search", queries=[{"query": "x"}]) if bad else "fine"
+
+    config = TeamConfig(prompts="compact", subagent=Limits(turns=2))
+    script = roles(turns(delegate("bad", "good"), "answer"), subagent)
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    statuses = [trajectory.status for trajectory in episode.trajectories]
+    assert statuses == [Status.FINISHED, Status.TURN_LIMIT, Status.FINISHED]
+    results = episode.main.turns[0].results
+    assert [(result.text, result.ok) for result in results] == [("failed", False), ("fine", True)]
+    assert episode.answer == "answer"
+
+
+async def test_a_lead_may_delegate_in_several_turns(world: World, task: Task) -> None:
+    script = roles(turns(delegate("a", "b"), delegate("c"), "end"), turns("ok"))
+    episode = await Team(COMPACT, ScriptedPolicy(script), world, world).run(task)
+    assert [(t.agent, t.prompt) for t in episode.trajectories[1:]] == [(1, "a"), (2, "b"), (3, "c")]
+
+
+async def test_surplus_subagents_are_not_started(world: World, task: Task) -> None:
+    config = TeamConfig(prompts="compact", lead=LeadLimits(requests_per_turn=2))
+    script = roles(turns(delegate("a", "b", "c"), "end"), turns("ok"))
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    assert len(episode.trajectories) == 3
+    assert episode.main.turns[0].dropped_calls == 1
+
+
+async def test_subagents_of_a_turn_run_at_the_same_time(world: World, task: Task) -> None:
+    together = asyncio.Barrier(3)
+
+    async def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        if tools[0].name == "create_sub_agents":
+            return turns(delegate("a", "b", "c"), "end")(messages, tools)
+        await together.wait()
+        return "ok"
+
+    async with asyncio.timeout(10):
+        episode = await Team(COMPACT, ScriptedPolicy(respond), world, world).run(task)
+    assert episode.answer == "end"
+
+
+class Faulty(World):
+    """Fails in the given way."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def search(self, query: str, k: int) -> list[Document]:
+        raise self._error
+
+    async def read(self, url: str) -> Page:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ToolUnavailable("the service\nis down"), "error: the service is down"),
+        (KeyError("bug"), "error: KeyError"),
+    ],
+)
+async def test_a_tool_that_fails_tells_the_agent(task: Task, error: Exception, text: str) -> None:
+    faulty = Faulty(error)
+    script = turns(call("search", query="a"), call("access", url="u"), "end")
+    episode = await Team(SINGLE, ScriptedPolicy(script), faulty, faulty).run(task)
+    results = [result for turn in episode.main.turns for result in turn.results]
+    assert [(result.text, result.ok) for result in results] == [(text, False)] * 2
+    assert episode.answer == "end"
+
+
+async def test_a_tool_that_hangs_is_given_up(world: World, task: Task) -> None:
+    class Hanging(World):
+        async def read(self, url: str) -> Page:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    config = TeamConfig(prompts="compact", workflow="sa", tool_timeout_s=0.01)
+    script = turns(call("access", url="u"), "end")
+    episode = await Team(config, ScriptedPolicy(script), world, Hanging()).run(task)
+    assert episode.main.turns[0].results[0].text == "error: no answer within 0.01 s"
+
+
+class Watched:
+    """A policy that counts the conversations it has open."""
+
+    def __init__(self, respond: Script, fail: Callable[[str], bool]) -> None:
+        self._inner = ScriptedPolicy(respond)
+        self._fail = fail
+        self.open_now = 0
+        self.hanging = asyncio.Semaphore(0)
+
+    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+        self.open_now += 1
+        return _WatchedConversation(self, self._inner.open(tools, seed=seed), self._fail)
+
+
+class _WatchedConversation:
+    def __init__(self, policy: Watched, inner: Conversation, fail: Callable[[str], bool]) -> None:
+        self._policy, self._inner, self._fail = policy, inner, fail
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        if self._fail(messages[-1].content):
+            raise PolicyUnavailable("gone")
+        if "Subtask: hang" in messages[-1].content:
+            self._policy.hanging.release()
+            await asyncio.Event().wait()
+        return await self._inner.reply(messages)
+
+    async def close(self) -> None:
+        self._policy.open_now -= 1
+
+
+async def test_a_policy_that_fails_ends_the_episode_with_what_was_done(
+    world: World, task: Task
+) -> None:
+    script = roles(turns(delegate("hang", "broken"), "never"), turns("ok"))
+    policy = Watched(script, fail=lambda text: "Subtask: broken" in text)
+    episode = await Team(COMPACT, policy, world, world).run(task)
+    assert episode.error == "PolicyUnavailable: gone"
+    assert episode.answer == ""
+    assert [t.status for t in episode.trajectories] == [Status.ERROR] * 3
+    assert [len(t.turns) for t in episode.trajectories] == [1, 0, 0]
+    assert policy.open_now == 0
+
+
+async def test_a_failed_episode_leaves_its_siblings_alone(world: World, task: Task) -> None:
+    other = task.model_copy(update={"id": "other", "question": "broken"})
+    policy = Watched(turns("fine"), fail=lambda text: "broken" in text)
+    team = Team(SINGLE, policy, world, world)
+    good, bad = await asyncio.gather(team.run(task), team.run(other))
+    assert (good.answer, good.error) == ("fine", "")
+    assert bad.error == "PolicyUnavailable: gone"
+
+
+async def test_cancelling_closes_every_conversation(world: World, task: Task) -> None:
+    policy = Watched(roles(turns(delegate("hang", "hang")), turns()), fail=lambda _: False)
+    running = asyncio.create_task(Team(COMPACT, policy, world, world).run(task))
+    for _ in range(2):
+        await policy.hanging.acquire()
+    assert policy.open_now == 3
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert policy.open_now == 0
+
+
+async def test_a_second_model_can_serve_the_subagents(world: World, task: Task) -> None:
+    lead, subagent = ScriptedPolicy(turns(delegate("a"), "end")), ScriptedPolicy(turns("from B"))
+    episode = await Team(COMPACT, lead, world, world, subagent_policy=subagent).run(task)
+    assert episode.main.turns[0].results[0].text == "from B"
+
+
+async def test_pages_are_summarised_for_what_the_agent_wants(world: World, task: Task) -> None:
+    asked: list[str] = []
+
+    def summarise(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        asked.append(messages[-1].content)
+        return "<think>hm</think>1353 km"
+
+    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    policy = ScriptedPolicy(turns(call("access", url=TRITON, info_to_extract="radius"), "end"))
+    team = Team(config, policy, world, world, summarizer=ScriptedPolicy(summarise))
+    episode = await team.run(task)
+    assert episode.main.turns[0].results[0].text == "1353 km"
+    assert asked == ["What does this page say about: radius\nTriton has a radius of 1353 km."]
+
+
+async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Task) -> None:
+    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    policy = ScriptedPolicy(turns(call("access", url=TRITON), "end"))
+    summarizer = Watched(turns(), fail=lambda _: True)
+    episode = await Team(config, policy, world, world, summarizer=summarizer).run(task)
+    result = episode.main.turns[0].results[0]
+    assert (result.text, result.ok) == ("error: the page could not be summarised: gone", False)
+    assert summarizer.open_now == 0
+
+
+def test_summaries_without_a_summariser_are_refused(world: World) -> None:
+    config = TeamConfig(use_access_summary=True)
+    with pytest.raises(ConfigError, match="use_access_summary"):
+        Team(config, ScriptedPolicy(turns()), world, world)
+
+
+async def test_long_pages_and_documents_are_cut(task: Task) -> None:
+    class Long(World):
+        async def search(self, query: str, k: int) -> list[Document]:
+            return [Document(url="u", title="a\nb", text="0123456789")]
+
+        async def read(self, url: str) -> Page:
+            return Page(url=url, text="0123456789")
+
+    config = TeamConfig(prompts="compact", workflow="sa", max_document_chars=4, max_page_chars=6)
+    script = turns(call("search", query="q"), call("access", url="u"), "end")
+    episode = await Team(config, ScriptedPolicy(script), Long(), Long()).run(task)
+    texts = [result.text for turn in episode.main.turns for result in turn.results]
+    assert texts[0].endswith("\n0123")
+    assert texts[1] == "012345"
+
+
+async def test_questions_with_short_answers_ask_for_a_box(world: World) -> None:
+    task = Task(id="q", question="Who?", gold=TextGold(answers=("Lassell",)))
+    seen: list[str] = []
+
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        seen.append(messages[0].content)
+        return r"\boxed{Lassell}"
+
+    await Team(COMPACT, ScriptedPolicy(respond), world, world).run(task)
+    assert r"then write \boxed{answer}." in seen[0]
+
+
+async def test_chinese_tasks_get_chinese_prompts(world: World, task: Task) -> None:
+    seen: list[str] = []
+
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        seen.append(messages[0].content)
+        return "完"
+
+    chinese = task.model_copy(update={"language": "zh"})
+    await Team(TeamConfig(), ScriptedPolicy(respond), world, world).run(chinese)
+    assert seen[0].startswith("你带领一个团队")
+
+
+async def test_native_tools_are_left_out_of_the_system_prompt(world: World, task: Task) -> None:
+    bodies: list[dict[str, list[dict[str, str]]]] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"choices": [{"message": {"content": "end"}}]})
+
+    config = ChatPolicyConfig(model="m", native_tools=True)
+    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+        episode = await Team(TeamConfig(), policy, world, world).run(task)
+    assert episode.answer == "end"
+    assert len(bodies[0]["tools"]) == 1
+    assert "<tools>" not in bodies[0]["messages"][0]["content"]
+
+
+async def test_events_tell_what_happens(world: World, task: Task) -> None:
+    access = call("access", urls=[{"url": TRITON}])
+    script = roles(turns(delegate("a"), "end"), turns(access, "ok"))
+    events: list[Event] = []
+    await Team(COMPACT, ScriptedPolicy(script), world, world).run(task, on_event=events.append)
+    assert [(type(event), event.agent) for event in events] == [
+        (AgentStarted, 0),
+        (TurnTaken, 0),
+        (AgentStarted, 1),
+        (TurnTaken, 1),
+        (ToolAnswered, 1),
+        (TurnTaken, 1),
+        (AgentEnded, 1),
+        (ToolAnswered, 0),
+        (TurnTaken, 0),
+        (AgentEnded, 0),
+    ]
+    read = [e.request for e in events if isinstance(e, ToolAnswered) and e.tool == "access"]
+    assert read == [TRITON]
+
+
+async def test_seeds_follow_from_seed_task_trial_and_agent(world: World, task: Task) -> None:
+    class Seeds(ScriptedPolicy):
+        seen: list[int] = []
+
+        def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+            self.seen.append(seed)
+            return super().open(tools, seed=seed)
+
+    team = Team(COMPACT, Seeds(roles(turns(delegate("a"), "end"), turns("ok"))), world, world)
+    for trial, seed in ((0, 0), (0, 0), (1, 0), (0, 1)):
+        await team.run(task, trial=trial, seed=seed)
+    assert Seeds.seen[:2] == Seeds.seen[2:4]
+    assert len(set(Seeds.seen)) == 6
