@@ -47,7 +47,7 @@ class RunFolder:
     @property
     def header(self) -> Path:
         """The settings."""
-        return self.path / "config.json"
+        return self.path / (f"config.{self.grading}.json" if self.grading else "config.json")
 
     @property
     def tasks(self) -> Path:
@@ -92,19 +92,24 @@ def begin(folder: RunFolder, tasks: Sequence[Task], settings: Mapping[str, JsonV
 
     Raises `ConfigError` naming the first setting that differs.
     """
-    header = RunHeader(settings=_plain(settings), tasks=digest(tasks))
     if not folder.header.exists():
+        # Before the header, whose presence says that the run has begun.
         lines = "".join(f"{task.model_dump_json()}\n" for task in tasks)
         write_atomically(folder.tasks, lines)
-        # Last, since its presence says that the run has begun.
+    agree(folder, settings, digest(tasks))
+
+
+def agree(folder: RunFolder, settings: Mapping[str, JsonValue], tasks: str) -> None:
+    """Writes the header, or raises `ConfigError` naming what differs from the one there."""
+    header = RunHeader(settings=_plain(settings), tasks=tasks)
+    if not folder.header.exists():
         write_atomically(folder.header, header.model_dump_json(indent=2) + "\n")
         return
     before = read_header(folder.header)
-    where = f"{folder.path} was begun with other settings"
     for key, old, new in differences(before.settings, header.settings):
-        raise ConfigError(f"{where}: {key} was {old}, is {new}; change it back or the folder")
+        raise ConfigError(f"{folder.header}: {key} was {old}, is {new}; take another folder")
     if before.tasks != header.tasks:
-        raise ConfigError(f"{folder.path} was begun with other tasks; choose another folder")
+        raise ConfigError(f"{folder.header}: begun with other tasks; take another folder")
 
 
 def read_header(path: Path) -> RunHeader:
@@ -180,7 +185,7 @@ def read_results(path: Path) -> dict[Key, Result]:
 def load_run(path: Path, grading: str = "") -> StoredRun:
     """A run read back for a report. Raises `DataError`."""
     folder = RunFolder(path=path, grading=grading)
-    read_header(folder.header)
+    read_header(RunFolder(path=path).header)
     tasks = {task.id: task for task in read_records(folder.tasks, Task)}
     if grading and not folder.results.exists():
         raise DataError(f"{path} has no regrading {grading!r}")

@@ -1,6 +1,6 @@
 """A run in numbers: avg@k, max@k, min@k and pass@k per language, with intervals and counts."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -134,14 +134,19 @@ def summarise(results: Iterable[Result]) -> Summary:
     )
 
 
+def count(results: Sequence[Result]) -> Counts:
+    """Rollouts by outcome."""
+    outcomes = Counter(result.outcome for result in results)
+    return Counts(
+        scored=outcomes["scored"],
+        failed=outcomes["failed"],
+        unscored=outcomes["unscored"],
+        error=outcomes["error"],
+    )
+
+
 def summarise_slice(results: Sequence[Result]) -> Slice:
     """Counts, metrics and effort of some results."""
-    counts = Counts(
-        **{
-            outcome: sum(result.outcome == outcome for result in results)
-            for outcome in ("scored", "failed", "unscored", "error")
-        }
-    )
     questions = {result.task_id for result in results}
     scores = values_by_question(results, "score")
     trials = max(
@@ -152,9 +157,9 @@ def summarise_slice(results: Sequence[Result]) -> Slice:
         questions=len(questions),
         trials=trials,
         short=sum(len(scores.get(question, ())) < trials for question in questions),
-        counts=counts,
+        counts=count(results),
         metrics={
-            name: summarise_metric(results, name) for name in ("score", "format_valid", *names)
+            name: summarise_metric(results, name) for name in ("score", *names, "format_valid")
         },
         effort={name: _effort(results, name) for name in EFFORT},
     )
@@ -174,8 +179,10 @@ def summarise_metric(results: Sequence[Result], name: str) -> Metric:
     chances = dict[int, float]()
     if name in BINARY_METRICS:
         for k in range(1, most + 1):
-            full = [values for values in trials if len(values) >= k]
-            right = [pass_at(len(values), round(sum(values)), k) for values in full]
+            # A question with fewer trials gives what it has, as it does to max@k.
+            right = [
+                pass_at(len(values), round(sum(values)), min(k, len(values))) for values in trials
+            ]
             chances[k] = mean_of(right).mean
     return Metric(
         avg=mean_of([sum(values) / len(values) for values in trials]),

@@ -26,27 +26,38 @@ def looks_like_table(text: str) -> bool:
     return any("|" in above and "-" in below and _SEPARATOR.match(below) for above, below in pairs)
 
 
-def markdown_shape(text: str) -> tuple[list[str], int]:
-    """Header cells and number of data rows of the first table in a Markdown text."""
+def read_cells(text: str, kind: Literal["markdown", "csv"]) -> list[list[str]]:
+    """Header and rows of the first table in a text. Raises `DataError` if there is none."""
+    return markdown_cells(text) if kind == "markdown" else csv_cells(text)
+
+
+def markdown_cells(text: str) -> list[list[str]]:
+    """Header and rows of the first table in a Markdown text."""
     fenced = _FENCE.search(text)
     block = fenced.group(1) if fenced else text
     lines = [line.strip() for line in block.splitlines() if "|" in line]
     lines = [line for line in lines if not _SEPARATOR.match(line)]
     if not lines:
         raise DataError("the answer holds no Markdown table")
-    header = [cell.strip() for cell in _PIPE.split(lines[0].strip("|"))]
-    return header, len(lines) - 1
+    return [_cells(line) for line in lines]
 
 
-def csv_shape(text: str) -> tuple[list[str], int]:
-    """Header cells and number of data rows of a CSV text."""
+def _cells(line: str) -> list[str]:
+    inner = line.removeprefix("|")
+    if inner.endswith("|") and not inner.endswith("\\|"):
+        inner = inner[:-1]
+    return [cell.strip().replace("\\|", "|") for cell in _PIPE.split(inner)]
+
+
+def csv_cells(text: str) -> list[list[str]]:
+    """Header and rows of a CSV text."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
         raise DataError(f"not CSV: {error}") from None
     if not rows:
         raise DataError("the table is empty")
-    return [cell.strip() for cell in rows[0]], len(rows) - 1
+    return rows
 
 
 def norm_column(name: str) -> str:
@@ -60,7 +71,7 @@ def read_gold(row: Row, text: str, kind: Literal["markdown", "csv"]) -> tuple[Ta
     `required` and `unique_columns` stand in `evaluation`, or beside it; without `required` it is
     every column of the table.
     """
-    header, rows = markdown_shape(text) if kind == "markdown" else csv_shape(text)
+    header, *rows = read_cells(text, kind)
     evaluation = mapping_of(row, "evaluation")
     required = _names(evaluation, row, "required") or tuple(header)
     keys = _names(evaluation, row, "unique_columns")
@@ -76,7 +87,7 @@ def read_gold(row: Row, text: str, kind: Literal["markdown", "csv"]) -> tuple[Ta
         required_columns=required,
         rules=_rules(evaluation),
     )
-    return gold, rows
+    return gold, len(rows)
 
 
 def _all_in(names: tuple[str, ...], known: set[str], what: str, where: str) -> None:

@@ -1,0 +1,213 @@
+"""The command `wideseek-eval`: reports and comparisons of runs, official response files."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wideseek_core import ConfigError
+from wideseek_core.config import HelpRequested, exit_on_error
+from wideseek_core.files import sha256, write_atomically
+from wideseek_core.progress import show
+from wideseek_eval.breakdown import make_report
+from wideseek_eval.compare import HEADLINE, check_same_tasks, compare
+from wideseek_eval.folder import StoredRun, load_run
+from wideseek_eval.html import report_page
+from wideseek_eval.judges import open_judge
+from wideseek_eval.regrade import regrade
+from wideseek_eval.report import comparison_text, report_text, summary_text, sweep_text
+from wideseek_eval.responses import export_responses
+from wideseek_eval.scoring import ResponseFiles, import_responses, score_responses
+from wideseek_eval.summary import summarise
+from wideseek_eval.sweep import Sweep, SweepPoint, sweep_page
+
+
+def main() -> None:
+    """Entry point of the command."""
+    with exit_on_error():
+        run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs one command. Raises `WideSeekError`."""
+    options = parser().parse_args(arguments)
+    if options.command is None:
+        raise HelpRequested(parser().format_help().rstrip())
+    _COMMANDS[options.command](options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    top = argparse.ArgumentParser("wideseek-eval", description=__doc__)
+    commands = top.add_subparsers(dest="command")
+
+    one = commands.add_parser("report", help="tables, JSON and an HTML page of a run")
+    one.add_argument("run", help="a run's folder, or FOLDER:GRADING for a regrading")
+    one.add_argument("--json", type=Path)
+    one.add_argument("--html", type=Path, help="default: report.html in the run's folder")
+
+    one = commands.add_parser("compare", help="is run B better than run A?")
+    one.add_argument("run_a")
+    one.add_argument("run_b")
+    one.add_argument("--metrics", default=",".join(HEADLINE))
+    one.add_argument("--draws", type=int, default=10_000)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--json", type=Path)
+
+    one = commands.add_parser("score", help="score response files of the official format")
+    _add_responses(one)
+    one.add_argument("--json", type=Path, help="every score with its explanation, and the summary")
+
+    one = commands.add_parser("import", help="make a run of response files of the official format")
+    one.add_argument("run", type=Path)
+    _add_responses(one)
+
+    one = commands.add_parser("export", help="write a run's responses in the official format")
+    one.add_argument("run", type=Path)
+    one.add_argument("target", type=Path, help="a .jsonl file, or a folder of one file each")
+    one.add_argument("--model", default="wideseek", help="the name that file names begin with")
+
+    one = commands.add_parser("regrade", help="judge a run's stored answers again")
+    one.add_argument("run", type=Path)
+    one.add_argument("--name", required=True, help="of the new grading")
+    _add_judge(one)
+
+    one = commands.add_parser("sweep", help="a scaling curve out of finished runs")
+    one.add_argument("parameter")
+    one.add_argument("points", nargs="+", metavar="VALUE=RUN")
+    one.add_argument("--json", type=Path)
+    one.add_argument("--html", type=Path)
+    return top
+
+
+def _add_responses(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--tasks", type=Path, required=True, help="questions, as JSON lines")
+    one.add_argument("--gold", type=Path, help="folder of gold CSV tables, if tasks need them")
+    one.add_argument("--responses", type=Path, required=True, help="a .jsonl file or a folder")
+    one.add_argument("--expect", type=int, help="how many tasks there must be")
+    _add_judge(one)
+
+
+def _add_judge(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--mode", default="official", help="how tables are scored")
+    one.add_argument("--judge", default="normalised", help="who decides on cells")
+    one.add_argument("--concurrency", type=int, default=8)
+
+
+def _report(options: argparse.Namespace) -> None:
+    path, run = _run(options.run)
+    report = make_report(options.run, run)
+    show(report_text(report))
+    html: Path = options.html or path / "report.html"
+    write_atomically(html, report_page(report, run))
+    show(f"page: {html}")
+    if options.json is not None:
+        write_atomically(options.json, report.model_dump_json(indent=2) + "\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    (_, a), (_, b) = _run(options.run_a), _run(options.run_b)
+    check_same_tasks(a.tasks, b.tasks)
+    metrics = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    found = compare(a.results, b.results, metrics=metrics, draws=options.draws, seed=options.seed)
+    show(comparison_text(found, options.run_a, options.run_b))
+    if options.json is not None:
+        write_atomically(options.json, found.model_dump_json(indent=2) + "\n")
+
+
+def _score(options: argparse.Namespace) -> None:
+    async def work() -> None:
+        async with open_judge(options.mode, options.judge) as judge:
+            scored = await score_responses(_files(options), judge, options.concurrency)
+        show(summary_text(scored.summary))
+        if options.json is not None:
+            write_atomically(options.json, scored.model_dump_json(indent=2) + "\n")
+
+    asyncio.run(work())
+
+
+def _import(options: argparse.Namespace) -> None:
+    settings = {
+        "mode": options.mode,
+        "judge": options.judge,
+        "responses": _digest(options.responses),
+    }
+
+    async def work() -> None:
+        async with open_judge(options.mode, options.judge) as judge:
+            summary = await import_responses(
+                _files(options), judge, options.run, settings, options.concurrency
+            )
+        show(summary_text(summary))
+
+    asyncio.run(work())
+
+
+def _digest(path: Path) -> str:
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    return " ".join(sha256(file) for file in files if file.is_file())
+
+
+def _files(options: argparse.Namespace) -> ResponseFiles:
+    return ResponseFiles(
+        tasks=options.tasks, gold=options.gold, responses=options.responses, expect=options.expect
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    count = export_responses(options.run, options.target, model=options.model)
+    show(f"{count} responses: {options.target}")
+
+
+def _regrade(options: argparse.Namespace) -> None:
+    settings = {"mode": options.mode, "judge": options.judge}
+
+    async def work() -> None:
+        async with open_judge(options.mode, options.judge) as judge:
+            summary = await regrade(
+                options.run,
+                judge,
+                name=options.name,
+                concurrency=options.concurrency,
+                settings=settings,
+            )
+        show(summary_text(summary))
+        show(f"report: wideseek-eval report {options.run}:{options.name}")
+
+    asyncio.run(work())
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    points: list[SweepPoint] = []
+    for text in options.points:
+        value, equals, name = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text!r}: expected VALUE=RUN")
+        points.append(SweepPoint(value=value, summary=summarise(_run(name)[1].results)))
+    sweep = Sweep(parameter=options.parameter, points=tuple(points))
+    show(sweep_text(sweep))
+    if options.json is not None:
+        write_atomically(options.json, sweep.model_dump_json(indent=2) + "\n")
+    if options.html is not None:
+        write_atomically(options.html, sweep_page(sweep))
+
+
+def _run(name: str) -> tuple[Path, StoredRun]:
+    """Folder and contents of `FOLDER` or `FOLDER:GRADING`."""
+    path = Path(name)
+    if path.is_dir() or ":" not in name:
+        return path, load_run(path)
+    folder, _, grading = name.rpartition(":")
+    return Path(folder), load_run(Path(folder), grading)
+
+
+_COMMANDS = {
+    "report": _report,
+    "compare": _compare,
+    "score": _score,
+    "import": _import,
+    "export": _export,
+    "regrade": _regrade,
+    "sweep": _sweep,
+}

@@ -1,0 +1,65 @@
+"""Judging stored answers again, with another judge or mode, into a file of their own."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from wideseek_core import ConfigError, Episode, Judge, PolicyError, Task
+from wideseek_core.files import append_line, drop_torn_line
+from wideseek_core.progress import ProgressBar
+from wideseek_eval.folder import RunFolder, agree, load_run, read_header, read_results, sole_writer
+from wideseek_eval.live import LiveFigures
+from wideseek_eval.records import Result
+from wideseek_eval.rollout import Job, Pace, run_jobs
+from wideseek_eval.summary import Summary, summarise
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+async def regrade(
+    path: Path,
+    judge: Judge,
+    *,
+    name: str,
+    concurrency: int = 8,
+    settings: Mapping[str, JsonValue] | None = None,
+) -> Summary:
+    """Judges every stored answer of a run again, into `results.NAME.jsonl`.
+
+    A regrading that was killed goes on where it was; `settings` (of the judge) must then be the
+    same. Rollouts that were never completed are carried over as they are.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"a regrading's name has letters, digits, - and _ only (got {name!r})")
+    run = load_run(path)
+    folder = RunFolder(path=path, grading=name)
+    with sole_writer(path):
+        tasks = read_header(RunFolder(path=path).header).tasks
+        agree(folder, settings or {}, tasks)
+        drop_torn_line(folder.results)
+        done = read_results(folder.results)
+        whole = {key for key, result in done.items() if result.outcome != "unscored"}
+        left = [one for one in run.results if (one.task_id, one.trial) not in whole]
+        with ProgressBar("judging again", len(left)) as bar:
+            live = LiveFigures()
+
+            def write(result: Result, _: Episode | None) -> None:
+                append_line(folder.results, result)
+                live.add(result)
+                bar.advance(1, live.figures())
+
+            for result in (one for one in left if one.score is None):
+                write(result, None)
+            jobs = [
+                Job(task=run.tasks[one.task_id], trial=one.trial, stored=one)
+                for one in left
+                if one.score is not None
+            ]
+            await run_jobs(jobs, _never, judge, write, Pace(concurrency=concurrency))
+    return summarise(load_run(path, name).results)
+
+
+async def _never(task: Task, trial: int) -> Episode:
+    raise PolicyError(f"{task.id}, trial {trial}: a regrading does no rollouts")

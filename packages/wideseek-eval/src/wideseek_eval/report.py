@@ -1,0 +1,158 @@
+"""Summaries, comparisons and sweeps as tables for a terminal."""
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from wideseek_eval.breakdown import Group, Report
+from wideseek_eval.compare import Comparison
+from wideseek_eval.statistics import Mean
+from wideseek_eval.summary import EFFORT, Counts, Slice, Summary
+from wideseek_eval.sweep import Sweep
+from wideseek_eval.titles import TITLES
+
+WIDTH = 110
+
+
+def summary_text(summary: Summary, title: str = "") -> str:
+    """The summary of a run: one table per language, with counts beside the means."""
+    blocks = [_slice(title or "overall", summary.overall)]
+    if len(summary.languages) > 1:
+        blocks += [_slice(name, one) for name, one in summary.languages.items()]
+    return "\n".join(blocks)
+
+
+def report_text(report: Report) -> str:
+    """The summary, and where its scores come from."""
+    parts = [summary_text(report.summary, report.name)]
+    breakdown = (
+        ("subagents", report.by_width),
+        ("rows of the table", report.by_size),
+        ("ending", report.by_ending),
+    )
+    parts += [_groups(title, groups) for title, groups in breakdown if groups]
+    return "\n".join(parts)
+
+
+def comparison_text(comparison: Comparison, a: str, b: str) -> str:
+    """B minus A per metric, with interval and adjusted p."""
+    table = _table(["metric", a, b, "difference", "95% interval", "p", "p (Holm)", "questions"])
+    for one in comparison.differences:
+        table.add_row(
+            TITLES[one.metric],
+            f"{one.a.mean:.3f}",
+            f"{one.b.mean:.3f}",
+            f"{one.difference:+.3f}",
+            f"[{one.low:+.3f}, {one.high:+.3f}]",
+            f"{one.p:.4f}",
+            f"{one.p_holm:.4f}",
+            str(one.a.questions),
+        )
+    notes = [
+        f"{comparison.questions} questions in both, {comparison.only_a} only in {a}, "
+        f"{comparison.only_b} only in {b}; paired bootstrap, {comparison.draws} draws.",
+        f"{a}: {counts_text(comparison.counts_a)}.",
+        f"{b}: {counts_text(comparison.counts_b)}.",
+    ]
+    return "\n".join([_draw(table), *notes])
+
+
+def sweep_text(sweep: Sweep) -> str:
+    """One line per value; ± is half of the 95% interval."""
+    names = [TITLES[name] for name in sweep.metrics]
+    table = _table([sweep.parameter, *names, "scored", "unscored", "broken"])
+    for point in sweep.points:
+        counts = point.summary.overall.counts
+        means = [
+            _with_margin(point.summary.mean(name), margin=name not in EFFORT)
+            for name in sweep.metrics
+        ]
+        lost = [str(counts.unscored), str(counts.error)]
+        table.add_row(point.value, *means, str(counts.scored + counts.failed), *lost)
+    return _draw(table)
+
+
+def _with_margin(mean: Mean, *, margin: bool) -> str:
+    half = (mean.high - mean.low) / 2
+    return f"{mean.mean:.3f} ± {half:.3f}" if margin else f"{mean.mean:.1f}"
+
+
+def counts_text(counts: Counts) -> str:
+    """How many rollouts ended in which way."""
+    return (
+        f"{counts.scored} scored, {counts.failed} failed (no answer found), "
+        f"{counts.unscored} unscored, {counts.error} broken"
+    )
+
+
+def _slice(title: str, one: Slice) -> str:
+    k = one.trials
+    table = _table([title, f"avg@{k}", "95% interval", "se", f"max@{k}", f"min@{k}", "questions"])
+    for name, metric in one.metrics.items():
+        if name == "score":
+            continue
+        avg = metric.avg
+        table.add_row(
+            TITLES[name],
+            f"{avg.mean:.3f}",
+            _interval(avg),
+            "-" if avg.se is None else f"{avg.se:.3f}",
+            f"{metric.max.mean:.3f}",
+            f"{metric.min.mean:.3f}",
+            str(avg.questions),
+        )
+    lines = [_draw(table), f"{one.questions} questions x {k}: {counts_text(one.counts)}."]
+    for name, metric in one.metrics.items():
+        if len(metric.pass_at) > 1:
+            chances = ", ".join(f"@{j} {chance:.3f}" for j, chance in metric.pass_at.items())
+            lines.append(f"{TITLES[name]}, pass{chances}")
+    if one.short:
+        lines.append(f"{one.short} questions have fewer than {k} trials that count.")
+    effort = ", ".join(f"{TITLES[name].lower()} {_short(m)}" for name, m in one.effort.items())
+    return "\n".join([*lines, f"Per rollout: {effort}."])
+
+
+def _groups(title: str, groups: Sequence[Group]) -> str:
+    table = _table([title, "score", "95% interval", "questions", "rollouts"])
+    for group in groups:
+        mean = group.score
+        table.add_row(
+            group.name,
+            "-" if mean is None else f"{mean.mean:.3f}",
+            "-" if mean is None else _interval(mean),
+            str(group.questions),
+            str(group.rollouts),
+        )
+    return _draw(table)
+
+
+def _interval(mean: Mean) -> str:
+    return f"[{mean.low:.3f}, {mean.high:.3f}]"
+
+
+def _short(mean: Mean) -> str:
+    return f"{mean.mean:,.0f}" if mean.mean >= 100 else f"{mean.mean:.1f}"
+
+
+def _table(columns: Sequence[str]) -> Table:
+    table = Table(header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    return table
+
+
+def _draw(table: Table) -> str:
+    """As plain text: it may go to a terminal, a file or a test."""
+    console = Console(
+        file=io.StringIO(),
+        width=WIDTH,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -1,0 +1,89 @@
+"""Scores of stored response files: in memory, or as a run like any other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from wideseek_core import ConfigError, Episode, Judge, Task
+from wideseek_core.tasks import Record
+from wideseek_eval.datasets import JsonlData, WideSearchData, load_tasks
+from wideseek_eval.official import official_summary
+from wideseek_eval.records import Result
+from wideseek_eval.responses import Replay, read_responses, replay
+from wideseek_eval.rollout import Job, Pace, run_jobs
+from wideseek_eval.runs import RunConfig, run_evaluation
+from wideseek_eval.summary import Summary, summarise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFiles:
+    """Where tasks, references and responses are."""
+
+    tasks: Path
+    responses: Path
+    gold: Path | None = None
+    """Folder of gold CSV tables; None if the tasks hold their answers."""
+    expect: int | None = None
+    """How many tasks there must be."""
+
+
+class Scored(Record):
+    """Every score of some responses, and what they come to."""
+
+    version: Literal[1] = 1
+    summary: Summary
+    official: dict[str, dict[str, dict[str, float]]]
+    unknown: tuple[str, ...] = ()
+    """Instances among the responses that no task asks for."""
+    results: tuple[Result, ...]
+
+
+def read_files(files: ResponseFiles) -> tuple[list[Task], Replay]:
+    """The tasks, and their stored answers. Raises `DataError`."""
+    if files.gold is not None:
+        config = WideSearchData(path=files.tasks, gold=files.gold, expect=files.expect)
+        tasks = load_tasks(config)
+    else:
+        tasks = load_tasks(JsonlData(path=files.tasks))
+        if files.expect is not None and len(tasks) != files.expect:
+            raise ConfigError(f"{files.tasks}: {len(tasks)} tasks, not {files.expect}")
+    return tasks, replay(read_responses(files.responses), tasks)
+
+
+async def score_responses(files: ResponseFiles, judge: Judge, concurrency: int = 8) -> Scored:
+    """Judges every response, in memory."""
+    tasks, stored = read_files(files)
+    results: list[Result] = []
+
+    def keep(result: Result, _: Episode | None) -> None:
+        results.append(result)
+
+    jobs = [Job(task=task, trial=trial) for task in tasks for trial in range(stored.trials)]
+    pace = Pace(concurrency=concurrency, give_up_after=0)
+    await run_jobs(jobs, stored.run_episode, judge, keep, pace)
+    order = {task.id: index for index, task in enumerate(tasks)}
+    results.sort(key=lambda one: (order[one.task_id], one.trial))
+    return Scored(
+        summary=summarise(results),
+        official=official_summary(results),
+        unknown=stored.unknown,
+        results=tuple(results),
+    )
+
+
+async def import_responses(
+    files: ResponseFiles,
+    judge: Judge,
+    folder: Path,
+    settings: Mapping[str, JsonValue],
+    concurrency: int = 8,
+) -> Summary:
+    """Makes a run of the responses, which reports, comparisons and regradings then read."""
+    tasks, stored = read_files(files)
+    config = RunConfig(
+        folder=folder, trials=stored.trials, concurrency=concurrency, give_up_after=0
+    )
+    return await run_evaluation(config, tasks, stored.run_episode, judge, settings=settings)

@@ -1,0 +1,25 @@
+"""Names of metrics and efforts in front of people."""
+
+TITLES = {
+    "item_f1": "Item F1",
+    "row_f1": "Row F1",
+    "success": "Success",
+    "correct": "Correct",
+    "score": "Score",
+    "format_valid": "Valid format",
+    "item_precision": "Item precision",
+    "item_recall": "Item recall",
+    "row_precision": "Row precision",
+    "row_recall": "Row recall",
+    "exact_match": "Exact match",
+    "token_f1": "Token F1",
+    "contains": "Contains",
+    "subagents": "Subagents",
+    "lead_turns": "Lead turns",
+    "subagent_turns": "Subagent turns",
+    "searches": "Searches",
+    "accesses": "Pages read",
+    "prompt_tokens": "Prompt tokens",
+    "response_tokens": "Response tokens",
+    "seconds": "Seconds",
+}
