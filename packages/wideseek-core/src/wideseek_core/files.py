@@ -25,6 +25,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o666 & ~_umask())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -34,11 +35,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that becomes `path` (replacing it) if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    work.chmod(0o777 & ~_umask())
     try:
         yield work
         if path.exists():

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 from wideseek_eval.atlas.words import (
+    CODAS,
     COLUMN_NOUNS,
     FACET_NAMES,
     FILLERS,
     NOUNS,
+    NUCLEI,
     NUMBER_COLUMNS,
+    ONSETS,
     PLACE_NOUNS,
+    QUALIFIERS,
+    SUFFIXES,
     SYLLABLES,
 )
 
@@ -52,11 +57,17 @@ class Names:
     def word(self) -> str:
         """A pronounceable word: `Tarvello`."""
         rng = self._rng
-        if rng.random() < 0.15:
+        way = rng.random()
+        if way < 0.1:
             return rng.choice(string.ascii_uppercase) + "".join(
                 rng.choices(string.ascii_lowercase, k=rng.randint(2, 8))
             )
-        return "".join(rng.choices(SYLLABLES, k=rng.choice((1, 2, 2, 2, 3, 3, 4)))).capitalize()
+        count = rng.choice((1, 2, 2, 2, 3, 3))
+        if way < 0.35:
+            return "".join(rng.choices(SYLLABLES, k=count)).capitalize()
+        return "".join(
+            rng.choice(ONSETS) + rng.choice(NUCLEI) + rng.choice(CODAS) for _ in range(count)
+        ).capitalize()
 
     def unique(self, make: Callable[[], str]) -> str:
         """A name that was not drawn before."""
@@ -71,11 +82,7 @@ class Names:
         """A place: one word, or two."""
         rng = self._rng
         return self.unique(
-            lambda: (
-                self.word()
-                if rng.random() < 0.7
-                else f"{rng.choice(('New', 'North', 'South', 'Saint', 'Upper'))} {self.word()}"
-            )
+            lambda: self.word() if rng.random() < 0.7 else f"{rng.choice(QUALIFIERS)} {self.word()}"
         )
 
     def thing(self, style: int) -> str:
@@ -92,11 +99,12 @@ class Names:
             if style == 3:
                 return f"{rng.choice(('NGC', 'IC', 'KX', self._stems[0]))} {rng.randint(10, 9999)}"
             if style == 4:
-                suffix = rng.choice(("International Airport", "Station", "Island", "Bridge"))
-                return f"{self.word()} {suffix}"
+                return f"{self.word()} {rng.choice(SUFFIXES)}"
             if style == 5:
                 tail = self.word() if rng.random() < 0.5 else str(rng.randint(1, 99))
                 return f"{self.word()}{rng.choice('-+#.')}{tail}"
+            if style == 6:
+                return f"{rng.choice(QUALIFIERS)} {self.word()}"
             return f"{self.word()} {self.word()} {self.word()}"
 
         return self.unique(make)
@@ -152,7 +160,9 @@ def _columns(rng: random.Random, count: int, facets: int) -> list[tuple[Attribut
             sentences=_sentences(rng, noun),
             ask=f"the {noun} of {{entity}}",
             kind=Kind.NUMBER if numeric else Kind.TEXT,
-            above=rng.choice((f"with a {noun} above {{value}}", f"with a {noun} of more than {{value}}"))
+            above=rng.choice(
+                (f"with a {noun} above {{value}}", f"with a {noun} of more than {{value}}")
+            )
             if numeric
             else "",
             below=f"with a {noun} below {{value}}" if numeric else "",
@@ -178,36 +188,50 @@ def _sentences(rng: random.Random, noun: str) -> tuple[str, ...]:
     return tuple(rng.sample(ways, rng.randint(1, 2)))
 
 
-def _facets(rng: random.Random, count: int, main_lead: str, hints: Sequence[Sequence[str]]) -> tuple[Facet, ...]:
-    """The main page and `count - 1` others; half of the worlds say in the lead what a page tells."""
-    says = rng.random() < 0.6
+def _facets(
+    rng: random.Random, count: int, main_lead: str, hints: Sequence[Sequence[str]]
+) -> tuple[Facet, ...]:
+    """The main page and `count - 1` others; most worlds say in the lead what a page tells."""
+    says = rng.random() < 0.8
     of = rng.choice(("{facet} of {{entity}}", "{facet} of {{entity}}", "{{entity}}: {facet}"))
     made = [Facet(title="{entity}", lead=main_lead)]
     for index, name in enumerate(rng.sample(FACET_NAMES, count - 1), 1):
-        title = of.format(facet=name)
-        lead = f"{name} of {{entity}}."
-        if says and hints[index]:
-            told = " and ".join(column[0].lower() + column[1:] for column in hints[index])
-            lead = rng.choice((
-                f"About the {told} of {{entity}}.",
-                f"{name} of {{entity}}: {told}.",
-                f"This page covers the {told} of {{entity}}.",
-            ))
-        elif rng.random() < 0.5:
-            lead = rng.choice((
+        lead = rng.choice(
+            (
+                f"{name} of {{entity}}.",
                 f"Notes on the {name.lower()} of {{entity}}.",
                 f"{name} of {{entity}}, in brief.",
                 f"{{entity}} and its {name.lower()}.",
-            ))
-        made.append(Facet(title=title, lead=lead))
+            )
+        )
+        if says and hints[index]:
+            told = _and([column[0].lower() + column[1:] for column in hints[index]])
+            lead = rng.choice(
+                (
+                    f"About the {told} of {{entity}}.",
+                    f"{name} of {{entity}}: {told}.",
+                    f"{{entity}} in figures: {told}.",
+                    f"The {name.lower()} of {{entity}}: {told}.",
+                    f"What is known of {{entity}}: {told}.",
+                    f"{{entity}} at a glance: {told}.",
+                )
+            )
+        made.append(Facet(title=of.format(facet=name), lead=lead))
     return tuple(made)
+
+
+def _and(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _notes(rng: random.Random, names: Names, facets: int) -> dict[int, tuple[str, ...]]:
     """Sentences that no question asks about, on some pages."""
     return {
         facet: tuple(
-            sentence.format(word=names.word(), number=rng.randint(2, 9999))
+            sentence.format(
+                word=names.word(), number=rng.randint(2, 9999), small=rng.randint(1, 12)
+            )
             for sentence in rng.sample(FILLERS, rng.randint(1, 2))
         )
         for facet in range(facets)
@@ -218,17 +242,19 @@ def _notes(rng: random.Random, names: Names, facets: int) -> dict[int, tuple[str
 def _things(rng: random.Random, names: Names, place_noun: str, places: Sequence[str]) -> Domain:
     noun, nouns = rng.choice(NOUNS)
     count = rng.choice((1, 2, 2, 3, 3, 4))
-    columns = _columns(rng, rng.randint(max(2, count), 6), count)
+    columns = _columns(rng, rng.randint(max(2, count), 9), count)
     hints = [[item.column for item, _ in columns if item.facet == facet] for facet in range(count)]
     place_column = place_noun.capitalize()
     columns = [pair for pair in columns if pair[0].column != place_column]
     shared = rng.choice([index for index, _ in enumerate(columns)])
     attribute, style = columns[shared]
     pool = [_value(rng, names, style) for _ in range(rng.randint(2, 3))]
-    phrase = rng.choice((
-        f"with the {attribute.column[0].lower() + attribute.column[1:]} {{value}}",
-        f"whose {attribute.column[0].lower() + attribute.column[1:]} is {{value}}",
-    ))
+    phrase = rng.choice(
+        (
+            f"with the {attribute.column[0].lower() + attribute.column[1:]} {{value}}",
+            f"whose {attribute.column[0].lower() + attribute.column[1:]} is {{value}}",
+        )
+    )
     columns[shared] = (
         Attribute(
             column=attribute.column,
@@ -248,25 +274,35 @@ def _things(rng: random.Random, names: Names, place_noun: str, places: Sequence[
         facet=-1,
         ask=f"the {place_noun} of {{entity}}",
         group=f"{where} {{value}}",
-        list_title=rng.choice((
-            f"{nouns.capitalize()} {where} {{value}}",
-            f"List of {nouns} {where} {{value}}",
-        )),
+        list_title=rng.choice(
+            (
+                f"{nouns.capitalize()} {where} {{value}}",
+                f"List of {nouns} {where} {{value}}",
+            )
+        ),
     )
-    style_of_name = rng.randrange(7)
+    style_of_name = rng.randrange(8)
     entities: list[Entity] = []
     for place in places:
         for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 5, 6, 7, 9))):
             values = {place_column: place}
             if coded:
-                values["Code"] = names.unique(lambda: _value(rng, names, "code") + str(rng.randint(0, 99)))
+                values["Code"] = names.unique(
+                    lambda: _value(rng, names, "code") + str(rng.randint(0, 99))
+                )
             for index, (item, kind) in enumerate(columns):
-                values[item.column] = rng.choice(pool) if index == shared else _value(rng, names, kind)
+                values[item.column] = (
+                    rng.choice(pool) if index == shared else _value(rng, names, kind)
+                )
             entities.append(
-                Entity(name=names.thing(style_of_name), values=values, notes=_notes(rng, names, count))
+                Entity(
+                    name=names.thing(style_of_name), values=values, notes=_notes(rng, names, count)
+                )
             )
     article = "an" if noun[0] in "aeiou" else "a"
-    lead = f"{{entity}}{' ({Code})' if coded else ''} is {article} {noun} {where} {{{place_column}}}."
+    lead = (
+        f"{{entity}}{' ({Code})' if coded else ''} is {article} {noun} {where} {{{place_column}}}."
+    )
     return Domain(
         name="things",
         key=noun.capitalize(),
@@ -298,7 +334,10 @@ def _places(
         for place in places
     ]
     group = Attribute(
-        column="Realm", facet=-1, group="in {value}", list_title=f"{nouns.capitalize()} in {{value}}"
+        column="Realm",
+        facet=-1,
+        group="in {value}",
+        list_title=f"{nouns.capitalize()} in {{value}}",
     )
     return Domain(
         name="places",

@@ -270,6 +270,7 @@ def _openable(
         for url in dict.fromkeys(pages[column] for column in missing if not subtask.is_lead(column))
         if _has(seen.shown, url) and not _has(seen.opened, url)
     ]
+    right.sort(key=lambda url: _place(seen.shown, url))
     if not right:
         return []
     facets = {subtask.domain.attribute(column).facet for column in missing}
@@ -280,7 +281,7 @@ def _openable(
         return right
     return [
         url
-        for url in sorted(subtask.own_pages(), key=seen.shown.find)
+        for url in sorted(subtask.own_pages(), key=lambda url: _place(seen.shown, url))
         if _has(seen.shown, url) and not _has(seen.opened, url)
     ]
 
@@ -311,14 +312,18 @@ def _facts_line(subtask: LookUp, seen: Transcript) -> str:
 
 
 def _has(text: str, url: str) -> bool:
-    """Whether an address stands in a text, and not only as the start of a longer one."""
+    return _place(text, url) >= 0
+
+
+def _place(text: str, url: str) -> int:
+    """Where an address stands in a text, not as the start of a longer one; -1 if nowhere."""
     start = text.find(url)
     while start >= 0:
         after = text[start + len(url) : start + len(url) + 1]
         if not after or after in '\n >",;)':
-            return True
+            return start
         start = text.find(url, start + 1)
-    return False
+    return -1
 
 
 def _boxed(plan: Chain) -> str:

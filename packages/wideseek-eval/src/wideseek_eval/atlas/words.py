@@ -7,6 +7,32 @@ SYLLABLES = tuple(
     "fri ger hin il jor kan len mir nov ost pol ros sund tal und ver wick york".split()
 )
 
+ONSETS = tuple(
+    "b br bl c ch cl cr d dr dh f fl fr g gl gr gh h hu j k kh kl kr l ll m mc n nd ng ny p ph pl "
+    "pr qu r rh s sc sch sh sk sl sm sn sp st str sw t th tr ts tz u v w wh x xi y z zh".split()
+)
+NUCLEI = tuple(
+    "a a a e e e i i o o u u y ae ai ao au ay ea ee ei eo ey ia ie io oa oe oi oo ou oy ua ue ui "
+    "é á í ó ü ö ä ç ã ñ ø å".split()
+)
+CODAS = (
+    *(["", "", "", ""]),
+    *"b ch ck d f g h k l ll ld lm lt m mb n nd ng nk ns nt p r rd rg rk rn rs rt s sh sk ss st t th "
+    "tt v x z".split(),
+)
+
+QUALIFIERS = tuple(
+    "Great Little Old New North South East West Upper Lower Royal Grand Red Black White Blue Green "
+    "Mount Lake Port Fort San Saint El La Los Al Ben Bad Cape River Royal Central National First "
+    "Holy Long High Big Small Inner Outer".split()
+)
+
+SUFFIXES = (
+    "International Airport", "Airport", "Station", "Island", "Islands", "Bridge", "City", "Day",
+    "Language", "Festival", "Cluster", "Nebula", "Galaxy", "Valley", "Hills", "Park", "County",
+    "Regional Airport", "Tower", "School",
+)  # fmt: skip
+
 NOUNS = (
     ("city", "cities"), ("town", "towns"), ("river", "rivers"), ("lake", "lakes"),
     ("mountain", "mountains"), ("airport", "airports"), ("harbour", "harbours"),
@@ -73,4 +99,9 @@ FILLERS = (
     "About {number} photographs of it are known.",
     "Other names: {word}.",
     "The local word for it is {word}.",
+    "Among the others of its kind it is number {small} by size.",
+    "Next above it in the list comes {word} with {number}.",
+    "Next below it comes {word}.",
+    "By rank it is number {small} of all.",
+    "Other spellings are {word}, {word} and {word}.",
 )

@@ -1,0 +1,1 @@
+"""Joins the WideSeek packages for the four apps."""

@@ -1,0 +1,195 @@
+"""Demonstrations on invented worlds: the scripted teacher runs through the real loop and tools.
+
+Every question has a small world of its own, searched in memory. Nothing of the atlas is in it.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
+from wideseek_agents.policies.scripted import Respond
+from wideseek_core import Config, Document, Episode, Message, Page, ToolSpec
+from wideseek_core.progress import ProgressBar
+from wideseek_eval.atlas.chains import Chain, chains
+from wideseek_eval.atlas.invented import InventedWorld, invent
+from wideseek_eval.atlas.teacher import Teacher
+from wideseek_eval.atlas.wide import Wide, questions
+from wideseek_eval.atlas.world import pages_of
+from wideseek_rl import Row, TrainedTurn, build_rows
+from wideseek_rl.demos import DemoSet
+from wideseek_tools.memory import MemoryPages, MemorySearch
+
+CHUNK = 200
+
+
+class DemosConfig(Config):
+    """What demonstrations are made."""
+
+    worlds: int = Field(default=20_000, ge=1)
+    """Invented worlds."""
+    wide_per_world: int = Field(default=3, ge=0)
+    chains_per_world: int = Field(default=1, ge=0)
+    """Short-answer questions of one or two hops."""
+    single_share: float = Field(default=0.15, ge=0, le=1)
+    """Of the questions answered by the single agent instead of a team."""
+    most_members: int = Field(default=10, ge=2)
+    """Groups with more members are left out."""
+    subagents_kept: int = Field(default=2, ge=1)
+    """Look-up subagents of a rollout that are kept: they are all alike."""
+    seed: int = 0
+    processes: int = Field(default=2, ge=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    first: int
+    count: int
+    config: DemosConfig
+    team: TeamConfig
+    vocabulary: str
+    """A tokenizer as JSON; empty to get texts instead of rows."""
+    longest: int
+
+
+def demo_set(
+    config: DemosConfig, team: TeamConfig, tokenizer: Tokenizer, *, longest: int
+) -> DemoSet:
+    """The demonstrations as training rows of at most `longest` tokens; all responses train."""
+    jobs = _jobs(config, team, tokenizer.to_str(), longest)
+    parts: list[DemoSet] = []
+    with _pool(config) as pool, ProgressBar("demonstrations", config.worlds) as bar:
+        for job, part in zip(jobs, pool.map(_rows, jobs), strict=True):
+            bar.advance(job.count)
+            parts.append(part)
+    return DemoSet.join(parts)
+
+
+def demo_texts(config: DemosConfig, team: TeamConfig) -> list[str]:
+    """The demonstrations as plain text, to learn a vocabulary from."""
+    with _pool(config) as pool:
+        return [text for texts in pool.map(_texts, _jobs(config, team)) for text in texts]
+
+
+def _pool(config: DemosConfig) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(config.processes, mp_context=get_context("spawn"))
+
+
+def _jobs(
+    config: DemosConfig, team: TeamConfig, vocabulary: str = "", longest: int = 0
+) -> list[_Job]:
+    return [
+        _Job(
+            first=first,
+            count=min(CHUNK, config.worlds - first),
+            config=config,
+            team=team,
+            vocabulary=vocabulary,
+            longest=longest,
+        )
+        for first in range(0, config.worlds, CHUNK)
+    ]
+
+
+def _rows(job: _Job) -> DemoSet:
+    rows: list[Row] = []
+    for episode in asyncio.run(_episodes(job)):
+        for trajectory in episode.trajectories:
+            turns = [TrainedTurn(turn=turn, weight=1.0, advantage=1.0) for turn in trajectory.turns]
+            rows += build_rows(turns)
+    kept = [row for row in rows if len(row) <= job.longest]
+    return DemoSet.from_rows((row.ids, row.weights > 0) for row in kept)
+
+
+def _texts(job: _Job) -> list[str]:
+    texts: list[str] = []
+
+    def listen(respond: Respond) -> Respond:
+        def answer(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str | Awaitable[str]:
+            said = respond(messages, tools)
+            last = max(
+                (at for at, item in enumerate(messages) if item.role == "assistant"), default=-1
+            )
+            texts.extend(f"{item.role}\n{item.content}\n" for item in messages[last + 1 :])
+            texts.append(f"assistant\n{said}")
+            return said
+
+        return answer
+
+    asyncio.run(_episodes(job, listen))
+    return texts
+
+
+async def _episodes(
+    job: _Job, listen: Callable[[Respond], Respond] = lambda respond: respond
+) -> list[Episode]:
+    tokenizer = ChatTokenizer(Tokenizer.from_str(job.vocabulary)) if job.vocabulary else None
+    made: list[Episode] = []
+    for number in range(job.first, job.first + job.count):
+        seed = job.config.seed * 1_000_003 + number
+        for episode in await demonstrate(seed, job.config, job.team, tokenizer, listen):
+            made.append(_thinned(episode, job.config.subagents_kept, random.Random(seed)))
+    return made
+
+
+async def demonstrate(
+    seed: int,
+    config: DemosConfig,
+    team: TeamConfig,
+    tokenizer: ChatTokenizer | None,
+    listen: Callable[[Respond], Respond] = lambda respond: respond,
+) -> list[Episode]:
+    """The teacher's episodes on the invented world of a seed; `listen` may wrap the teacher."""
+    rng = random.Random(seed)
+    world = invent(seed)
+    plans = _plans(world, config, rng)
+    search, pages = world_tools(world)
+    policy = ScriptedPolicy(listen(Teacher(plans).respond), tokenizer)
+    episodes: list[Episode] = []
+    for plan in plans:
+        alone = rng.random() < config.single_share
+        chosen = team.model_copy(update={"workflow": "sa" if alone else "mas"})
+        episodes.append(await Team(chosen, policy, search, pages).run(plan.task))
+    return episodes
+
+
+def _plans(world: InventedWorld, config: DemosConfig, rng: random.Random) -> list[Wide | Chain]:
+    wide = [
+        plan
+        for domain in (world.things, world.places)
+        for plan in questions(domain, rng, per_group=1)
+        if len(plan.members) <= config.most_members
+    ]
+    rng.shuffle(wide)
+    return [*wide[: config.wide_per_world], *chains(world, rng, config.chains_per_world)]
+
+
+def world_tools(world: InventedWorld) -> tuple[MemorySearch, MemoryPages]:
+    """Search over the leads and pages with lead and body, as the atlas has them."""
+    pages = [page for domain in (world.things, world.places) for page in pages_of(domain)]
+    documents = [Document(url=page.url, title=page.title, text=page.lead) for page in pages]
+    texts = [
+        Page(url=page.url, title=page.title, text=f"{page.lead}\n{page.body}".strip())
+        for page in pages
+    ]
+    return MemorySearch(documents), MemoryPages(texts)
+
+
+def _thinned(episode: Episode, kept: int, rng: random.Random) -> Episode:
+    """The episode with the answering agent, its first subagent, and `kept` of the others."""
+    first, others = episode.trajectories[:2], list(episode.trajectories[2:])
+    chosen: Sequence[object] = others if len(others) <= kept else rng.sample(others, kept)
+    keep = (*first, *(item for item in others if item in chosen))
+    return Episode(
+        task_id=episode.task_id,
+        trial=episode.trial,
+        trajectories=keep,
+        answer=episode.answer,
+        error=episode.error,
+    )

@@ -1,0 +1,90 @@
+"""Opens the language model: in this process, or behind an endpoint."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from wideseek_agents import ChatPolicy, ChatPolicyConfig, ChatTokenizer, TokenPolicy
+from wideseek_core import Config, ConfigError, Policy, Sampling
+from wideseek_rl import EngineConfig, Qwen3, TorchEngine, load_model
+from wideseek_rl.start import start_policy
+
+
+class LocalPolicy(Config):
+    """A Qwen3 model in Hugging Face format, run in this process."""
+
+    kind: Literal["local"] = "local"
+    model: str = "start"
+    """A model folder, or `start` for the small policy that comes with wideseek-rl."""
+    device: str = "auto"
+    """`auto` takes the GPU if there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    engine: EngineConfig = EngineConfig()
+    window: int = Field(default=4096, ge=64)
+    """Tokens of one agent's whole conversation."""
+    turn_tokens: int = Field(default=512, ge=1)
+    """Most tokens of one turn."""
+    temperature: float = Field(default=1.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+
+
+class EndpointPolicy(ChatPolicyConfig):
+    """A model behind an OpenAI-compatible endpoint (vLLM, SGLang, a hosted one)."""
+
+    kind: Literal["endpoint"] = "endpoint"
+
+
+PolicyConfig = Annotated[LocalPolicy | EndpointPolicy, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model in this process, with the engine that samples from its parameters."""
+
+    folder: Path
+    model: Qwen3
+    tokenizer: ChatTokenizer
+    engine: TorchEngine
+    config: LocalPolicy
+
+    def policy(self, temperature: float | None = None) -> TokenPolicy:
+        """A policy over the engine, at the configured temperature or another."""
+        config = self.config
+        sampling = Sampling(
+            temperature=config.temperature if temperature is None else temperature,
+            top_p=config.top_p,
+            max_tokens=config.turn_tokens,
+        )
+        return TokenPolicy(self.engine, self.tokenizer, window=config.window, sampling=sampling)
+
+
+@asynccontextmanager
+async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
+    """Loads the model. Raises `CheckpointError` or `DataError` for a folder it can't use."""
+    folder = start_policy() if config.model == "start" else Path(config.model)
+    if not folder.is_dir():
+        raise ConfigError(f"policy.model: no such folder: {folder}")
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer = ChatTokenizer.load(folder)
+    model = load_model(folder, device, getattr(torch, config.dtype))
+    engine = TorchEngine(model, config.engine)
+    yield LocalModel(folder=folder, model=model, tokenizer=tokenizer, engine=engine, config=config)
+
+
+@asynccontextmanager
+async def open_policy(config: PolicyConfig) -> AsyncGenerator[Policy]:
+    """A policy to talk to."""
+    if isinstance(config, EndpointPolicy):
+        async with ChatPolicy(config) as policy:
+            yield policy
+    else:
+        async with open_local(config) as local:
+            yield local.policy()

@@ -1,0 +1,102 @@
+"""Makes a small policy from nothing: vocabulary and supervised training on demonstrations.
+
+The demonstrations are on invented worlds only, so the policy has to learn to copy what it reads;
+facts of the atlas are left to RL and to evaluation.
+"""
+
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from wideseek_agents import TeamConfig
+from wideseek_apps.demos import DemosConfig, demo_set, demo_texts
+from wideseek_apps.vocabulary import END, PAD, save_vocabulary, train_vocabulary
+from wideseek_core import Config
+from wideseek_core.files import write_atomically
+from wideseek_rl import Qwen3Config, new_model, save_model
+from wideseek_rl.config import SFTConfig
+from wideseek_rl.sft import SFTProgress, train_on_demos
+
+logger = logging.getLogger(__name__)
+
+
+class ShapeConfig(Config):
+    """The shape of the network."""
+
+    hidden_size: int = 256
+    layers: int = 6
+    heads: int = 8
+    kv_heads: int = 4
+    head_dim: int = 32
+    ffn_size: int = 768
+
+
+class StartConfig(Config):
+    """How a start policy is made."""
+
+    folder: Path
+    """Where it is written, replacing what is there."""
+    shape: ShapeConfig = ShapeConfig()
+    vocabulary: int = Field(default=4096, ge=300)
+    """Token ids."""
+    vocabulary_worlds: int = Field(default=1000, ge=1)
+    """Invented worlds whose demonstrations the vocabulary is learnt from."""
+    demos: DemosConfig = DemosConfig()
+    longest: int = Field(default=2048, ge=64)
+    """Longer rows are left out."""
+    sft: SFTConfig = SFTConfig()
+    device: str = "auto"
+    """`auto` takes the GPU if there is one."""
+    seed: int = 0
+
+
+def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
+    """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`."""
+    started = time.monotonic()
+    texts = demo_texts(config.demos.model_copy(update={"worlds": config.vocabulary_worlds}), team)
+    tokenizer = train_vocabulary(texts, config.vocabulary)
+    demos = demo_set(config.demos, team, tokenizer, longest=config.longest)
+    prepared = time.monotonic() - started
+    logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
+    shape = Qwen3Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        max_positions=4096,
+        eos_ids=(tokenizer.token_to_id(END),),
+        pad_id=tokenizer.token_to_id(PAD),
+        **config.shape.model_dump(),
+    )
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = new_model(shape, config.seed).to(device)
+    last = train_on_demos(model, demos, config.sft, on_progress=_log)
+    with tempfile.TemporaryDirectory() as work:
+        vocabulary = Path(work) / "tokenizer.json"
+        save_vocabulary(tokenizer, vocabulary)
+        save_model(model, config.folder, vocabulary, torch.bfloat16)
+    report = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "demonstrations": {"rows": len(demos), "tokens": demos.tokens, "seconds": prepared},
+        "training": {
+            "updates": last.updates,
+            "epochs": last.epoch,
+            "tokens": last.tokens,
+            "seconds": last.seconds,
+            "loss": last.loss,
+        },
+        "config": config.model_dump(mode="json", exclude={"folder"}),
+    }
+    write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
+    return last
+
+
+def _log(progress: SFTProgress) -> None:
+    logger.info(
+        "%.0f s: loss %.4f, epoch %.2f, %.0fk tokens/s",
+        progress.seconds, progress.loss, progress.epoch, progress.tokens_per_s / 1e3,
+    )  # fmt: skip

@@ -1,0 +1,201 @@
+"""The training app: evaluate, train by multi-agent RL, evaluate again, and say what changed."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from wideseek_agents import LeadLimits, Limits, SingleLimits, Team, TeamConfig
+from wideseek_apps.policy import LocalModel, LocalPolicy, open_local
+from wideseek_apps.start_policy import StartConfig
+from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
+from wideseek_core import Config, ConfigError, Episode, Judge, Task
+from wideseek_core.files import write_atomically
+from wideseek_core.progress import ProgressBar
+from wideseek_eval import (
+    AtlasData,
+    DataConfig,
+    Result,
+    RunConfig,
+    load_run,
+    load_tasks,
+    run_evaluation,
+)
+from wideseek_eval.compare import Comparison, compare
+from wideseek_judge import JudgeConfig, open_judge
+from wideseek_rl import (
+    CheckpointConfig,
+    EngineSync,
+    OptimizerConfig,
+    RLConfig,
+    Rollouts,
+    TorchBackend,
+    TorchBackendConfig,
+    Trainer,
+    TrainSummary,
+    open_sinks,
+)
+from wideseek_rl.sinks import ProgressSink
+
+logger = logging.getLogger(__name__)
+
+ATLAS_TEAM = TeamConfig(
+    prompts="compact",
+    lead=LeadLimits(turns=6),
+    subagent=Limits(turns=6),
+    single=SingleLimits(turns=40),
+)
+"""How the start policy was taught to work."""
+
+
+class EvaluationConfig(Config):
+    """How progress is measured: before the first step and after the last, on the same tasks."""
+
+    data: DataConfig = AtlasData(split="dev", limit=64, min_rows=3, max_rows=6)
+    temperature: float = Field(default=0.0, ge=0)
+    """0 is greedy."""
+    trials: int = Field(default=1, ge=1)
+    """Rollouts of each task."""
+
+
+class TrainConfig(Config):
+    """Everything about one training run. The defaults train the start policy on a laptop."""
+
+    folder: Path = Path("runs/train")
+    """Where the run is written; one that was interrupted goes on from there."""
+    start: StartConfig | None = None
+    """If given, a start policy is made, and nothing else is done."""
+    policy: LocalPolicy = LocalPolicy()
+    world: WorldConfig = AtlasWorld()
+    team: TeamConfig = ATLAS_TEAM
+    judge: JudgeConfig = JudgeConfig(mode="reward")
+    data: DataConfig = AtlasData(split="train", min_rows=3, max_rows=5)
+    """What is trained on."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    rl: RLConfig = RLConfig(
+        questions_per_step=8,
+        group_size=6,
+        steps=30,
+        concurrent_rollouts=64,
+        backend=TorchBackendConfig(
+            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0), max_batch_tokens=8192
+        ),
+        checkpoint=CheckpointConfig(every_steps=10, best_metric=None),
+    )
+
+    @model_validator(mode="after")
+    def _trains_what_it_samples(self) -> Self:
+        if self.policy.temperature <= 0:
+            raise ValueError("policy.temperature must be above 0 to train: greedy groups are alike")
+        if self.rl.backend.loss.temperature != self.policy.temperature:
+            raise ValueError(
+                f"rl.backend.loss.temperature is {self.rl.backend.loss.temperature}, "
+                f"policy.temperature is {self.policy.temperature}: they must be equal"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What rollouts need, opened."""
+
+    local: LocalModel
+    teams: tuple[Team, Team]
+    """At the sampling temperature of training, and at that of evaluation."""
+    judge: Judge
+
+    async def sample(self, task: Task, trial: int, seed: int) -> Episode:
+        """One rollout to learn from."""
+        return await self.teams[0].run(task, trial, seed)
+
+    async def answer(self, task: Task, trial: int) -> Episode:
+        """One rollout to measure."""
+        return await self.teams[1].run(task, trial, seed=trial)
+
+
+@asynccontextmanager
+async def open_bench(config: TrainConfig) -> AsyncGenerator[Bench]:
+    """Model, tools, teams and judge of a configuration."""
+    async with AsyncExitStack() as stack:
+        tools = await stack.enter_async_context(open_world(config.world))
+        local = await stack.enter_async_context(open_local(config.policy))
+        judge = await stack.enter_async_context(open_judge(config.judge))
+        temperatures = (config.policy.temperature, config.evaluation.temperature)
+        teams = [
+            Team(config.team, local.policy(temperature), tools.search, tools.pages)
+            for temperature in temperatures
+        ]
+        yield Bench(local=local, teams=(teams[0], teams[1]), judge=judge)
+
+
+METRICS = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a training run changed."""
+
+    comparison: Comparison
+    """Before and after on the held-out tasks."""
+    training: TrainSummary
+    seconds: float
+    """Wall clock of this process, evaluations included."""
+
+
+async def train(config: TrainConfig) -> Outcome:
+    """Runs the whole job, or goes on with it, and returns what it changed."""
+    started = time.monotonic()
+    tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
+    shared = {task.id for task in tasks} & {task.id for task in held_out}
+    if shared:
+        raise ConfigError(f"{len(shared)} tasks are in data and in evaluation.data")
+    async with open_bench(config) as bench:
+        write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
+        logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
+        before = await measure(config, "before", held_out, bench)
+        training = await fit(config, bench, tasks)
+        after = await measure(config, "after", held_out, bench)
+    comparison = compare(before, after, metrics=METRICS)
+    write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
+    return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
+
+
+async def measure(
+    config: TrainConfig, name: str, tasks: Sequence[Task], bench: Bench
+) -> tuple[Result, ...]:
+    """Evaluates the policy as it is now into the run's folder."""
+    folder = config.folder / name
+    run = RunConfig(
+        folder=folder, trials=config.evaluation.trials, concurrency=config.rl.concurrent_rollouts
+    )
+    settings = {"team": config.team.model_dump(mode="json")}
+    await run_evaluation(run, tasks, bench.answer, bench.judge, settings=settings)
+    return tuple(load_run(folder).results)
+
+
+async def fit(config: TrainConfig, bench: Bench, tasks: list[Task]) -> TrainSummary:
+    """The training itself."""
+    rl, local = config.rl, bench.local
+    backend = TorchBackend(local.model, rl.backend, tokenizer_file=local.folder / "tokenizer.json")
+    rollouts = Rollouts(
+        bench.sample,
+        bench.judge,
+        group_size=rl.group_size,
+        concurrent=rl.concurrent_rollouts,
+        seed=rl.seed,
+    )
+    with ProgressBar("training", rl.steps) as bar:
+        trainer = Trainer(
+            rl,
+            backend,
+            rollouts,
+            folder=config.folder,
+            sync=EngineSync(local.engine),
+            sinks=[*open_sinks(rl.sinks, config.folder), ProgressSink(bar)],
+        )
+        return await trainer.fit(tasks)

@@ -1,0 +1,91 @@
+"""Checks of the whole workspace: `uv run nox` runs lint, types, tests and the isolated wheels."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "tests", "isolated"]
+
+ROOT = Path(__file__).parent
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+CODE = ("packages", "apps", "tests", "noxfile.py")
+
+
+def sync(session: nox.Session, *arguments: str) -> None:
+    """Installs from the lock into the session's environment."""
+    session.run_install("uv", "sync", "-q", "--frozen", "--active", *arguments, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    sync(session, "--only-group", "dev")
+    session.run("ruff", "check", *CODE)
+    session.run("ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
+    session.run("basedpyright", "--venvpath", str(ROOT), "--pythonpath", _python(session))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
+    session.run("pytest", "-q", "-m", "not bench and not network", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def isolated(session: nox.Session, package: str) -> None:
+    """Installs one package from its wheel and runs its tests with nothing else of the workspace."""
+    dist = Path(session.cache_dir).resolve() / "dist"
+    lock = dist / "constraints.txt"
+    if package == PACKAGES[0] or not lock.exists():
+        build(session, dist, lock)
+    session.install("-q", "--find-links", str(dist), "-c", str(lock), package)
+    module = package.replace("-", "_")
+    session.run("python", "-c", f"import {module} as m; assert 'site-packages' in m.__file__")
+    if package != "wideseek-rl":
+        session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
+        session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('torch')")
+    testing = ("pytest", "pytest-asyncio", "hypothesis", *EXTRAS.get(package, ()))
+    session.install("-q", "--find-links", str(dist), "-c", str(lock), *testing)
+    folder = f"packages/{package}/tests"
+    session.run("pytest", "-q", "-p", "no:cacheprovider", "-m", "not bench and not network", folder)
+
+
+EXTRAS = {
+    "wideseek-tools": ("wideseek-tools[dense,server,mcp]",),
+    "wideseek-judge": ("wideseek-judge[official]",),
+}
+"""What a package's tests need of its own extras; its bare install is checked before."""
+
+
+def build(session: nox.Session, dist: Path, lock: Path) -> None:
+    """All wheels, and the locked versions as constraints."""
+    session.run_install(
+        "uv", "build", "-q", "--clear", "--all-packages", "--wheel", "-o", str(dist), external=True
+    )
+    session.run_install(
+        *("uv", "export", "-q", "--frozen", "--all-packages", "--no-emit-workspace", "--no-hashes"),
+        *("--extra", "official", "--extra", "atlas-build", "-o", str(lock)),
+        external=True,
+        silent=True,
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed and memory, as ratios measured in one run; `-- NAME ...` picks benchmarks."""
+    sync(session, "--group", "bench", "--extra", "official")
+    chosen = [name for name in session.posargs if not name.startswith("-")]
+    options = [name for name in session.posargs if name.startswith("-")]
+    for path in sorted(ROOT.glob("tests/benchmarks/bench_*.py")):
+        if not chosen or any(name in path.stem for name in chosen):
+            session.run("python", str(path), *options)
+
+
+def _python(session: nox.Session) -> str:
+    return str(Path(session.virtualenv.location) / "bin" / "python")
