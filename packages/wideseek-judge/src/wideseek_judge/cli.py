@@ -11,25 +11,23 @@ from wideseek_core.progress import show
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.judge import TableJudge, open_judge
 
-_USAGE = """usage: wideseek-judge check [CONFIG.yaml] [endpoint.url=http://HOST:PORT/v1] [key=value ...]
+_USAGE = """usage: wideseek-judge check [CONFIG.yaml] [endpoint.url=URL] [key=value ...]
 
 Asks the endpoint to judge a table and two short answers whose verdicts are known.
 Exit 0 if it judges them, 2 with one line if it can't.
 """
 _TABLE = Task(
     id="check-table",
-    question="Which rivers flow through Vienna and Cairo, and what colour is each called?",
+    question="Which rivers flow through Vienna and Cairo?",
     gold=TableGold(
-        text="| City | River | Colour |\n|---|---|---|\n| Vienna | Danube | blue |\n"
-        "| Cairo | Nile | white |",
+        text="| City | River |\n|---|---|\n| Vienna | Danube |\n| Cairo | Nile |",
         key_columns=("City",),
-        required_columns=("City", "River", "Colour"),
+        required_columns=("City", "River"),
     ),
 )
-_ANSWER = (
-    "| City | River | Colour |\n|---|---|---|\n| Wien | the Donau river | azure blue |\n"
-    "| Cairo | Amazon river | nearly white |"
-)
+_ANSWER = "| City | River |\n|---|---|\n| Wien | the river Donau |\n| Cairo | Amazon |"
+_RIGHT_CELLS = 0.75
+"""Wien and Cairo name their rows, the Donau is the Danube, the Amazon is not the Nile."""
 _TEXT = Task(id="check-text", question="Who wrote Hamlet?", gold=TextGold(answers=("Shakespeare",)))
 
 
@@ -48,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         raise HelpRequested(f"{_USAGE}\n{describe(JudgeConfig)}")
     # A check that read earlier verdicts from the cache would not reach the endpoint.
-    fixed = ("kind=llm", "cache=null", "certain_first=true", "extract=[whole]")
+    fixed = ("kind=llm", "mode=strict", "cache=null", "certain_first=true", "extract=[whole]")
     config = load_config(JudgeConfig, [*arguments[1:], *fixed])
     asyncio.run(check(config))
 
@@ -64,12 +62,12 @@ async def check(config: JudgeConfig) -> None:
     for score in (table, right, wrong):
         if score.state is ScoreState.UNSCORED:
             raise JudgeError(score.message)
-    expected = (table.value > 0.5, right.value == 1.0, wrong.value == 0.0)
+    expected = (table.value == _RIGHT_CELLS, right.value == 1.0, wrong.value == 0.0)
     show(_report(config, judge, seconds, expected))
     if not all(expected):
         raise JudgeError(
-            f"{config.endpoint.model!r} answers, but judged {expected.count(False)} of 3 easy cases "
-            "wrongly: use a stronger model"
+            f"{config.endpoint.model!r} answers, but judged {expected.count(False)} of 3 easy "
+            "cases wrongly: use a stronger model"
         )
 
 
