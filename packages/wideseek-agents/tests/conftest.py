@@ -1,11 +1,38 @@
-"""A tokenizer made on the spot, and a tiny world to search."""
+"""A tokenizer made on the spot, a tiny world to search, and scripts that play models."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from wideseek_agents import ChatTokenizer
+from wideseek_agents import ChatTokenizer, ScriptedPolicy, TeamConfig
 from wideseek_agents.tokens import END, START, TAGS
-from wideseek_core import Document, NoContent, Page, TableGold, Task
+from wideseek_core import (
+    Conversation,
+    Document,
+    Message,
+    NoContent,
+    Page,
+    PolicyUnavailable,
+    Reply,
+    TableGold,
+    Task,
+    ToolSpec,
+)
+
+# A busy machine is no failure.
+settings.register_profile(
+    "wideseek", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("wideseek")
+
+TRITON = "https://moons.example/triton"
+Script = Callable[[Sequence[Message], Sequence[ToolSpec]], str]
+COMPACT = TeamConfig(prompts="compact")
+SINGLE = TeamConfig(prompts="compact", workflow="sa")
 
 TEXTS = (
     "user assistant system tool Question: Which moons has Neptune? Triton and Nereid.",
@@ -74,3 +101,54 @@ def world() -> World:
 def task() -> Task:
     gold = TableGold(text="", key_columns=("Moon",), required_columns=("Moon", "Radius"))
     return Task(id="moons", question="List Neptune's moons with their radius.", gold=gold)
+
+
+def call(name: str, **arguments: object) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+
+
+def delegate(*subtasks: str) -> str:
+    return call("create_sub_agents", sub_agents=[{"prompt": subtask} for subtask in subtasks])
+
+
+def turns(*texts: str) -> Script:
+    """Says the texts turn by turn."""
+    return lambda messages, tools: texts[sum(m.role == "assistant" for m in messages)]
+
+
+def roles(lead: Script, subagent: Script) -> Script:
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        chosen = lead if tools[0].name == "create_sub_agents" else subagent
+        return chosen(messages, tools)
+
+    return respond
+
+
+class Watched:
+    """A policy that counts the conversations it has open."""
+
+    def __init__(self, respond: Script, fail: Callable[[str], bool]) -> None:
+        self._inner = ScriptedPolicy(respond)
+        self._fail = fail
+        self.open_now = 0
+        self.hanging = asyncio.Semaphore(0)
+
+    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+        self.open_now += 1
+        return _WatchedConversation(self, self._inner.open(tools, seed=seed), self._fail)
+
+
+class _WatchedConversation:
+    def __init__(self, policy: Watched, inner: Conversation, fail: Callable[[str], bool]) -> None:
+        self._policy, self._inner, self._fail = policy, inner, fail
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        if self._fail(messages[-1].content):
+            raise PolicyUnavailable("gone")
+        if "Subtask: hang" in messages[-1].content:
+            self._policy.hanging.release()
+            await asyncio.Event().wait()
+        return await self._inner.reply(messages)
+
+    async def close(self) -> None:
+        self._policy.open_now -= 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -24,49 +24,16 @@ from wideseek_agents import (
 )
 from wideseek_agents.config import LeadLimits
 from wideseek_core import (
-    ConfigError,
     Conversation,
-    Document,
     Message,
     Page,
-    PolicyUnavailable,
-    Reply,
     Status,
     Task,
     TextGold,
     ToolSpec,
-    ToolUnavailable,
 )
 
-from .conftest import World
-
-TRITON = "https://moons.example/triton"
-Script = Callable[[Sequence[Message], Sequence[ToolSpec]], str]
-
-
-def call(name: str, **arguments: object) -> str:
-    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
-
-
-def delegate(*subtasks: str) -> str:
-    return call("create_sub_agents", sub_agents=[{"prompt": subtask} for subtask in subtasks])
-
-
-def turns(*texts: str) -> Script:
-    """Says the texts turn by turn."""
-    return lambda messages, tools: texts[sum(m.role == "assistant" for m in messages)]
-
-
-def roles(lead: Script, subagent: Script) -> Script:
-    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
-        chosen = lead if tools[0].name == "create_sub_agents" else subagent
-        return chosen(messages, tools)
-
-    return respond
-
-
-COMPACT = TeamConfig(prompts="compact")
-SINGLE = TeamConfig(prompts="compact", workflow="sa")
+from .conftest import COMPACT, SINGLE, TRITON, Watched, World, call, delegate, roles, turns
 
 
 async def test_a_single_agent_searches_reads_and_answers(world: World, task: Task) -> None:
@@ -176,78 +143,6 @@ async def test_subagents_of_a_turn_run_at_the_same_time(world: World, task: Task
     assert episode.answer == "end"
 
 
-class Faulty(World):
-    """Fails in the given way."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self._error = error
-
-    async def search(self, query: str, k: int) -> list[Document]:
-        raise self._error
-
-    async def read(self, url: str) -> Page:
-        raise self._error
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (ToolUnavailable("the service\nis down"), "error: the service is down"),
-        (KeyError("bug"), "error: KeyError"),
-    ],
-)
-async def test_a_tool_that_fails_tells_the_agent(task: Task, error: Exception, text: str) -> None:
-    faulty = Faulty(error)
-    script = turns(call("search", query="a"), call("access", url="u"), "end")
-    episode = await Team(SINGLE, ScriptedPolicy(script), faulty, faulty).run(task)
-    results = [result for turn in episode.main.turns for result in turn.results]
-    assert [(result.text, result.ok) for result in results] == [(text, False)] * 2
-    assert episode.answer == "end"
-
-
-async def test_a_tool_that_hangs_is_given_up(world: World, task: Task) -> None:
-    class Hanging(World):
-        async def read(self, url: str) -> Page:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    config = TeamConfig(prompts="compact", workflow="sa", tool_timeout_s=0.01)
-    script = turns(call("access", url="u"), "end")
-    episode = await Team(config, ScriptedPolicy(script), world, Hanging()).run(task)
-    assert episode.main.turns[0].results[0].text == "error: no answer within 0.01 s"
-
-
-class Watched:
-    """A policy that counts the conversations it has open."""
-
-    def __init__(self, respond: Script, fail: Callable[[str], bool]) -> None:
-        self._inner = ScriptedPolicy(respond)
-        self._fail = fail
-        self.open_now = 0
-        self.hanging = asyncio.Semaphore(0)
-
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
-        self.open_now += 1
-        return _WatchedConversation(self, self._inner.open(tools, seed=seed), self._fail)
-
-
-class _WatchedConversation:
-    def __init__(self, policy: Watched, inner: Conversation, fail: Callable[[str], bool]) -> None:
-        self._policy, self._inner, self._fail = policy, inner, fail
-
-    async def reply(self, messages: Sequence[Message]) -> Reply:
-        if self._fail(messages[-1].content):
-            raise PolicyUnavailable("gone")
-        if "Subtask: hang" in messages[-1].content:
-            self._policy.hanging.release()
-            await asyncio.Event().wait()
-        return await self._inner.reply(messages)
-
-    async def close(self) -> None:
-        self._policy.open_now -= 1
-
-
 async def test_a_policy_that_fails_ends_the_episode_with_what_was_done(
     world: World, task: Task
 ) -> None:
@@ -286,53 +181,6 @@ async def test_a_second_model_can_serve_the_subagents(world: World, task: Task) 
     lead, subagent = ScriptedPolicy(turns(delegate("a"), "end")), ScriptedPolicy(turns("from B"))
     episode = await Team(COMPACT, lead, world, world, subagent_policy=subagent).run(task)
     assert episode.main.turns[0].results[0].text == "from B"
-
-
-async def test_pages_are_summarised_for_what_the_agent_wants(world: World, task: Task) -> None:
-    asked: list[str] = []
-
-    def summarise(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
-        asked.append(messages[-1].content)
-        return "<think>hm</think>1353 km"
-
-    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
-    policy = ScriptedPolicy(turns(call("access", url=TRITON, info_to_extract="radius"), "end"))
-    team = Team(config, policy, world, world, summarizer=ScriptedPolicy(summarise))
-    episode = await team.run(task)
-    assert episode.main.turns[0].results[0].text == "1353 km"
-    assert asked == ["What does this page say about: radius\nTriton has a radius of 1353 km."]
-
-
-async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Task) -> None:
-    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
-    policy = ScriptedPolicy(turns(call("access", url=TRITON), "end"))
-    summarizer = Watched(turns(), fail=lambda _: True)
-    episode = await Team(config, policy, world, world, summarizer=summarizer).run(task)
-    result = episode.main.turns[0].results[0]
-    assert (result.text, result.ok) == ("error: the page could not be summarised: gone", False)
-    assert summarizer.open_now == 0
-
-
-def test_summaries_without_a_summariser_are_refused(world: World) -> None:
-    config = TeamConfig(use_access_summary=True)
-    with pytest.raises(ConfigError, match="use_access_summary"):
-        Team(config, ScriptedPolicy(turns()), world, world)
-
-
-async def test_long_pages_and_documents_are_cut(task: Task) -> None:
-    class Long(World):
-        async def search(self, query: str, k: int) -> list[Document]:
-            return [Document(url="u", title="a\nb", text="0123456789")]
-
-        async def read(self, url: str) -> Page:
-            return Page(url=url, text="0123456789")
-
-    config = TeamConfig(prompts="compact", workflow="sa", max_document_chars=4, max_page_chars=6)
-    script = turns(call("search", query="q"), call("access", url="u"), "end")
-    episode = await Team(config, ScriptedPolicy(script), Long(), Long()).run(task)
-    texts = [result.text for turn in episode.main.turns for result in turn.results]
-    assert texts[0].endswith("\n0123")
-    assert texts[1] == "012345"
 
 
 async def test_questions_with_short_answers_ask_for_a_box(world: World) -> None:

@@ -1,19 +1,13 @@
 """Whole rollouts through the public API."""
 
-import json
 from collections.abc import Sequence
 
 from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
 from wideseek_core import Message, Status, Task, ToolSpec
 
-from .conftest import World
+from .conftest import TRITON, World, call
 
-TRITON = "https://moons.example/triton"
 TABLE = "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```"
-
-
-def call(name: str, **arguments: object) -> str:
-    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
 
 def play(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:

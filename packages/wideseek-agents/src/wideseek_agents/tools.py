@@ -29,6 +29,7 @@ from wideseek_core import (
 
 logger = logging.getLogger(__name__)
 
+_ERROR_CHARS = 300
 MOST_DOCUMENTS = 9
 """A model may ask for fewer than 10 documents a query."""
 
@@ -67,7 +68,7 @@ async def call_tool(tool: Tool, request: Request, messages: Messages) -> ToolRes
     except Exception as error:
         logger.warning("tool %s failed on %r", tool.spec.name, request.subject, exc_info=True)
         problem = type(error).__name__
-    text = messages.tool_error.fill(request=request.subject, error=one_line(problem))
+    text = messages.tool_error.fill(request=request.subject, error=one_line(problem)[:_ERROR_CHARS])
     return ToolResult(request=request.subject, text=text, ok=False)
 
 
