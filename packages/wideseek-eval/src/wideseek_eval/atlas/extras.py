@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from wideseek_eval.atlas.sources.cities import major
 from wideseek_eval.atlas.sources.gazetteer import CLDR, GEONAMES, countries
 from wideseek_eval.atlas.sources.text import package, plain, share
-from wideseek_eval.atlas.sources.us_states import county_names, states
+from wideseek_eval.atlas.sources.us_states import CENSUS, county_names, states
 from wideseek_eval.atlas.world import Domain, WorldPage, entity_pages
-
-CENSUS = "us 4.0.0 (BSD-2-Clause; facts of the U.S. Census Bureau, public domain)"
 
 
 def extra_pages(domains: Sequence[Domain]) -> Iterator[WorldPage]:
@@ -97,13 +95,13 @@ def currencies() -> Iterator[WorldPage]:
             title=f"{name} (currency)",
             lead=f"The {name} is a currency.",
             body=f"Prices are marked with {english.currency_symbols.get(code, code)}. "
-            f"It is used in {len(names)} of the countries and territories of the atlas.",
+            f"Users among the countries and territories of the atlas: {len(names)}.",
             source=f"{GEONAMES}; {CLDR}",
         )
 
 
 def weekdays() -> Iterator[WorldPage]:
-    """The days of the week in the languages that CLDR has them in."""
+    """The days of the week in the languages for which CLDR has them."""
     babel = package("babel")
     english = babel.Locale("en")
     for code in sorted(babel.localedata.locale_identifiers()):
@@ -111,7 +109,7 @@ def weekdays() -> Iterator[WorldPage]:
         if not name or "_" in code:
             continue
         days = babel.Locale(code).days["format"]["wide"]
-        if days[0] != english.days["format"]["wide"][0] and not str(days[0]).isdigit():
+        if days[0] not in ("Monday", "Mon"):
             told = ", ".join(str(days[number]) for number in range(7))
             yield WorldPage(
                 title=f"Days of the week in {name}",

@@ -57,14 +57,14 @@ def load_tasks(
 ) -> list[Task]:
     """Tasks of a split, shuffled by `seed` so that any first few are balanced over the domains.
 
-    `max_columns` counts the columns beside the key column; row, column and shape limits concern wide
-    questions only.
+    `max_columns` counts the columns beside the key column; row, column and shape limits concern
+    wide questions only.
     """
     if kind == "qa":
-        found = [record for record in _records("qa", QaRecord) if record.split == split]
+        found = [record for record in _qa_records() if record.split == split]
         return [record.task for record in _balanced(found, seed, limit)]
     keep = _keeper(split, max_rows, min_rows, max_columns, shapes)
-    wide = [record for record in _records("wide", WideRecord) if keep(record)]
+    wide = [record for record in _wide_records() if keep(record)]
     return [record.task for record in _balanced(wide, seed, limit)]
 
 
@@ -80,13 +80,13 @@ def load_wide(
 ) -> list[Wide]:
     """The wide questions that `load_tasks` gives for the same arguments, with their plans."""
     keep = _keeper(split, max_rows, min_rows, max_columns, shapes)
-    found = [record for record in _records("wide", WideRecord) if keep(record)]
+    found = [record for record in _wide_records() if keep(record)]
     return [_wide(record) for record in _balanced(found, seed, limit)]
 
 
 def load_chains(split: Split, *, limit: int | None = None, seed: int = 0) -> list[Chain]:
     """The short-answer questions that `load_tasks` gives, with their hops."""
-    found = [record for record in _records("qa", QaRecord) if record.split == split]
+    found = [record for record in _qa_records() if record.split == split]
     return [
         Chain(
             task=record.task,
@@ -180,9 +180,19 @@ def _lines(name: str) -> Iterator[tuple[int, str]]:
     return enumerate(content.decode().removesuffix("\n").split("\n"), 1)
 
 
-def _records(name: str, cls: type[R]) -> list[R]:
+def _records(name: str, cls: type[R]) -> Iterator[R]:
     adapter = TypeAdapter(cls)
-    return [_parsed(name, number, adapter, line) for number, line in _lines(name)]
+    return (_parsed(name, number, adapter, line) for number, line in _lines(name))
+
+
+@cache
+def _wide_records() -> tuple[WideRecord, ...]:
+    return tuple(_records("wide", WideRecord))
+
+
+@cache
+def _qa_records() -> tuple[QaRecord, ...]:
+    return tuple(_records("qa", QaRecord))
 
 
 V = TypeVar("V")

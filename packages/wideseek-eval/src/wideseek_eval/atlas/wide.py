@@ -77,7 +77,9 @@ def passes(entity: Entity, rule: Filter) -> bool:
         return value == rule.value
     if rule.shape is Shape.RANGE:
         size, bound = number(value), number(rule.value)
-        return size is not None and bound is not None and (size > bound) == rule.above
+        if size is None or bound is None:
+            return False
+        return size > bound if rule.above else size < bound
     return True
 
 
@@ -189,7 +191,7 @@ def _draw_filter(
         return rule, f"{k} {_plain(chosen.most)} {{nouns}} {{group}}"
     above = rng.random() < 0.5 or not chosen.below
     cut = rng.randrange(1, len(sizes))
-    bound = roundest(sizes[cut - 1], sizes[cut])
+    bound = _bound(sizes[cut - 1], sizes[cut], above)
     if bound is None:
         return None
     text = f"{bound:,.6f}" if any("," in text for text in values) else f"{bound:.6f}"
@@ -202,6 +204,14 @@ def _draw_filter(
 def _plain(text: str) -> str:
     """A value put into a template that is formatted once more."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def _bound(low: float, high: float, above: bool) -> float | None:
+    """A short number that parts two others; between whole numbers it is whole."""
+    bound = roundest(low, high)
+    if low.is_integer() and high.is_integer() and not (bound or 0.5).is_integer():
+        return low if above else high
+    return bound
 
 
 def roundest(low: float, high: float) -> float | None:

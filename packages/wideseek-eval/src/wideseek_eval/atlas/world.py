@@ -1,8 +1,8 @@
 """A world of facts: domains of entities with attributes, and the pages that tell them.
 
-The same types carry the bundled atlas (true facts) and invented worlds (for demonstrations), so both
-are rendered and asked about by the same code. Facts about one entity lie on several pages (facets);
-list pages name the members of a group and nothing else.
+The same types carry the bundled atlas (true facts) and invented worlds (for demonstrations), so
+both are rendered and asked about by the same code. Facts about one entity lie on several pages
+(facets); list pages name the members of a group and nothing else.
 """
 
 import hashlib

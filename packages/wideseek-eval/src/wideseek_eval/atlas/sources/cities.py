@@ -1,10 +1,15 @@
 """Major cities."""
 
+import math
 from collections import defaultdict
 
 from wideseek_eval.atlas.sources.gazetteer import FAMILY, GEONAMES, City, cities, countries
 from wideseek_eval.atlas.sources.text import count, decimal, plain, ranked
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
+
+SMALL, BIG = 20_000, 500_000
+SHORTEST, LONGEST = 6, 25
+"""Cities of a country: the first six above `SMALL`, more only above `BIG`."""
 
 FACETS = (
     Facet(title="{entity}", lead="{entity} is a major city in {Country}."),
@@ -99,12 +104,12 @@ def build() -> Domain:
 def major() -> dict[str, City]:
     """The cities of the atlas by their names in it; of one name the largest keeps it plain."""
     taken = {country.name for country in countries().values()}
-    per_country: dict[str, int] = defaultdict(int)
+    near: dict[str, list[City]] = defaultdict(list)
     named: dict[str, City] = {}
     for city in cities():
-        rank = per_country[city.country.code]
-        per_country[city.country.code] += 1
-        if city.population < 20_000 or rank >= 25 or (rank >= 6 and city.population < 500_000):
+        chosen = near[city.country.code]
+        wanted = len(chosen) < (LONGEST if city.population >= BIG else SHORTEST)
+        if city.population < SMALL or not wanted or any(_holds(large, city) for large in chosen):
             continue
         name = plain(city.name)
         full = f"{name} (city)" if name == city.country.name else f"{name} ({city.country.name})"
@@ -112,8 +117,18 @@ def major() -> dict[str, City]:
             if option not in taken:
                 taken.add(option)
                 named[option] = city
+                chosen.append(city)
                 break
     return named
+
+
+def _holds(large: City, city: City) -> bool:
+    """Whether `city` lies so close to a much larger one that it is a suburb or a district of it."""
+    apart = math.hypot(
+        large.latitude - city.latitude,
+        (large.longitude - city.longitude) * math.cos(math.radians(city.latitude)),
+    )
+    return large.population > 2.5 * city.population and apart < 0.2
 
 
 def _entity(name: str, city: City) -> Entity:

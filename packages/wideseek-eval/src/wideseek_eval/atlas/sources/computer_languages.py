@@ -168,6 +168,7 @@ def build() -> Domain:
             if not name.endswith(("session", "Traceback")) and module != "pygments.lexers.special"
         ),
         partition="Family",
+        family="syntax",
         source="Pygments 2.21.0 (BSD-2-Clause)",
     )
 

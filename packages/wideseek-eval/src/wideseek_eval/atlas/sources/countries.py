@@ -13,14 +13,19 @@ from wideseek_eval.atlas.sources.text import count, known, plain, ranked
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 FACETS = (
-    Facet(title="{entity}", lead="{entity} ({ISO code}) is a country or territory in {Subregion}."),
+    Facet(
+        title="{entity}",
+        lead="{entity} (ISO code {ISO code}) is a country or territory in {Subregion}. "
+        "This page names its capital.",
+    ),
     Facet(
         title="Geography of {entity}",
         lead="The geography of {entity}: area and land neighbours.",
     ),
     Facet(
         title="Economy of {entity}",
-        lead="Money and communication in {entity}: currency, currency code, calling code and internet domain.",
+        lead="Money and communication in {entity}: "
+        "currency, currency code, calling code and internet domain.",
     ),
     Facet(
         title="Demographics of {entity}",
@@ -171,7 +176,8 @@ def build() -> Domain:
         entities=tuple(_entity(country) for country in countries().values()),
         partition="Subregion",
         family=FAMILY,
-        source=f"{GEONAMES}; {COUNTRYINFO} for subregions and demonyms; {CLDR} for names of currencies and languages",
+        source=f"{GEONAMES}; {COUNTRYINFO} for subregions and demonyms; "
+        f"{CLDR} for names of currencies and languages",
     )
     domain = ranked(domain, "Area", "Subregion", by="by area", unit=" square kilometres")
     return ranked(domain, "Population", "Subregion", by="by population", unit=" inhabitants")

@@ -174,6 +174,7 @@ def build() -> Domain:
             if item["constellation"] in CONSTELLATIONS
         ),
         partition="Constellation",
+        family="openngc",
         source=SOURCE,
     )
     return ranked(

@@ -12,14 +12,19 @@ FAMILY = "chemistry"
 SOURCE = "mendeleev 1.3.0 (MIT)"
 
 FACETS = (
-    Facet(title="{entity}", lead="{entity} ({Symbol}) is a chemical element of {Group}."),
+    Facet(
+        title="{entity}",
+        lead="{entity} (symbol {Symbol}) is a chemical element of {Group}. "
+        "This page gives its atomic number, period, electronegativity and CAS number.",
+    ),
     Facet(
         title="Discovery of {entity}",
         lead="How {entity} was found: discoverer, discovery year and discovery country.",
     ),
     Facet(
         title="Physical properties of {entity}",
-        lead="{entity} in figures: density, melting point, boiling point, atomic weight and crystal lattice.",
+        lead="{entity} in figures: "
+        "density, melting point, boiling point, atomic weight and crystal lattice.",
     ),
 )
 

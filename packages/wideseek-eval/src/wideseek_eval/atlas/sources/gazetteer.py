@@ -1,4 +1,4 @@
-"""Countries and places as GeoNames, countryinfo and CLDR know them; several domains build on them."""
+"""Countries and places as GeoNames, countryinfo and CLDR know them; many domains build on them."""
 
 import json
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ ATTRIBUTES = (
 
 
 def build() -> Domain:
-    """Countries with 4 to 16 holidays that are named in English; a holiday of days counts by its first."""
+    """Countries with 4 to 16 holidays named in English; one of several days counts by its first."""
     calendars = {country: _calendar(country) for country in _sample()}
     named = {country: days for country, days in calendars.items() if 4 <= len(days) <= 16}
     uses = Counter(name for days in named.values() for name in days)
@@ -95,12 +95,12 @@ def build() -> Domain:
 
 
 def _sample() -> list[Country]:
-    """Two in five of the countries that the package knows."""
+    """Half of the larger countries that the package knows."""
     supported = package("holidays").list_supported_countries()
     return [
         country
         for code, country in countries().items()
-        if code in supported and share(f"holidays/{code}") < 0.4
+        if code in supported and country.population >= 200_000 and share(f"holidays/{code}") < 0.55
     ]
 
 

@@ -8,10 +8,11 @@ from wideseek_eval.atlas.sources.text import decimal, known, package, plain, ran
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 FACETS = (
-    Facet(title="{entity} language", lead="{entity} ({ISO code}) is a human language."),
+    Facet(title="{entity} language", lead="{entity} (ISO code {ISO code}) is a human language."),
     Facet(
         title="Speakers of {entity}",
-        lead="Who speaks {entity}: main country, share of speakers, status and number of countries.",
+        lead="Who speaks {entity}: "
+        "main country, share of speakers, status and number of countries.",
     ),
 )
 
@@ -62,8 +63,8 @@ ATTRIBUTES = (
         ),
         ask="the share of inhabitants of its main country who speak {entity}, in per cent",
         kind=Kind.NUMBER,
-        above="spoken by more than {value} per cent of the people of their main country",
-        below="spoken by less than {value} per cent of the people of their main country",
+        above="with a share of speakers above {value} per cent",
+        below="with a share of speakers below {value} per cent",
     ),
     Attribute(
         column="Status",
@@ -77,12 +78,12 @@ ATTRIBUTES = (
         facet=1,
         sentences=(
             "The number of countries with speakers is {value}.",
-            "It is spoken in {value} countries or territories.",
+            "Speakers are counted in this number of countries: {value}.",
         ),
         ask="the number of countries where {entity} is spoken",
         kind=Kind.NUMBER,
-        above="spoken in more than {value} countries",
-        below="spoken in fewer than {value} countries",
+        above="with speakers in more than {value} countries",
+        below="with speakers in fewer than {value} countries",
         most="most widespread",
     ),
 )
@@ -96,7 +97,7 @@ STATUSES = {
 
 
 def build() -> Domain:
-    """The languages that CLDR counts speakers of, divided by the subregion of their main country."""
+    """The languages whose speakers CLDR counts, divided by the subregion of their main country."""
     english = package("babel").Locale("en")
     spoken = _speakers()
     made = [_entity(code, english, uses) for code, uses in sorted(spoken.items())]

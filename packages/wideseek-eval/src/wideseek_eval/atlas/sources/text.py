@@ -1,4 +1,4 @@
-"""Small pieces that all sources share: data packages, numbers as pages write them, ranking notes."""
+"""What all sources share: data packages, numbers as pages write them, ranking notes."""
 
 import hashlib
 import importlib

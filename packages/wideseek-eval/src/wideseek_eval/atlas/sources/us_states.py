@@ -9,7 +9,8 @@ from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 FACETS = (
     Facet(
         title="{entity} (U.S. state)",
-        lead="{entity} ({Abbreviation}) is a U.S. state in {Division}.",
+        lead="{entity} (abbreviation {Abbreviation}) is a U.S. state in {Division}. "
+        "This page names its capital.",
     ),
     Facet(
         title="Statehood of {entity}",
@@ -93,6 +94,8 @@ ATTRIBUTES = (
     ),
 )
 
+CENSUS = "us 4.0.0 (BSD-2-Clause; facts of the U.S. Census Bureau, public domain)"
+
 DIVISIONS = {
     "New England": "CT ME MA NH RI VT",
     "the Middle Atlantic": "NJ NY PA",
@@ -128,7 +131,7 @@ def build() -> Domain:
         attributes=ATTRIBUTES,
         entities=tuple(_entity(state) for state in states()),
         partition="Division",
-        source=f"us 4.0.0 (BSD-2-Clause; facts of the U.S. Census Bureau, public domain); {GEONAMES} for the largest cities",
+        source=f"{CENSUS}; {GEONAMES} for the largest cities",
     )
 
 
