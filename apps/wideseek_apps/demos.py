@@ -104,7 +104,7 @@ def _rows(job: _Job) -> DemoSet:
             turns = [TrainedTurn(turn=turn, weight=1.0, advantage=1.0) for turn in trajectory.turns]
             rows += build_rows(turns)
     kept = [row for row in rows if len(row) <= job.longest]
-    return DemoSet.from_rows((row.ids, row.weights > 0) for row in kept)
+    return DemoSet.from_rows((row.ids.tolist(), (row.weights > 0).tolist()) for row in kept)
 
 
 def _texts(job: _Job) -> list[str]:

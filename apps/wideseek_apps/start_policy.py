@@ -15,7 +15,7 @@ from pydantic import Field
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.demos import DemosConfig, demo_set, demo_texts
-from wideseek_apps.vocabulary import END, PAD, save_vocabulary, train_vocabulary
+from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import Config
 from wideseek_core.files import write_atomically
 from wideseek_rl import Qwen3Config, new_model, save_model
@@ -66,8 +66,8 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     shape = Qwen3Config(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=4096,
-        eos_ids=(tokenizer.token_to_id(END),),
-        pad_id=tokenizer.token_to_id(PAD),
+        eos_ids=(token_id(tokenizer, END),),
+        pad_id=token_id(tokenizer, PAD),
         **config.shape.model_dump(),
     )
     device = config.device

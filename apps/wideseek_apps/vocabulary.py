@@ -57,8 +57,16 @@ def train_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     # As in Qwen3's own tokenizer the tags are added but not special: decoding keeps them.
-    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    tags = [AddedToken(tag, special=False, normalized=False) for tag in TAGS]
+    tokenizer.add_tokens(tags)  # pyright: ignore[reportUnknownMemberType]
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a token that the vocabulary is known to have."""
+    found = tokenizer.token_to_id(text)
+    assert found is not None, text
+    return found
 
 
 def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:

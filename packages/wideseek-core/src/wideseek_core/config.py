@@ -74,11 +74,57 @@ def load_config(cls: type[C], arguments: Sequence[str]) -> C:
 
 
 def validate(cls: type[C], raw: dict[str, Any]) -> C:
-    """`cls` from raw values, with every problem of the first kind in one line."""
+    """`cls` from raw values; its first problem in one line. Raises `ConfigError`."""
     try:
-        return cls.model_validate(raw)
+        return cls.model_validate(complete(cls, raw))
     except ValidationError as error:
         raise ConfigError(explain(cls, error)) from None
+
+
+def complete(cls: type[BaseModel], raw: dict[str, Any]) -> dict[str, Any]:
+    """Raw values on top of what the defaults of their parents set.
+
+    Pydantic alone would replace a default object as a whole: `data.limit=4` would lose the other
+    keys of `data: DataConfig = AtlasData(split="dev")`, its kind first of all.
+    """
+    whole = dict(raw)
+    for name, field in cls.model_fields.items():
+        given = whole.get(name)
+        if not isinstance(given, dict):
+            continue
+        below = cast(dict[str, Any], given)
+        default: object = field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, BaseModel) and _same_kind(default, below):
+            base = _explicit(default)
+            merge(base, below)
+            whole[name] = complete(type(default), base)
+        elif (model := _model_of(field.annotation, below)) is not None:
+            whole[name] = complete(model, below)
+    return whole
+
+
+def _same_kind(default: BaseModel, given: dict[str, Any]) -> bool:
+    return "kind" not in given or given["kind"] == getattr(default, "kind", given["kind"])
+
+
+def _explicit(default: BaseModel) -> dict[str, Any]:
+    """What a default object sets itself, with the tag that says which class it is."""
+    values = default.model_dump(exclude_unset=True)
+    kind = getattr(default, "kind", None)
+    return values if kind is None else {"kind": kind, **values}
+
+
+def _model_of(annotation: Any, given: dict[str, Any]) -> type[BaseModel] | None:
+    """The one class that the given mapping can be meant for, if that is clear."""
+    models = _models_in(annotation)
+    if "kind" in given:
+        tagged = [
+            model
+            for model in models
+            if "kind" in model.model_fields and model.model_fields["kind"].default == given["kind"]
+        ]
+        models = tagged or models
+    return models[0] if len(models) == 1 else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

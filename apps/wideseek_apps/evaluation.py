@@ -1,0 +1,160 @@
+"""The evaluation apps: any policy on any tasks over any world, resumable, with a report."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from wideseek_agents import Team, TeamConfig
+from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig, open_policy
+from wideseek_apps.training import ATLAS_TEAM
+from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
+from wideseek_core import Config, Episode, Judge, Task
+from wideseek_core.files import write_atomically
+from wideseek_eval import AtlasData, DataConfig, RunConfig, Summary, load_run, load_tasks
+from wideseek_eval import run_evaluation as run_rollouts
+from wideseek_eval.breakdown import make_report
+from wideseek_eval.html import report_page
+from wideseek_eval.report import report_text, sweep_text
+from wideseek_eval.sweep import run_sweep, sweep_page
+from wideseek_judge import JudgeConfig, open_judge
+
+
+class SweepConfig(Config):
+    """Values to evaluate in turn. At most one of the lists may be given."""
+
+    max_subagents: tuple[int, ...] = ()
+    """Width: most subagents that the lead may start in one turn."""
+    max_turns: tuple[int, ...] = ()
+    """Depth: most turns of each agent."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.max_subagents and self.max_turns:
+            raise ValueError("give max_subagents or max_turns, not both")
+        return self
+
+
+class TeamsConfig(Config):
+    """Who answers, and with what. Shared by the apps that ask a policy."""
+
+    policy: PolicyConfig = LocalPolicy(temperature=0.0)
+    subagent_policy: PolicyConfig | None = None
+    """A second model for the subagents; null for the same."""
+    summariser: PolicyConfig | None = None
+    """A model that summarises pages where `team.use_access_summary` is set."""
+    world: WorldConfig = AtlasWorld()
+    team: TeamConfig = ATLAS_TEAM
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> Self:
+        if isinstance(self.policy, EndpointPolicy) and self.team.prompts == ATLAS_TEAM.prompts:
+            raise ValueError(
+                "team.prompts is 'compact', which only the start policy knows; "
+                "start from configs/endpoint.yaml, or set team.prompts=default"
+            )
+        return self
+
+
+class EvaluationConfig(TeamsConfig):
+    """Everything about one evaluation."""
+
+    judge: JudgeConfig = JudgeConfig()
+    data: DataConfig = AtlasData(split="test")
+    run: RunConfig = RunConfig(concurrency=32)
+    sweep: SweepConfig = SweepConfig()
+
+
+class WideSearchConfig(EvaluationConfig):
+    """Wide questions; the atlas's test split unless told otherwise."""
+
+    data: DataConfig = AtlasData(split="test", limit=200)
+    run: RunConfig = RunConfig(folder=Path("runs/widesearch"), concurrency=32)
+
+
+class QaConfig(EvaluationConfig):
+    """Questions with short answers; the atlas's test split unless told otherwise."""
+
+    data: DataConfig = AtlasData(split="test", questions="qa", limit=200)
+    run: RunConfig = RunConfig(folder=Path("runs/qa"), concurrency=32)
+
+
+@asynccontextmanager
+async def open_team(config: TeamsConfig) -> AsyncGenerator[Team]:
+    """Models, tools and prompts, joined."""
+    async with AsyncExitStack() as stack:
+        tools = await stack.enter_async_context(open_world(config.world))
+        policy = await stack.enter_async_context(open_policy(config.policy))
+        others = [
+            None if other is None else await stack.enter_async_context(open_policy(other))
+            for other in (config.subagent_policy, config.summariser)
+        ]
+        yield Team(
+            config.team,
+            policy,
+            tools.search,
+            tools.pages,
+            subagent_policy=others[0],
+            summarizer=others[1],
+        )
+
+
+async def evaluate(config: EvaluationConfig) -> str:
+    """Runs, or resumes, an evaluation or a sweep; returns what to show."""
+    tasks = load_tasks(config.data)
+    if config.sweep.max_subagents or config.sweep.max_turns:
+        return await _sweep(config, tasks)
+    await _run(config, tasks)
+    stored = load_run(config.run.folder)
+    report = make_report(config.run.folder.name, stored)
+    page = config.run.folder / "report.html"
+    write_atomically(page, report_page(report, stored))
+    return f"{report_text(report)}\nWritten to {config.run.folder}; the report: {page}"
+
+
+async def _run(config: EvaluationConfig, tasks: list[Task]) -> Summary:
+    async with open_team(config) as team, open_judge(config.judge) as judge:
+        return await _rollouts(config, tasks, team, judge)
+
+
+async def _rollouts(
+    config: EvaluationConfig, tasks: list[Task], team: Team, judge: Judge
+) -> Summary:
+    async def answer(task: Task, trial: int) -> Episode:
+        return await team.run(task, trial, seed=trial)
+
+    settings = config.model_dump(mode="json", exclude={"run", "sweep", "data"})
+    return await run_rollouts(config.run, tasks, answer, judge, settings=settings)
+
+
+async def _sweep(config: EvaluationConfig, tasks: list[Task]) -> str:
+    width = config.sweep.max_subagents
+
+    async def at(value: int) -> Summary:
+        team = wider(config.team, value) if width else deeper(config.team, value)
+        folder = config.run.folder / f"{'subagents' if width else 'turns'}_{value}"
+        run = config.run.model_copy(update={"folder": folder})
+        return await _run(config.model_copy(update={"team": team, "run": run}), tasks)
+
+    name = "max_subagents" if width else "max_turns"
+    sweep = await run_sweep(name, width or config.sweep.max_turns, at)
+    page = config.run.folder / "sweep.html"
+    write_atomically(page, sweep_page(sweep))
+    write_atomically(config.run.folder / "sweep.json", sweep.model_dump_json(indent=1) + "\n")
+    return f"{sweep_text(sweep)}\nWritten to {config.run.folder}; the curve: {page}"
+
+
+def wider(team: TeamConfig, subagents: int) -> TeamConfig:
+    """The team with another limit of subagents per lead turn."""
+    limits = {"requests_per_call": subagents, "requests_per_turn": subagents}
+    return team.model_copy(update={"lead": team.lead.model_copy(update=limits)})
+
+
+def deeper(team: TeamConfig, turns: int) -> TeamConfig:
+    """The team with another limit of turns for every agent."""
+    roles = ("lead", "subagent", "single")
+    return team.model_copy(
+        update={role: getattr(team, role).model_copy(update={"turns": turns}) for role in roles}
+    )
