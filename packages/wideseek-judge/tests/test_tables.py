@@ -94,7 +94,9 @@ def test_two_tables_without_a_gap_are_told_apart_by_their_rules() -> None:
 
 
 def test_the_last_table_with_the_required_columns_is_chosen() -> None:
-    text = "| a | b |\n|---|---|\n| 1 | 2 |\n\n| a | b |\n|---|---|\n| 3 | 4 |\n\n| c |\n|---|\n| x |"
+    text = (
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n| a | b |\n|---|---|\n| 3 | 4 |\n\n| c |\n|---|\n| x |"
+    )
     table = choose_table(text, ["a", "b"])
     assert table is not None
     assert table.rows == (("3", "4"),)
