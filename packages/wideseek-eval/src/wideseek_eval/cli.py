@@ -21,6 +21,7 @@ from wideseek_eval.responses import export_responses
 from wideseek_eval.scoring import ResponseFiles, import_responses, score_responses
 from wideseek_eval.summary import summarise
 from wideseek_eval.sweep import Sweep, SweepPoint, sweep_page
+from wideseek_eval.titles import TITLES
 
 
 def main() -> None:
@@ -110,6 +111,9 @@ def _compare(options: argparse.Namespace) -> None:
     (_, a), (_, b) = _run(options.run_a), _run(options.run_b)
     check_same_tasks(a.tasks, b.tasks)
     metrics = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    unknown = next((name for name in metrics if name not in TITLES), None)
+    if unknown is not None:
+        raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
     found = compare(a.results, b.results, metrics=metrics, draws=options.draws, seed=options.seed)
     show(comparison_text(found, options.run_a, options.run_b))
     if options.json is not None:

@@ -22,13 +22,13 @@ judge it does not know.
 """
 
 
-def open_judge(mode: str, judge: str) -> AbstractAsyncContextManager[Judge]:
+def open_judge(mode: str, judge: str, *, group: str = GROUP) -> AbstractAsyncContextManager[Judge]:
     """The judge of an installed package.
 
     With several such packages, `NAME/judge` chooses by the entry point's name. Raises
     `ConfigError` if there is none.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = {point.name: point for point in entry_points(group=group)}
     if not found:
         raise ConfigError("no judge is installed: pip install wideseek-judge")
     name, slash, rest = judge.partition("/")

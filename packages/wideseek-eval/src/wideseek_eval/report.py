@@ -62,15 +62,15 @@ def comparison_text(comparison: Comparison, a: str, b: str) -> str:
 def sweep_text(sweep: Sweep) -> str:
     """One line per value; ± is half of the 95% interval."""
     names = [TITLES[name] for name in sweep.metrics]
-    table = _table([sweep.parameter, *names, "scored", "unscored", "broken"])
+    table = _table([sweep.parameter, *names, "scored", "unscored + broken"])
     for point in sweep.points:
         counts = point.summary.overall.counts
         means = [
             _with_margin(point.summary.mean(name), margin=name not in EFFORT)
             for name in sweep.metrics
         ]
-        lost = [str(counts.unscored), str(counts.error)]
-        table.add_row(point.value, *means, str(counts.scored + counts.failed), *lost)
+        lost = f"{counts.unscored} + {counts.error}"
+        table.add_row(point.value, *means, str(counts.scored + counts.failed), lost)
     return _draw(table)
 
 

@@ -15,7 +15,7 @@ from wideseek_eval.titles import TITLES
 V = TypeVar("V")
 
 _METRICS = ("item_f1", "row_f1", "success", "correct")
-_EFFORT = ("subagents", "seconds")
+_EFFORT = ("subagents",)
 
 
 class SweepPoint(Record):

@@ -1,0 +1,205 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from wideseek_core import (
+    CellScore,
+    ConfigError,
+    Score,
+    ScoreState,
+    Status,
+    TableGold,
+    TableMetrics,
+    Task,
+)
+from wideseek_eval import Result, StoredRun, Summary, summarise
+from wideseek_eval.breakdown import ending, make_report
+from wideseek_eval.compare import compare
+from wideseek_eval.diff import DiffCell, diff_tables
+from wideseek_eval.html import report_page
+from wideseek_eval.records import EpisodeSummary
+from wideseek_eval.report import comparison_text, report_text, sweep_text
+from wideseek_eval.svg import Point, bar_chart, curve, share_chart
+from wideseek_eval.sweep import run_sweep, sweep_page
+
+GOLD = TableGold(
+    text="| City | Country |\n|---|---|\n| Bonn | Germany |\n| Lyon | France |",
+    key_columns=("City",),
+    required_columns=("City", "Country"),
+)
+ANSWER = "| City | Country |\n|---|---|\n| Bonn | <Belgium> |\n| Oz | Nowhere |"
+CELLS = (
+    CellScore(key="bonn", column="city", answer="Bonn", gold="Bonn", score=1, by="key"),
+    CellScore(
+        key="bonn", column="country", answer="<Belgium>", gold="Germany", score=0, by="exact"
+    ),
+)
+
+
+def result(task: str, trial: int, f1: float, subagents: int = 0) -> Result:
+    score = Score(
+        state=ScoreState.SCORED,
+        metrics=TableMetrics(item_f1=f1),
+        format_valid=True,
+        cells=CELLS,
+        missing_rows=("lyon",),
+        extra_rows=("oz",),
+    )
+    episode = EpisodeSummary(status=Status.FINISHED, subagents=subagents)
+    return Result(task_id=task, trial=trial, answer=ANSWER, score=score, episode=episode)
+
+
+def stored(*results: Result) -> StoredRun:
+    names = dict.fromkeys(one.task_id for one in results)
+    tasks = {name: Task(id=name, question=f"{name} <?>", gold=GOLD, rows=2) for name in names}
+    return StoredRun(tasks=tasks, results=results)
+
+
+RUN = stored(*(result(f"t{index}", 0, index / 30, index % 4) for index in range(30)))
+
+
+class Checker(HTMLParser):
+    """Fails on a tag that is closed in the wrong place."""
+
+    VOID = ("meta", "br", "line", "rect", "circle", "polygon", "polyline")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+
+def check(page: str) -> None:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+
+
+def test_a_diff_shows_right_wrong_missing_and_superfluous_cells() -> None:
+    one = result("t", 0, 0.5)
+    assert one.score is not None
+    diff = diff_tables(GOLD, ANSWER, one.score)
+    assert [row.kind for row in diff.rows] == ["joined", "missing", "extra"]
+    assert diff.rows[0].cells[0] == DiffCell(answer="Bonn", gold="Bonn", score=1)
+    assert diff.rows[0].cells[1].gold == "Germany"
+    assert [cell.gold for cell in diff.rows[1].cells] == ["Lyon", "France"]
+    assert [cell.answer for cell in diff.rows[2].cells] == ["Oz", "Nowhere"]
+
+
+def test_a_missing_row_that_is_not_found_again_shows_its_key() -> None:
+    one = result("t", 0, 0.5)
+    assert one.score is not None
+    diff = diff_tables(GOLD, "no table", one.score.model_copy(update={"missing_rows": ("Rome",)}))
+    assert [cell.gold for cell in diff.rows[1].cells] == ["Rome", ""]
+    assert [cell.answer for cell in diff.rows[2].cells] == ["oz", ""]
+
+
+def test_rollouts_are_grouped_by_width_and_size() -> None:
+    report = make_report("run", RUN)
+    assert [group.name for group in report.by_width] == ["0", "1", "2", "3–4"]
+    assert [group.rollouts for group in report.by_width] == [8, 8, 7, 7]
+    assert [(group.name, group.questions) for group in report.by_size] == [("1–5", 30)]
+
+
+def test_ten_best_and_ten_worst_questions_are_named() -> None:
+    report = make_report("run", RUN)
+    assert [one.task_id for one in report.best] == [f"t{index}" for index in range(29, 19, -1)]
+    assert [one.task_id for one in report.worst] == [f"t{index}" for index in range(10)]
+
+
+def test_a_question_is_not_among_best_and_worst() -> None:
+    report = make_report("run", stored(*(result(f"t{index}", 0, 0.5) for index in range(12))))
+    assert (len(report.best), len(report.worst)) == (10, 2)
+
+
+def test_the_best_and_worst_trial_of_a_question_are_known() -> None:
+    run = stored(result("a", 0, 0.3), result("a", 1, 0.9), result("a", 2, 0.1))
+    (one,) = make_report("run", run).best
+    assert (one.best_trial, one.worst_trial, one.scores) == (1, 2, (0.3, 0.9, 0.1))
+
+
+def with_score(**changes: object) -> Result:
+    one = result("t", 0, 0.5)
+    assert one.score is not None
+    return one.model_copy(update={"score": one.score.model_copy(update=changes)})
+
+
+def test_endings_say_what_went_wrong() -> None:
+    assert ending(with_score(metrics=TableMetrics(item_f1=1.0))) == "all right"
+    assert ending(with_score()) == "rows missing"
+    assert ending(with_score(missing_rows=())) == "rows too many"
+    assert ending(with_score(missing_rows=(), extra_rows=())) == "cells wrong"
+    assert ending(with_score(format_valid=False)) == "wrong columns"
+    assert ending(with_score(state=ScoreState.UNSCORED)) == "no verdict"
+    failed = with_score(state=ScoreState.FAILED)
+    assert ending(failed) == "no answer found"
+    late = EpisodeSummary(status=Status.TURN_LIMIT)
+    assert ending(failed.model_copy(update={"episode": late})) == "turn limit"
+    assert ending(failed.model_copy(update={"score": None})) == "rollout broke"
+
+
+def test_the_page_is_well_formed_self_contained_and_escapes_what_models_wrote() -> None:
+    page = report_page(make_report("a <run>", RUN), RUN)
+    check(page)
+    assert not re.search(r"https?://|<script|<link|src=", page)
+    assert "&lt;Belgium&gt;" in page
+    assert "<Belgium>" not in page
+    assert page.count("<details>") == 20
+    assert page.count("<svg") == 4
+
+
+def test_the_page_of_an_empty_run_is_well_formed() -> None:
+    run = StoredRun(tasks={}, results=())
+    check(report_page(make_report("empty", run), run))
+
+
+def test_the_terminal_report_has_counts_beside_means() -> None:
+    text = report_text(make_report("run", RUN))
+    assert "30 scored, 0 failed (no answer found), 0 unscored, 0 broken" in text
+    assert re.search(r"Item F1 +│ 0\.483", text)
+
+
+def test_a_comparison_is_shown_with_its_adjusted_p() -> None:
+    text = comparison_text(compare(RUN.results, RUN.results), "old", "new")
+    assert re.search(r"Item F1 .* \+0\.000 .* 1\.0000 .* 1\.0000", text)
+
+
+async def test_a_sweep_gives_a_curve_with_intervals() -> None:
+    async def evaluate_at(width: int) -> Summary:
+        return summarise([result(f"t{index}", 0, width * index / 30) for index in range(10)])
+
+    sweep = await run_sweep("max_subagents", [1, 2], evaluate_at)
+    assert [point.value for point in sweep.points] == ["1", "2"]
+    assert re.search(r"│ 2 +│ +0\.300 ± 0\.", sweep_text(sweep))
+    page = sweep_page(sweep)
+    check(page)
+    assert page.count("<polyline") == 3
+    with pytest.raises(ConfigError, match=r"sweep\.max_subagents"):
+        await run_sweep("max_subagents", [], evaluate_at)
+
+
+def test_a_chart_puts_zero_at_the_bottom_and_its_ceiling_at_the_top() -> None:
+    full = Point(name="a", note="", mean=1.0, low=1.0, high=1.0)
+    none = Point(name="b", note="", mean=0.0, low=0.0, high=0.0)
+    chart = bar_chart("t", [full, none])
+    heights = [float(text) for text in re.findall(r'height="([\d.]+)" rx', chart)]
+    assert heights == [188.0, 0.0]
+    assert 'points="' in curve("t", [full, none])
+    assert "50%" in share_chart("t", [("x", 2, "good"), ("y", 2, "poor")])
+
+
+def test_a_report_can_be_written_as_json_and_read_back(tmp_path: Path) -> None:
+    report = make_report("run", RUN)
+    assert type(report).model_validate_json(report.model_dump_json()) == report

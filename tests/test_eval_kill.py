@@ -1,0 +1,98 @@
+"""An evaluation that is killed again and again ends with the results of one that never was.
+
+Run as a script, this file is the one that kills: it forks evaluations and ends them by SIGKILL.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from wideseek_core import (
+    Episode,
+    Score,
+    ScoreState,
+    Status,
+    TableGold,
+    TableMetrics,
+    Task,
+    Trajectory,
+)
+from wideseek_eval import RunConfig, load_run, run_evaluation, summarise
+from wideseek_eval.folder import read_results
+
+KILLS = 20
+GOLD = TableGold(text="| a |\n| - |\n| 1 |", key_columns=("a",), required_columns=("a",))
+TASKS = [Task(id=f"t{index}", question=f"question {index}", gold=GOLD) for index in range(75)]
+
+
+async def run_episode(task: Task, trial: int) -> Episode:
+    chance = random.Random(f"{task.id} {trial}")
+    await asyncio.sleep(chance.uniform(0, 0.02))
+    lead = Trajectory(agent=0, role="lead", status=Status.FINISHED, turns=())
+    answer = f"{chance.random():.6f}"
+    return Episode(task_id=task.id, trial=trial, trajectories=(lead,), answer=answer)
+
+
+class NumberJudge:
+    async def score(self, task: Task, answer: str) -> Score:
+        metrics = TableMetrics(item_f1=float(answer))
+        return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+
+def evaluate(folder: Path) -> None:
+    config = RunConfig(folder=folder, trials=4, concurrency=4)
+    asyncio.run(run_evaluation(config, TASKS, run_episode, NumberJudge()))
+
+
+def kill_at_random(folder: Path) -> int:
+    """Forks evaluations and kills them; how many of them died by it."""
+    chance = random.Random(os.getpid())
+    killed = 0
+    for _ in range(KILLS):
+        child = os.fork()
+        if child == 0:
+            evaluate(folder)
+            os._exit(0)
+        time.sleep(chance.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        killed += os.WIFSIGNALED(status)
+    return killed
+
+
+def test_twenty_kills_leave_the_results_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    command = [sys.executable, __file__, str(tmp_path / "killed")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert int(done.stdout) == KILLS
+    before = read_results(tmp_path / "killed" / "results.jsonl")
+    assert 0 < len(before) < 300
+    evaluate(tmp_path / "killed")
+    evaluate(tmp_path / "whole")
+    killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
+    assert killed == whole
+    assert summarise(killed.results) == summarise(whole.results)
+    lines = (tmp_path / "killed" / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 300, "a rollout was repeated"
+
+
+def test_a_line_torn_anywhere_costs_only_its_own_rollout(tmp_path: Path) -> None:
+    evaluate(tmp_path)
+    results = tmp_path / "results.jsonl"
+    whole = results.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    last = len(lines[-1])
+    for cut in (1, last // 2, last - 1):
+        results.write_bytes(whole[:-cut])
+        assert len(read_results(results)) == 299
+        evaluate(tmp_path)
+        assert Counter(results.read_bytes().splitlines(keepends=True)) == Counter(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(kill_at_random(Path(sys.argv[1]))))
