@@ -22,6 +22,7 @@ from wideseek_eval.atlas.world import (
     pages_of,
     split_of,
     url_of,
+    with_article,
 )
 
 LAND = Attribute(
@@ -184,3 +185,22 @@ def test_questions_differ_by_seed_only() -> None:
 )
 def test_bounds_are_round(low: float, high: float, bound: float | None) -> None:
     assert roundest(low, high) == bound
+
+
+def test_bounds_between_whole_numbers_are_whole() -> None:
+    for seed in range(30):
+        assert "." not in drawn(Shape.RANGE, seed).filter.value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Bahamas", "the Bahamas"),
+        ("Cook Islands", "the Cook Islands"),
+        ("United States", "the United States"),
+        ("Peru", "Peru"),
+        ("the lanthanides", "the lanthanides"),
+    ],
+)
+def test_names_get_an_article_in_running_text(name: str, text: str) -> None:
+    assert with_article(name) == text

@@ -11,6 +11,7 @@ import lzma
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -61,12 +62,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     write(build(), parser.parse_args(argv).out)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """The uncompressed content of the data files."""
 
-    def __init__(self, contents: dict[str, bytes], sources: dict[str, str]) -> None:
-        self.contents = contents
-        self.sources = sources
+    contents: dict[str, bytes]
+    """By file name without endings."""
+    sources: dict[str, str]
+    """Source and licence by key."""
 
     def manifest(self) -> Manifest:
         """What is in the files."""
@@ -93,13 +96,13 @@ def build() -> Built:
     qa = list(_qa(domains, rng))
     adapter = TypeAdapter(Domain)
     return Built(
-        {
+        contents={
             "pages": _content(page.model_dump_json() for page in pages),
             "domains": _content(adapter.dump_json(domain).decode() for domain in domains),
             "wide": _content(record.model_dump_json() for record in wide),
             "qa": _content(record.model_dump_json() for record in qa),
         },
-        sources,
+        sources=sources,
     )
 
 
@@ -107,10 +110,16 @@ def write(built: Built, folder: Path) -> None:
     """Writes compressed files, the manifest last."""
     for name, content in built.contents.items():
         packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
-        write_atomically(folder / f"{name}.jsonl.xz", packed)
+        _publish(folder / f"{name}.jsonl.xz", packed)
         logger.info("%s: %d lines, %d bytes packed", name, content.count(b"\n"), len(packed))
     text = json.dumps(built.manifest().model_dump(), indent=1, ensure_ascii=False)
-    write_atomically(folder / "manifest.json", text + "\n")
+    _publish(folder / "manifest.json", (text + "\n").encode())
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Atomically, and readable by whoever the package is installed for."""
+    write_atomically(path, content)
+    path.chmod(0o644)
 
 
 def _pages(domains: Sequence[Domain]) -> tuple[list[PageRecord], dict[str, str]]:

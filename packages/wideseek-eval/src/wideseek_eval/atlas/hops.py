@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wideseek_core import Task, TextGold
 from wideseek_eval.atlas.chains import Chain, Hop
-from wideseek_eval.atlas.world import Domain, Entity
+from wideseek_eval.atlas.world import Domain, Entity, with_article
 
 OF_COUNTRY = (
     "Capital", "Currency", "Currency code", "Calling code", "Internet domain", "Population",
@@ -63,15 +63,15 @@ ROUTES = (
         end="countries",
         asked=OF_COUNTRY,
         phrases=(
-            "the country where most speakers of {name} live",
-            "the country with the most speakers of the {name} language",
+            "the country with the most speakers of {name}",
+            "the country that has the most speakers of the {name} language",
         ),
     ),
     Route(
         path=(("human_languages", "Main country"),),
         end="countries",
         asked=OF_COUNTRY,
-        phrases=("the country where most speakers of the language with the ISO code {code} live",),
+        phrases=("the country with the most speakers of the language with the ISO code {code}",),
         code="ISO code",
     ),
     Route(
@@ -115,7 +115,7 @@ ROUTES = (
         path=(("human_languages", "Main country"), ("countries", "Capital")),
         end="cities",
         asked=OF_CITY,
-        phrases=("the capital of the country where most speakers of {name} live",),
+        phrases=("the capital of the country with the most speakers of {name}",),
     ),
     Route(
         path=(("holidays", "Country"), ("countries", "Capital")),
@@ -151,6 +151,8 @@ def _walk(
     for (domain, column), following in zip(route.path, nexts, strict=True):
         if here is None or column not in here.values:
             return ()
+        if here.values[column] in here.name:
+            return ()  # the name gives the hop away: New Year's Day (Kyrgyzstan)
         code = here.values.get(route.code, "") if not hops else ""
         hops.append(Hop(domain=world[domain], entity=here, column=column, by_code=code))
         here = _same_land(here, names[following].get(here.values[column]), domain)
@@ -172,7 +174,9 @@ def _same_land(here: Entity, there: Entity | None, domain: str) -> Entity | None
 
 def _chain(route: Route, hops: tuple[Hop, ...], rng: random.Random) -> Chain:
     start, last = hops[0], hops[-1]
-    subject = rng.choice(route.phrases).format(name=start.entity.name, code=start.by_code)
+    subject = rng.choice(route.phrases).format(
+        name=with_article(start.entity.name), code=start.by_code
+    )
     asked = last.domain.attribute(last.column).ask.format(entity=subject)
     task = Task(
         id=f"qa-{rng.getrandbits(40):010x}",

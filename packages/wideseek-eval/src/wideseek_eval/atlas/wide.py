@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from wideseek_core import ColumnRule, TableGold, Task
-from wideseek_eval.atlas.world import Attribute, Domain, Entity, Kind
+from wideseek_eval.atlas.world import Attribute, Domain, Entity, Kind, with_article
 
 
 class Shape(StrEnum):
@@ -133,7 +133,9 @@ def question(
     if not asked:
         return None
     columns = rng.sample(asked, min(len(asked), rng.choice((1, 1, 2, 2, 3))))
-    what = phrase.format(nouns=domain.nouns, group=attribute.group.format(value=value))
+    what = phrase.format(
+        nouns=domain.nouns, group=attribute.group.format(value=with_article(value))
+    )
     labels = [domain.key, *columns]
     text = rng.choice(FRAMES).format(what=what, columns=", ".join(labels))
     task = Task(
@@ -209,8 +211,10 @@ def _plain(text: str) -> str:
 def _bound(low: float, high: float, above: bool) -> float | None:
     """A short number that parts two others; between whole numbers it is whole."""
     bound = roundest(low, high)
-    if low.is_integer() and high.is_integer() and not (bound or 0.5).is_integer():
-        return low if above else high
+    if low.is_integer() and high.is_integer():
+        if bound is None or not bound.is_integer():
+            bound = low if above else high
+        return bound if abs(bound) > 1 else None  # nobody says "more than 0 islands"
     return bound
 
 

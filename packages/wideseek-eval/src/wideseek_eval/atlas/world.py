@@ -6,6 +6,7 @@ both are rendered and asked about by the same code. Facts about one entity lie o
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,12 @@ from typing import Literal
 from wideseek_core import DataError
 
 LONGEST_LIST = 60
+
+WANTS_ARTICLE = re.compile(
+    r"^(United|Republic of|Democratic Republic of|Federated States|Isle of)\b"
+    r"|^[^,]*\b(Islands|Emirates|Republic|Territory)$"
+    r"|^(Bahamas|Caribbean|Comoros|Gambia|Maldives|Netherlands|Philippines|Seychelles|Vatican)$"
+)
 
 Split = Literal["train", "dev", "test"]
 
@@ -170,6 +177,8 @@ def pages_of(domain: Domain) -> Iterator[WorldPage]:
 def entity_pages(domain: Domain, entity: Entity) -> Iterator[WorldPage]:
     """The pages of one entity; a facet of which nothing is known has none, the main page always."""
     names = _names(entity)
+    in_text = {column: with_article(value) for column, value in entity.values.items()}
+    told_names = {"entity": entity.name, **in_text}
     for index, facet in enumerate(domain.facets):
         told = [
             _choose(attribute.sentences, entity.name + attribute.column).format(
@@ -181,7 +190,7 @@ def entity_pages(domain: Domain, entity: Entity) -> Iterator[WorldPage]:
         body = " ".join([*told, *entity.notes.get(index, ())])
         if body or index == 0:
             try:
-                title, lead = facet.title.format_map(names), facet.lead.format_map(names)
+                title, lead = facet.title.format_map(names), facet.lead.format_map(told_names)
             except KeyError as error:
                 raise DataError(f"{domain.name}: {entity.name!r} lacks {error}") from None
             yield WorldPage(title=title, lead=lead, body=body, source=domain.source)
@@ -194,10 +203,15 @@ def list_page(
     title = attribute.list_title.format(value=value)
     return WorldPage(
         title=title,
-        lead=f"List of {domain.nouns} {attribute.group.format(value=value)}.",
+        lead=f"List of {domain.nouns} {attribute.group.format(value=with_article(value))}.",
         body=f"{len(members)} entries: {'; '.join(member.name for member in members)}.",
         source=domain.source,
     )
+
+
+def with_article(name: str) -> str:
+    """`the` before names that want it in running text: `the Bahamas`, `the Cook Islands`."""
+    return f"the {name}" if WANTS_ARTICLE.search(name) else name
 
 
 def _names(entity: Entity) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Countries and territories."""
 
+from collections.abc import Sequence
+
 from wideseek_eval.atlas.sources.gazetteer import (
     CLDR,
     COUNTRYINFO,
@@ -49,7 +51,7 @@ ATTRIBUTES = (
             "Its capital is {value}.",
             "The capital is {value}.",
             "{value} is the capital of {entity}.",
-            "The seat of government is in the capital, {value}.",
+            "{entity} has its capital in {value}.",
         ),
         ask="the capital of {entity}",
     ),
@@ -155,7 +157,7 @@ ATTRIBUTES = (
         facet=3,
         sentences=(
             "The main language is {value}.",
-            "Most public life is conducted in {value}, the main language.",
+            "Its main language is {value}.",
             "{value} is named first among its languages.",
         ),
         ask="the main language of {entity}",
@@ -187,7 +189,7 @@ def _entity(country: Country) -> Entity:
     largest = [city.name for city in cities() if city.country is country][:4]
     notes: dict[int, tuple[str, ...]] = {}
     if len(largest) > 2:
-        notes[0] = (f"Well-known places are {', '.join(largest[:-1])} and {largest[-1]}.",)
+        notes[0] = (f"The largest places in the gazetteer are {_listed(largest)}.",)
     if country.neighbours:
         notes[1] = (f"It borders {_listed(country.neighbours)}.",)
     return Entity(
@@ -214,5 +216,5 @@ def _entity(country: Country) -> Entity:
     )
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -43,7 +43,7 @@ ATTRIBUTES = (
         sentences=(
             "Amateurs call it the {value}.",
             "Its common name is {value}.",
-            "Many people know it as {value}.",
+            "It is also called {value}.",
         ),
         ask="the common name of {entity}",
     ),
@@ -95,7 +95,7 @@ ATTRIBUTES = (
         kind=Kind.NUMBER,
         above="more than {value} arcminutes across",
         below="less than {value} arcminutes across",
-        most="largest",
+        most="visually largest",
     ),
     Attribute(
         column="Right ascension",

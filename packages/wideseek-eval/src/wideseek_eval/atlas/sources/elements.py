@@ -49,7 +49,7 @@ ATTRIBUTES = (
         kind=Kind.NUMBER,
         above="with an atomic number above {value}",
         below="with an atomic number below {value}",
-        most="heaviest",
+        most="highest-numbered",
     ),
     Attribute(
         column="Period",

@@ -36,7 +36,7 @@ ATTRIBUTES = (
         sentences=(
             "It is usually written in the {value} script.",
             "Its script is {value}.",
-            "Books in {entity} use the {value} script.",
+            "Texts in {entity} mostly use the {value} script.",
         ),
         ask="the script of {entity}",
         group="written in the {value} script",
@@ -45,7 +45,7 @@ ATTRIBUTES = (
         column="Main country",
         facet=1,
         sentences=(
-            "Most of its speakers live in {value}.",
+            "More of its speakers live in {value} than anywhere else.",
             "{value} is the country with the most speakers.",
             "Its main country is {value}.",
         ),

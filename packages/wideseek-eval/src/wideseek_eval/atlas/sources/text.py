@@ -11,7 +11,7 @@ from typing import Any
 
 from wideseek_core import DataError
 from wideseek_eval.atlas.wide import number
-from wideseek_eval.atlas.world import Attribute, Domain, Entity
+from wideseek_eval.atlas.world import Attribute, Domain, Entity, with_article
 
 
 def package(name: str) -> Any:
@@ -70,7 +70,7 @@ def ranked(domain: Domain, column: str, within: str, *, by: str, unit: str = "")
             groups[entity.values[within]].append(entity)
     notes: dict[str, str] = {}
     for value, members in groups.items():
-        phrase = domain.attribute(within).group.format(value=value)
+        phrase = domain.attribute(within).group.format(value=with_article(value))
         ordered = sorted(members, key=lambda item: -(number(item.values[column]) or 0.0))
         for place, entity in enumerate(ordered[:60]):
             note = _note(domain, attribute, ordered, place, phrase, by, unit)

@@ -94,7 +94,7 @@ ATTRIBUTES = (
     ),
 )
 
-CENSUS = "us 4.0.0 (BSD-2-Clause; facts of the U.S. Census Bureau, public domain)"
+CENSUS = "us 4.0.0 (BSD-3-Clause; facts of the U.S. Census Bureau, public domain)"
 
 DIVISIONS = {
     "New England": "CT ME MA NH RI VT",
