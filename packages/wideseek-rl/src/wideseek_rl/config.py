@@ -85,6 +85,42 @@ class TorchBackendConfig(Config):
     """Threads of torch on the CPU; null leaves them as they are."""
 
 
+class SFTConfig(Config):
+    """The supervised stage."""
+
+    optimizer: OptimizerConfig = OptimizerConfig(
+        lr=1.5e-3,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+        weight_decay=0.02,
+        warmup_updates=100,
+        decay="cosine",
+        final_fraction=0.02,
+    )
+    epochs: float | None = Field(default=1.0, gt=0)
+    """Passes over the demonstrations; null for as many as `max_seconds` allow."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Training time. The learning rate decays over epochs or seconds, whichever end first."""
+    batch_tokens: int = Field(default=65_536, gt=0)
+    """Positions per batch, padding included."""
+    length_multiple: int = Field(default=8, ge=1)
+    """Rows are padded to a multiple of this."""
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    """Arithmetic of the passes; `auto` is bfloat16 on a GPU alone."""
+    compile: bool = False
+    """Compile the model: faster steps after a minute of compilation, for long runs on a GPU."""
+    seed: int = 0
+    """Of the order of rows and batches."""
+    log_every_s: float = Field(default=10.0, gt=0)
+    """Seconds between progress reports."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "SFTConfig":
+        if self.epochs is None and self.max_seconds is None:
+            raise ValueError("one of epochs and max_seconds must be set")
+        return self
+
+
 class CheckpointConfig(Config):
     """When a run is saved."""
 

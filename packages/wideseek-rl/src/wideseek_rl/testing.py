@@ -1,0 +1,77 @@
+"""Small rollouts and models with defaults, for tests of algorithms, selections and backends."""
+
+from collections.abc import Sequence
+
+from wideseek_core import (
+    AgentRole,
+    Episode,
+    Finish,
+    Score,
+    ScoreState,
+    Status,
+    TableMetrics,
+    ToolCall,
+    Trajectory,
+    Turn,
+)
+from wideseek_rl.model import Qwen3, Qwen3Config, new_model
+from wideseek_rl.scored import ScoredEpisode
+
+
+def make_turn(
+    prompt: Sequence[int] = (1,),
+    response: Sequence[int] = (2, 3),
+    *,
+    calls: Sequence[str] = (),
+    response_tokens: int | None = None,
+    logprob: float = -0.5,
+) -> Turn:
+    """A sampled turn that called the tools named in `calls`."""
+    return Turn(
+        text="",
+        finish=Finish.STOP,
+        prompt_ids=tuple(prompt),
+        response_ids=tuple(response),
+        logprobs=(logprob,) * len(response),
+        prompt_tokens=len(prompt),
+        response_tokens=len(response) if response_tokens is None else response_tokens,
+        calls=tuple(ToolCall(name=name, arguments={}) for name in calls),
+    )
+
+
+def make_agent(
+    *turns: Turn, role: AgentRole = "lead", status: Status = Status.FINISHED, agent: int = 0
+) -> Trajectory:
+    """An agent with the given turns, or with one."""
+    return Trajectory(agent=agent, role=role, status=status, turns=turns or (make_turn(),))
+
+
+def make_scored(
+    *agents: Trajectory,
+    value: float = 0.5,
+    valid: bool = True,
+    state: ScoreState = ScoreState.SCORED,
+    error: str = "",
+    trial: int = 0,
+) -> ScoredEpisode:
+    """A rollout of the given agents, or of one, whose table has item F1 `value`."""
+    trajectories = agents or (make_agent(),)
+    return ScoredEpisode(
+        episode=Episode(task_id="task", trial=trial, trajectories=trajectories, error=error),
+        score=Score(state=state, metrics=TableMetrics(item_f1=value), format_valid=valid),
+    )
+
+
+def tiny_model(seed: int = 0, vocabulary: int = 17) -> Qwen3:
+    """A model of a few thousand parameters."""
+    config = Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=4,
+        ffn_size=24,
+        eos_ids=(2,),
+    )
+    return new_model(config, seed)

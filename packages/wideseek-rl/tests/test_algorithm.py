@@ -1,0 +1,82 @@
+import pytest
+
+from wideseek_core import ScoreState, Status
+from wideseek_rl import (
+    AdvantageConfig,
+    BestOfGroup,
+    BestOfGroupConfig,
+    GroupRelative,
+    GroupRelativeConfig,
+    make_algorithm,
+    step_rows,
+)
+from wideseek_rl.testing import make_agent, make_scored, make_turn
+
+
+def test_rows_of_a_step_by_hand() -> None:
+    # Question 1: a lead of 2 tokens with a subagent of 4, reward 0.6; a lead of 5, reward 0.1.
+    # Question 2: two rollouts of equal reward.
+    sub = make_agent(make_turn([7], [1, 2, 3, 4]), role="subagent", agent=1)
+    wide = make_scored(make_agent(make_turn([8], [1, 2])), sub, value=0.5)
+    narrow = make_scored(make_agent(make_turn([9], [1, 2, 3, 4, 5])), value=0.0)
+    flat = [make_scored(make_agent(make_turn([6], [1])), value=0.3) for _ in range(2)]
+    config = GroupRelativeConfig(advantage=AdvantageConfig(std="none"))
+    step = step_rows([[wide, narrow], flat], GroupRelative(config))
+    assert step.rewards == [pytest.approx([0.6, 0.1]), pytest.approx([0.4, 0.4])]
+    assert (step.dropped, step.flat) == (0, 1)
+    shown = [(int(r.ids[0]), float(r.weights[-1]), float(r.advantages[-1])) for r in step.rows]
+    assert shown == [
+        (8, pytest.approx(1 / 2 / 2 / 2 / 2), pytest.approx(0.25)),  # 1/Q · 1/G · 1/N · 1/|o|
+        (7, pytest.approx(1 / 2 / 2 / 2 / 4), pytest.approx(0.25)),
+        (9, pytest.approx(1 / 2 / 2 / 5), pytest.approx(-0.25)),
+        (6, pytest.approx(1 / 2 / 2), 0.0),
+        (6, pytest.approx(1 / 2 / 2), 0.0),
+    ]
+
+
+def test_broken_and_unscored_rollouts_are_dropped_and_counted() -> None:
+    good = [make_scored(value=0.1), make_scored(value=0.9)]
+    unscored = make_scored(state=ScoreState.UNSCORED, value=0.0)
+    broken = make_scored(error="endpoint gone")
+    step = step_rows([[*good, unscored], [broken]], make_algorithm(GroupRelativeConfig()))
+    assert step.dropped == 2
+    assert [len(rewards) for rewards in step.rewards] == [2]
+    assert len(step.rows) == 2
+
+
+def test_token_weighting_counts_every_token_of_the_step_alike() -> None:
+    long = make_scored(make_agent(make_turn([1], [2, 3, 4])), value=1.0)
+    short = make_scored(make_agent(make_turn([1], [5])), value=0.0)
+    step = step_rows([[long, short]], GroupRelative(GroupRelativeConfig(weighting="token")))
+    assert [float(row.weights[-1]) for row in step.rows] == [0.25, 0.25]
+
+
+def test_all_agents_of_a_rollout_share_its_advantage() -> None:
+    subs = [make_agent(role="subagent", agent=n) for n in (1, 2)]
+    group = [make_scored(make_agent(), *subs, value=1.0), make_scored(value=0.0)]
+    algorithm = GroupRelative(GroupRelativeConfig())
+    credit = algorithm.credit(group, algorithm.rewards(group))
+    assert len({turn.advantage for agent in credit[:3] for turn in agent}) == 1
+    assert credit[3][0].advantage == pytest.approx(-credit[0][0].advantage)
+
+
+def test_a_selection_can_be_any_function() -> None:
+    group = [make_scored(value=1.0), make_scored(value=0.0)]
+    algorithm = GroupRelative(GroupRelativeConfig(), selection=lambda _: [[False]])
+    assert algorithm.credit(group, [1.0, 0.0]) == []
+
+
+def test_rejection_sampling_imitates_the_best_rollouts_alone() -> None:
+    group = [make_scored(value=value) for value in (0.9, 0.2, 0.9)]
+    algorithm = BestOfGroup(BestOfGroupConfig())
+    credit = algorithm.credit(group, algorithm.rewards(group))
+    assert [agent[0].advantage for agent in credit] == [1.0, 0.0, 1.0]
+    poor = [make_scored(value=0.1), make_scored(value=0.0)]
+    assert {a[0].advantage for a in algorithm.credit(poor, algorithm.rewards(poor))} == {0.0}
+
+
+def test_a_rollout_without_trained_turns_still_counts_in_its_group() -> None:
+    lost = make_scored(make_agent(status=Status.ERROR), valid=False)
+    group = [make_scored(make_agent(make_turn([1], [2])), value=1.0), lost]
+    (row,) = step_rows([group], GroupRelative(GroupRelativeConfig())).rows
+    assert float(row.weights[-1]) == 0.5

@@ -1,0 +1,67 @@
+from wideseek_core import AgentRole, Status, Trajectory
+from wideseek_rl import SELECTIONS
+from wideseek_rl.selection import all_turns, main_turns, outcome_turns, subagent_turns
+from wideseek_rl.testing import make_agent, make_scored, make_turn
+
+
+def agent(turns: int, status: Status, role: AgentRole = "lead") -> Trajectory:
+    return make_agent(*(make_turn() for _ in range(turns)), status=status, role=role)
+
+
+def test_a_good_rollout_trains_all_turns_but_those_of_failed_agents() -> None:
+    scored = make_scored(
+        agent(2, Status.FINISHED),
+        agent(2, Status.FINISHED, "subagent"),
+        agent(3, Status.CONTEXT_OVERFLOW, "subagent"),
+        agent(1, Status.TURN_LIMIT, "subagent"),
+    )
+    assert outcome_turns(scored) == [[True, True], [True, True], [False] * 3, [False]]
+
+
+def test_a_lead_that_failed_with_good_form_trains_the_turn_it_failed_with() -> None:
+    scored = make_scored(agent(3, Status.TURN_LIMIT), agent(2, Status.REPETITION, "subagent"))
+    assert outcome_turns(scored) == [[False, False, True], [False, False]]
+
+
+def test_a_bad_answer_trains_the_last_turn_and_the_turns_that_repeated() -> None:
+    scored = make_scored(
+        agent(3, Status.FINISHED),
+        agent(2, Status.REPETITION, "subagent"),
+        agent(2, Status.TURN_LIMIT, "subagent"),
+        valid=False,
+    )
+    assert outcome_turns(scored) == [[False, False, True], [False, True], [False, False]]
+
+
+def test_without_repetition_a_bad_answer_trains_overflows_and_turn_limits() -> None:
+    scored = make_scored(
+        agent(2, Status.FINISHED),
+        agent(2, Status.CONTEXT_OVERFLOW, "subagent"),
+        agent(2, Status.TURN_LIMIT, "subagent"),
+        agent(2, Status.FINISHED, "subagent"),
+        valid=False,
+    )
+    assert outcome_turns(scored) == [[False, True], [False, True], [False, True], [False, False]]
+
+
+def test_a_lead_that_failed_without_form_trains_only_its_failing_turn() -> None:
+    scored = make_scored(agent(2, Status.CONTEXT_OVERFLOW), valid=False)
+    assert outcome_turns(scored) == [[False, True]]
+
+
+def test_a_broken_policy_is_never_held_to_account() -> None:
+    scored = make_scored(agent(1, Status.FINISHED), agent(1, Status.ERROR, "subagent"), valid=False)
+    assert outcome_turns(scored) == [[True], [False]]
+    assert all_turns(scored) == [[True], [False]]
+
+
+def test_roles_can_be_trained_apart() -> None:
+    scored = make_scored(agent(2, Status.FINISHED), agent(1, Status.FINISHED, "subagent"))
+    assert main_turns(scored) == [[True, True], [False]]
+    assert subagent_turns(scored) == [[False, False], [True]]
+
+
+def test_every_named_selection_gives_one_flag_per_turn() -> None:
+    scored = make_scored(agent(2, Status.FINISHED), agent(3, Status.TURN_LIMIT, "subagent"))
+    for selection in SELECTIONS.values():
+        assert [len(flags) for flags in selection(scored)] == [2, 3]
