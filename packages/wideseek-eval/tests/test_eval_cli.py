@@ -71,18 +71,18 @@ def test_a_run_can_be_imported_regraded_reported_compared_and_exported(
     folder = tmp_path / "run"
     run(["import", str(folder), *files(tmp_path), "--judge", f"{stub_judge}exact"])
     run(["regrade", str(folder), "--name", "never", "--judge", f"{stub_judge}never"])
-    run(["report", f"{folder}:never", "--json", str(tmp_path / "r.json")])
+    run(["report", f"{folder}:never"])
     run(["compare", str(folder), f"{folder}:never", "--json", str(tmp_path / "c.json")])
     run(["export", str(folder), str(tmp_path / "out.jsonl")])
     run(["sweep", "judge", f"1={folder}", f"2={folder}:never", "--html", str(tmp_path / "s.html")])
-    report = json.loads((tmp_path / "r.json").read_text())
+    report = json.loads((folder / "report.never.json").read_text())
     assert report["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.0
     (correct, _) = json.loads((tmp_path / "c.json").read_text())["differences"]
     assert correct["difference"] == -0.75
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
-    assert (folder / "report.html").exists()
+    assert (folder / "report.never.html").exists()
     assert "<svg" in (tmp_path / "s.html").read_text()
-    assert "report.html" in capsys.readouterr().out
+    assert "report.never.html" in capsys.readouterr().out
 
 
 def test_the_judge_itself_refuses_modes_it_does_not_know(tmp_path: Path, stub_judge: str) -> None:

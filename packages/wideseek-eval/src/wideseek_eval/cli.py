@@ -10,13 +10,17 @@ from wideseek_core import ConfigError
 from wideseek_core.config import HelpRequested, exit_on_error
 from wideseek_core.files import sha256, write_atomically
 from wideseek_core.progress import show
-from wideseek_eval.breakdown import make_report
 from wideseek_eval.compare import HEADLINE, check_same_tasks, compare
 from wideseek_eval.folder import StoredRun, load_run
-from wideseek_eval.html import report_page
 from wideseek_eval.judges import open_judge
 from wideseek_eval.regrade import regrade
-from wideseek_eval.report import comparison_text, report_text, summary_text, sweep_text
+from wideseek_eval.report import (
+    comparison_text,
+    report_text,
+    summary_text,
+    sweep_text,
+    write_report,
+)
 from wideseek_eval.responses import export_responses
 from wideseek_eval.scoring import ResponseFiles, import_responses, score_responses
 from wideseek_eval.summary import summarise
@@ -43,10 +47,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser("wideseek-eval", description=__doc__)
     commands = top.add_subparsers(dest="command")
 
-    one = commands.add_parser("report", help="tables, JSON and an HTML page of a run")
+    one = commands.add_parser("report", help="tables; JSON and an HTML page in the run's folder")
     one.add_argument("run", help="a run's folder, or FOLDER:GRADING for a regrading")
-    one.add_argument("--json", type=Path)
-    one.add_argument("--html", type=Path, help="default: report.html in the run's folder")
 
     one = commands.add_parser("compare", help="is run B better than run A?")
     one.add_argument("run_a")
@@ -97,18 +99,14 @@ def _add_judge(one: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    path, run = _run(options.run)
-    report = make_report(options.run, run)
-    show(report_text(report))
-    html: Path = options.html or path / "report.html"
-    write_atomically(html, report_page(report, run))
-    show(f"page: {html}")
-    if options.json is not None:
-        write_atomically(options.json, report.model_dump_json(indent=2) + "\n")
+    folder, grading = _named(options.run)
+    show(report_text(write_report(folder, grading)))
+    stem = f"report.{grading}" if grading else "report"
+    show(f"written: {folder / stem}.html, {folder / stem}.json")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    (_, a), (_, b) = _run(options.run_a), _run(options.run_b)
+    a, b = _run(options.run_a), _run(options.run_b)
     check_same_tasks(a.tasks, b.tasks)
     metrics = [name.strip() for name in options.metrics.split(",") if name.strip()]
     unknown = next((name for name in metrics if name not in TITLES), None)
@@ -188,7 +186,7 @@ def _sweep(options: argparse.Namespace) -> None:
         value, equals, name = text.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: expected VALUE=RUN")
-        points.append(SweepPoint(value=value, summary=summarise(_run(name)[1].results)))
+        points.append(SweepPoint(value=value, summary=summarise(_run(name).results)))
     sweep = Sweep(parameter=options.parameter, points=tuple(points))
     show(sweep_text(sweep))
     if options.json is not None:
@@ -197,13 +195,16 @@ def _sweep(options: argparse.Namespace) -> None:
         write_atomically(options.html, sweep_page(sweep))
 
 
-def _run(name: str) -> tuple[Path, StoredRun]:
-    """Folder and contents of `FOLDER` or `FOLDER:GRADING`."""
-    path = Path(name)
-    if path.is_dir() or ":" not in name:
-        return path, load_run(path)
+def _run(name: str) -> StoredRun:
+    return load_run(*_named(name))
+
+
+def _named(name: str) -> tuple[Path, str]:
+    """Folder and grading of `FOLDER` or `FOLDER:GRADING`."""
+    if Path(name).is_dir() or ":" not in name:
+        return Path(name), ""
     folder, _, grading = name.rpartition(":")
-    return Path(folder), load_run(Path(folder), grading)
+    return Path(folder), grading
 
 
 _COMMANDS = {

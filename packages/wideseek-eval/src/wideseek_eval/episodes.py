@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from wideseek_core import Episode
-from wideseek_core.files import read_records
 from wideseek_core.tasks import Record
+from wideseek_eval.folder import read_whole
 
 Keep = Literal["none", "text", "full"]
 """`text` leaves out token ids and log-probabilities."""
@@ -41,5 +41,5 @@ def without_ids(episode: Episode) -> Episode:
 
 def read_episodes(path: Path) -> Iterator[Episode]:
     """The episodes of a file; a rollout that was repeated is there twice, the later one counts."""
-    for stored in read_records(path, StoredEpisode):
+    for stored in read_whole(path, StoredEpisode):
         yield stored.episode

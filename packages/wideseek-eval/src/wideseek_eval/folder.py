@@ -10,11 +10,11 @@ episodes.jsonl         the rollouts themselves, if kept
 import fcntl
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -22,6 +22,8 @@ from wideseek_core import ConfigError, DataError, Task
 from wideseek_core.files import read_records, write_atomically
 from wideseek_core.tasks import Record
 from wideseek_eval.records import Result
+
+R = TypeVar("R", bound=Record)
 
 Key = tuple[str, int]
 """Task id and trial: what names a rollout."""
@@ -161,25 +163,26 @@ def digest(tasks: Iterable[Task]) -> str:
 
 
 def read_results(path: Path) -> dict[Key, Result]:
-    """The latest result of each rollout. A last line without its end is not there yet.
+    """The latest result of each rollout; none if there is no file. Raises `DataError`."""
+    results = read_whole(path, Result) if path.exists() else ()
+    return {(result.task_id, result.trial): result for result in results}
+
+
+def read_whole(path: Path, cls: type[R]) -> Iterator[R]:
+    """The records of a file that may be growing: a last line without its end is not there yet.
 
     Raises `DataError` with file:line.
     """
-    results: dict[Key, Result] = {}
-    if not path.exists():
-        return results
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 break
             try:
-                result = Result.model_validate_json(line)
+                yield cls.model_validate_json(line)
             except ValidationError as error:
                 problem = error.errors(include_url=False)[0]
                 where = ".".join(map(str, problem["loc"]))
                 raise DataError(f"{path}:{number}: {where}: {problem['msg']}") from None
-            results[result.task_id, result.trial] = result
-    return results
 
 
 def load_run(path: Path, grading: str = "") -> StoredRun:

@@ -1,13 +1,17 @@
-"""Summaries, comparisons and sweeps as tables for a terminal."""
+"""Reports on disk, and summaries, comparisons and sweeps as tables for a terminal."""
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from wideseek_eval.breakdown import Group, Report
+from wideseek_core.files import write_atomically
+from wideseek_eval.breakdown import Group, Report, make_report
 from wideseek_eval.compare import Comparison
+from wideseek_eval.folder import load_run
+from wideseek_eval.html import report_page
 from wideseek_eval.statistics import Mean
 from wideseek_eval.summary import EFFORT, Counts, Slice, Summary
 from wideseek_eval.sweep import Sweep
@@ -34,6 +38,19 @@ def report_text(report: Report) -> str:
     )
     parts += [_groups(title, groups) for title, groups in breakdown if groups]
     return "\n".join(parts)
+
+
+def write_report(folder: Path, grading: str = "") -> Report:
+    """Writes a run's report beside its results: `report.json` and the page `report.html`.
+
+    Those of a regrading are `report.NAME.json` and `report.NAME.html`. Raises `DataError`.
+    """
+    run = load_run(folder, grading)
+    stem = f"report.{grading}" if grading else "report"
+    report = make_report(f"{folder}:{grading}" if grading else str(folder), run)
+    write_atomically(folder / f"{stem}.json", report.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / f"{stem}.html", report_page(report, run))
+    return report
 
 
 def comparison_text(comparison: Comparison, a: str, b: str) -> str:

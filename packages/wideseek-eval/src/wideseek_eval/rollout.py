@@ -19,6 +19,7 @@ from wideseek_core import (
     TableMetrics,
     Task,
     TextMetrics,
+    ToolError,
     WideSeekError,
 )
 from wideseek_eval.records import Result, RunEpisode, empty_episode, result_of
@@ -118,10 +119,10 @@ def first_known_error() -> Generator[None]:
 
 
 async def attempt(job: Job, run_episode: RunEpisode) -> Episode:
-    """One rollout; a policy that fails leaves an episode that says so."""
+    """One rollout; a service that fails leaves an episode that says so."""
     try:
         return await run_episode(job.task, job.trial)
-    except PolicyError as error:
+    except (PolicyError, ToolError, JudgeError) as error:
         reason = f"{type(error).__name__}: {error}"
         logger.warning("%s, trial %d: %s", job.task.id, job.trial, reason)
         return empty_episode(job.task, job.trial, reason)
