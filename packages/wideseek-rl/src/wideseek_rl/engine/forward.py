@@ -5,13 +5,14 @@ matter), in the order of the arena rows, so that attention reads the arenas in p
 before the last, those of a prompt, follow packed without padding; they attend request by request.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wideseek_rl.engine.attention import LONGEST_BAG, Bags, attend, bags, visible
+from wideseek_rl.engine.cache import Cache
 from wideseek_rl.engine.requests import Request
 from wideseek_rl.engine.rows import Arena, Rows
 from wideseek_rl.engine.weights import FusedWeights, LayerWeights
@@ -24,12 +25,13 @@ class Tails:
     arena: Arena
     start: int
     end: int
-    longest: int
-    """Tokens that attention has to read."""
-    slots: Tensor
-    """Where each row's key heads go in the flattened arena, `[n * Hkv]`."""
+    rows: Tensor
+    """`0..n`"""
+    positions: Tensor
+    """Of each row's last token, `[n]`."""
     mask: Tensor
-    """0 for what a row may attend to, else -inf: `[n, 1, 1, longest]`."""
+    """0 for what a row may attend to, else -inf: `[n, 1, longest]`."""
+    bags: Bags | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Chunk:
     """Of the first of them in the request."""
     mask: Tensor | None
     """True where a token may attend, `[n, position + n]`; None if the chunk begins the request."""
+
+    @property
+    def until(self) -> int:
+        """Tokens of the request that are computed once this chunk is."""
+        return self.position + self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +79,12 @@ def pack(weights: FusedWeights, rows: Rows, counts: dict[Request, int]) -> Batch
             continue
         last = [request.computed + counts[request] - 1 for request in arena.requests]
         ids += [request.ids[at] for request, at in zip(arena.requests, last, strict=True)]
-        tails.append(_tails(arena, last, len(positions), weights))
+        tails.append(_tails(weights, arena, last, len(positions)))
         positions += last
     chunks: list[Chunk] = []
     for request, count in counts.items():
         if count > 1:
-            arena, row = rows.row(request)
+            arena, row = rows.place(request)
             first, start = request.computed, len(ids)
             ids += request.ids[first : first + count - 1]
             positions += range(first, first + count - 1)
@@ -87,15 +94,18 @@ def pack(weights: FusedWeights, rows: Rows, counts: dict[Request, int]) -> Batch
     return Batch(torch.tensor(ids, device=device), rope, tails, chunks)
 
 
-def _tails(arena: Arena, last: Sequence[int], start: int, weights: FusedWeights) -> Tails:
-    kv_heads, longest = weights.config.kv_heads, max(last) + 1
-    at = torch.tensor(last, device=weights.device)
-    heads = torch.arange(len(last) * kv_heads, device=weights.device).view(-1, kv_heads)
-    slots = (heads * arena.size + at[:, None]).flatten()
-    hidden = torch.arange(longest, device=weights.device) > at[:, None]
-    mask = torch.zeros(hidden.shape, dtype=weights.dtype, device=weights.device)
-    mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
-    return Tails(arena, start, start + len(last), longest, slots, mask)
+def _tails(weights: FusedWeights, arena: Arena, last: list[int], start: int) -> Tails:
+    count, longest = len(last), max(last) + 1
+    bagged = weights.device.type == "cpu" and arena.size <= LONGEST_BAG
+    return Tails(
+        arena,
+        start,
+        start + count,
+        torch.arange(count, device=weights.device),
+        torch.tensor(last, device=weights.device),
+        visible(last, longest, arena.cache.keys),
+        bags(weights.config, count, arena.size, longest) if bagged else None,
+    )
 
 
 def _causal(first: int, count: int, device: torch.device) -> Tensor:
@@ -104,20 +114,19 @@ def _causal(first: int, count: int, device: torch.device) -> Tensor:
 
 def forward(weights: FusedWeights, batch: Batch) -> Tensor:
     """Fills the caches of the batch's tokens; logits `[batch.rows, V]` of the leading ones."""
-    config = weights.config
-    x = weights.embedding[batch.ids]
-    size, eps = (config.hidden_size,), config.norm_eps
+    x = weights.embedding[batch.ids].float()
     for index, layer in enumerate(weights.layers):
-        qkv = F.linear(F.rms_norm(x, size, eps=eps), layer.qkv)
-        mixed = _attend(weights, index, layer, qkv, batch)
-        x = _add_product(x, mixed, layer.out)
-        gate, up = F.linear(F.rms_norm(x, size, eps=eps), layer.gate_up).chunk(2, dim=-1)
-        x = _add_product(x, F.silu(gate).mul_(up), layer.down)
-    return F.linear(F.rms_norm(x[: batch.rows], size, eps=eps), weights.head)
+        qkv = layer.qkv(_normed(x, weights))
+        x.add_(layer.out(_attend(weights, index, layer, qkv, batch)))
+        gate, up = layer.gate_up(_normed(x, weights)).chunk(2, dim=-1)
+        x.add_(layer.down(F.silu(gate).mul_(up)))
+    return weights.head(_normed(x[: batch.rows], weights))
 
 
-def _add_product(x: Tensor, part: Tensor, matrix: Tensor) -> Tensor:
-    return x.addmm_(part, matrix.t())
+def _normed(x: Tensor, weights: FusedWeights) -> Tensor:
+    """Rows scaled to mean square 1: `[..., n]`; the norm's weight is folded into what follows."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x * length.square_().div_(x.shape[-1]).add_(weights.config.norm_eps).rsqrt_()
 
 
 def _attend(
@@ -125,57 +134,42 @@ def _attend(
 ) -> Tensor:
     """Attention of layer `index`: `[N, (H + 2 * Hkv) * d] -> [N, H * d]`."""
     config = weights.config
-    heads, kv_heads, dim = config.heads, config.kv_heads, config.head_dim
+    heads, rotated, dim = config.heads, config.heads + config.kv_heads, config.head_dim
     split = qkv.view(len(qkv), -1, dim)
-    qk = F.rms_norm(split[:, : heads + kv_heads].float(), (dim,), eps=config.norm_eps)
-    pairs = torch.view_as_complex((qk * layer.qk_scale).view(*qk.shape[:2], -1, 2))
-    qk = torch.view_as_real(pairs * batch.rope).flatten(2).to(qkv.dtype)
-    q, k, v = qk[:, :heads], qk[:, heads:], split[:, heads + kv_heads :]
-    for chunk in batch.chunks:
-        _write_chunk(chunk, index, k, v)
-    for tails in batch.tails:
-        _write_tails(tails, index, k, v)
+    qk = _normed(split[:, :rotated].float(), weights).mul_(layer.qk_scale)
+    pairs = torch.view_as_complex(qk.view(*qk.shape[:2], -1, 2))
+    qk = torch.view_as_real(pairs.mul_(batch.rope)).flatten(2).to(weights.cache_dtype)
+    q, k, v = qk[:, :heads], qk[:, heads:], split[:, rotated:].to(weights.cache_dtype)
     mixed = torch.empty_like(q)
     for chunk in batch.chunks:
-        _attend_chunk(chunk, index, q, mixed)
+        part = slice(chunk.start, chunk.end)
+        cache = _layer(chunk.arena, index, chunk.row)
+        cache.keys[..., chunk.position : chunk.until] = k[part].permute(1, 2, 0)
+        cache.values[:, chunk.position : chunk.until] = v[part].transpose(0, 1)
+        mixed[part] = _attend_chunk(q[part], cache, chunk)
     for tails in batch.tails:
-        _attend_tails(tails, index, q, mixed)
+        part = slice(tails.start, tails.end)
+        cache = _layer(tails.arena, index)
+        cache.keys[tails.rows, :, :, tails.positions] = k[part]
+        cache.values[tails.rows, :, tails.positions] = v[part]
+        mixed[part] = attend(q[part], cache, tails.mask, tails.bags)
     return mixed.flatten(1)
 
 
-def _write_chunk(chunk: Chunk, index: int, k: Tensor, v: Tensor) -> None:
-    at = slice(chunk.position, chunk.position + chunk.end - chunk.start)
-    chunk.arena.keys[index, chunk.row, :, at] = k[chunk.start : chunk.end].transpose(0, 1)
-    chunk.arena.values[index, chunk.row, :, at] = v[chunk.start : chunk.end].transpose(0, 1)
+def _layer(arena: Arena, index: int, row: int | None = None) -> Cache:
+    at = (index,) if row is None else (index, row)
+    return Cache(arena.cache.keys[at], arena.cache.values[at])
 
 
-def _write_tails(tails: Tails, index: int, k: Tensor, v: Tensor) -> None:
-    rows = slice(tails.start, tails.end)
-    keys, values = tails.arena.keys[index], tails.arena.values[index]
-    keys.flatten(0, 2).index_copy_(0, tails.slots, k[rows].flatten(0, 1))
-    values.flatten(0, 2).index_copy_(0, tails.slots, v[rows].flatten(0, 1))
-
-
-def _attend_chunk(chunk: Chunk, index: int, q: Tensor, mixed: Tensor) -> None:
-    until = chunk.position + chunk.end - chunk.start
-    part = F.scaled_dot_product_attention(
-        q[None, chunk.start : chunk.end].transpose(1, 2),  # [1, H, n, d]
-        chunk.arena.keys[index, None, chunk.row, :, :until],
-        chunk.arena.values[index, None, chunk.row, :, :until],
+def _attend_chunk(q: Tensor, cache: Cache, chunk: Chunk) -> Tensor:
+    """Attention of a chunk `[n, H, d]` over its request's cache up to and with the chunk."""
+    mixed = F.scaled_dot_product_attention(
+        q[None].transpose(1, 2),  # [1, H, n, d]
+        cache.keys[None, ..., : chunk.until].transpose(2, 3).contiguous(),
+        cache.values[None, :, : chunk.until],
         attn_mask=chunk.mask,
         is_causal=chunk.mask is None,
         scale=1.0,
         enable_gqa=True,
     )
-    mixed[chunk.start : chunk.end] = part[0].transpose(0, 1)
-
-
-def _attend_tails(tails: Tails, index: int, q: Tensor, mixed: Tensor) -> None:
-    count = tails.end - tails.start
-    keys = tails.arena.keys[index, :count, :, : tails.longest]
-    values = tails.arena.values[index, :count, :, : tails.longest]
-    grouped = q[tails.start : tails.end].view(count, keys.shape[1], -1, q.shape[-1])
-    # queries [n, Hkv, G, d]: the G heads that share a key-value head are multiplied at once
-    scores = torch.matmul(grouped, keys.transpose(2, 3)).add_(tails.mask)
-    out = torch.matmul(scores.softmax(-1), values)
-    mixed[tails.start : tails.end] = out.flatten(1, 2)
+    return mixed[0].transpose(0, 1)

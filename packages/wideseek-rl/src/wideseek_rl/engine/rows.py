@@ -7,20 +7,21 @@ padding, and the rows in use are always the first ones, so that no step gathers 
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
+from wideseek_rl.engine.cache import Cache, CacheShape
 from wideseek_rl.engine.requests import Request
 
 GRAIN = 64
+FEWEST_ROWS = 4
 
 
 def room_for(tokens: int) -> int:
-    """The smallest arena size that holds this many tokens: 64, 128, 192, 256, 384, 512, 768, ..."""
+    """The smallest arena size that holds this many tokens: 64, 128, 192, 256, 320, 384, 448, ...
+
+    Steps grow with the size, at most a fifth of it.
+    """
     size = GRAIN
     while size < tokens:
-        half = 1 << (size.bit_length() - 1)  # the power of two at or below
-        size += half // 2 if half > GRAIN else GRAIN
+        size += max(GRAIN, 1 << (size.bit_length() - 3))
     return size
 
 
@@ -28,38 +29,25 @@ def room_for(tokens: int) -> int:
 class Arena:
     """Rows of one size; `requests[i]` owns row i."""
 
-    size: int
-    keys: Tensor
-    """`[L, rows, Hkv, size, d]`, zero where never written: masked scores must stay finite."""
-    values: Tensor
+    cache: Cache
+    """`[L, rows, Hkv, ...]`"""
     requests: list[Request] = field(default_factory=list[Request])
 
     @property
-    def tokens(self) -> int:
-        """Tokens it has room for."""
-        return self.keys.shape[1] * self.size
+    def size(self) -> int:
+        """Tokens that a row has room for."""
+        return self.cache.room
 
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What arenas and stored sessions are made of."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-
-    def zeros(self, rows: int, size: int) -> Tensor:
-        """`[L, rows, Hkv, size, d]`."""
-        shape = (self.layers, rows, self.kv_heads, size, self.head_dim)
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+    @property
+    def rows(self) -> int:
+        """Rows, in use or not."""
+        return self.cache.keys.shape[1]
 
 
 class Rows:
     """The arenas, and which request has which row."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
         self.arenas: dict[int, Arena] = {}
         self._place: dict[Request, tuple[Arena, int]] = {}
@@ -78,32 +66,37 @@ class Rows:
     @property
     def tokens(self) -> int:
         """Tokens that the arenas have room for, in use or not."""
-        return sum(arena.tokens for arena in self.arenas.values())
+        return sum(arena.rows * arena.size for arena in self.arenas.values())
 
-    def row(self, request: Request) -> tuple[Arena, int]:
-        """Where a request's keys and values are."""
+    def place(self, request: Request) -> tuple[Arena, int]:
+        """The arena and the row of a request."""
         return self._place[request]
 
-    def extra(self, tokens: int) -> int:
+    def cache(self, request: Request) -> Cache:
+        """A view of a request's row, `[L, Hkv, ...]`."""
+        arena, row = self._place[request]
+        return arena.cache.row(row)
+
+    def growth(self, tokens: int) -> int:
         """Tokens by which the arenas would grow to take in a request of this length."""
         size = room_for(tokens)
         arena = self.arenas.get(size)
         if arena is None:
             return size
-        rows = arena.keys.shape[1]
-        return rows * size if len(arena.requests) == rows else 0
+        return _more(arena.rows) * size if len(arena.requests) == arena.rows else 0
 
     def add(self, request: Request, tokens: int) -> None:
         """Gives a request a row with room for this many tokens."""
         size = room_for(tokens)
         arena = self.arenas.get(size)
         if arena is None:
-            arena = Arena(size, self.shape.zeros(1, size), self.shape.zeros(1, size))
-            self.arenas[size] = arena
-        if len(arena.requests) == arena.keys.shape[1]:
-            arena.keys = _doubled(arena.keys)
-            arena.values = _doubled(arena.values)
-        self._place[request] = (arena, len(arena.requests))
+            arena = self.arenas[size] = Arena(self.shape.rows(1, size))
+        used = len(arena.requests)
+        if used == arena.rows:
+            grown = self.shape.rows(used + _more(used), size)
+            Cache(grown.keys[:, :used], grown.values[:, :used]).fill(arena.cache)
+            arena.cache = grown
+        self._place[request] = (arena, used)
         arena.requests.append(request)
 
     def remove(self, request: Request) -> None:
@@ -112,30 +105,24 @@ class Rows:
         last = arena.requests.pop()
         if last is request:
             return
-        used = last.computed
-        moved = len(arena.requests)
-        arena.keys[:, row, :, :used] = arena.keys[:, moved, :, :used]
-        arena.values[:, row, :, :used] = arena.values[:, moved, :, :used]
+        moved = arena.cache.row(len(arena.requests)).span(0, last.computed)
+        arena.cache.row(row).span(0, last.computed).fill(moved)
         arena.requests[row] = last
         self._place[last] = (arena, row)
 
-    def grow(self, request: Request, tokens: int) -> None:
-        """Moves a request to a row with room for this many tokens."""
-        keys, values = (part.clone() for part in self.read(request, 0, request.computed))
-        self.remove(request)
+    def enlarge(self, request: Request, tokens: int) -> None:
+        """Moves a request to a row with room for this many tokens; it keeps its age."""
+        old, row = self._place[request]
+        ages = list(self._place)
         self.add(request, tokens)
-        self.write(request, keys, values)
-
-    def read(self, request: Request, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of these tokens, views `[L, Hkv, end - start, d]`."""
-        arena, row = self._place[request]
-        return arena.keys[:, row, :, start:end], arena.values[:, row, :, start:end]
-
-    def write(self, request: Request, keys: Tensor, values: Tensor) -> None:
-        """Fills the leading tokens of a request's row."""
-        arena, row = self._place[request]
-        arena.keys[:, row, :, : keys.shape[2]] = keys
-        arena.values[:, row, :, : values.shape[2]] = values
+        new = self._place[request]
+        new[0].cache.row(new[1]).span(0, request.computed).fill(
+            old.cache.row(row).span(0, request.computed)
+        )
+        self._place[request] = (old, row)
+        self.remove(request)
+        self._place[request] = new
+        self._place = {aged: self._place[aged] for aged in ages}
 
     def drop_empty(self) -> bool:
         """Frees arenas that nobody uses; false if there were none."""
@@ -144,8 +131,6 @@ class Rows:
         return len(self.arenas) < before
 
 
-def _doubled(cache: Tensor) -> Tensor:
-    layers, rows, *rest = cache.shape
-    grown = cache.new_zeros((layers, 2 * rows, *rest))
-    grown[:, :rows] = cache
-    return grown
+def _more(rows: int) -> int:
+    """Rows to add to an arena that is full."""
+    return max(FEWEST_ROWS - rows, rows // 2)

@@ -10,10 +10,11 @@ import torch
 
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Finish, Generated
+from wideseek_rl.engine.cache import CacheShape
 from wideseek_rl.engine.config import EngineConfig
 from wideseek_rl.engine.forward import forward, pack
 from wideseek_rl.engine.requests import Request
-from wideseek_rl.engine.rows import Rows, Shape, room_for
+from wideseek_rl.engine.rows import Rows, room_for
 from wideseek_rl.engine.sampling import sample
 from wideseek_rl.engine.store import BLOCK, Store, Stored, block_hashes, common_prefix
 from wideseek_rl.engine.weights import FusedWeights
@@ -37,10 +38,11 @@ class Scheduler:
         self.weights = weights
         self.config = config
         shape = weights.config
-        self.rows = Rows(
-            Shape(shape.layers, shape.kv_heads, shape.head_dim, weights.dtype, weights.device)
+        caches = CacheShape(
+            shape.layers, shape.kv_heads, shape.head_dim, weights.cache_dtype, weights.device
         )
-        self.store = Store()
+        self.rows = Rows(caches)
+        self.store = Store(caches)
         self.waiting: deque[Request] = deque()
         self.version = 0
         self.computed_tokens = 0
@@ -69,6 +71,7 @@ class Scheduler:
             if request.session == session:
                 request.keep = False
 
+    @torch.inference_mode()
     def reset(self) -> None:
         """Forgets all keys and values; running requests go on after computing theirs again."""
         for request in reversed(self.rows.requests):
@@ -138,8 +141,8 @@ class Scheduler:
         while self.cached_tokens + self.store.growth(request.session, request.computed) > limit:
             if not self.rows.drop_empty() and not (evict and self.store.drop_oldest()):
                 return
-        keys, values = self.rows.read(request, 0, request.computed)
-        self.store.put(request.session, request.ids[: request.computed], keys, values)
+        ids = request.ids[: request.computed]
+        self.store.put(request.session, ids, self.rows.cache(request))
 
     def _drop_cancelled(self) -> None:
         for request in self.rows.requests:
@@ -184,7 +187,7 @@ class Scheduler:
             request.version = self.version
         request.computed = known
         if source is not None and known:
-            self.rows.write(request, source.keys[:, :, :known], source.values[:, :, :known])
+            self.rows.cache(request).span(0, known).fill(source.cache.span(0, known))
 
     def _source(self, request: Request) -> tuple[Stored | None, int]:
         """The stored session with the longest common prefix, and that prefix's length.
@@ -205,7 +208,7 @@ class Scheduler:
         limit = self.config.max_cache_tokens
         if room_for(tokens) > limit:
             return False
-        while self.cached_tokens + self.rows.extra(tokens) > limit:
+        while self.cached_tokens + self.rows.growth(tokens) > limit:
             if not self.rows.drop_empty() and not self.store.drop_oldest():
                 return False
         return True
@@ -225,7 +228,7 @@ class Scheduler:
         for request in self.rows.requests:
             if request not in self.rows:
                 continue
-            arena, _ = self.rows.row(request)
+            arena, _ = self.rows.place(request)
             tokens = request.computed + counts[request]
             if tokens <= arena.size:
                 continue
@@ -235,7 +238,7 @@ class Scheduler:
                 if youngest is request:
                     break
             else:
-                self.rows.grow(request, tokens)
+                self.rows.enlarge(request, tokens)
 
     def _preempt(self, request: Request) -> None:
         self.rows.remove(request)

@@ -7,8 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from wideseek_rl.engine.cache import Cache, CacheShape
 
 BLOCK = 32
 """Prefixes are looked up at multiples of this many tokens."""
@@ -41,28 +40,22 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 @dataclass(slots=True, eq=False)
 class Stored:
-    """A session's tokens with their keys and values."""
+    """A session's tokens, with their keys and values in the leading part of a cache."""
 
     ids: list[int]
-    keys: Tensor
-    """`[L, Hkv, room, d]`, of which the leading `len(ids)` tokens are filled."""
-    values: Tensor
+    cache: Cache
     blocks: tuple[int, ...] = ()
-
-    @property
-    def room(self) -> int:
-        """Tokens that the tensors can hold."""
-        return self.keys.shape[2]
 
 
 class Store:
     """Caches by session name."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: CacheShape) -> None:
+        self.shape = shape
         self._sessions: OrderedDict[str, Stored] = OrderedDict()
         self._prefixes: dict[int, Stored] = {}
         self.tokens = 0
-        """Tokens that the stored tensors have room for."""
+        """Tokens that the stored caches have room for."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -85,28 +78,25 @@ class Store:
     def growth(self, session: str, length: int) -> int:
         """Tokens by which the store would grow if a session came to hold `length` tokens."""
         stored = self._sessions.get(session)
-        held = stored.room if stored is not None else 0
+        held = stored.cache.room if stored is not None else 0
         return 0 if held >= length else _rounded(length) - held
 
-    def put(self, session: str, ids: list[int], keys: Tensor, values: Tensor) -> None:
-        """Remembers `ids`, whose keys and values `[L, Hkv, len(ids), d]` are copied.
+    def put(self, session: str, ids: list[int], cache: Cache) -> None:
+        """Remembers `ids` and their keys and values, the leading ones of `cache`.
 
         Only what the session has not stored yet is copied.
         """
         stored = self._sessions.get(session)
-        known = common_prefix(stored.ids, ids) if stored is not None else 0
-        room = _rounded(len(ids))
         if stored is None:
-            stored = Stored([], _room(keys, room), _room(values, room))
-            self._sessions[session] = stored
-            self.tokens += room
-        elif stored.room < len(ids):
-            self.tokens += room - stored.room
-            stored.keys = _moved(stored.keys, known, room)
-            stored.values = _moved(stored.values, known, room)
-        stored.keys[:, :, known : len(ids)] = keys[:, :, known:]
-        stored.values[:, :, known : len(ids)] = values[:, :, known:]
-        stored.ids = list(ids)
+            stored = self._sessions[session] = Stored([], self.shape.session(0))
+        known = common_prefix(stored.ids, ids)
+        self.tokens += self.growth(session, len(ids))
+        if stored.cache.room < len(ids):
+            larger = self.shape.session(_rounded(len(ids)))
+            larger.span(0, known).fill(stored.cache.span(0, known))
+            stored.cache = larger
+        stored.cache.span(known, len(ids)).fill(cache.span(known, len(ids)))
+        stored.ids = ids
         self._sessions.move_to_end(session)
         self._index(stored)
 
@@ -114,7 +104,7 @@ class Store:
         """Forgets a session, if it is known."""
         stored = self._sessions.pop(session, None)
         if stored is not None:
-            self.tokens -= stored.room
+            self.tokens -= stored.cache.room
             self._unindex(stored)
 
     def drop_oldest(self) -> bool:
@@ -145,14 +135,3 @@ class Store:
 def _rounded(length: int) -> int:
     """A little more than needed, so that not every turn has to move the session."""
     return -(-(length + length // 4) // GRAIN) * GRAIN
-
-
-def _room(like: Tensor, room: int) -> Tensor:
-    layers, heads, _, dim = like.shape
-    return torch.empty((layers, heads, room, dim), dtype=like.dtype, device=like.device)
-
-
-def _moved(cache: Tensor, known: int, room: int) -> Tensor:
-    grown = _room(cache, room)
-    grown[:, :, :known] = cache[:, :, :known]
-    return grown

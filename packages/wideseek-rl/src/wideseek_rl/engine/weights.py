@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from wideseek_rl.engine.matrices import Matrix
 from wideseek_rl.model import Layer, Qwen3, rotation
 
 
@@ -19,13 +20,13 @@ from wideseek_rl.model import Layer, Qwen3, rotation
 class LayerWeights:
     """One layer: `[out, in]` matrices, and the scale of normalised query and key heads."""
 
-    qkv: Tensor
+    qkv: Matrix
     """`[(H + 2 * Hkv) * d, D]`"""
     qk_scale: Tensor
     """`[H + Hkv, d]`; queries carry the softmax scale too."""
-    out: Tensor
-    gate_up: Tensor
-    down: Tensor
+    out: Matrix
+    gate_up: Matrix
+    down: Matrix
 
 
 class FusedWeights:
@@ -35,7 +36,10 @@ class FusedWeights:
         self.model = model
         self.config = model.config
         self.dtype = dtype
+        """Of the matrices; what is between them is float32."""
         self.device = model.output_weight.device
+        # On CPUs attention is bound by its kernels, and those are fastest on float32.
+        self.cache_dtype = torch.float32 if self.device.type == "cpu" else dtype
         self._rope = torch.empty(0)
         self.refresh()
 
@@ -71,13 +75,13 @@ class FusedWeights:
         return LayerWeights(
             qkv=self._folded(torch.cat(rows), before),
             qk_scale=torch.cat(scale).float(),
-            out=attention.o_proj.weight.to(self.dtype, copy=True),
+            out=Matrix(attention.o_proj.weight.to(self.dtype, copy=True)),
             gate_up=self._folded(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), between),
-            down=mlp.down_proj.weight.to(self.dtype, copy=True),
+            down=Matrix(mlp.down_proj.weight.to(self.dtype, copy=True)),
         )
 
-    def _folded(self, matrix: Tensor, norm: Tensor) -> Tensor:
-        return (matrix.float() * norm.float()).to(self.dtype)
+    def _folded(self, matrix: Tensor, norm: Tensor) -> Matrix:
+        return Matrix((matrix.float() * norm.float()).to(self.dtype))
 
     def _paired(self, rows: Tensor) -> Tensor:
         """Rows of each head in the order 0, d/2, 1, d/2 + 1, ..."""

@@ -1,0 +1,225 @@
+"""Tokens per second of the in-process engine against `transformers.generate`, in one run.
+
+Both sample with the same random weights: responses of fixed ragged lengths, in sessions whose tool
+messages lengthen the prompt from turn to turn. `transformers` gets batches of 32 padded on the left,
+sorted by length, its KV cache, and stops when the last row of a batch has ended. The unit is sampled
+tokens a second of wall time, prompts included. Also prints training speed of the model.
+
+    python tests/benchmarks/bench_engine.py [--quick] [--profile]
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from wideseek_core import Sampling
+from wideseek_rl.checkpoint_format import save_model
+from wideseek_rl.engine import EngineConfig, TorchEngine
+from wideseek_rl.model import Qwen3, Qwen3Config, new_model
+
+SHAPES = {
+    "256x6, 8/4 heads, ffn 768": Qwen3Config(
+        vocab_size=2048, hidden_size=256, layers=6, heads=8, kv_heads=4, head_dim=32, ffn_size=768
+    ),
+    "192x6, 6/3 heads, ffn 512": Qwen3Config(
+        vocab_size=2048, hidden_size=192, layers=6, heads=6, kv_heads=3, head_dim=32, ffn_size=512
+    ),
+}
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Session:
+    """A conversation: its first prompt, and per turn the response's length and the tool's answer."""
+
+    name: str
+    prompt: tuple[int, ...]
+    lengths: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+
+
+def unrelated(count: int) -> list[Session]:
+    """One turn each, nothing in common: the engine can reuse nothing."""
+    chooser = random.Random(1)
+    return [
+        Session(
+            f"one{index}",
+            tokens(chooser, chooser.randint(60, 400)),
+            (chooser.randint(10, 60),),
+            ((),),
+        )
+        for index in range(count)
+    ]
+
+
+def rollouts(count: int) -> list[Session]:
+    """Groups of 8 with one question, 1 to 4 turns, as agents under training have them."""
+    chooser = random.Random(2)
+    system = tokens(chooser, 40)
+    sessions: list[Session] = []
+    for index in range(count):
+        if index % 8 == 0:
+            question = tokens(chooser, chooser.randint(20, 160))
+        turns = chooser.randint(1, 4)
+        lengths = tuple(chooser.randint(10, 60) for _ in range(turns))
+        answers = tuple(tokens(chooser, chooser.randint(20, 120)) for _ in range(turns))
+        sessions.append(Session(f"many{index}", system + question, lengths, answers))
+    return sessions
+
+
+def tokens(chooser: random.Random, count: int) -> tuple[int, ...]:
+    return tuple(chooser.randrange(3, 2048) for _ in range(count))
+
+
+def sampled(sessions: list[Session]) -> int:
+    return sum(sum(session.lengths) for session in sessions)
+
+
+def run_engine(model: Qwen3, sessions: list[Session], config: EngineConfig) -> float:
+    """Tokens a second of our engine."""
+    engine = TorchEngine(model, config)
+
+    async def play(session: Session) -> None:
+        ids = session.prompt
+        for length, answer in zip(session.lengths, session.answers, strict=True):
+            reply = await engine.generate(
+                ids, session=session.name, sampling=Sampling(max_tokens=length)
+            )
+            ids = ids + reply.ids + answer
+        await engine.close_session(session.name)
+
+    async def play_all() -> None:
+        await asyncio.gather(*(play(session) for session in sessions))
+
+    started = time.perf_counter()
+    asyncio.run(play_all())
+    return sampled(sessions) / (time.perf_counter() - started)
+
+
+class EachRowEnds:
+    """Stops row i after `lengths[i]` tokens, as an end token would."""
+
+    def __init__(self, prompt: int, lengths: list[int]) -> None:
+        self.ends = torch.tensor(lengths) + prompt
+
+    def __call__(self, ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return ids.shape[1] >= self.ends
+
+
+def run_transformers(theirs: Any, sessions: list[Session]) -> float:
+    """Tokens a second of `generate`, turn by turn in batches of 32."""
+    prompts = {session.name: session.prompt for session in sessions}
+    started = time.perf_counter()
+    for turn in range(max(len(session.lengths) for session in sessions)):
+        active = [session for session in sessions if turn < len(session.lengths)]
+        active.sort(key=lambda session: len(prompts[session.name]))
+        for start in range(0, len(active), BATCH):
+            batch = active[start : start + BATCH]
+            rows = [prompts[session.name] for session in batch]
+            replies = generate(theirs, rows, [session.lengths[turn] for session in batch])
+            for session, reply in zip(batch, replies, strict=True):
+                prompts[session.name] += reply + session.answers[turn]
+    return sampled(sessions) / (time.perf_counter() - started)
+
+
+def generate(theirs: Any, rows: list[tuple[int, ...]], lengths: list[int]) -> list[tuple[int, ...]]:
+    width = max(map(len, rows))
+    ids = torch.tensor([(0,) * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([(0,) * (width - len(row)) + (1,) * len(row) for row in rows])
+    with torch.inference_mode():
+        out = theirs.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=max(lengths),
+            stopping_criteria=[EachRowEnds(width, lengths)],
+        )
+    return [
+        tuple(row[width : width + length].tolist())
+        for row, length in zip(out, lengths, strict=True)
+    ]
+
+
+def run_training(model: Qwen3, dtype: torch.dtype) -> float:
+    """Tokens a second of forward and backward over 8 rows of about 350 tokens."""
+    chooser = random.Random(3)
+    lengths = torch.tensor([chooser.randint(300, 400) for _ in range(8)])
+    ids = torch.randint(3, 2048, (8, int(lengths.max())))
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < 4:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            hidden = model.hidden(ids, lengths)
+            logits = model.logits(hidden[:, :-1])
+        F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten()).backward()
+        model.zero_grad()
+        count += int(lengths.sum())
+    return count / (time.perf_counter() - started)
+
+
+def their_model(model: Qwen3) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, Path(folder) / "model", None)
+        theirs = AutoModelForCausalLM.from_pretrained(
+            Path(folder) / "model", dtype=torch.float32, attn_implementation="sdpa"
+        )
+    theirs.generation_config.pad_token_id = 0
+    return theirs
+
+
+def compare(name: str, config: Qwen3Config, quick: bool) -> None:
+    model = new_model(config, 0)
+    theirs = their_model(model)
+    count = 32 if quick else 96
+    for label, sessions in (("unrelated", unrelated(count)), ("rollouts", rollouts(count))):
+        ways: dict[str, Callable[[], float]] = {
+            "transformers, batch 32": lambda s=sessions: run_transformers(theirs, s)
+        }
+        for batch in (32, 64):
+            for dtype in ("float32", "bfloat16"):
+                setting = EngineConfig(max_batch=batch, dtype=dtype)
+                ways[f"engine {dtype}, batch {batch}"] = lambda s=sessions, c=setting: run_engine(
+                    model, s, c
+                )
+        run_engine(model, sessions[:4], EngineConfig())
+        best = dict.fromkeys(ways, 0.0)
+        for _ in range(1 if quick else 2):
+            for way, measure in ways.items():
+                best[way] = max(best[way], measure())
+        for way, speed in best.items():
+            ratio = speed / best["transformers, batch 32"]
+            show(f"{name:28} {label:10} {way:28} {speed:8.0f} tokens/s {ratio:6.2f}x")
+    for dtype in (torch.float32, torch.bfloat16):
+        show(f"{name:28} {'training':10} {dtype!s:28} {run_training(model, dtype):8.0f} tokens/s")
+
+
+def show(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    show(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for name, config in SHAPES.items():
+        compare(name, config, arguments.quick)
+
+
+if __name__ == "__main__":
+    main()
