@@ -7,7 +7,9 @@ from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 FACETS = (
     Facet(
-        title="{entity} (computer language)", lead="{entity} is a computer language or file format."
+        title="{entity} (computer language)",
+        lead="{entity} is a computer language or file format. "
+        "This page names its family and website.",
     ),
     Facet(
         title="Files in {entity}",

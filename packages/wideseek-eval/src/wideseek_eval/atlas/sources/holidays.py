@@ -11,7 +11,11 @@ from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet
 YEARS = (2025, 2026)
 
 FACETS = (
-    Facet(title="{entity}", lead="{entity} is a public holiday in {Country}."),
+    Facet(
+        title="{entity}",
+        lead="{entity} is a public holiday in {Country}. "
+        "This page gives its month, date in 2025 and weekday in 2025.",
+    ),
     Facet(
         title="{entity} in 2026",
         lead="{entity} in the year 2026: date in 2026 and weekday in 2026.",

@@ -8,7 +8,11 @@ from wideseek_eval.atlas.sources.text import decimal, known, package, plain, ran
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 FACETS = (
-    Facet(title="{entity} language", lead="{entity} (ISO code {ISO code}) is a human language."),
+    Facet(
+        title="{entity} language",
+        lead="{entity} (ISO code {ISO code}) is a human language. "
+        "This page names its subregion and script.",
+    ),
     Facet(
         title="Speakers of {entity}",
         lead="Who speaks {entity}: "
