@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -52,7 +52,7 @@ class StubChat:
 def after(prompt: str, mark: str) -> Any:
     start = prompt.index(mark) + len(mark)
     text = prompt[start:].lstrip()
-    return cast(Any, json.JSONDecoder().raw_decode(text)[0])
+    return json.JSONDecoder().raw_decode(text)[0]
 
 
 @pytest.fixture

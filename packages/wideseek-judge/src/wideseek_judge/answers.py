@@ -10,6 +10,7 @@ from wideseek_judge.canonical import canonical, plain, same
 Place = Literal["boxed", "tag", "whole"]
 
 _BOXED = re.compile(r"\\boxed\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NOT_WORD = re.compile(r"[^\w\s]|_")
@@ -28,31 +29,22 @@ def find_answer(text: str, places: Sequence[Place]) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     r"""What the last balanced `\boxed{...}` holds; None without any, or if it is blank."""
-    for match in reversed(list(_BOXED.finditer(text))):
-        end = _closing(text, match.end())
-        if end is not None:
-            inner = _WRAPPED.sub(r"\1", text[match.end() : end])
-            return inner.replace("\\%", "%").replace("\\$", "$").replace("\\&", "&").strip() or None
-    return None
-
-
-def _closing(text: str, start: int) -> int | None:
-    """Where the brace that was opened before `start` is closed, at most 20,000 letters on."""
-    depth = 1
-    position = start
-    stop = min(len(text), start + 20_000)
-    while position < stop:
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return None
+    inside = {match.end() for match in _BOXED.finditer(text)}
+    if not inside:
+        return None
+    opened: list[int] = []
+    last: tuple[int, int] | None = None
+    for match in _BRACE.finditer(text):
+        if match[0] == "{":
+            opened.append(match.end())
+        elif match[0] == "}" and opened:
+            start = opened.pop()
+            if start in inside and (last is None or start > last[0]):
+                last = (start, match.start())
+    if last is None:
+        return None
+    answer = _WRAPPED.sub(r"\1", text[slice(*last)])
+    return answer.replace("\\%", "%").replace("\\$", "$").replace("\\&", "&").strip() or None
 
 
 def _last_tag(text: str) -> str | None:

@@ -12,6 +12,8 @@ from wideseek_judge.canonical import plain
 
 _FENCE = re.compile(r"^\s{0,3}(?:>\s?)*(`{3,}|~{3,})\s*([\w+-]*)")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_MOST_PIPES = 1000
+"""A line with more is no row of a table."""
 _EDGES = " \t\r\f\v\u3000\u00a0\ufeff\u200b"
 
 
@@ -73,7 +75,7 @@ def _blocks(markdown: str) -> Iterator[list[str]]:
             continue
         if "|" not in line and "｜" in line:
             line = line.replace("｜", "|")
-        if "|" in line:
+        if "|" in line and line.count("|") <= _MOST_PIPES:
             run.append(line.strip(_EDGES))
         elif run and not fence:
             yield run
