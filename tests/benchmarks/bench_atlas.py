@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -49,10 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer queries")
     found = asyncio.run(measure(60 if parser.parse_args().quick else 600))
-    print(f"{'':10} {'queries':>8} " + " ".join(f"{f'r@{k}':>6}" for k in RANKS))
+    head = " ".join(f"{f'r@{k}':>6}" for k in RANKS)
+    sys.stdout.write(f"{'':10} {'queries':>8} {head}\n")
     for kind in ("list page", "fact page"):
         shares = " ".join(f"{found[kind, k] / found[kind, 0]:6.3f}" for k in RANKS)
-        print(f"{kind:10} {found[kind, 0]:8} {shares}")
+        sys.stdout.write(f"{kind:10} {found[kind, 0]:8} {shares}\n")
 
 
 if __name__ == "__main__":

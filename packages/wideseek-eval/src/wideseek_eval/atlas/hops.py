@@ -151,7 +151,7 @@ def _walk(
     for (domain, column), following in zip(route.path, nexts, strict=True):
         if here is None or column not in here.values:
             return ()
-        if here.values[column] in here.name:
+        if f"({here.values[column]})" in here.name:
             return ()  # the name gives the hop away: New Year's Day (Kyrgyzstan)
         code = here.values.get(route.code, "") if not hops else ""
         hops.append(Hop(domain=world[domain], entity=here, column=column, by_code=code))
