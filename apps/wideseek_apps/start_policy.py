@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 class ShapeConfig(Config):
     """The shape of the network."""
 
-    hidden_size: int = 256
+    hidden_size: int = 192
     layers: int = 6
-    heads: int = 8
-    kv_heads: int = 4
+    heads: int = 6
+    kv_heads: int = 3
     head_dim: int = 32
-    ffn_size: int = 768
+    ffn_size: int = 512
 
 
 class StartConfig(Config):
