@@ -25,27 +25,21 @@ class StubChat:
         return self.replies.pop(0) if self.replies else self.answer(prompt)
 
     def answer(self, prompt: str) -> str:
-        if "Items, as JSON:" in prompt:
-            return json.dumps(self.cells(after(prompt, "Items, as JSON:")))
-        if "Values, as JSON:" in prompt:
-            values = after(prompt, "Values, as JSON:")
-            references = after(prompt, "References, as JSON:")
-            return json.dumps(self.keys(values, references))
+        if "Groups, as JSON:" in prompt:
+            groups = after(prompt, "Groups, as JSON:")
+            return json.dumps({k: v for group in groups for k, v in self.group(group).items()})
         answer = after(prompt, "Answer, as JSON:")
         references = after(prompt, "References, as JSON:")
         return json.dumps({"correct": int(any(self.rule(answer, each) for each in references))})
 
-    def cells(self, groups: list[dict[str, Any]]) -> dict[str, int]:
+    def group(self, group: dict[str, Any]) -> dict[str, int]:
+        if "items" in group:
+            items = group["items"].items()
+            return {at: int(self.rule(item["answer"], item["reference"])) for at, item in items}
+        references = group["references"].items()
         return {
-            number: int(self.rule(item["answer"], item["reference"]))
-            for group in groups
-            for number, item in group["items"].items()
-        }
-
-    def keys(self, values: dict[str, str], references: dict[str, str]) -> dict[str, int]:
-        return {
-            number: next((int(at) for at, ref in references.items() if self.rule(value, ref)), 0)
-            for number, value in values.items()
+            at: next((int(number) for number, ref in references if self.rule(value, ref)), 0)
+            for at, value in group["values"].items()
         }
 
 

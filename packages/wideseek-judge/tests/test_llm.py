@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,51 @@ async def test_cells_left_out_of_a_reply_are_asked_again(stub: Any) -> None:
     result = await score(chat)  # one key; then the second reply lacks two of the three cells
     assert result.value == pytest.approx(6 / 8)
     assert len(chat.prompts) == 3
+    assert "Donau" in chat.prompts[1]
+    assert "Donau" not in chat.prompts[2]
+
+
+async def test_answers_judged_at_the_same_time_share_requests(stub: Any) -> None:
+    chat = stub(means_the_same)
+    tasks = [TASK.model_copy(update={"question": f"Which rivers, {n}?"}) for n in range(8)]
+    async with open_judge(JudgeConfig(kind="llm", cache=None), chat) as judge:
+        scores = await asyncio.gather(*(judge.score(task, ANSWER) for task in tasks))
+        assert judge.counts.calls == len(chat.prompts) == 2
+    assert [score.value for score in scores] == pytest.approx([6 / 8] * 8)
+    assert [score.judge_calls for score in scores] == [2] * 8
+
+
+async def test_the_same_item_is_never_in_flight_twice(stub: Any) -> None:
+    chat = stub(means_the_same)
+    async with open_judge(JudgeConfig(kind="llm", cache=None), chat) as judge:
+        scores = await asyncio.gather(*(judge.score(TASK, ANSWER) for _ in range(8)))
+        assert judge.counts.asked == 4  # a key and three cells
+    assert [score.value for score in scores] == pytest.approx([6 / 8] * 8)
+
+
+async def test_one_unreadable_item_leaves_other_answers_scored(stub: Any) -> None:
+    other = TASK.model_copy(update={"id": "other", "question": "Which other rivers?"})
+    answer = ANSWER.replace("Wien", "Vienna")
+    replies = ['{"1": 1, "2": 1, "3": 0, "4": 1, "5": 1}', "?", "?"]
+    chat = stub(means_the_same, replies=replies)
+    async with open_judge(JudgeConfig(kind="llm", cache=None), chat) as judge:
+        one, two = await asyncio.gather(judge.score(TASK, answer), judge.score(other, answer))
+    assert one.state is ScoreState.SCORED
+    assert two.state is ScoreState.UNSCORED
+
+
+async def test_a_reply_that_cannot_be_read_is_asked_in_halves(stub: Any) -> None:
+    rows = "\n".join(f"| k{i} | v{i} |" for i in range(10))
+    gold = TableGold(
+        text=f"| K | V |\n|---|---|\n{rows}", key_columns=("K",), required_columns=("K", "V")
+    )
+    chat = stub(means_the_same, replies=["{cut off"])
+    answer = gold.text.replace("v", "w")
+    await score(chat, answer, Task(id="t", question="q", gold=gold))
+    assert len(chat.prompts) == 3
+    assert "w4" in chat.prompts[1]
+    assert "w5" not in chat.prompts[1]
+    assert "w5" in chat.prompts[2]
 
 
 async def test_an_untrue_model_can_only_give_ones_and_zeros(stub: Any) -> None:
@@ -173,12 +219,8 @@ async def test_exchanges_are_written_to_the_transcripts(stub: Any, tmp_path: Pat
     path = tmp_path / "judge.jsonl"
     await score(stub(means_the_same, replies=["?"]), transcripts=path)
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert [(line["purpose"], line["readable"]) for line in lines] == [
-        ("keys", False),
-        ("keys", True),
-        ("cells", True),
-    ]
-    assert lines[0]["task_id"] == "rivers"
+    assert [line["purpose"] for line in lines] == ["keys", "keys", "cells"]
+    assert lines[0]["tasks"] == ["rivers"]
     assert lines[0]["reply"] == "?"
 
 

@@ -3,8 +3,8 @@
 from wideseek_judge.answers import find_answer
 from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import EndpointConfig, JudgeConfig
+from wideseek_judge.desk import JudgeCounts
 from wideseek_judge.judge import TableJudge, open_judge
-from wideseek_judge.llm import JudgeCounts
 from wideseek_judge.tables import (
     Table,
     choose_table,

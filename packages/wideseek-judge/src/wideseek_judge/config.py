@@ -47,10 +47,13 @@ class JudgeConfig(Config):
     """Questions put to the model until a reply can be read."""
     certain_first: bool = True
     """Ask the model only where tidied values neither surely agree nor surely differ."""
-    batching: Literal["table", "column"] = "table"
-    """One request for all open cells of a table, or one per column."""
-    batch_pairs: int = Field(default=120, ge=1)
+    batching: Literal["shared", "table", "column"] = "shared"
+    """What shares a request: open cells of all answers judged at the same time, of one table, or
+    of one column (as the official evaluator does)."""
+    batch_pairs: int = Field(default=100, ge=1)
     """Most cells in one request."""
+    gather_s: float = Field(default=0.05, ge=0)
+    """How long cells wait for those of other answers, with shared requests."""
     cache: Path | None = Field(default_factory=lambda: cache_folder() / "judge")
     """Folder of the verdicts of language models, shared by runs; null for none."""
     transcripts: Path | None = None

@@ -16,7 +16,8 @@ from wideseek_core import (
 from wideseek_judge.answers import contains, exact_match, find_answer, token_f1
 from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import JudgeConfig
-from wideseek_judge.llm import JudgeCounts, LlmVerdicts
+from wideseek_judge.desk import JudgeCounts
+from wideseek_judge.llm import LlmVerdicts
 from wideseek_judge.matching import score_table
 from wideseek_judge.store import VerdictCache
 from wideseek_judge.verdicts import (
@@ -128,4 +129,6 @@ async def open_judge(config: JudgeConfig, chat: Chat | None = None) -> AsyncGene
             if cache is not None:
                 stack.callback(cache.close)
             counts = JudgeCounts()
-            yield TableJudge(config, LlmVerdicts(config, chat, cache, counts), counts)
+            verdicts = LlmVerdicts(config, chat, cache, counts)
+            stack.push_async_callback(verdicts.close)
+            yield TableJudge(config, verdicts, counts)

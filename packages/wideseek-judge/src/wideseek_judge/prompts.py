@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -40,8 +39,3 @@ def prompt(name: PromptName) -> Prompt:
     """The prompt of that name."""
     text = (resources.files("wideseek_judge") / "prompts" / f"{name}.md").read_text("utf-8")
     return Prompt(text=text, version=hashlib.sha256(text.encode()).hexdigest()[:12])
-
-
-def numbered(values: Sequence[str]) -> dict[str, str]:
-    """Values by their number, from 1."""
-    return {str(number): value for number, value in enumerate(values, 1)}

@@ -78,14 +78,13 @@ class Exchange(Record):
     """One question put to a model, as written to the transcripts."""
 
     version: int = 1
-    task_id: str
+    tasks: tuple[str, ...]
+    """Ids of the tasks whose answers it served."""
     purpose: str
     """`cells`, `keys`, `answer`."""
     model: str
     prompt: str
     reply: str
-    readable: bool
-    """Whether the reply could be read; if not, it was asked again."""
 
 
 class Transcripts:
@@ -93,6 +92,11 @@ class Transcripts:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is written at all."""
+        return self._path is not None
 
     def write(self, exchange: Exchange) -> None:
         """Appends one exchange."""

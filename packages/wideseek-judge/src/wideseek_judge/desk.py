@@ -1,0 +1,233 @@
+"""Puts numbered items to a model in shared requests and hands each its number back.
+
+Items of all answers that are judged at the same time wait a moment for one another, so that few
+requests carry many. What a reply leaves out is asked again, alone; the same item is never in
+flight twice.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from wideseek_core import JudgeError, Message
+from wideseek_judge.chat import Chat
+from wideseek_judge.config import JudgeConfig
+from wideseek_judge.prompts import PromptName, prompt
+from wideseek_judge.replies import read_numbers
+from wideseek_judge.store import Exchange, Transcripts
+from wideseek_judge.verdicts import Case, NoVerdict
+
+_AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
+_WORTH_HALVING = 8
+
+
+@dataclass(slots=True)
+class JudgeCounts:
+    """What judging has cost and met so far."""
+
+    calls: int = 0
+    """Requests to the model."""
+    certain: int = 0
+    """Cells, keys and answers settled without it."""
+    cached: int = 0
+    """Those it had settled before."""
+    asked: int = 0
+    """Those put to it."""
+    parse_failures: int = 0
+    """Replies that could not be read, or left something out."""
+    unscored: int = 0
+    """Answers left without a score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What the items of a group have in common, as the model is shown it."""
+
+    question: str
+    column: str
+    criterion: str = ""
+    references: tuple[str, ...] = ()
+    """Numbered from 1; only where a reference is looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to be decided by a number from 0 to `highest`."""
+
+    key: str
+    """Equal for equal items of any answer."""
+    group: Group
+    value: str
+    reference: str = ""
+    highest: int = 1
+    case: Case
+
+    def shown(self) -> object:
+        """What the model sees of it, beside its number and its group."""
+        if self.group.references:
+            return self.value
+        return {"answer": self.value, "reference": self.reference}
+
+
+class Clerk:
+    """Sends messages to the model; counts and records what is said."""
+
+    def __init__(self, config: JudgeConfig, chat: Chat, counts: JudgeCounts) -> None:
+        self._chat, self._counts = chat, counts
+        self._model = config.endpoint.model
+        self._transcripts = Transcripts(config.transcripts)
+
+    async def ask(self, purpose: PromptName, cases: Sequence[Case], messages: list[Message]) -> str:
+        """One exchange, which counts for every case it serves."""
+        self._counts.calls += 1
+        for case in cases:
+            case.calls += 1
+        reply = await self._chat(messages)
+        if self._transcripts.wanted:
+            exchange = Exchange(
+                tasks=tuple(case.task_id for case in cases),
+                purpose=purpose,
+                model=self._model,
+                prompt="\n\n".join(message.content for message in messages),
+                reply=reply,
+            )
+            await asyncio.to_thread(self._transcripts.write, exchange)
+        return reply
+
+
+class Desk:
+    """Collects items of one purpose. Use within a running loop; close it after use."""
+
+    def __init__(
+        self, purpose: PromptName, config: JudgeConfig, clerk: Clerk, counts: JudgeCounts
+    ) -> None:
+        self._purpose: PromptName = purpose
+        self._config, self._clerk, self._counts = config, clerk, counts
+        self._waiting: list[Item] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._answers: dict[str, asyncio.Future[int]] = {}
+        self._requests: set[asyncio.Task[None]] = set()
+
+    async def decide(self, items: Sequence[Item]) -> list[int]:
+        """The number of each item. Raises `NoVerdict` or `JudgeError`."""
+        loop = asyncio.get_running_loop()
+        fresh = list({item.key: item for item in items if item.key not in self._answers}.values())
+        for item in fresh:
+            self._answers[item.key] = loop.create_future()
+        self._counts.asked += len(fresh)
+        wanted = [self._answers[item.key] for item in items]
+        self._accept(fresh)
+        # All are awaited before one may fail, or the failures of others would go unretrieved.
+        results = await asyncio.gather(*wanted, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return cast(list[int], results)
+
+    async def close(self) -> None:
+        """Gives up what is still under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for request in list(self._requests):
+            request.cancel()
+        await asyncio.gather(*self._requests, return_exceptions=True)
+
+    def _accept(self, items: Sequence[Item]) -> None:
+        if self._config.batching == "shared":
+            self._waiting.extend(items)
+            if len(self._waiting) >= self._config.batch_pairs:
+                self._flush()
+            elif self._waiting and self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._config.gather_s, self._flush)
+            return
+        parts: dict[Group | None, list[Item]] = {}
+        for item in items:
+            part = item.group if self._config.batching == "column" else None
+            parts.setdefault(part, []).append(item)
+        for part in parts.values():
+            self._send_all(part)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        self._send_all(waiting)
+
+    def _send_all(self, items: Sequence[Item]) -> None:
+        size = self._config.batch_pairs
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            request = asyncio.create_task(self._settle(batch))
+            self._requests.add(request)
+            request.add_done_callback(self._requests.discard)
+
+    async def _settle(self, batch: Sequence[Item]) -> None:
+        """Sees to it that every item of a batch gets a number or a failure."""
+        failure: BaseException = NoVerdict(
+            f"{self._purpose}: no readable verdict in {self._config.parse_attempts} replies"
+        )
+        try:
+            await self._send(batch, self._config.parse_attempts)
+        except JudgeError as error:
+            failure = error
+        except BaseException:
+            failure = NoVerdict(f"{self._purpose}: the judge was closed")
+            raise
+        finally:
+            for item in batch:
+                answer = self._answers.pop(item.key)
+                if not answer.done():
+                    answer.set_exception(failure)
+
+    async def _send(self, items: Sequence[Item], attempts: int) -> None:
+        """Asks, hands out what is answered, and asks again for the rest."""
+        cases = list({id(item.case): item.case for item in items}.values())
+        messages = prompt(self._purpose).fill(groups=_grouped(items))
+        if attempts < self._config.parse_attempts:
+            messages = [Message(role="user", content=messages[0].content + _AGAIN)]
+        numbers = read_numbers(await self._clerk.ask(self._purpose, cases, messages))
+        left: list[Item] = []
+        for at, item in enumerate(items, 1):
+            number = (numbers or {}).get(at, -1)
+            if not 0 <= number <= item.highest:
+                if numbers is None or not item.case.official:
+                    left.append(item)
+                    continue
+                number = 0
+            if not self._answers[item.key].done():
+                self._answers[item.key].set_result(number)
+        if not left:
+            return
+        self._counts.parse_failures += 1
+        if attempts <= 1:
+            return
+        # A reply that was cut off may fit for half as many items.
+        halved = numbers is None and len(left) > _WORTH_HALVING
+        middle = len(left) // 2 if halved else len(left)
+        for part in (left[:middle], left[middle:]):
+            if part:
+                await self._send(part, attempts - 1)
+
+
+def _grouped(items: Sequence[Item]) -> list[dict[str, object]]:
+    """The items as the prompt shows them: numbered through, by group."""
+    shown: dict[Group, dict[str, object]] = {}
+    for at, item in enumerate(items, 1):
+        shown.setdefault(item.group, {})[str(at)] = item.shown()
+    return [_heading(group) | {_label(group): numbered} for group, numbered in shown.items()]
+
+
+def _label(group: Group) -> str:
+    return "values" if group.references else "items"
+
+
+def _heading(group: Group) -> dict[str, object]:
+    heading: dict[str, object] = {"question": group.question, "column": group.column}
+    if group.criterion:
+        heading["criterion"] = group.criterion
+    if group.references:
+        heading["references"] = {str(at): name for at, name in enumerate(group.references, 1)}
+    return heading
