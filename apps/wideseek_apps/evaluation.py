@@ -13,11 +13,17 @@ from wideseek_apps.training import ATLAS_TEAM
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config, Episode, Judge, Task
 from wideseek_core.files import write_atomically
-from wideseek_eval import AtlasData, DataConfig, RunConfig, Summary, load_run, load_tasks
-from wideseek_eval import run_evaluation as run_rollouts
-from wideseek_eval.breakdown import make_report
-from wideseek_eval.html import report_page
-from wideseek_eval.report import report_text, sweep_text
+from wideseek_eval import (
+    AtlasData,
+    DataConfig,
+    RunConfig,
+    Summary,
+    load_tasks,
+    report_text,
+    run_evaluation,
+    sweep_text,
+    write_report,
+)
 from wideseek_eval.sweep import run_sweep, sweep_page
 from wideseek_judge import JudgeConfig, open_judge
 
@@ -107,10 +113,8 @@ async def evaluate(config: EvaluationConfig) -> str:
     if config.sweep.max_subagents or config.sweep.max_turns:
         return await _sweep(config, tasks)
     await _run(config, tasks)
-    stored = load_run(config.run.folder)
-    report = make_report(config.run.folder.name, stored)
+    report = write_report(config.run.folder)
     page = config.run.folder / "report.html"
-    write_atomically(page, report_page(report, stored))
     return f"{report_text(report)}\nWritten to {config.run.folder}; the report: {page}"
 
 
@@ -126,7 +130,7 @@ async def _rollouts(
         return await team.run(task, trial, seed=trial)
 
     settings = config.model_dump(mode="json", exclude={"run", "sweep", "data"})
-    return await run_rollouts(config.run, tasks, answer, judge, settings=settings)
+    return await run_evaluation(config.run, tasks, answer, judge, settings=settings)
 
 
 async def _sweep(config: EvaluationConfig, tasks: list[Task]) -> str:

@@ -80,6 +80,11 @@ class AtlasData(Selection):
     kind: Literal["atlas"] = "atlas"
     split: Literal["train", "dev", "test"] = "test"
     questions: Literal["wide", "qa"] = "wide"
+    max_columns: int | None = Field(default=None, ge=1)
+    """Only wide questions that ask for at most this many columns beside the key."""
+    shapes: tuple[Literal["group", "both", "range", "top"], ...] | None = None
+    """Only wide questions whose rows are picked so: all of a listed group, those with a second
+    property too, those above or below a bound, the k largest."""
 
 
 DataConfig = Annotated[AtlasData | JsonlData | QaData | WideSearchData, Field(discriminator="kind")]
@@ -103,6 +108,8 @@ def load_tasks(config: DataConfig) -> list[Task]:
                 seed=config.seed,
                 max_rows=config.max_rows,
                 min_rows=config.min_rows,
+                max_columns=config.max_columns,
+                shapes=config.shapes,
             )
         case WideSearchData():
             tasks, skipped, place = _widesearch(config)
