@@ -4,21 +4,38 @@ Defaults live in the classes; a YAML file holds only what differs. This is also 
 reads environment variables.
 """
 
-import difflib
-import json
+import copy
 import os
-import sys
-import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 
-from wideseek_core.errors import ConfigError, WideSeekError
+from wideseek_core.errors import ConfigError
+from wideseek_core.exits import HelpRequested, exit_on_error
+from wideseek_core.explain import explain
+from wideseek_core.fields import describe, kind_of, models_in
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "HelpRequested",
+    "apply",
+    "cache_folder",
+    "complete",
+    "describe",
+    "environment",
+    "exit_on_error",
+    "load_config",
+    "merge",
+    "read_yaml",
+    "secret",
+    "validate",
+]
+
+USAGE = "Give [CONFIG.yaml ...] [key=value ...]; what comes later wins. Keys, types and defaults:"
 
 
 class Config(BaseModel):
@@ -31,10 +48,6 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-
-
-class HelpRequested(Exception):  # noqa: N818 - a request, not an error
-    """`--help` was given; the message is the text to show."""
 
 
 def secret(name: str) -> SecretStr | None:
@@ -60,17 +73,22 @@ def load_config(cls: type[C], arguments: Sequence[str]) -> C:
     Raises `ConfigError` (one line, names the key, the value and the nearest known key) and
     `HelpRequested`.
     """
+    if any(argument in ("-h", "--help") for argument in arguments):
+        raise HelpRequested(f"{USAGE}\n\n{describe(cls)}")
     raw: dict[str, Any] = {}
     for argument in arguments:
-        if argument in ("-h", "--help"):
-            raise HelpRequested(describe(cls))
-        if "=" in argument and not Path(argument).is_file():
+        if "=" in argument and not _is_yaml(argument):
             apply(raw, argument)
         elif argument.startswith("-"):
             raise ConfigError(f"unknown option {argument!r}: give CONFIG.yaml or key=value")
         else:
             merge(raw, read_yaml(Path(argument)))
     return validate(cls, raw)
+
+
+def _is_yaml(argument: str) -> bool:
+    """Whether an argument with a `=` in it is a file's name all the same."""
+    return argument.endswith((".yaml", ".yml")) and Path(argument).is_file()
 
 
 def validate(cls: type[C], raw: dict[str, Any]) -> C:
@@ -109,21 +127,23 @@ def _same_kind(default: BaseModel, given: dict[str, Any]) -> bool:
 
 def _explicit(default: BaseModel) -> dict[str, Any]:
     """What a default object sets itself, with the tag that says which class it is."""
-    values = default.model_dump(exclude_unset=True)
-    kind = getattr(default, "kind", None)
-    return values if kind is None else {"kind": kind, **values}
+    values: dict[str, Any] = {}
+    if kind_of(type(default)) is not None:
+        values["kind"] = kind_of(type(default))
+    for name in type(default).model_fields:
+        if name in default.model_fields_set:
+            value: object = getattr(default, name)
+            values[name] = (
+                _explicit(value) if isinstance(value, BaseModel) else copy.deepcopy(value)
+            )
+    return values
 
 
 def _model_of(annotation: Any, given: dict[str, Any]) -> type[BaseModel] | None:
     """The one class that the given mapping can be meant for, if that is clear."""
-    models = _models_in(annotation)
+    models = models_in(annotation)
     if "kind" in given:
-        tagged = [
-            model
-            for model in models
-            if "kind" in model.model_fields and model.model_fields["kind"].default == given["kind"]
-        ]
-        models = tagged or models
+        models = [model for model in models if kind_of(model) == given["kind"]] or models
     return models[0] if len(models) == 1 else None
 
 
@@ -171,125 +191,3 @@ def apply(raw: dict[str, Any], override: str) -> None:
         node[leaf] = yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"{override!r}: the value is not YAML") from None
-
-
-def explain(cls: type[BaseModel], error: ValidationError) -> str:
-    """The first problem of a validation error, as one line for a person."""
-    problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"]]
-    where = ".".join(location) or cls.__name__
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _names_at(cls, location[:-1]), n=1)
-        hint = f"; did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else ""
-        return f"unknown key {where!r}{hint}"
-    if problem["type"] == "missing":
-        return f"missing key {where!r}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    value = problem.get("input")
-    if isinstance(value, dict | list | BaseModel):
-        return f"{where}: {message}"
-    return f"{where}: {message} (got {value!r})"
-
-
-def _names_at(cls: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The known keys of the model at `location`, across the members of unions."""
-    models = [cls]
-    for part in location:
-        below: list[type[BaseModel]] = []
-        for model in models:
-            field = model.model_fields.get(part)
-            if field is not None:
-                below += _models_in(field.annotation)
-        models = below or models  # a union's tag is part of the location, but not a field
-    return [name for model in models for name in model.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def describe(cls: type[BaseModel], prefix: str = "") -> str:
-    """Every field of a config class: dotted name, type, default, documentation."""
-    return "\n".join(_lines(cls, prefix))
-
-
-def _lines(cls: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in cls.model_fields.items():
-        dotted = f"{prefix}{name}"
-        below = _models_in(field.annotation)
-        yield f"{dotted}: {_type_name(field.annotation)} = {_default(field, bool(below))}"
-        if field.description:
-            yield f"    {' '.join(field.description.split())}"
-        for model in below:
-            yield from _lines(model, f"{dotted}.")
-
-
-def _type_name(annotation: Any) -> str:
-    if annotation is type(None):
-        return "null"
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        return " | ".join(_type_name(part) for part in get_args(annotation))
-    if origin is None:
-        return getattr(annotation, "__name__", str(annotation))
-    parts = get_args(annotation)
-    if getattr(origin, "__name__", "") == "Literal" or str(origin).endswith("Literal"):
-        return " | ".join(map(str, parts))
-    if str(origin).endswith("Annotated"):
-        return _type_name(parts[0])
-    inner = ", ".join("..." if part is Ellipsis else _type_name(part) for part in parts)
-    return f"{origin.__name__}[{inner}]"
-
-
-def _default(field: FieldInfo, nested: bool) -> str:
-    if field.is_required():
-        return "(required)"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if isinstance(value, BaseModel):
-        kind = getattr(value, "kind", None)
-        return str(kind) if kind else ("(below)" if nested else "{}")
-    if isinstance(value, tuple | list | dict):
-        return json.dumps(value, default=str)
-    return "null" if value is None else str(value)
-
-
-@contextmanager
-def exit_on_error() -> Iterator[None]:
-    """Turns `--help` into exit 0, and WideSeek's own errors into one line and exit 2.
-
-    A full disk counts among them; Ctrl-C exits with 130.
-    """
-    try:
-        yield
-    except HelpRequested as request:
-        sys.stdout.write(f"{request}\n")
-        raise SystemExit(0) from None
-    except WideSeekError as error:
-        _fail(f"{type(error).__name__}: {error}")
-    except BaseExceptionGroup as group:
-        _fail(_first(group))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        raise SystemExit(130) from None
-    except OSError as error:
-        # No space, no permission, a file in the place of a folder: the user's to mend.
-        _fail(f"{error.strerror or type(error).__name__}: {error.filename or error}")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    """The one line of a task group's first known error; unknown ones rise as they are."""
-    known, rest = group.split(lambda error: isinstance(error, WideSeekError | OSError))
-    if rest is not None or known is None:
-        raise group
-    error: BaseException = known
-    while isinstance(error, BaseExceptionGroup):
-        error = cast(BaseExceptionGroup[BaseException], error).exceptions[0]
-    return f"{type(error).__name__}: {error}"
-
-
-def _fail(line: str) -> None:
-    sys.stderr.write(" ".join(line.split()) + "\n")
-    raise SystemExit(2) from None

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +17,9 @@ from wideseek_core.errors import DataError
 
 R = TypeVar("R", bound=BaseModel)
 
+BLOCK = 1 << 16
+"""Bytes read at a time when a file is read backwards."""
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file or nothing: temporary file, fsync, rename."""
@@ -24,7 +27,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with _naming(path), os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o666 & ~_umask())
             file.write(data)
             file.flush()
@@ -32,6 +35,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Adds the file's name to errors of writing: a full disk's has none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
         raise
 
 
@@ -43,7 +56,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def folder_atomically(path: Path) -> Iterator[Path]:
+def folder_atomically(path: Path) -> Generator[Path]:
     """A temporary sibling folder that becomes `path` (replacing it) if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -63,7 +76,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Generator[None]:
     """Holds an exclusive lock file; waits for other processes. Freed even by kill -9."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -81,10 +94,11 @@ def append_text(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        data = memoryview((line + "\n").encode())
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
+        with _naming(path):
+            data = memoryview((line + "\n").encode())
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -94,10 +108,18 @@ def drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb+") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
+        end = file.seek(0, os.SEEK_END)
+        start = end
+        # From the end, block by block: the file may be large, the torn line is not.
+        while start > 0:
+            size = min(BLOCK, start)
+            start = file.seek(start - size)
+            newline = file.read(size).rfind(b"\n")
+            if newline >= 0:
+                start += newline + 1
+                break
+        if start < end:
+            file.truncate(start)
 
 
 def read_records(path: Path, cls: type[R]) -> Iterator[R]:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -37,6 +37,7 @@ class ProgressBar:
         self._figures = ""
         self._started = time.monotonic()
         self._printed = -1e9
+        self._shown = ""
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
@@ -65,7 +66,8 @@ class ProgressBar:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        self._line()
+        if self._shown != self._state():
+            self._line()
 
     def advance(self, steps: int = 1, figures: Mapping[str, float | str] | None = None) -> None:
         """Moves on by `steps`; `figures` replace what is shown beside the bar."""
@@ -77,11 +79,15 @@ class ProgressBar:
         elif time.monotonic() - self._printed >= self._every_s:
             self._line()
 
-    def _line(self) -> None:
-        self._printed = time.monotonic()
+    def _state(self) -> str:
         total = f"/{self._total}" if self._total is not None else ""
+        return f"{self._done}{total} {self._figures}"
+
+    def _line(self) -> None:
+        self._printed, self._shown = time.monotonic(), self._state()
+        done, _, figures = self._shown.partition(" ")
         seconds = self._printed - self._started
-        line = f"{self._title}: {self._done}{total} in {seconds:.0f} s  {self._figures}".rstrip()
+        line = f"{self._title}: {done} in {seconds:.0f} s  {figures}".rstrip()
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -90,9 +96,12 @@ def _short(value: float | str) -> str:
 
 
 @contextmanager
-def logging_to_console(level: int = logging.INFO) -> Iterator[None]:
-    """Sends the root logger's records to the console that the bar uses, for one app's life."""
-    handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+def logging_to_console(level: int = logging.INFO) -> Generator[None]:
+    """Sends the root logger's records to the console that the bar uses, for one app's life.
+
+    Off a terminal each record is one line, however long.
+    """
+    handler = _handler()
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
@@ -103,6 +112,14 @@ def logging_to_console(level: int = logging.INFO) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
+
+
+def _handler() -> logging.Handler:
+    if console.is_terminal:
+        return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    return handler
 
 
 def show(text: str) -> None:
