@@ -1,4 +1,4 @@
-"""How other packages find these judges: the entry point `wideseek` of the group `wideseek.judges`."""
+"""How other packages find these judges: by the entry-point group `wideseek.judges`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,11 +1,10 @@
-"""Questions whose answer is reached over one or more pages in a row, with the plan that answers them."""
+"""Questions answered over one or more pages in a row, with the plan that answers them."""
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wideseek_core import Task, TextGold
-
 from wideseek_eval.atlas.invented import InventedWorld
 from wideseek_eval.atlas.world import Attribute, Domain, Entity
 
@@ -60,14 +59,14 @@ def _draw(world: InventedWorld, rng: random.Random) -> tuple[tuple[Hop, ...], st
     code = thing.values.get("Code", "")
     by_code = bool(code) and rng.random() < 0.6
     known = f"with the code {code}" if by_code else thing.name
-    subject = rng.choice((
-        f"the {places.noun} where the {things.noun} {known} is",
-        f"the {places.noun} of the {things.noun} {known}",
-        f"the {places.noun} that the {things.noun} {known} belongs to",
-    ))
-    first = Hop(
-        domain=things, entity=thing, column=where.column, by_code=code if by_code else ""
+    subject = rng.choice(
+        (
+            f"the {places.noun} where the {things.noun} {known} is",
+            f"the {places.noun} of the {things.noun} {known}",
+            f"the {places.noun} that the {things.noun} {known} belongs to",
+        )
     )
+    first = Hop(domain=things, entity=thing, column=where.column, by_code=code if by_code else "")
     second = Hop(domain=places, entity=place, column=asked.column)
     return (first, second), f"What is {_ask(asked, subject)}?"
 

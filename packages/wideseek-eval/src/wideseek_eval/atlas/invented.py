@@ -1,7 +1,7 @@
 """Invented worlds: the atlas's layout with names, numbers and columns that nobody can know.
 
-Demonstrations are made on them, so that a policy has to learn to copy what it reads. A world is small
-(two domains, some sixty pages) and is drawn from a seed alone.
+Demonstrations are made on them, so that a policy has to learn to copy what it reads. A world is
+small (two domains, some sixty pages) and is drawn from a seed alone.
 """
 
 import random
@@ -9,7 +9,6 @@ import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 from wideseek_eval.atlas.words import (
     CODAS,
     COLUMN_NOUNS,
@@ -24,6 +23,7 @@ from wideseek_eval.atlas.words import (
     SUFFIXES,
     SYLLABLES,
 )
+from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """A scripted agent that answers planned questions by honest search and reading.
 
-It plays lead, subagent and single agent on any world of `world.py`, through the real loop and tools.
-What it writes rests on what the conversation shows: a fact that no opened page told is `unknown`.
-Its runs are the demonstrations of the supervised warm-up.
+It plays lead, subagent and single agent on any world of `world.py`, through the real loop and
+tools. What it writes rests on what the conversation shows: a fact that no opened page told is
+`unknown`. Its runs are the demonstrations of the supervised warm-up.
 """
 
 import json
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wideseek_core import Message, ToolSpec
-
 from wideseek_eval.atlas.chains import Chain, Hop
 from wideseek_eval.atlas.wide import Shape, Wide
 from wideseek_eval.atlas.world import Domain, Entity, url_of
@@ -43,9 +42,7 @@ class LookUp:
     def pages(self) -> dict[str, str]:
         """The address of the page that tells each column."""
         return {
-            column: url_of(
-                self.domain.title(self.entity, self.domain.attribute(column).facet)
-            )
+            column: url_of(self.domain.title(self.entity, self.domain.attribute(column).facet))
             for column in self.columns
         }
 
@@ -153,9 +150,7 @@ class Teacher:
             return _boxed(plan)
         if seen.calls == 0:
             return _delegate([Listing(wide=plan).prompt])
-        listed = [
-            item for item in _subtasks(plan) if isinstance(item, LookUp) and item.entity.name in seen.shown
-        ]
+        listed = [item for item in _subtasks(plan) if item.entity.name in seen.shown]
         done = (seen.calls - 1) * self._max_subagents
         if done < len(listed):
             return _delegate([item.prompt for item in listed[done : done + self._max_subagents]])
@@ -192,9 +187,7 @@ def _subtasks(plan: Wide | Chain) -> list[LookUp]:
 
 
 def _of_hop(hop: Hop) -> LookUp:
-    return LookUp(
-        domain=hop.domain, entity=hop.entity, columns=(hop.column,), by_code=hop.by_code
-    )
+    return LookUp(domain=hop.domain, entity=hop.entity, columns=(hop.column,), by_code=hop.by_code)
 
 
 def _asked_for(subtask: LookUp, user: str) -> bool:
@@ -274,9 +267,7 @@ def _openable(
     if not right:
         return []
     facets = {subtask.domain.attribute(column).facet for column in missing}
-    told = all(
-        facet <= 0 or missing_hint(subtask.domain, facet, missing) for facet in facets
-    )
+    told = all(facet <= 0 or missing_hint(subtask.domain, facet, missing) for facet in facets)
     if told:
         return right
     return [
