@@ -60,7 +60,8 @@ def meaning(value: str) -> str:
     """What is left of a value without the noise that `noisy` adds."""
     bare = re.sub(r"^the one called |\(sic\)|[*`]", "", value.casefold())
     bare = re.sub(r"(?<=\d),(?=\d{3}\b)", "", bare)
-    return "".join(character for character in bare if character.isalnum()) or value
+    letters = "".join(character for character in bare if character.isalnum())
+    return "" if letters in ("", "na", "nan", "none", "null", "nil") else letters
 
 
 def noisy(draw: random.Random, cell: str) -> str:

@@ -136,11 +136,14 @@ def same(first: str, second: str) -> bool:
 
 
 def surely_differ(answer: str, reference: str) -> bool:
-    """Whether two values surely mean something else: plain numbers, full dates, or no value."""
+    """Whether two values surely mean something else: plain numbers, full dates, no answer.
+
+    A reference without value proves nothing: an answer may say so in words.
+    """
     one, other = canonical(answer), canonical(reference)
-    if one == other:
+    if one == other or not other:
         return False
-    if not one or not other:
+    if not one:
         return True
     if one[:2] == other[:2] == "n:":
         return " " not in one and " " not in other
