@@ -146,9 +146,9 @@ async def demonstrate(
     listen: Callable[[Respond], Respond] = lambda respond: respond,
 ) -> list[Episode]:
     """The teacher's episodes on the invented world of a seed; `listen` may wrap the teacher."""
-    rng = random.Random(seed)
     world = invent(seed)
-    plans = _plans(world, config, rng)
+    plans = demonstration_plans(seed, config)
+    rng = random.Random(f"workflow {seed}")
     search, pages = world_tools(world)
     policy = ScriptedPolicy(listen(Teacher(plans).respond), tokenizer)
     episodes: list[Episode] = []
@@ -159,7 +159,9 @@ async def demonstrate(
     return episodes
 
 
-def _plans(world: InventedWorld, config: DemosConfig, rng: random.Random) -> list[Wide | Chain]:
+def demonstration_plans(seed: int, config: DemosConfig) -> list[Wide | Chain]:
+    """The questions that are demonstrated on the invented world of a seed."""
+    rng, world = random.Random(seed), invent(seed)
     wide = [
         plan
         for domain in (world.things, world.places)

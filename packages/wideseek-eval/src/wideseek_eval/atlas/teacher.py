@@ -286,17 +286,15 @@ def missing_hint(domain: Domain, facet: int, columns: Sequence[str]) -> bool:
 
 
 def _known(subtask: LookUp, column: str, seen: Transcript) -> bool:
-    url = subtask.pages()[column]
-    if subtask.is_lead(column):
-        return _has(seen.shown, url) and subtask.entity.values.get(column, "\0") in seen.shown
-    return _has(seen.opened, url)
+    """Whether the right place is shown (a lead in results, an opened page) and says the value."""
+    place = seen.shown if subtask.is_lead(column) else seen.opened
+    value = subtask.entity.values.get(column, "")
+    return _has(place, subtask.pages()[column]) and bool(value) and value in seen.shown
 
 
 def _facts_line(subtask: LookUp, seen: Transcript) -> str:
     told = {
-        column: subtask.entity.values.get(column, UNKNOWN)
-        if _known(subtask, column, seen)
-        else UNKNOWN
+        column: subtask.entity.values[column] if _known(subtask, column, seen) else UNKNOWN
         for column in subtask.columns
     }
     return "; ".join(f"{column}: {value}" for column, value in told.items())

@@ -17,8 +17,8 @@ NUCLEI = tuple(
 )
 CODAS = (
     *(["", "", "", ""]),
-    *"b ch ck d f g h k l ll ld lm lt m mb n nd ng nk ns nt p r rd rg rk rn rs rt s sh sk ss".split(),
-    *"st t th tt v x z".split(),
+    *"b ch ck d f g h k l ll ld lm lt m mb n nd ng nk ns nt p r rd rg rk rn rs rt s sh sk".split(),
+    *"ss st t th tt v x z".split(),
 )
 
 QUALIFIERS = tuple(

@@ -1,0 +1,48 @@
+import random
+
+import pytest
+
+from wideseek_eval.atlas.chains import chains
+from wideseek_eval.atlas.invented import invent
+from wideseek_eval.atlas.wide import Shape, questions, select
+from wideseek_eval.atlas.world import pages_of
+
+SEEDS = range(40)
+
+
+def test_a_world_is_drawn_from_its_seed_alone() -> None:
+    assert invent(7) == invent(7)
+    assert invent(7) != invent(8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_titles_are_unique_and_values_stand_on_the_page_that_tells_them(seed: int) -> None:
+    world = invent(seed)
+    for domain in (world.things, world.places):
+        pages = {page.title: f"{page.lead} {page.body}" for page in pages_of(domain)}
+        assert len(pages) == len(list(pages_of(domain)))
+        for entity in domain.entities:
+            for attribute in domain.attributes:
+                if attribute.column in entity.values and not attribute.list_title:
+                    text = pages[domain.title(entity, attribute.facet)]
+                    assert entity.values[attribute.column] in text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_questions_ask_for_rows_that_their_filter_selects(seed: int) -> None:
+    for wide in questions(invent(seed).things, random.Random(seed)):
+        assert list(wide.rows) == select(wide.members, wide.filter)
+        assert wide.task.rows == len(wide.rows) >= 2
+        if wide.filter.shape is Shape.GROUP:
+            assert wide.rows == wide.members
+        for column in wide.columns:
+            assert column in wide.task.question
+
+
+def test_chains_end_in_the_answer_and_pass_through_the_place_of_the_thing() -> None:
+    world = invent(3)
+    for chain in chains(world, random.Random(0), 30):
+        assert chain.task.gold.kind == "text"
+        assert chain.task.gold.answers == (chain.hops[-1].answer,)
+        if len(chain.hops) == 2:
+            assert chain.hops[0].answer == chain.hops[1].entity.name

@@ -1,0 +1,56 @@
+"""The teacher through the real loop, tools and judge: its demonstrations are right answers."""
+
+import pytest
+
+from wideseek_agents import ScriptedPolicy, Team
+from wideseek_apps.demos import DemosConfig, demonstrate, demonstration_plans, world_tools
+from wideseek_apps.training import ATLAS_TEAM
+from wideseek_core import Document, Page, Status
+from wideseek_eval import atlas
+from wideseek_eval.atlas import load_wide
+from wideseek_eval.atlas.invented import invent
+from wideseek_eval.atlas.teacher import Teacher
+from wideseek_eval.atlas.wide import Wide
+from wideseek_judge import JudgeConfig, open_judge
+from wideseek_tools.memory import MemoryPages, MemorySearch
+
+
+async def test_demonstrations_end_well_and_drop_no_call() -> None:
+    for seed in range(6):
+        for episode in await demonstrate(seed, DemosConfig(), ATLAS_TEAM, None):
+            assert not episode.error
+            for agent in episode.trajectories:
+                assert agent.status is Status.FINISHED
+                assert all(turn.dropped_calls == 0 for turn in agent.turns)
+
+
+async def test_the_teacher_answers_questions_of_the_atlas() -> None:
+
+    pages = list(atlas.pages())
+    search = MemorySearch(Document(url=p.url, title=p.title, text=p.lead) for p in pages)
+    store = MemoryPages(Page(url=p.url, text=p.contents, title=p.title) for p in pages)
+    plans = load_wide("dev", limit=30, min_rows=3, max_rows=6)
+    team = Team(ATLAS_TEAM, ScriptedPolicy(Teacher(plans).respond), search, store)
+    async with open_judge(JudgeConfig()) as judge:
+        scores = [
+            (await judge.score(plan.task, (await team.run(plan.task)).answer)).value
+            for plan in plans
+        ]
+    assert sum(scores) / len(scores) > 0.85
+    assert scores.count(1.0) >= len(scores) // 2
+
+
+@pytest.mark.parametrize("workflow", ["mas", "sa"])
+async def test_what_the_teacher_never_read_is_unknown(workflow: str) -> None:
+    world = invent(1)
+    search, _ = world_tools(world)
+
+    plans = [plan for plan in demonstration_plans(1, DemosConfig()) if isinstance(plan, Wide)]
+    chosen = ATLAS_TEAM.model_copy(update={"workflow": workflow})
+    team = Team(chosen, ScriptedPolicy(Teacher(plans).respond), search, MemoryPages([]))
+    for plan in plans:
+        answer = (await team.run(plan.task)).answer
+        for row in plan.rows:
+            for column in plan.columns:
+                if plan.domain.attribute(column).facet >= 0:
+                    assert f"| {row.values[column]} |" not in answer
