@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from wideseek_core import ColumnRule, JudgeError, Score, ScoreState, TableGold, Task, TextGold
+from wideseek_core import (
+    ColumnRule,
+    JudgeError,
+    PolicyError,
+    Score,
+    ScoreState,
+    TableGold,
+    Task,
+    TextGold,
+)
 from wideseek_judge import JudgeConfig, open_judge
 
 ALIASES = {"Wien": "Vienna", "Donau": "Danube", "Kairo": "Cairo", "bluish": "blue"}
@@ -230,3 +239,51 @@ async def test_a_judge_that_can_never_answer_is_an_error() -> None:
 
     with pytest.raises(JudgeError, match="no such model"):
         await score(broken)
+
+
+async def test_a_cancelled_score_does_not_take_others_with_it(stub: Any) -> None:
+    async with open_judge(JudgeConfig(kind="llm", cache=None), stub(means_the_same)) as judge:
+        first = asyncio.create_task(judge.score(TASK, ANSWER))
+        second = asyncio.create_task(judge.score(TASK, ANSWER))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).value == pytest.approx(6 / 8)
+        assert first.cancelled()
+
+
+async def test_a_failing_engine_leaves_answers_unscored() -> None:
+    async def busy(messages: object) -> str:
+        raise PolicyError("engine stopped")
+
+    result = await score(busy)
+    assert result.state is ScoreState.UNSCORED
+    assert "engine stopped" in result.message
+
+
+async def test_other_faults_of_an_engine_rise_as_they_are() -> None:
+    async def wrong(messages: object) -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await score(wrong)
+
+
+async def test_very_long_cells_are_cut_in_the_prompt_and_split_over_requests(stub: Any) -> None:
+    rows = "\n".join(f"| k{i} | {'v' * 3000}{i} |" for i in range(50))
+    gold = TableGold(
+        text=f"| K | V |\n|---|---|\n{rows}", key_columns=("K",), required_columns=("K", "V")
+    )
+    chat = stub(means_the_same)
+    await score(chat, gold.text.replace("v", "w"), Task(id="t", question="q", gold=gold))
+    assert len(chat.prompts) == 3  # 50 pairs of 2,000 letters at most, 40,000 to a request
+    assert all(len(prompt) < 50_000 for prompt in chat.prompts)
+
+
+async def test_the_official_rules_take_what_a_reply_leaves_out_for_zero(stub: Any) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("dateparser")
+    chat = stub(means_the_same, replies=['{"1": 1}', "{}"])
+    result = await score(chat, mode="official")
+    # Both keys join; of the other cells only the certain "white" is right, and "2000" = "2,000".
+    assert result.value == pytest.approx(4 / 8)
+    assert len(chat.prompts) == 2

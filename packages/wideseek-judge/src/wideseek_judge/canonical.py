@@ -61,13 +61,13 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-@lru_cache(maxsize=262144)
+@lru_cache(maxsize=65536)
 def is_empty(text: str) -> bool:
     """True for the ways of saying that there is no value: `-`, `N/A`, nothing."""
     return plain(text).casefold() in _EMPTY
 
 
-@lru_cache(maxsize=262144)
+@lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """Letters, digits and meaningful symbols of a text, lower case, without accents or spaces.
 
@@ -101,7 +101,7 @@ def _without_accents(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-@lru_cache(maxsize=262144)
+@lru_cache(maxsize=65536)
 def canonical(text: str) -> str:
     """A spelling that two values share if they surely mean the same.
 

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
         raise HelpRequested(f"{_USAGE}\n{describe(JudgeConfig)}")
     # A check that read earlier verdicts from the cache would not reach the endpoint.
     fixed = ("kind=llm", "mode=strict", "cache=null", "certain_first=true", "extract=[whole]")
-    config = load_config(JudgeConfig, [*arguments[1:], *fixed])
+    config = load_config(JudgeConfig, ["endpoint.attempts=2", *arguments[1:], *fixed])
     asyncio.run(check(config))
 
 

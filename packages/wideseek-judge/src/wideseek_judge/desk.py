@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from wideseek_core import JudgeError, Message
+from wideseek_core import Message, PolicyError
 from wideseek_judge.chat import Chat
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.prompts import PromptName, prompt
@@ -20,6 +20,9 @@ from wideseek_judge.verdicts import Case, NoVerdict
 
 _AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
 _WORTH_HALVING = 8
+_LONGEST_VALUE = 1000
+_MOST_LETTERS = 40_000
+"""Of the values in one request."""
 
 
 @dataclass(slots=True)
@@ -66,8 +69,12 @@ class Item:
     def shown(self) -> object:
         """What the model sees of it, beside its number and its group."""
         if self.group.references:
-            return self.value
-        return {"answer": self.value, "reference": self.reference}
+            return _cut(self.value)
+        return {"answer": _cut(self.value), "reference": _cut(self.reference)}
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]} …"
 
 
 class Clerk:
@@ -79,11 +86,14 @@ class Clerk:
         self._transcripts = Transcripts(config.transcripts)
 
     async def ask(self, purpose: PromptName, cases: Sequence[Case], messages: list[Message]) -> str:
-        """One exchange, which counts for every case it serves."""
+        """One exchange, which counts for every case it serves. Raises `JudgeError`."""
         self._counts.calls += 1
         for case in cases:
             case.calls += 1
-        reply = await self._chat(messages)
+        try:
+            reply = await self._chat(messages)
+        except PolicyError as error:  # from an engine of our own
+            raise NoVerdict(f"{purpose}: {error}") from error
         if self._transcripts.wanted:
             exchange = Exchange(
                 tasks=tuple(case.task_id for case in cases),
@@ -119,7 +129,9 @@ class Desk:
         wanted = [self._answers[item.key] for item in items]
         self._accept(fresh)
         # All are awaited before one may fail, or the failures of others would go unretrieved.
-        results = await asyncio.gather(*wanted, return_exceptions=True)
+        # Shielded, since another answer may wait for the same item when this one is cancelled.
+        shielded = (asyncio.shield(answer) for answer in wanted)
+        results = await asyncio.gather(*shielded, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -157,12 +169,24 @@ class Desk:
         self._send_all(waiting)
 
     def _send_all(self, items: Sequence[Item]) -> None:
-        size = self._config.batch_pairs
-        for start in range(0, len(items), size):
-            batch = items[start : start + size]
-            request = asyncio.create_task(self._settle(batch))
-            self._requests.add(request)
-            request.add_done_callback(self._requests.discard)
+        batch: list[Item] = []
+        letters = 0
+        for item in items:
+            length = min(len(item.value) + len(item.reference), 2 * _LONGEST_VALUE)
+            if batch and (
+                len(batch) >= self._config.batch_pairs or letters + length > _MOST_LETTERS
+            ):
+                self._start(batch)
+                batch, letters = [], 0
+            batch.append(item)
+            letters += length
+        if batch:
+            self._start(batch)
+
+    def _start(self, batch: Sequence[Item]) -> None:
+        request = asyncio.create_task(self._settle(batch))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
 
     async def _settle(self, batch: Sequence[Item]) -> None:
         """Sees to it that every item of a batch gets a number or a failure."""
@@ -171,11 +195,11 @@ class Desk:
         )
         try:
             await self._send(batch, self._config.parse_attempts)
-        except JudgeError as error:
-            failure = error
-        except BaseException:
+        except asyncio.CancelledError:
             failure = NoVerdict(f"{self._purpose}: the judge was closed")
             raise
+        except Exception as error:  # noqa: BLE001 - raised where the answers are awaited
+            failure = error
         finally:
             for item in batch:
                 answer = self._answers.pop(item.key)

@@ -179,7 +179,7 @@ def _clean(cell: str) -> str:
     return cell
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def parse_csv(text: str) -> Table | None:
     """A CSV text with a header line (a byte-order mark is dropped); None if it is empty."""
     lines = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""))
@@ -190,7 +190,7 @@ def parse_csv(text: str) -> Table | None:
     return Table(columns=columns, rows=tuple(_fit(row, len(columns)) for row in rows[1:]))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def parse_markdown(text: str) -> Table | None:
     """Like `parse_table`, remembered: for reference tables, which are read again and again."""
     return parse_table(text.lstrip("\ufeff"))
