@@ -22,7 +22,7 @@ WINDOW = 5
 def figures(run: Path, name: str) -> list[float]:
     """A figure's value at every step."""
     lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
-    values = [json.loads(line)["figures"].get(name) for line in lines]
+    values = [json.loads(line).get(name) for line in lines]
     return [value for value in values if value is not None]
 
 
