@@ -1,11 +1,11 @@
 """Tokens per second of the in-process engine against `transformers.generate`, in one run.
 
-Both sample with the same random weights: responses of fixed ragged lengths, in sessions whose tool
-messages lengthen the prompt from turn to turn. `transformers` gets batches of 32 padded on the left,
-sorted by length, its KV cache, and stops when the last row of a batch has ended. The unit is sampled
-tokens a second of wall time, prompts included. Also prints training speed of the model.
+Both sample with the same random weights: responses of fixed ragged lengths, in sessions whose
+tool messages lengthen the prompt from turn to turn. `transformers` gets batches of 32 padded on the
+left, sorted by length, its KV cache, and stops when the last row of a batch has ended. The unit is
+sampled tokens a second of wall time, prompts included. Also prints training speed of the model.
 
-    python tests/benchmarks/bench_engine.py [--quick] [--profile]
+    python tests/benchmarks/bench_engine.py [--quick]
 """
 
 import argparse
@@ -40,7 +40,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Session:
-    """A conversation: its first prompt, and per turn the response's length and the tool's answer."""
+    """A conversation: its first prompt, then per turn a response's length and a tool's answer."""
 
     name: str
     prompt: tuple[int, ...]

@@ -1,9 +1,10 @@
-"""Attention of the newest tokens over their requests' caches.
+"""Attention of the newest tokens over the pages of their requests.
 
 On CPUs both products are written as embedding bags, sums of rows with weights: their kernels stream
-the cache at memory speed, where batched matrix products of one or two rows take several times as
-long. Scores are a sum of rows of the keys (one row per head dimension, tokens along it), weighted
-by the query; results are a sum of rows of the values, weighted by the attention.
+the pages at memory speed and read them wherever they lie, where batched matrix products of one or
+two rows take several times as long. Scores are a sum of rows of the keys (one row per head
+dimension and page, tokens along it), weighted by the query; results are a sum of rows of the
+values, weighted by the attention.
 """
 
 from collections.abc import Sequence
@@ -12,77 +13,92 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wideseek_rl.engine.cache import Cache
+from wideseek_rl.engine.pages import PAGE
 from wideseek_rl.model import Qwen3Config
-
-LONGEST_BAG = 4096
-"""Kernels are generated for a row length; past this one, matrix products are used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bags:
-    """Which rows are summed: for `n` requests and `H` heads, in this order."""
+    """Which rows are summed, for `n` requests of `H` heads and `P` pages, in this order."""
 
     key_rows: Tensor
-    """`[n * H * d]`"""
+    """`[n * H * P * d]`"""
     key_starts: Tensor
-    """`[n * H]`"""
+    """`[n * H * P]`"""
     value_rows: Tensor
-    """`[n * H * longest]`"""
+    """`[n * H * P * PAGE]`"""
     value_starts: Tensor
     """`[n * H]`"""
 
 
-def bags(config: Qwen3Config, count: int, room: int, longest: int) -> Bags:
-    """The bags of the first `count` rows of an arena with `room` tokens a row."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one query of each of `n` requests attends to."""
+
+    pages: Tensor
+    """`[n, P]`"""
+    mask: Tensor
+    """0 for tokens that may be seen, else -inf: `[n, 1, P * PAGE]`."""
+    bags: Bags | None
+
+
+def reading(
+    config: Qwen3Config, tables: Sequence[Sequence[int]], lengths: Sequence[int], like: Tensor
+) -> Reading:
+    """How to read the first `lengths[i]` tokens of the pages `tables[i]`."""
+    width = max(-(-length // PAGE) for length in lengths)
+    rows = [[*table[:width], *(0,) * (width - len(table))] for table in tables]
+    pages = torch.tensor(rows, dtype=torch.int32, device=like.device)
+    positions = torch.arange(width * PAGE, device=like.device)
+    hidden = positions >= torch.tensor(lengths, device=like.device)[:, None]
+    mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+    mask = mask.masked_fill_(hidden, -torch.inf)[:, None]
+    return Reading(pages, mask, _bags(config, pages) if like.device.type == "cpu" else None)
+
+
+def _bags(config: Qwen3Config, pages: Tensor) -> Bags:
+    count, width = pages.shape
     heads, kv_heads, dim = config.heads, config.kv_heads, config.head_dim
     group = heads // kv_heads
-    shared = torch.arange(count * kv_heads, dtype=torch.int32).repeat_interleave(group)[:, None]
-    each = torch.arange(count * heads, dtype=torch.int32)
+    numbers = torch.arange(max(count * heads * width, PAGE, dim), dtype=torch.int32)
+    shared = numbers[:heads].div(group, rounding_mode="floor")[:, None]
+    rows = (pages[:, None] * kv_heads + shared)[..., None]  # [n, H, P, 1]
     return Bags(
-        key_rows=(shared * dim + torch.arange(dim, dtype=torch.int32)).flatten(),
-        key_starts=each * dim,
-        value_rows=(shared * room + torch.arange(longest, dtype=torch.int32)).flatten(),
-        value_starts=each * longest,
+        key_rows=(rows * dim + numbers[:dim]).flatten(),
+        key_starts=numbers[: count * heads * width] * dim,
+        value_rows=(rows * PAGE + numbers[:PAGE]).flatten(),
+        value_starts=numbers[: count * heads] * (width * PAGE),
     )
 
 
-def visible(last: Sequence[int], longest: int, like: Tensor) -> Tensor:
-    """0 up to and with each row's last position, then -inf: `[n, 1, longest]`."""
-    positions = torch.arange(longest, device=like.device)
-    hidden = positions > torch.tensor(last, device=like.device)[:, None]
-    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        hidden, -torch.inf
-    )[:, None]
-
-
-def attend(q: Tensor, cache: Cache, mask: Tensor, index: Bags | None) -> Tensor:
-    """One query per row and head.
+def attend(q: Tensor, keys: Tensor, values: Tensor, read: Reading) -> Tensor:
+    """One query per request and head.
 
     Args:
         q: `[n, H, d]`, with the softmax scale in it.
-        cache: one layer of an arena, `[rows, Hkv, ...]`, of which the first n rows are used.
-        mask: `[n, 1, longest]`, added to the scores.
-        index: the bags, or None for matrix products.
+        keys: `[pages, Hkv, d, PAGE]`, one layer.
+        values: `[pages, Hkv, PAGE, d]`.
+        read: what is attended to.
 
     Returns:
         `[n, H, d]`.
     """
-    count, longest = mask.shape[0], mask.shape[-1]
-    if index is not None:
-        room, dim = cache.keys.shape[-1], q.shape[-1]
-        scores = _bag(cache.keys.view(-1, room), index.key_rows, index.key_starts, q)
-        weights = scores.view(count, -1, room)[..., :longest].add_(mask).softmax(-1)
-        return _bag(cache.values.view(-1, dim), index.value_rows, index.value_starts, weights).view(
-            q.shape
-        )
-    kv_heads = cache.keys.shape[1]
-    grouped = q.view(count, kv_heads, -1, q.shape[-1])
-    scores = torch.matmul(grouped, cache.keys[:count, ..., :longest]).add_(mask[:, None])
-    return torch.matmul(scores.softmax(-1), cache.values[:count, :, :longest]).view(q.shape)
+    (count, heads, dim), width = q.shape, read.pages.shape[1]
+    if read.bags is None:
+        kv_heads = keys.shape[1]
+        grouped = q.reshape(count, kv_heads, -1, dim)
+        gathered = keys[read.pages].permute(0, 2, 3, 1, 4).flatten(3)  # [n, Hkv, d, P * PAGE]
+        scores = torch.matmul(grouped, gathered).add_(read.mask[:, None])
+        gathered = values[read.pages].permute(0, 2, 1, 3, 4).flatten(2, 3)
+        return torch.matmul(scores.softmax(-1), gathered).view(count, heads, dim)
+    index = read.bags
+    weights = q[:, :, None].expand(count, heads, width, dim)
+    scores = _bag(keys.view(-1, PAGE), index.key_rows, index.key_starts, weights)
+    weights = scores.view(count, heads, -1).add_(read.mask).softmax(-1)
+    mixed = _bag(values.view(-1, dim), index.value_rows, index.value_starts, weights)
+    return mixed.view(count, heads, dim)
 
 
 def _bag(rows: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    return torch.embedding_bag(rows, index, starts, mode=0, per_sample_weights=weights.reshape(-1))[
-        0
-    ]
+    flat = weights.reshape(-1)
+    return torch.embedding_bag(rows, index, starts, mode=0, per_sample_weights=flat)[0]

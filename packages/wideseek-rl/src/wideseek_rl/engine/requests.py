@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wideseek_core.policy import Finish, Generated, Sampling
+from wideseek_rl.engine.store import Cached
 
 DRAWS = 64
 """Random numbers drawn at a time."""
@@ -14,32 +15,40 @@ DRAWS = 64
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Request:
-    """A prompt, what has been sampled after it, and how much of both is in the cache."""
+    """A prompt and what has been sampled after it."""
 
     session: str
-    ids: list[int]
-    """The prompt, then the response so far."""
+    cached: Cached
+    """The prompt, then the response so far, and how much of it is in the cache."""
     prompt_length: int
     max_tokens: int
     sampling: Sampling
     seed: int
     future: asyncio.Future[Generated]
     logprobs: list[float] = field(default_factory=list[float])
-    computed: int = 0
-    """Leading tokens of `ids` whose keys and values are in this request's row."""
     version: int = 0
     cancelled: bool = False
     """Nobody waits for it any more."""
     keep: bool = True
     """Its cache is kept for the session's next turn."""
-    stored: bool = False
-    """Its prompt is in the store."""
+    indexed: bool = False
+    """Its prompt is computed, and others may share it."""
     blocks: tuple[int, ...] = ()
     """Hashes of the prompt's leading blocks."""
     _draws: "np.ndarray[tuple[int], np.dtype[np.float32]]" = field(
         default_factory=lambda: np.empty(0, np.float32)
     )
     _generator: np.random.Generator | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        """The prompt, then the response so far."""
+        return self.cached.ids
+
+    @property
+    def computed(self) -> int:
+        """Leading tokens whose keys and values are in the cache."""
+        return self.cached.filled
 
     @property
     def length(self) -> int:
@@ -49,7 +58,7 @@ class Request:
     @property
     def pending(self) -> int:
         """Tokens that are still to be computed before the next one can be sampled."""
-        return len(self.ids) - self.computed
+        return len(self.cached.ids) - self.cached.filled
 
     @property
     def sampled(self) -> int:

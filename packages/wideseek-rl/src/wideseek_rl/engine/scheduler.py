@@ -10,17 +10,13 @@ import torch
 
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Finish, Generated
-from wideseek_rl.engine.cache import CacheShape
 from wideseek_rl.engine.config import EngineConfig
 from wideseek_rl.engine.forward import forward, pack
+from wideseek_rl.engine.pages import PAGE, PagePool
 from wideseek_rl.engine.requests import Request
-from wideseek_rl.engine.rows import Rows, room_for
 from wideseek_rl.engine.sampling import sample
-from wideseek_rl.engine.store import BLOCK, Store, Stored, block_hashes, common_prefix
+from wideseek_rl.engine.store import BLOCK, Cached, Store, block_hashes
 from wideseek_rl.engine.weights import FusedWeights
-
-HEADROOM = 16
-"""Tokens of response that a new row has room for before it must move to a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +33,13 @@ class Scheduler:
     def __init__(self, weights: FusedWeights, config: EngineConfig) -> None:
         self.weights = weights
         self.config = config
-        shape = weights.config
-        caches = CacheShape(
-            shape.layers, shape.kv_heads, shape.head_dim, weights.cache_dtype, weights.device
+        self.pool = PagePool(
+            weights.config, config.max_cache_tokens // PAGE, weights.cache_dtype, weights.device
         )
-        self.rows = Rows(caches)
-        self.store = Store(caches)
+        self.store = Store()
         self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        """Oldest first."""
         self.version = 0
         self.computed_tokens = 0
         """Tokens that went through the model; reused ones don't count."""
@@ -51,12 +47,12 @@ class Scheduler:
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
-        return bool(self.waiting) or len(self.rows) > 0
+        return bool(self.waiting or self.running)
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens whose keys and values memory is held for."""
-        return self.rows.tokens + self.store.tokens
+        """Tokens whose keys and values pages are held for."""
+        return (self.pool.count - self.pool.free) * PAGE
 
     def submit(self, request: Request) -> None:
         """Queues a request."""
@@ -66,26 +62,23 @@ class Scheduler:
 
     def close(self, session: str) -> None:
         """Frees a session's cache; a request of it that still runs leaves none behind."""
-        self.store.drop(session)
-        for request in (*self.waiting, *self.rows.requests):
+        self._release(self.store.take(session))
+        for request in (*self.waiting, *self.running):
             if request.session == session:
                 request.keep = False
 
-    @torch.inference_mode()
     def reset(self) -> None:
         """Forgets all keys and values; running requests go on after computing theirs again."""
-        for request in reversed(self.rows.requests):
-            self._preempt(request)
-        self.rows.drop_empty()
+        while self.running:
+            self._preempt(self.running[-1])
         self.store.clear()
+        self.pool.clear()
 
     def abandon(self) -> list[Request]:
         """Forgets everything and returns the requests that were not answered."""
-        left = [*self.rows.requests, *self.waiting]
-        self.waiting.clear()
-        for request in self.rows.requests:
-            self.rows.remove(request)
         self.reset()
+        left = list(self.waiting)
+        self.waiting.clear()
         return left
 
     @torch.inference_mode()
@@ -93,155 +86,169 @@ class Scheduler:
         """Computes one token of every running request, and prompts of new ones."""
         self._drop_cancelled()
         finished = self._admit()
-        if not len(self.rows):
-            return finished
         counts = self._counts()
         self._make_room(counts)
-        counts = {request: counts[request] for request in self.rows.requests}
+        counts = {request: counts[request] for request in self.running}
         if not counts:
             return finished
-        batch = pack(self.weights, self.rows, counts)
-        logits = forward(self.weights, batch)
+        batch = pack(self.weights, self.pool, counts)
+        logits = forward(self.weights, self.pool, batch)
         self.computed_tokens += len(batch.ids)
-        order = [request for tails in batch.tails for request in tails.arena.requests]
         for request, count in counts.items():
-            request.computed += count
-        ready = [index for index, request in enumerate(order) if not request.pending]
-        if len(ready) < len(order):
+            request.cached.filled += count
+        ready = [index for index, request in enumerate(batch.requests) if not request.pending]
+        if not ready:
+            return finished
+        if len(ready) < len(batch.requests):
             logits = logits[ready]
-        return finished + self._sampled([order[index] for index in ready], logits)
+        return finished + self._sampled([batch.requests[index] for index in ready], logits)
 
     def _sampled(self, requests: list[Request], logits: torch.Tensor) -> list[Finished]:
-        finished: list[Finished] = []
-        if not requests:
-            return finished
         eos = self.weights.config.eos_ids
+        finished: list[Finished] = []
         for request, choice in zip(requests, sample(logits, requests), strict=True):
-            if not request.stored:
-                self._remember(request, evict=False)
+            if not request.indexed:
+                request.indexed = True
+                if self.config.share_prefixes:
+                    self.store.index(request.cached)
             request.ids.append(choice.id)
             request.logprobs.append(choice.logprob)
             stop = choice.id in eos
             if stop or request.sampled >= request.max_tokens:
-                self._remember(request, evict=True)
-                self.rows.remove(request)
                 finish = Finish.STOP if stop else Finish.LENGTH
                 finished.append(Finished(request, request.result(finish)))
+                self._retire(request)
         return finished
 
-    def _remember(self, request: Request, *, evict: bool) -> None:
-        """Puts what is computed of a request into the store, if there is room.
-
-        `evict` says that older sessions may have to go for it.
-        """
-        request.stored = True
+    def _retire(self, request: Request) -> None:
+        self.running.remove(request)
+        cached = request.cached
         if not request.keep or request.cancelled:
+            self._release(cached)
             return
-        limit = self.config.max_cache_tokens
-        while self.cached_tokens + self.store.growth(request.session, request.computed) > limit:
-            if not self.rows.drop_empty() and not (evict and self.store.drop_oldest()):
-                return
-        ids = request.ids[: request.computed]
-        self.store.put(request.session, ids, self.rows.cache(request))
+        self._release(self.store.put(request.session, cached))
+        if self.config.share_prefixes:
+            self.store.index(cached)
+
+    def _release(self, cached: Cached | None) -> None:
+        if cached is not None:
+            self.store.forget(cached)
+            self.pool.release(cached.pages)
+            cached.pages = []
+            cached.filled = 0
 
     def _drop_cancelled(self) -> None:
-        for request in self.rows.requests:
-            if request.cancelled:
-                self.rows.remove(request)
+        for request in [request for request in self.running if request.cancelled]:
+            self._retire(request)
         if any(request.cancelled for request in self.waiting):
             self.waiting = deque(r for r in self.waiting if not r.cancelled)
 
     def _admit(self) -> list[Finished]:
-        """Gives rows to waiting requests, as many as fit.
+        """Starts waiting requests, as many as fit.
 
         A request whose prompt begins like one that is just being computed waits for that one, to
-        copy the common part afterwards.
+        share its pages afterwards.
         """
-        coming = {block for r in self.rows.requests if not r.stored for block in r.blocks}
-        kept_back: deque[Request] = deque()
+        coming = {block for r in self.running if not r.indexed for block in r.blocks}
+        kept_back: list[Request] = []
         refused: list[Finished] = []
-        while self.waiting and len(self.rows) < self.config.max_batch:
+        while self.waiting and len(self.running) < self.config.max_batch:
             request = self.waiting.popleft()
+            if -(-(request.length + 1) // PAGE) > self.pool.count:
+                limit = self.config.max_cache_tokens
+                message = f"{request.length} tokens don't fit max_cache_tokens = {limit}"
+                refused.append(Finished(request, PolicyError(message)))
+                continue
             source, known = self._source(request)
-            shared = sum(block in coming for block in request.blocks) * BLOCK
-            if shared >= known + BLOCK:
+            if sum(block in coming for block in request.blocks) * BLOCK >= known + BLOCK:
                 kept_back.append(request)
                 continue
-            tokens = request.length + min(HEADROOM, request.max_tokens)
-            if not self._fits(tokens):
-                if not len(self.rows):
-                    limit = self.config.max_cache_tokens
-                    message = f"{tokens} tokens don't fit max_cache_tokens = {limit}"
-                    refused.append(Finished(request, PolicyError(message)))
-                    continue
+            if not self._start(request, source, known):
                 self.waiting.appendleft(request)
                 break
-            self.rows.add(request, tokens)
-            self._start(request, source, known)
             coming.update(request.blocks)
         self.waiting.extendleft(reversed(kept_back))
         return refused
 
-    def _start(self, request: Request, source: Stored | None, known: int) -> None:
-        if not request.sampled:
-            request.version = self.version
-        request.computed = known
-        if source is not None and known:
-            self.rows.cache(request).span(0, known).fill(source.cache.span(0, known))
-
-    def _source(self, request: Request) -> tuple[Stored | None, int]:
-        """The stored session with the longest common prefix, and that prefix's length.
+    def _source(self, request: Request) -> tuple[Cached | None, int]:
+        """Whatever is cached of the request's ids, and how many of them that are.
 
         At least one token is left to compute, since its logits are wanted.
         """
-        best = self.store.of_session(request.session)
-        known = common_prefix(best.ids, request.ids) if best is not None else 0
+        best = self.store.peek(request.session)
+        known = best.shared_with(request.ids) if best is not None else 0
         other = self.store.with_prefix(request.blocks[known // BLOCK :])
         if other is not None:
-            shared = common_prefix(other.ids, request.ids)
+            shared = other.shared_with(request.ids)
             if shared > known:
                 best, known = other, shared
         return best, min(known, request.length - 1)
 
-    def _fits(self, tokens: int) -> bool:
-        """Makes room for a new row, if need be by forgetting idle sessions."""
-        limit = self.config.max_cache_tokens
-        if room_for(tokens) > limit:
-            return False
-        while self.cached_tokens + self.rows.growth(tokens) > limit:
-            if not self.rows.drop_empty() and not self.store.drop_oldest():
+    def _start(self, request: Request, source: Cached | None, known: int) -> bool:
+        """Gives a request its pages, shared as far as possible; false if there are too few."""
+        cached = request.cached
+        whole, part = divmod(known, PAGE)
+        begun = source.pages[whole] if source is not None and part else None
+        if source is not None:
+            cached.pages = self.pool.share(source.pages[:whole])
+        own = self.store.take(request.session)
+        if own is not None:
+            if begun is not None and own is source and not self.pool.shared(begun):
+                cached.pages += self.pool.share([begun])
+                begun = None
+            self._release(own)
+        needed = -(-(request.length + 1) // PAGE) - len(cached.pages)
+        guard = self.pool.share([begun]) if begun is not None else []
+        enough = self._free(needed)
+        if enough:
+            taken = self.pool.take(needed)
+            if begun is not None:
+                self.pool.copy(begun, taken[0])
+            cached.pages += taken
+            cached.filled = known
+            request.version = request.version if request.sampled else self.version
+            self.running.append(request)
+        else:
+            self._release(cached)
+        self.pool.release(guard)
+        return enough
+
+    def _free(self, count: int) -> bool:
+        """Makes this many pages free, if need be by forgetting idle sessions."""
+        while self.pool.free < count:
+            oldest = self.store.pop_oldest()
+            if oldest is None:
                 return False
+            self._release(oldest)
         return True
 
     def _counts(self) -> dict[Request, int]:
         """How many pending tokens of each running request this step computes."""
         budget = self.config.max_step_tokens
         counts: dict[Request, int] = {}
-        for request in self.rows.requests:
+        for request in self.running:
             count = max(1, min(request.pending, budget))
             counts[request] = count
             budget -= count - 1
         return counts
 
     def _make_room(self, counts: dict[Request, int]) -> None:
-        """Moves requests that fill their rows to larger ones; the youngest may have to wait."""
-        for request in self.rows.requests:
-            if request not in self.rows:
+        """Gives requests whose pages are full one more; the youngest may have to wait."""
+        for request in list(self.running):
+            missing = -(-(request.computed + counts[request]) // PAGE) - len(request.cached.pages)
+            if missing <= 0 or request not in self.running:
                 continue
-            arena, _ = self.rows.place(request)
-            tokens = request.computed + counts[request]
-            if tokens <= arena.size:
-                continue
-            while not self._fits(tokens):
-                youngest = self.rows.requests[-1]
+            while not self._free(missing):
+                youngest = self.running[-1]
                 self._preempt(youngest)
                 if youngest is request:
                     break
             else:
-                self.rows.enlarge(request, tokens)
+                request.cached.pages += self.pool.take(missing)
 
     def _preempt(self, request: Request) -> None:
-        self.rows.remove(request)
-        request.computed = 0
-        request.stored = False
+        """Takes a request's pages away and queues it again."""
+        self.running.remove(request)
+        self._release(request.cached)
+        request.indexed = False
         self.waiting.appendleft(request)

@@ -13,6 +13,7 @@ from wideseek_core.policy import Generated, Sampling
 from wideseek_rl.engine.config import EngineConfig
 from wideseek_rl.engine.requests import Request
 from wideseek_rl.engine.scheduler import Finished, Scheduler
+from wideseek_rl.engine.store import Cached
 from wideseek_rl.engine.weights import FusedWeights
 from wideseek_rl.model import Qwen3
 
@@ -90,7 +91,7 @@ class TorchEngine:
         self._use_running_loop()
         request = Request(
             session=session,
-            ids=list(prompt_ids),
+            cached=Cached(list(prompt_ids)),
             prompt_length=len(prompt_ids),
             max_tokens=min(sampling.max_tokens, room),
             sampling=sampling,
