@@ -25,9 +25,11 @@ from wideseek_rl.config import (
     LossConfig,
     OptimizerConfig,
     RLConfig,
+    SFTConfig,
     SinksConfig,
     TorchBackendConfig,
 )
+from wideseek_rl.demos import DemoSet
 from wideseek_rl.engine import EngineConfig, TorchEngine
 from wideseek_rl.loss import LossInputs, LossOutputs, policy_loss
 from wideseek_rl.model import Qwen3, Qwen3Config, new_model
@@ -37,6 +39,7 @@ from wideseek_rl.rollouts import Rollouts, RolloutSource, RunEpisode
 from wideseek_rl.rows import Row, TrainedTurn, build_rows
 from wideseek_rl.scored import ScoredEpisode
 from wideseek_rl.selection import SELECTIONS, Selection
+from wideseek_rl.sft import SFTProgress, held_out_loss, train_on_demos
 from wideseek_rl.sinks import ProgressSink, Sink, StepReport, open_sinks
 from wideseek_rl.sync import EngineSync, NoSync, WeightSync
 from wideseek_rl.torch_backend import TorchBackend
@@ -51,6 +54,7 @@ __all__ = [
     "BestOfGroupConfig",
     "CheckpointConfig",
     "CheckpointStore",
+    "DemoSet",
     "EngineConfig",
     "EngineSync",
     "EpisodeRecord",
@@ -71,6 +75,8 @@ __all__ = [
     "Rollouts",
     "Row",
     "RunEpisode",
+    "SFTConfig",
+    "SFTProgress",
     "ScoredEpisode",
     "Selection",
     "Sink",
@@ -89,6 +95,7 @@ __all__ = [
     "WeightSync",
     "advantages",
     "build_rows",
+    "held_out_loss",
     "load_model",
     "make_algorithm",
     "new_model",
@@ -100,4 +107,5 @@ __all__ = [
     "save_model",
     "settle_config",
     "step_rows",
+    "train_on_demos",
 ]

@@ -96,7 +96,8 @@ class DemoSet:
     def load(cls, path: Path) -> "DemoSet":
         """Reads what `save` wrote. Raises `DataError`, and `CorruptFile` naming what is wrong."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, since a zip that can't be read would stay open.
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 if int(file["format"]) != FORMAT:
                     raise CorruptFile(f"{path}: demonstrations of another format")
                 demos = cls(ids=file["ids"], mask=file["mask"], offsets=file["offsets"])

@@ -23,17 +23,15 @@ class TaskOrder:
     def at(self, step: int) -> list[Task]:
         """The tasks of a step, counted from 0."""
         first = step * self._per_step
-        return [self._task(place) for place in range(first, first + self._per_step)]
+        places = [divmod(n, len(self._tasks)) for n in range(first, first + self._per_step)]
+        orders = {epoch: self._shuffled(epoch) for epoch in {epoch for epoch, _ in places}}
+        return [self._tasks[orders[epoch][index]] for epoch, index in places]
 
     @property
     def fingerprint(self) -> str:
         """Tells other tasks or another order of theirs from these."""
         ids = "\n".join(task.id for task in self._tasks)
         return hashlib.sha256(ids.encode()).hexdigest()
-
-    def _task(self, place: int) -> Task:
-        epoch, index = divmod(place, len(self._tasks))
-        return self._tasks[self._shuffled(epoch)[index]]
 
     def _shuffled(self, epoch: int) -> list[int]:
         order = list(range(len(self._tasks)))

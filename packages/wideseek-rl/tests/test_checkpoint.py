@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from wideseek_core import CheckpointError, ConfigError
+from wideseek_rl import (
+    CheckpointStore,
+    OptimizerConfig,
+    RLConfig,
+    TorchBackendConfig,
+    TrainerState,
+    read_checkpoint,
+    settle_config,
+)
+
+
+def state(step: int) -> TrainerState:
+    return TrainerState(step=step, tasks="t")
+
+
+def write(folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "model" / "weights").write_bytes(b"numbers")
+
+
+def test_what_is_saved_can_be_read(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=2)
+    path = store.save(state(30), write)
+    assert path.name == "step_000030"
+    assert read_checkpoint(path) == state(30)
+
+
+def test_the_newest_are_kept_and_the_best_beside_them(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=2)
+    assert store.latest() is None
+    for step in (9, 10, 11):
+        store.save(state(step), write)
+    store.save_best(state(9), write)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best",
+        "step_000010",
+        "step_000011",
+    ]
+    assert store.latest() == tmp_path / "step_000011"
+    assert read_checkpoint(tmp_path / "best").step == 9
+
+
+@pytest.mark.parametrize("name", ["model/weights", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_any_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    path = CheckpointStore(tmp_path, keep_last=1).save(state(1), write)
+    file = path / name
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content.replace(b"s", b"z"))
+    elif damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.unlink()
+    with pytest.raises(CheckpointError, match=name.rpartition("/")[2]):
+        read_checkpoint(path)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        write(folder)
+        raise OSError("disk full")
+
+    store = CheckpointStore(tmp_path, keep_last=1)
+    with pytest.raises(OSError, match="disk full"):
+        store.save(state(1), fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_writer_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".step_000003.abc").mkdir()
+    store = CheckpointStore(tmp_path, keep_last=1)
+    store.clean()
+    assert store.latest() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_key_is_named_when_resuming(tmp_path: Path) -> None:
+    path = tmp_path / "rl_config.json"
+    settle_config(path, RLConfig(), resuming=False)
+    changed = RLConfig(backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=2e-6)))
+    with pytest.raises(ConfigError, match=r"^backend\.optimizer\.lr: .* 1e-06, now it is 2e-06"):
+        settle_config(path, changed, resuming=True)
+    settle_config(path, changed, resuming=True, free=frozenset({"backend.optimizer"}))
+    settle_config(path, changed, resuming=True)
+
+
+def test_a_damaged_config_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rl_config.json"
+    path.write_text("{", "utf-8")
+    with pytest.raises(CheckpointError, match=r"rl_config\.json: not JSON"):
+        settle_config(path, RLConfig(), resuming=True)

@@ -1,0 +1,124 @@
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from wideseek_rl import LossConfig, LossInputs, policy_loss
+from wideseek_rl.batch import collate
+from wideseek_rl.loss import SUMS, LossOutputs, token_logprobs
+from wideseek_rl.rows import TrainedTurn, build_rows
+from wideseek_rl.testing import make_turn, tiny_model
+
+
+def loss_of(
+    ratios: list[float],
+    advantages: list[float],
+    weights: list[float] | None = None,
+    config: LossConfig | None = None,
+    reference: list[float] | None = None,
+) -> LossOutputs:
+    logprobs = torch.tensor(ratios).log() - 1.0
+    inputs = LossInputs(
+        logprobs=logprobs,
+        old_logprobs=torch.full_like(logprobs, -1.0),
+        advantages=torch.tensor(advantages),
+        weights=torch.tensor(weights or [1.0] * len(ratios)),
+        entropy=torch.full_like(logprobs, 0.5),
+        reference_logprobs=None if reference is None else torch.tensor(reference),
+    )
+    return policy_loss(inputs, config or LossConfig())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected"),
+    [
+        (1.1, 2.0, -2.2),  # inside the clip range
+        (1.5, 2.0, -2.56),  # clipped at 1.28
+        (0.5, 2.0, -1.0),  # a good token that grew rarer is not clipped
+        (0.5, -2.0, 1.6),  # clipped at 0.8
+        (3.0, -2.0, 6.0),  # a bad token that grew likelier is not clipped
+        (50.0, -2.0, 20.0),  # but costs at most ten times its advantage
+    ],
+)
+def test_cost_of_one_token_by_hand(ratio: float, advantage: float, expected: float) -> None:
+    assert float(loss_of([ratio], [advantage]).loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_tokens_add_up_by_their_weights() -> None:
+    # 0.25 · (−1.28) + 0.5 · 0.8 + 0.1 · (−1.0)
+    outputs = loss_of([1.5, 0.5, 1.0], [1.0, -1.0, 1.0], [0.25, 0.5, 0.1])
+    assert float(outputs.loss) == pytest.approx(-0.02, abs=1e-6)
+
+
+def test_sums_count_clipped_tokens_by_side() -> None:
+    outputs = loss_of([1.5, 0.5, 50.0, 1.0], [1.0, -1.0, -1.0, 1.0])
+    sums = dict(zip(SUMS, map(float, outputs.sums), strict=True))
+    assert sums["tokens"] == 4
+    assert (sums["clipped_high"], sums["clipped_low"], sums["dual_clipped"]) == (1, 1, 1)
+    assert sums["ratio"] == pytest.approx(53.0, rel=1e-5)
+    assert sums["entropy"] == pytest.approx(2.0)
+
+
+def test_kl_to_the_reference_is_k3_by_hand() -> None:
+    # log π = −1, log π_ref = −1.5: d = −0.5, k3 = e^−0.5 + 0.5 − 1 = 0.106531
+    outputs = loss_of([1.0], [0.0], config=LossConfig(kl=0.1), reference=[-1.5])
+    assert float(outputs.loss) == pytest.approx(0.0106531, rel=1e-4)
+
+
+def test_without_kl_the_reference_changes_nothing() -> None:
+    plain, other = loss_of([1.2], [1.0]), loss_of([1.2], [1.0], reference=[-9.0])
+    assert float(plain.loss) == float(other.loss)
+    assert float(plain.sums[SUMS.index("reference_kl")]) == 0.0
+
+
+def test_log_ratios_are_clamped_so_that_nothing_overflows() -> None:
+    outputs = loss_of([1.0], [1.0])
+    inputs = LossInputs(
+        logprobs=torch.tensor([-1e4]),
+        old_logprobs=torch.tensor([-1.0]),
+        advantages=torch.tensor([-1.0]),
+        weights=torch.tensor([1.0]),
+        entropy=torch.tensor([0.0]),
+        reference_logprobs=torch.tensor([0.0]),
+    )
+    far = policy_loss(inputs, LossConfig(kl=1e-3))
+    assert math.isfinite(float(far.loss))
+    assert math.isfinite(float(outputs.loss))
+
+
+def test_an_entropy_bonus_lowers_the_loss() -> None:
+    assert float(loss_of([1.0], [0.0], config=LossConfig(entropy=0.1)).loss) == pytest.approx(-0.05)
+
+
+def test_the_dual_clip_must_lie_above_the_clip_range() -> None:
+    with pytest.raises(ValidationError, match="dual_clip must be greater"):
+        LossConfig(dual_clip=1.2, clip_high=0.28)
+
+
+def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
+    model = tiny_model()
+    (row,) = build_rows([TrainedTurn(turn=make_turn([1, 5], [7, 2]), weight=1.0, advantage=1.0)])
+    logprobs, entropy = token_logprobs(model, collate([row]), temperature=0.7)
+    ids = torch.tensor([[1, 5, 7, 2]])
+    full = (model.logits(model.hidden(ids, torch.tensor([4]))) / 0.7).log_softmax(-1)[0]
+    torch.testing.assert_close(logprobs, torch.stack([full[1, 7], full[2, 2]]))
+    torch.testing.assert_close(entropy, -(full.exp() * full).sum(-1)[1:3].detach())
+    assert not entropy.requires_grad
+
+
+def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = build_rows(
+        [
+            TrainedTurn(turn=make_turn([1, i], [7, i, 9, 2]), weight=1.0, advantage=1.0)
+            for i in range(3, 6)
+        ]
+    )
+    gradients: list[torch.Tensor] = []
+    for limit in (1 << 27, 17 * 5):
+        model = tiny_model()
+        monkeypatch.setattr("wideseek_rl.loss.MAX_LOGITS", limit)
+        total = token_logprobs(model, collate(rows))[0].sum()
+        found = torch.autograd.grad(total, list(model.parameters()))
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)

@@ -1,0 +1,45 @@
+import pytest
+
+from wideseek_core import ScoreState, Status
+from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, step_rows
+from wideseek_rl.metrics import rollout_metrics
+from wideseek_rl.testing import make_agent, make_scored, make_turn
+
+
+def figures(*groups: list[ScoredEpisode]) -> dict[str, float]:
+    return rollout_metrics(groups, step_rows(groups, GroupRelative(GroupRelativeConfig())))
+
+
+def test_figures_of_a_step_by_hand() -> None:
+    lead = make_agent(make_turn(), make_turn([1, 2, 3, 4], [5, 6, 7, 8]))
+    sub = make_agent(
+        make_turn(calls=["search", "search", "access"]), role="subagent", status=Status.TURN_LIMIT
+    )
+    found = figures(
+        [make_scored(lead, sub, sub, value=0.4), make_scored(make_agent(), value=0.0, valid=False)]
+    )
+    assert found["rollouts"] == 2
+    assert found["score/mean"] == found["score/item_f1"] == pytest.approx(0.2)
+    assert found["score/format_rate"] == 0.5
+    assert found["reward/mean"] == pytest.approx((0.4 + 0.1 + 0.05) / 2)
+    assert found["agents/subagents_per_rollout"] == 1
+    assert (found["turns/lead"], found["turns/subagent"]) == (1.5, 1)
+    assert found["calls/search_per_rollout"] == 2
+    assert found["calls/access_per_rollout"] == 1
+    assert found["calls/search_per_turn"] == pytest.approx(4 / 5)
+    assert found["ended/turn_limit"] == 0.5
+    assert found["tokens/response_mean"] == pytest.approx((2 + 4 + 2 + 2 + 2) / 5)
+    assert found["tokens/response_max"] == 4
+    assert found["tokens/generated"] == 12
+
+
+def test_dropped_rollouts_are_in_no_mean() -> None:
+    unscored = make_scored(value=0.0, state=ScoreState.UNSCORED)
+    found = figures([make_scored(value=0.8), unscored, make_scored(error="gone")])
+    assert found["score/mean"] == pytest.approx(0.8)
+    assert (found["dropped/error"], found["dropped/unscored"]) == (1, 1)
+
+
+def test_a_step_without_usable_rollouts_has_figures_too() -> None:
+    found = figures([make_scored(error="gone")])
+    assert (found["rollouts"], found["dropped/error"], found["score/mean"]) == (1, 1, 0)
