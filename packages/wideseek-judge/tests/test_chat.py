@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -123,3 +124,21 @@ async def test_an_endpoint_that_goes_away_leaves_answers_unjudged() -> None:
         await chat(HELLO)
         with pytest.raises(NoVerdict):
             await chat(HELLO)
+
+
+async def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    now, most = 0, 0
+
+    async def handler(_: httpx.Request) -> httpx.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return reply("x")
+
+    config = CONFIG.model_copy(update={"concurrent": 2, "requests_per_minute": 1e6})
+    async with ChatClient(config, transport=httpx.MockTransport(handler)) as chat:
+        replies = await asyncio.gather(*(chat(HELLO) for _ in range(10)))
+    assert replies == ["x"] * 10
+    assert most == 2

@@ -103,6 +103,22 @@ async def test_any_table_is_scored(rows: list[list[str]]) -> None:
     check(await judge().score(TASK, text))
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.sampled_from("xyz")), max_size=6, unique_by=lambda r: r[0]
+    ),
+    st.randoms(use_true_random=False),
+)
+async def test_the_order_of_rows_and_columns_changes_nothing(
+    rows: list[tuple[int, str]], draw: random.Random
+) -> None:
+    shuffled = draw.sample(rows, len(rows))
+    one = "\n".join(["a|b|c", "-|-|-", *(f"{key}|{cell}|-" for key, cell in rows)])
+    two = "\n".join(["c|b|a", "-|-|-", *(f"-|{cell}|{key}" for key, cell in shuffled)])
+    assert (await judge().score(TASK, one)).metrics == (await judge().score(TASK, two)).metrics
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_comparing_any_values_is_symmetric(one: str, other: str) -> None:

@@ -1,11 +1,21 @@
 """Whole tables by the strict and the reward rules, figures worked out by hand."""
 
+import sys
 from typing import Any
 
 import pytest
 
-from wideseek_core import ColumnRule, DataError, Score, ScoreState, TableGold, TableMetrics, Task
-from wideseek_judge import JudgeConfig, open_judge
+from wideseek_core import (
+    ColumnRule,
+    ConfigError,
+    DataError,
+    Score,
+    ScoreState,
+    TableGold,
+    TableMetrics,
+    Task,
+)
+from wideseek_judge import JudgeConfig, check_gold, open_judge
 
 HEAD = "| Name | Size | Note |\n|---|---|---|\n"
 ANSWER = HEAD + "| A | 1 | x |\n| B | 2 | y |"
@@ -136,6 +146,11 @@ async def test_reward_ignores_rules_and_compares_six_digits() -> None:
     assert figures(await score(text, long, mode="strict"))[0] < 1
 
 
+async def test_long_numbers_in_keys_stay_apart_in_reward_mode() -> None:
+    gold = GOLD.model_copy(update={"text": HEAD + "| 1234567 | 1 | x |\n| 1234568 | 2 | y |"})
+    assert figures(await score(gold.text, gold, mode="reward")) == (1, 1, 1, 1, 1)
+
+
 async def test_names_of_columns_are_matched_by_spelling() -> None:
     text = ANSWER.replace("Name", "**NAME**").replace("Size", "Si-ze")
     assert figures(await score(text))[0] == 1
@@ -181,3 +196,17 @@ async def test_rows_and_cells_are_explained() -> None:
 async def test_unusable_references_are_errors(gold: TableGold, message: str) -> None:
     with pytest.raises(DataError, match=message):
         await score(ANSWER, gold)
+    with pytest.raises(DataError, match=message):
+        check_gold(gold)
+
+
+def test_a_usable_reference_passes_the_check() -> None:
+    check_gold(GOLD)
+
+
+async def test_the_official_rules_want_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("official", "frames", "official_rules"):
+        monkeypatch.delitem(sys.modules, f"wideseek_judge.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match=r"pip install 'wideseek-judge\[official\]'"):
+        await score(ANSWER, mode="official")

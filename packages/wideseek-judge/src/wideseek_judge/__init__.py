@@ -5,6 +5,7 @@ from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import EndpointConfig, JudgeConfig
 from wideseek_judge.desk import JudgeCounts
 from wideseek_judge.judge import TableJudge, open_judge
+from wideseek_judge.matching import check_gold
 from wideseek_judge.tables import (
     Table,
     choose_table,
@@ -22,6 +23,7 @@ __all__ = [
     "JudgeCounts",
     "Table",
     "TableJudge",
+    "check_gold",
     "choose_table",
     "column_name",
     "find_answer",

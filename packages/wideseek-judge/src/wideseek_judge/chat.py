@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -20,6 +21,7 @@ _HOPELESS = {
     404: "no such address or model",
     405: "no chat endpoint there",
 }
+_LOCAL = re.compile(r"https?://(?:localhost|127\.|\[::1\])")
 _LONGEST_WAIT_S = 60.0
 
 
@@ -50,6 +52,7 @@ class ChatClient:
             timeout=config.timeout_s,
             limits=httpx.Limits(max_connections=config.concurrent),
             transport=transport,
+            trust_env=not _LOCAL.match(config.url),  # a proxy can't reach this machine
         )
         self._slots = asyncio.Semaphore(config.concurrent)
         self._next_start = 0.0

@@ -5,7 +5,7 @@ row sums make the figures.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from wideseek_core import (
@@ -40,6 +40,13 @@ class Grid:
     def key(self, row: Row) -> Row:
         """The key cells of a row."""
         return tuple(row[index] for index in self.keys)
+
+    def shortened(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows with plain numbers cut to six digits, keys left whole: they must stay apart."""
+        return [
+            tuple(cell if at in self.keys else short_number(cell) for at, cell in enumerate(row))
+            for row in rows
+        ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,9 +86,8 @@ async def score_table(
     if not rows:
         return failed("the table has no rows")
     if mode == "reward":
-        rows = [tuple(map(short_number, row)) for row in rows]
-        short = [tuple(map(short_number, row)) for row in target.rows]
-        target = Grid(columns=target.columns, keys=target.keys, rows=short)
+        rows = target.shortened(rows)
+        target = replace(target, rows=target.shortened(target.rows))
     join = await join_rows(case, target, rows, verdicts)
     rules = [_JUDGED] * len(target.columns) if mode == "reward" else _rules(gold, target)
     scores = await _judge_cells(case, target, join, rules, verdicts)
@@ -123,6 +129,11 @@ def gold_grid(gold: TableGold) -> Grid:
     for row in table.rows:
         rows.setdefault(tuple(row[taken[index]] for index in at), tuple(row[i] for i in taken))
     return Grid(columns=columns, keys=at, rows=list(rows.values()))
+
+
+def check_gold(gold: TableGold) -> None:
+    """Raises `DataError` for a reference that no answer could be scored against."""
+    _rules(gold, gold_grid(gold))
 
 
 async def _positions(
