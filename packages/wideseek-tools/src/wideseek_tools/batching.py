@@ -1,9 +1,8 @@
-"""Joins concurrent calls into batches for one blocking worker."""
+"""Joins concurrent calls into batches."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Hashable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -18,21 +17,27 @@ class QueueFull(ToolUnavailable):
 
 
 class Batcher(Generic[K, V]):
-    """Runs `work(keys)` in one thread on whatever has arrived since it was last free.
+    """Runs `work(keys)` on whatever has arrived since it was last free.
 
     There is no timer: a lone call runs at once, a crowd runs together. Equal keys in flight share
     one result. Use with `async with`.
     """
 
     def __init__(
-        self, work: Callable[[list[K]], list[V]], *, largest: int = 64, waiting: int = 4096
+        self,
+        work: Callable[[list[K]], Awaitable[list[V]]],
+        *,
+        largest: int = 64,
+        waiting: int = 4096,
+        lanes: int = 1,
     ) -> None:
+        """`largest` is of a batch, `waiting` of the queue, `lanes` how many batches run at once."""
         self._work, self._largest, self._limit = work, largest, waiting
         self._flying: dict[K, asyncio.Future[V]] = {}
         self._pending: list[K] = []
         self._wake = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self._lanes = lanes
+        self._pumps: list[asyncio.Task[None]] = []
         self.batches = 0
         self.keys = 0
         self.joined = 0
@@ -43,7 +48,7 @@ class Batcher(Generic[K, V]):
         return len(self._pending)
 
     async def __aenter__(self) -> Self:
-        self._pump = asyncio.create_task(self._run())
+        self._pumps = [asyncio.create_task(self._run()) for _ in range(self._lanes)]
         return self
 
     async def __aexit__(
@@ -52,20 +57,20 @@ class Batcher(Generic[K, V]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pump, self._pump = self._pump, None
-        if pump is not None:
+        pumps, self._pumps = self._pumps, []
+        for pump in pumps:
             pump.cancel()
+        for pump in pumps:
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
         for future in self._flying.values():
             if not future.done():
                 future.set_exception(ToolUnavailable("the search was closed"))
         self._flying.clear()
-        await asyncio.to_thread(self._thread.shutdown)
 
     async def submit(self, key: K) -> V:
         """The result for `key`. Raises `QueueFull`, and what the work raised."""
-        if self._pump is None:
+        if not self._pumps:
             raise ToolUnavailable("the search is not open: use it inside `async with`")
         future = self._flying.get(key)
         if future is None:
@@ -81,7 +86,6 @@ class Batcher(Generic[K, V]):
         return await asyncio.shield(future)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -92,18 +96,18 @@ class Batcher(Generic[K, V]):
                 )
                 self.batches += 1
                 self.keys += len(batch)
-                outcomes = await loop.run_in_executor(self._thread, self._attempt, batch)
+                outcomes = await self._attempt(batch)
                 for key, outcome in zip(batch, outcomes, strict=True):
                     _settle(self._flying.pop(key), outcome)
 
-    def _attempt(self, batch: list[K]) -> list[V | Exception]:
+    async def _attempt(self, batch: list[K]) -> list[V | Exception]:
         """The batch's results; if it fails, each key by itself, so that one can't fail the rest."""
         try:
-            return [*self._work(batch)]
+            return [*(await self._work(batch))]
         except Exception as error:  # noqa: BLE001 - carried to the caller that waits for it
             if len(batch) == 1:
                 return [error]
-        return [outcome for key in batch for outcome in self._attempt([key])]
+        return [outcome for key in batch for outcome in await self._attempt([key])]
 
 
 def _settle(future: "asyncio.Future[V]", outcome: V | Exception) -> None:

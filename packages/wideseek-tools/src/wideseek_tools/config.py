@@ -7,10 +7,10 @@ BRAVE_API_KEY, TAVILY_API_KEY, QDRANT_API_KEY.
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from wideseek_core.config import Config
-from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig
+from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig, kind_default
 
 Method = Literal["bm25", "dense", "hybrid"]
 
@@ -189,10 +189,12 @@ SearchConfig = Annotated[
     | BraveConfig
     | TavilyConfig,
     Field(discriminator="kind"),
+    BeforeValidator(kind_default("embedded")),
 ]
 PagesConfig = Annotated[
     StoreConfig | MemoryPagesConfig | ServerPagesConfig | JinaConfig | FetchConfig,
     Field(discriminator="kind"),
+    BeforeValidator(kind_default("store")),
 ]
 
 

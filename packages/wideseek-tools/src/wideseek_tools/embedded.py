@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ REMEMBERED = 4096
 """Query vectors kept."""
 
 
-def open_embedded(config: EmbeddedConfig, folder: Path) -> "EmbeddedSearch":
+def open_embedded(config: EmbeddedConfig, folder: Path, *, waiting: int = 4096) -> "EmbeddedSearch":
     """The search that a configuration describes, not entered yet."""
     built = read_index(folder, config.fingerprint).config.method
     ranking = Ranking(
@@ -36,7 +37,7 @@ def open_embedded(config: EmbeddedConfig, folder: Path) -> "EmbeddedSearch":
         rrf_k=config.rrf_k,
         lexical_weight=config.lexical_weight,
     )
-    return EmbeddedSearch(folder, ranking, expected=config.fingerprint)
+    return EmbeddedSearch(folder, ranking, expected=config.fingerprint, waiting=waiting)
 
 
 class EmbeddedSearch:
@@ -67,7 +68,10 @@ class EmbeddedSearch:
         self._lexical = lexical_model(self.info.config, self.info.mean_words)
         self._shard = self._open_shard(folder)
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
-        self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(self.find, waiting=waiting)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(
+            self._find_in_thread, waiting=waiting
+        )
 
     def _open_shard(self, folder: Path) -> EdgeShard:
         """Opening touches small files of the shard: one process at a time, or in a copy."""
@@ -80,7 +84,7 @@ class EmbeddedSearch:
         return load_shard(Path(copy.name))
 
     async def __aenter__(self) -> Self:
-        self._stack.push_async_callback(asyncio.to_thread, self._shard.close)
+        self._stack.push_async_callback(asyncio.to_thread, self._close)
         await self._stack.enter_async_context(self.batcher)
         return self
 
@@ -101,6 +105,14 @@ class EmbeddedSearch:
         if k < 1 or not query.strip():
             return []
         return await self.batcher.submit((query, k))
+
+    def _close(self) -> None:
+        self._thread.shutdown()
+        self._shard.close()
+
+    async def _find_in_thread(self, questions: list[tuple[str, int]]) -> list[list[Passage]]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self.find, questions)
 
     def find(self, questions: list[tuple[str, int]]) -> list[list[Passage]]:
         """Many searches at once, in the calling thread."""

@@ -17,6 +17,7 @@ from qdrant_client.http.exceptions import ApiException
 from wideseek_core.config import secret
 from wideseek_core.errors import ConfigError, DataError, ToolUnavailable
 from wideseek_core.search import Document
+from wideseek_tools.batching import Batcher
 from wideseek_tools.config import QdrantConfig
 from wideseek_tools.encoders.encoder import Encoder, Vector, open_encoder
 from wideseek_tools.index.config import IndexConfig
@@ -46,8 +47,10 @@ class QdrantSearch:
         self._encoder = encoder
         # The mean length matters for documents only, not for queries.
         self._lexical = lexical_model(index or IndexConfig(), 1.0)
+        self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(self.find, lanes=4)
 
     async def __aenter__(self) -> Self:
+        await self.batcher.__aenter__()
         return self
 
     async def __aexit__(
@@ -56,6 +59,7 @@ class QdrantSearch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.batcher.__aexit__(kind, error, trace)
         await self.client.close()
 
     async def search(self, query: str, k: int) -> list[Document]:
@@ -66,7 +70,7 @@ class QdrantSearch:
         """`search` with ids and whole contents."""
         if k < 1 or not query.strip():
             return []
-        return (await self.find([(query, k)]))[0]
+        return await self.batcher.submit((query, k))
 
     async def find(self, questions: Sequence[tuple[str, int]]) -> list[list[Passage]]:
         """Many searches in one request."""
@@ -132,6 +136,7 @@ def connect(config: QdrantConfig) -> AsyncQdrantClient:
         api_key=key.get_secret_value() if key else None,
         prefer_grpc=config.grpc,
         timeout=config.timeout_s,
+        check_compatibility=False,  # it would block here, and the first request tells as much
     )
 
 
@@ -140,7 +145,7 @@ async def open_qdrant(config: QdrantConfig, stack: AsyncExitStack) -> QdrantSear
     search = await stack.enter_async_context(QdrantSearch(config, connect(config)))
     try:
         known = await search.client.collection_exists(config.collection)
-    except Exception as error:  # the client lets errors of several HTTP and gRPC stacks through
+    except Exception as error:  # noqa: BLE001 - errors of several HTTP and gRPC stacks
         line = f"no Qdrant at {config.url}: {type(error).__name__}"
         raise ConfigError(line) from None
     if not known and config.url != ":memory:":

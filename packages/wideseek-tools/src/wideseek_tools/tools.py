@@ -43,9 +43,38 @@ async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> Async
     `ConfigError` for a missing key, package or path, and `DataError` for an index it can't use.
     """
     async with AsyncExitStack() as stack:
-        search = await open_search(config.search, stack, index)
-        pages = await open_pages(config.pages, stack, index)
-        yield Tools(search, pages)
+        if config.replay is not None:
+            from wideseek_tools.record import Replay
+
+            replay = Replay(config.replay)
+            yield Tools(replay, replay)
+            return
+        tools = Tools(
+            await open_search(config.search, stack, index),
+            await open_pages(config.pages, stack, index),
+        )
+        yield _wrapped(tools, config, stack)
+
+
+def _wrapped(tools: Tools, config: ToolsConfig, stack: AsyncExitStack) -> Tools:
+    """Around the tools a cache, and around that the recorder: it sees what the agent sees."""
+    if config.cache is not None:
+        from wideseek_tools.cache import Cache, CachedPages, CachedSearch
+
+        cache = stack.enter_context(Cache(config.cache))
+        search = config.search.model_dump_json(exclude={"limits"})
+        pages = config.pages.model_dump_json(exclude={"limits"})
+        tools = Tools(
+            CachedSearch(tools.search, cache, search), CachedPages(tools.pages, cache, pages)
+        )
+    if config.record is not None:
+        from wideseek_tools.record import Recorder, RecordingPages, RecordingSearch
+
+        recorder = Recorder(config.record)
+        tools = Tools(
+            RecordingSearch(tools.search, recorder), RecordingPages(tools.pages, recorder)
+        )
+    return tools
 
 
 async def open_search(

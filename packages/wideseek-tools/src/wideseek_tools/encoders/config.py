@@ -1,11 +1,21 @@
 """Which model turns text into dense vectors."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from wideseek_core.config import Config
+
+
+def kind_default(kind: str) -> Callable[[Any], Any]:
+    """A validator that lets settings without a `kind` mean the usual one."""
+
+    def fill(given: Any) -> Any:
+        return {"kind": kind} | cast(dict[str, Any], given) if isinstance(given, dict) else given
+
+    return fill
 
 
 class MiniLMConfig(Config):
@@ -61,5 +71,7 @@ class HttpEncoderConfig(Config):
 
 
 EncoderConfig = Annotated[
-    MiniLMConfig | OnnxConfig | TransformerConfig | HttpEncoderConfig, Field(discriminator="kind")
+    MiniLMConfig | OnnxConfig | TransformerConfig | HttpEncoderConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(kind_default("minilm")),
 ]

@@ -37,7 +37,7 @@ def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
         raise ToolRefused(f"only http and https can be read, not {address.scheme!r}")
     if address.userinfo:
         raise ToolRefused("a URL with a user name or password is not read")
-    if not address.host:
+    if not address.host or "%" in address.host:
         raise ToolRefused(f"a URL without a host: {text[:100]!r}")
     if ports is not None and port_of(address) not in ports:
         raise ToolRefused(f"port {port_of(address)} is not read")

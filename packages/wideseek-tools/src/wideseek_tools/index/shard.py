@@ -128,7 +128,12 @@ def query_shard(
     """The passages of each question, best first."""
     requests = [_request(question, ranking, lexical) for question in questions]
     found = shard.query_batch(edge.QueryBatchRequest(requests))
-    return [[_passage(hit) for hit in hits] for hits in found]
+    return [[_passage(hit) for hit in sorted(hits, key=_rank)] for hits in found]
+
+
+def _rank(hit: edge.ScoredPoint) -> tuple[float, str]:
+    """Best first; equal scores in one order, however the shard's segments lie."""
+    return -hit.score, f"{hit.id:>20}"
 
 
 def _request(question: Question, ranking: Ranking, lexical: edge.Bm25 | None) -> edge.QueryRequest:

@@ -1,0 +1,90 @@
+"""Fills a collection on a Qdrant server, resuming where a killed load stopped."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from qdrant_client import AsyncQdrantClient
+
+from wideseek_core.errors import ConfigError, DataError
+from wideseek_tools.config import QdrantConfig
+from wideseek_tools.encoders.encoder import open_encoder
+from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.scan import Step, scan
+from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
+from wideseek_tools.qdrant import connect, create_collection, finish_loading, load
+from wideseek_tools.store import build_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where passages and pages go."""
+
+    url: str
+    collection: str
+    store: Path
+
+
+async def fill_collection(
+    corpus: Path | None,
+    pages: Path,
+    target: Target,
+    config: IndexConfig,
+    step: Step,
+    client: AsyncQdrantClient | None = None,
+) -> int:
+    """Loads all passages, waits until they are indexed, returns their number.
+
+    Points are written in order under their row numbers, so the collection's size tells where to go
+    on. Raises `ConfigError` if no server answers.
+    """
+    make: Callable[[Row], Passage] = (
+        passage_of_row if corpus else partial(passage_of_page, words=config.passage_words)
+    )
+    source = scan(corpus or pages, "corpus" if corpus else "pages", make, step)
+    build_store(pages, target.store, lambda done: step("storing pages", done, 0))
+    client = client or connect(QdrantConfig(url=target.url, collection=target.collection))
+    encoder = open_encoder(config.encoder) if config.method != "bm25" else None
+    try:
+        done = await _start(client, target, config, encoder.size if encoder else 0)
+        if done > source.rows:
+            raise DataError(f"collection {target.collection!r} holds other passages: {done}")
+        step("loading passages", done, source.rows)
+        await load(
+            client,
+            target.collection,
+            _rest(corpus or pages, make, done, step, source.rows),
+            config,
+            mean_words=source.mean_words,
+            encoder=encoder,
+            first=done,
+        )
+        step("indexing", 0, 0)
+        await finish_loading(client, target.collection)
+        return (await client.count(target.collection, exact=True)).count
+    finally:
+        await client.close()
+
+
+async def _start(
+    client: AsyncQdrantClient, target: Target, config: IndexConfig, dimension: int
+) -> int:
+    """Points that are there already; creates the collection if there is none."""
+    try:
+        known = await client.collection_exists(target.collection)
+    except Exception as error:  # noqa: BLE001 - errors of several HTTP and gRPC stacks
+        line = f"no Qdrant at {target.url}: {type(error).__name__}"
+        raise ConfigError(line) from None
+    if not known:
+        await create_collection(client, target.collection, config, dimension)
+    return (await client.count(target.collection, exact=True)).count
+
+
+def _rest(
+    path: Path, make: Callable[[Row], Passage], done: int, step: Step, total: int
+) -> Iterator[Passage]:
+    for row in islice(read_rows(path), done, None):
+        step("loading passages", 1, total)
+        yield make(row)

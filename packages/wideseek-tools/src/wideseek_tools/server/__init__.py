@@ -1,0 +1,1 @@
+"""The retrieval server: `/retrieve` and `/access` over HTTP."""

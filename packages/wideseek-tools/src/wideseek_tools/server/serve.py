@@ -1,0 +1,63 @@
+"""Runs the retrieval server until it is told to stop."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvicorn
+
+from wideseek_core.errors import ConfigError
+from wideseek_core.progress import show
+from wideseek_tools.config import EmbeddedConfig
+from wideseek_tools.server.app import Retriever, Routes, make_app
+from wideseek_tools.server.config import ServeConfig
+from wideseek_tools.store import STORE, PageStore
+
+
+async def serve(config: ServeConfig, index: Path | None = None) -> None:
+    """Serves until SIGINT or SIGTERM; open requests are finished first."""
+    async with AsyncExitStack() as stack:
+        path = config.pages.path or index
+        if path is None:
+            raise ConfigError("missing key 'pages.path': name an index folder or a page store")
+        pages = stack.enter_context(PageStore(path / STORE if path.is_dir() else path))
+        search, about = await _open(config, stack, index)
+        routes = Routes(search, pages, config)
+        settings = uvicorn.Config(
+            make_app(routes, {**about, "pages": len(pages)}),
+            host=config.host,
+            port=config.port,
+            loop="uvloop",
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=config.shutdown_s,
+        )
+        server = uvicorn.Server(settings)
+        if config.port:
+            show(f"serving on http://{config.host}:{config.port}")
+        await server.serve()
+        if not server.started:
+            raise ConfigError(f"can't listen on {config.host}:{config.port}")
+
+
+async def _open(
+    config: ServeConfig, stack: AsyncExitStack, index: Path | None
+) -> tuple[Retriever, dict[str, str | int]]:
+    if isinstance(config.search, EmbeddedConfig):
+        from wideseek_tools.embedded import open_embedded
+
+        folder = config.search.path or index
+        if folder is None:
+            raise ConfigError("missing key 'search.path': name an index folder")
+        search = open_embedded(config.search, folder, waiting=config.max_waiting)
+        info = search.info
+        about: dict[str, str | int] = {
+            "passages": info.passages,
+            "method": search.ranking.method,
+            "fingerprint": info.fingerprint,
+        }
+        return await stack.enter_async_context(search), about
+    from wideseek_tools.qdrant import open_qdrant
+
+    about = {"collection": config.search.collection, "method": config.search.method}
+    return await open_qdrant(config.search, stack), about

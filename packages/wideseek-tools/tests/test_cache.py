@@ -1,0 +1,113 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from wideseek_core.errors import CorruptFile, NoContent, ToolUnavailable
+from wideseek_core.search import Document, Page
+from wideseek_tools.cache import Cache, CachedPages, CachedSearch
+from wideseek_tools.config import CacheConfig
+
+
+class Counting:
+    """A backend and page source that counts, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.failure: Exception | None = None
+
+    async def search(self, query: str, k: int) -> list[Document]:
+        self.calls.append(query)
+        if self.failure:
+            raise self.failure
+        return [Document(url="u", title="é", text=query, score=0.5)][:k]
+
+    async def read(self, url: str) -> Page:
+        self.calls.append(url)
+        if self.failure:
+            raise self.failure
+        return Page(url=url, text="text", title="T", source="fetch")
+
+
+async def test_second_answer_comes_from_the_cache(tmp_path: Path) -> None:
+    inner = Counting()
+    with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
+        search, pages = CachedSearch(inner, cache, "x"), CachedPages(inner, cache, "x")
+        assert await search.search("q", 3) == await search.search("q", 3)
+        first = await pages.read("http://www.a.org/x")
+        again = await pages.read("https://a.org/x/")
+    assert (first.text, first.source, again.text, again.source) == (
+        "text",
+        "fetch",
+        "text",
+        "cache",
+    )
+    assert inner.calls == ["q", "http://www.a.org/x"]
+
+
+async def test_other_settings_and_numbers_are_other_questions(tmp_path: Path) -> None:
+    inner = Counting()
+    with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
+        for label, query, k in (("x", "q", 3), ("y", "q", 3), ("x", "q", 4), ("x", "Q", 3)):
+            await CachedSearch(inner, cache, label).search(query, k)
+    assert len(inner.calls) == 4
+
+
+async def test_failures_are_never_kept(tmp_path: Path) -> None:
+    inner = Counting()
+    with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
+        search, pages = CachedSearch(inner, cache, "x"), CachedPages(inner, cache, "x")
+        inner.failure = ToolUnavailable("down")
+        with pytest.raises(ToolUnavailable):
+            await search.search("q", 3)
+        inner.failure = NoContent("none")
+        with pytest.raises(NoContent):
+            await pages.read("http://a.org")
+        inner.failure = None
+        assert (await search.search("q", 3))[0].text == "q"
+        assert (await pages.read("http://a.org")).text == "text"
+
+
+async def test_answers_are_shared_between_openings(tmp_path: Path) -> None:
+    config, inner = CacheConfig(path=tmp_path / "c.sqlite"), Counting()
+    with Cache(config) as one, Cache(config) as two:
+        await CachedSearch(inner, one, "x").search("q", 3)
+        await CachedSearch(inner, two, "x").search("q", 3)
+    assert len(inner.calls) == 1
+
+
+def test_old_answers_are_gone(tmp_path: Path) -> None:
+    with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
+        cache.put(b"k", 1, ttl_s=-1.0)
+        assert cache.get(b"k") is None
+        cache.put(b"k", 2, ttl_s=60.0)
+        assert cache.get(b"k") == 2
+
+
+def test_size_stays_under_its_cap(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with Cache(CacheConfig(path=path, max_bytes=1_000_000)) as cache:
+        for number in range(300):
+            noise = "".join(str((number * 7919 + n * n * 104729) % 9973) for n in range(4000))
+            cache.put(str(number).encode(), noise, ttl_s=60.0)
+        assert cache.get(b"299") is not None
+        assert cache.get(b"0") is None
+    link = sqlite3.connect(path)
+    (total,) = link.execute("select sum(size) from answers").fetchone()
+    link.close()
+    assert total < 1_500_000
+
+
+def test_broken_row_is_asked_for_again_and_a_broken_file_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with Cache(CacheConfig(path=path)) as cache:
+        cache.put(b"k", 1, ttl_s=60.0)
+        link = sqlite3.connect(path)
+        with link:
+            link.execute("update answers set value=x'00'")
+        link.close()
+        assert cache.get(b"k") is None
+    other = tmp_path / "other"
+    other.write_bytes(b"something else" * 1000)
+    with pytest.raises(CorruptFile, match="not a cache"):
+        Cache(CacheConfig(path=other))

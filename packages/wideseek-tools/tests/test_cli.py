@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+from loopback import Request, Stub, page, reply
+
+from wideseek_tools.check import CheckConfig, check
+from wideseek_tools.cli import main
+from wideseek_tools.config import (
+    BraveConfig,
+    FetchConfig,
+    JinaConfig,
+    SearxngConfig,
+    SerperConfig,
+    ServerConfig,
+    TavilyConfig,
+)
+from wideseek_tools.index.cli import main as index_main
+
+
+def pages_file(folder: Path) -> Path:
+    path = folder / "pages.jsonl"
+    row = {"url": "http://a.org/io", "title": "Io", "contents": "A moon."}
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+def test_index_is_built_and_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages, index = pages_file(tmp_path), tmp_path / "index"
+    index_main(["build", str(pages), "--to", str(index), "passage_words=50"])
+    assert "1 passages and 1 pages" in capsys.readouterr().out
+    index_main(["info", str(index)])
+    assert json.loads(capsys.readouterr().out)["config"]["passage_words"] == 50
+    main(["search", "moon", f"search.path={index}", f"pages.path={index}"])
+    assert capsys.readouterr().out == "[1] Io\nhttp://a.org/io\nA moon.\n"
+    main(["access", "a.org/io", f"search.path={index}", f"pages.path={index}"])
+    assert "A moon." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["build", "none.jsonl", "--to", "x"], "no such file: none.jsonl"),
+        (["build", "none.jsonl", "--to", "x", "methd=dense"], "did you mean 'method'"),
+        (["build", "a", "b", "c", "--to", "x"], "usage"),
+        (["info", "none"], "no index at none"),
+        (["serve", "none"], "none"),
+    ],
+)
+def test_bad_call_is_one_line(
+    arguments: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        index_main(arguments)
+    assert caught.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+def test_schemas_are_function_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["schemas"])
+    names = [one["function"]["name"] for one in json.loads(capsys.readouterr().out)]
+    assert names == ["search", "access"]
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serch"])
+    assert "expected one of" in capsys.readouterr().err
+
+
+async def test_check_tells_what_works_and_what_is_missing(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERPER_API_KEY", "good")
+    monkeypatch.setenv("TAVILY_API_KEY", "bad")
+    for variable in ("BRAVE_API_KEY", "JINA_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def handler(request: Request) -> object:
+        if "authorization" in request.headers:
+            return reply({}, 401)
+        if request.path.startswith("/http"):
+            return page("Title: X\n\ntext", "text/plain")
+        return reply({"organic": [], "results": []})
+
+    stub.handler = handler  # pyright: ignore[reportAttributeAccessIssue]
+    url = stub.url
+    config = CheckConfig(
+        serper=SerperConfig(url=url),
+        brave=BraveConfig(url=url),
+        tavily=TavilyConfig(url=url),
+        searxng=SearxngConfig(url=url),
+        server=ServerConfig(url="http://127.0.0.1:9"),
+        jina=JinaConfig(url=url),
+        fetch=FetchConfig(robots=False),
+        page="http://127.0.0.1/",
+        timeout_s=2.0,
+    )
+    found = {one.backend: one for one in await check(config)}
+    assert found["search: serper"].works
+    assert found["search: searxng"].works
+    assert "BRAVE_API_KEY" in found["search: brave"].note
+    assert "check TAVILY_API_KEY" in found["search: tavily"].note
+    assert "can't be reached" in found["search: server"].note
+    assert "open internet" in found["pages: fetch"].note
+    assert not found["search: embedded"].works

@@ -1,0 +1,194 @@
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wideseek_core.errors import ConfigError, CorruptFile, DataError
+from wideseek_tools.embedded import EmbeddedSearch
+from wideseek_tools.index import IndexConfig, build_index, read_index
+from wideseek_tools.index.manifest import MANIFEST
+from wideseek_tools.store import PageStore
+
+WORDS = [f"word{n}" for n in range(400)]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def moons(path: Path) -> Path:
+    return write(
+        path,
+        [
+            {
+                "url": "http://a.org/t",
+                "title": "Triton",
+                "contents": "Neptune's largest moon.",
+            },
+            {
+                "url": "http://a.org/i",
+                "title": "Io",
+                "contents": "A moon with volcanoes.",
+            },
+            {"url": "http://a.org/m", "title": "Mars", "contents": "A planet with two moons."},
+        ],
+    )
+
+
+def many(path: Path, count: int) -> Path:
+    draw = random.Random(1)
+    texts = (" ".join(draw.choices(WORDS, k=20)) for _ in range(count))
+    rows = [
+        {"url": f"http://a.org/{n}", "title": f"Page {n}", "contents": text}
+        for n, text in enumerate(texts)
+    ]
+    return write(path, rows)
+
+
+async def answers(folder: Path) -> list[list[tuple[str, float]]]:
+    draw = random.Random(2)
+    async with EmbeddedSearch(folder) as search:
+        asked = [" ".join(draw.choices(WORDS, k=3)) for _ in range(30)]
+        found = [await search.search(query, 5000) for query in asked]
+    assert min(map(len, found)) > 100
+    return [[(one.url, round(one.score, 4)) for one in each] for each in found]
+
+
+async def test_index_of_pages_finds_and_reads(tmp_path: Path) -> None:
+    info = build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
+    assert (info.passages, info.pages) == (3, 3)
+    async with EmbeddedSearch(tmp_path / "index") as search:
+        found = await search.search("volcano moons", 2)
+        assert (found[0].title, found[0].text) == ("Io", "A moon with volcanoes.")
+        assert len(found) == 2
+        assert await search.search("  ", 2) == []
+        assert await search.search("moon", 0) == []
+        assert await search.search("!!!", 2) == []
+    with PageStore(tmp_path / "index" / "pages.sqlite") as store:
+        assert store.lookup(found[0].url).text == found[0].text
+
+
+async def test_index_of_a_corpus_keeps_its_ids(tmp_path: Path) -> None:
+    rows = [{"id": "p-1", "url": "http://a.org/i", "contents": '"Io"\nVolcanoes.'}]
+    corpus, pages = write(tmp_path / "c.jsonl", rows), moons(tmp_path / "pages.jsonl")
+    info = build_index(corpus, pages, tmp_path / "index")
+    assert (info.passages, info.pages) == (1, 3)
+    async with EmbeddedSearch(tmp_path / "index") as search:
+        (passage,) = await search.passages("volcanoes", 5)
+    assert (passage.id, passage.title, passage.contents) == ("p-1", "Io", '"Io"\nVolcanoes.')
+
+
+def test_same_index_is_found_again_and_another_refused(tmp_path: Path) -> None:
+    pages = moons(tmp_path / "pages.jsonl")
+    first = build_index(None, pages, tmp_path / "index")
+    touched = (tmp_path / "index" / MANIFEST).stat().st_mtime_ns
+    assert build_index(None, pages, tmp_path / "index") == first
+    assert (tmp_path / "index" / MANIFEST).stat().st_mtime_ns == touched
+    with pytest.raises(DataError, match="other content or settings"):
+        build_index(None, pages, tmp_path / "index", IndexConfig(passage_words=2))
+    with pytest.raises(DataError, match="other content or settings"):
+        build_index(None, many(tmp_path / "other.jsonl", 5), tmp_path / "index")
+    with pytest.raises(DataError, match="other content"):
+        read_index(tmp_path / "index", expected="0" * 64)
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no index at"):
+        read_index(tmp_path / "none")
+    with pytest.raises(CorruptFile, match="never finished"):
+        read_index(tmp_path)
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(CorruptFile, match="not a manifest"):
+        read_index(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(CorruptFile, match="is no index"):
+        build_index(None, moons(tmp_path / "p.jsonl"), tmp_path / "full")
+
+
+def test_index_with_a_part_missing_is_refused(tmp_path: Path) -> None:
+    build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
+    (tmp_path / "index" / "pages.sqlite").unlink()
+    with pytest.raises(CorruptFile, match=r"pages\.sqlite is missing"):
+        EmbeddedSearch(tmp_path / "index")
+
+
+def test_malformed_input_leaves_no_index(tmp_path: Path) -> None:
+    pages = tmp_path / "pages.jsonl"
+    pages.write_text('{"url": "u", "contents": "x"}\n{"url": "u"}\n')
+    with pytest.raises(DataError, match=r"pages\.jsonl:2: missing 'contents'"):
+        build_index(None, pages, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    with pytest.raises(DataError, match="holds no pages"):
+        build_index(None, empty, tmp_path / "index")
+
+
+def test_method_the_index_was_not_built_for_is_refused(tmp_path: Path) -> None:
+    from wideseek_tools.index.shard import Ranking
+
+    build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
+    with pytest.raises(ConfigError, match="built for 'bm25', not 'dense'"):
+        EmbeddedSearch(tmp_path / "index", Ranking(method="dense"))
+
+
+def test_killed_build_resumes_to_the_same_index(tmp_path: Path) -> None:
+    pages = many(tmp_path / "pages.jsonl", 3000)
+    build_index(None, pages, tmp_path / "whole")
+    code = (
+        "from pathlib import Path; from wideseek_tools.index import *; import sys;"
+        "build_index(None, Path(sys.argv[1]), Path(sys.argv[2]),"
+        " IndexConfig(batch=100, checkpoint=500))"
+    )
+    command = [sys.executable, "-c", code, str(pages), str(tmp_path / "killed")]
+    draw = random.Random(3)
+    kills = 0
+    for pause in (0.3, 0.6):
+        process = subprocess.Popen(command)
+        building = tmp_path / ".killed.building" / "shard"
+        while process.poll() is None and not building.exists():
+            time.sleep(0.01)
+        time.sleep(pause * draw.random())
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() != 0
+    subprocess.run(command, check=True)
+    assert kills
+    killed, whole = read_index(tmp_path / "killed"), read_index(tmp_path / "whole")
+    assert killed.fingerprint == whole.fingerprint
+    assert asyncio.run(answers(tmp_path / "killed")) == asyncio.run(answers(tmp_path / "whole"))
+
+
+async def test_several_processes_search_one_index(tmp_path: Path) -> None:
+    build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
+    code = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from wideseek_tools.embedded import EmbeddedSearch\n"
+        "async def main():\n"
+        "    async with EmbeddedSearch(Path(sys.argv[1])) as search:\n"
+        "        print((await search.search('volcanoes', 1))[0].title, flush=True)\n"
+        "        sys.stdin.read()\n"
+        "asyncio.run(main())"
+    )
+    pipe = subprocess.PIPE
+    others = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, str(tmp_path / "index"), stdin=pipe, stdout=pipe
+        )
+        for _ in range(3)
+    ]
+    async with EmbeddedSearch(tmp_path / "index") as search:
+        assert (await search.search("volcanoes", 1))[0].title == "Io"
+        for other in others:
+            assert other.stdout is not None
+            assert await other.stdout.readline() == b"Io\n"
+    for other in others:
+        await other.communicate(b"")
+        assert other.returncode == 0
