@@ -66,6 +66,36 @@ async def seconds(mode: str, kind: str, work: list[tuple[Task, str]]) -> float:
         return time.perf_counter() - started
 
 
+HOSTILE = {
+    "200,000 pipes": "|" * 200_000,
+    "100,000 lines of one pipe": "|\n" * 100_000,
+    "100,000 escaped pipes": "\\|" * 100_000,
+    "200,000 backslashes": "\\" * 200_000 + "|",
+    "20,000 headers": "| Name | Country |\n|---|---|\n" * 20_000,
+    "emphasis never closed": "| " + "*_" * 100_000 + " |\n|---|\n| x |",
+    "100,000 fences": "```\n" * 100_000,
+    "a cell of 200,000 digits": "| " + "1," * 100_000 + " |\n|---|\n| x |",
+}
+
+
+async def hostile(task: Task) -> None:
+    """Prints how long the longest of unkind and of random texts take."""
+    draw = random.Random(3)
+    slowest = 0.0
+    async with open_judge(JudgeConfig()) as judge:
+        for _ in range(20_000):
+            text = draw.randbytes(draw.randrange(400)).decode("utf-8", "replace")
+            started = time.perf_counter()
+            await judge.score(task, text)
+            slowest = max(slowest, time.perf_counter() - started)
+        show("\n| unkind text | ms |\n|---|---|")
+        show(f"| slowest of 20,000 random byte strings | {1000 * slowest:.1f} |")
+        for name, text in HOSTILE.items():
+            started = time.perf_counter()
+            await judge.score(task, text)
+            show(f"| {name} | {1000 * (time.perf_counter() - started):.0f} |")
+
+
 async def run(count: int) -> None:
     """Prints a table of times and ratios."""
     made = cases(count)
@@ -86,6 +116,7 @@ async def run(count: int) -> None:
     for mode, kind, name, taken in lines:
         per_table = f"{1000 * taken / count:.2f}"
         show(f"| {mode} | {kind} | {name} | {taken:.2f} | {per_table} | {taken / first:.2f} |")
+    await hostile(made[0][0])
 
 
 def main() -> None:

@@ -77,15 +77,15 @@ async def test_fifty_thousand_random_byte_strings_are_scored() -> None:
     draw = random.Random(20)
     strict, reward = judge(), judge("reward")
     tables = 0
-    for index in range(50_000):
-        if index % 2:
+    for index in range(60_000):
+        if index % 6:
             text = draw.randbytes(draw.randrange(200)).decode("utf-8", "replace")
         else:
-            text = "".join(draw.choices(PIECES, k=draw.randrange(40)))
-        score = await (strict if index % 3 else reward).score(TASK, text)
+            text = "".join(draw.choices(PIECES, k=draw.randrange(60)))
+        score = await (strict if index % 5 else reward).score(TASK, text)
         check(score)
         tables += score.format_valid
-    assert tables > 200  # enough of them are tables with the right columns
+    assert tables > 100  # enough of them are tables with the right columns
 
 
 @settings(max_examples=300, deadline=None)

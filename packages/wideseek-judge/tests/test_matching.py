@@ -168,6 +168,15 @@ async def test_two_key_columns_name_a_row_together() -> None:
     assert figures(await score(text, gold)) == pytest.approx((5 / 6, 5 / 6, 5 / 6, 1 / 2, 0))
 
 
+async def test_keys_are_joined_after_the_preprocessing_of_their_column() -> None:
+    rules = {"name": ColumnRule(preprocess=("extract_number",)), "size": ColumnRule()}
+    text = HEAD + "| Group 1 | 1 | x |\n| Group 2 | 2 | y |"
+    gold = GOLD.model_copy(update={"text": text, "rules": rules})
+    answer = HEAD + "| #2 | 2 | y |\n| No. 1 | 1 | x |"
+    assert figures(await score(answer, gold, kind="exact")) == (1, 1, 1, 1, 1)
+    assert figures(await score(answer, gold, mode="reward"))[0] == 0
+
+
 async def test_rows_that_are_told_apart_by_case_only_stay_apart() -> None:
     gold = GOLD.model_copy(update={"text": HEAD + "| A | 1 | x |\n| a | 2 | y |"})
     assert figures(await score(HEAD + "| A | 1 | x |\n| a | 2 | y |", gold)) == (1, 1, 1, 1, 1)

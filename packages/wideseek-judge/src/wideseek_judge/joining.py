@@ -1,0 +1,150 @@
+"""Rows of an answer and of its reference: cut to the required columns, joined by their keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wideseek_core import ColumnRule, DataError, TableGold
+from wideseek_judge.canonical import canonical
+from wideseek_judge.strict import check_rule, preprocess
+from wideseek_judge.tables import column_name, parse_csv, parse_markdown
+from wideseek_judge.verdicts import Alignment, Case, Verdicts
+
+Row = tuple[str, ...]
+
+JUDGED = ColumnRule(metric=("llm_judge",))
+"""How a column without a rule is compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table cut to the required columns, in their order."""
+
+    columns: Row
+    keys: tuple[int, ...]
+    """Positions of the key columns."""
+    rules: tuple[ColumnRule, ...]
+    """How each column is compared."""
+    rows: list[Row]
+
+    def key(self, row: Row) -> Row:
+        """The key cells of a row."""
+        return tuple(row[index] for index in self.keys)
+
+    def shortened(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows with plain numbers cut to six digits, keys left whole: they must stay apart."""
+        return [
+            tuple(cell if at in self.keys else short_number(cell) for at, cell in enumerate(row))
+            for row in rows
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Join:
+    """Which answer row stands for which reference row."""
+
+    pairs: list[tuple[Row, Row]] = field(default_factory=list[tuple[Row, Row]])
+    """Answer row and reference row, in the answer's order."""
+    extra: list[Row] = field(default_factory=list[Row])
+    missing: list[Row] = field(default_factory=list[Row])
+
+    @property
+    def answer_rows(self) -> int:
+        """Rows of the answer that count."""
+        return len(self.pairs) + len(self.extra)
+
+
+def gold_grid(gold: TableGold) -> Grid:
+    """The reference table; rows whose key came before are dropped. Raises `DataError`."""
+    table = parse_csv(gold.text) if gold.format == "csv" else parse_markdown(gold.text)
+    if table is None:
+        raise DataError("the reference holds no table")
+    names = [column_name(name) for name in table.columns]
+    columns = tuple(dict.fromkeys(map(column_name, gold.required_columns or table.columns)))
+    keys = tuple(dict.fromkeys(map(column_name, gold.key_columns or columns)))
+    absent = [name for name in columns if name not in names]
+    if absent:
+        raise DataError(f"the reference table has no column {absent[0]!r}")
+    stray = [name for name in keys if name not in columns]
+    if stray:
+        raise DataError(f"key column {stray[0]!r} is not among the required columns")
+    taken = [names.index(name) for name in columns]
+    at = tuple(columns.index(name) for name in keys)
+    rows: dict[Row, Row] = {}
+    for row in table.rows:
+        rows.setdefault(tuple(row[taken[index]] for index in at), tuple(row[i] for i in taken))
+    return Grid(columns=columns, keys=at, rules=_rules(gold, columns), rows=list(rows.values()))
+
+
+def _rules(gold: TableGold, columns: Row) -> tuple[ColumnRule, ...]:
+    """The rule of each required column; the judge decides where there is none."""
+    given = {column_name(name): rule for name, rule in gold.rules.items()}
+    for name, rule in given.items():
+        check_rule(name, rule)
+    return tuple(given.get(name, JUDGED) for name in columns)
+
+
+def short_number(cell: str) -> str:
+    """A cell that is a plain number, to six significant digits, as training compares them."""
+    if not cell or cell[-1] not in "0123456789.":
+        return cell
+    try:
+        return f"{float(cell):g}"
+    except ValueError:
+        return cell
+
+
+async def join_rows(case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts) -> Join:
+    """Joins rows one to one by key.
+
+    A row whose key surely came before is dropped without harm. One that only the judge found to
+    name an entity that came before counts as an extra row.
+    """
+    aligned = [await _align_key(case, target, rows, at, verdicts) for at in target.keys]
+    by_key = {target.key(row): row for row in target.rows}
+    free = dict(by_key)
+    join = Join()
+    seen: set[Row] = set()
+    for row in rows:
+        key = target.key(row)
+        found = tuple(known.get(cell, cell) for known, cell in zip(aligned, key, strict=True))
+        spelled = key if key in by_key else tuple(map(verdicts.identity, key))
+        if spelled in seen:
+            continue
+        seen.add(spelled)
+        gold = free.pop(found, None)
+        if gold is not None:
+            join.pairs.append((row, gold))
+            if key != found:
+                seen.add(found)
+            else:
+                seen.add(tuple(map(verdicts.identity, key)))
+        else:
+            join.extra.append(row)
+    join.missing.extend(free.values())
+    return join
+
+
+async def _align_key(
+    case: Case, target: Grid, rows: Sequence[Row], at: int, verdicts: Verdicts
+) -> dict[str, str]:
+    """What the values of one key column are called in the reference.
+
+    Equal values first, then those made equal by the column's preprocessing, then the judge.
+    """
+    references = list(dict.fromkeys(row[at] for row in target.rows))
+    values = list(dict.fromkeys(row[at] for row in rows))
+    known = set(references)
+    unknown = [value for value in values if value not in known]
+    aligned: dict[str, str] = {}
+    names = target.rules[at].preprocess
+    if names and unknown:
+        spelled: dict[str, str] = {}
+        for reference in references:
+            spelled.setdefault(canonical(preprocess(reference, names)), reference)
+        found = {value: spelled.get(canonical(preprocess(value, names))) for value in unknown}
+        aligned = {value: name for value, name in found.items() if name is not None}
+    if len(aligned) == len(unknown):
+        return aligned
+    left = [value for value in values if value not in aligned]
+    alignment = Alignment(column=target.columns[at], values=left, references=references)
+    return await verdicts.align(case, alignment) | aligned
