@@ -18,6 +18,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[\W_]+(?=\d)")
 _FINAL_MINUS = re.compile(r"(?<=[a-z])-$")
 _KEPT = frozenset("#+%°$€£¥<>=^|~")
+_DROPPED_ASCII = re.compile(r"[^a-z0-9\n#+%$<>=^|~]+")
 _EMPTY = frozenset(
     (
         "",
@@ -79,7 +80,10 @@ def fold(text: str) -> str:
         text = _without_accents(text)
     text = _FINAL_MINUS.sub("minus", text)
     text = _BETWEEN_DIGITS.sub("\n", text)
-    kept = "".join(c for c in text if c.isalnum() or c == "\n" or c in _KEPT or _is_mark(c))
+    if text.isascii():
+        kept = _DROPPED_ASCII.sub("", text)
+    else:
+        kept = "".join(c for c in text if c.isalnum() or c == "\n" or c in _KEPT or _is_mark(c))
     return kept.replace("\n", "-") or text
 
 

@@ -48,6 +48,7 @@ _FORMS = tuple(
 _NUMERIC = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
 _YEAR_MONTH = re.compile(r"(\d{4})[-/](\d{1,2})")
 _YEAR_ALONE = re.compile(r"(\d{4}) ?年?")
+_FOUR_DIGITS = re.compile(r"\d{4}")
 _HAS_YEAR = re.compile(r"\b\d{4}\b")
 _HAS_WORD = re.compile(r"[A-Za-z]{3}")
 
@@ -77,7 +78,7 @@ def parse_date(text: str) -> PartialDate | None:
     Numeric dates whose day and month could be swapped are not read, except with dots (day first).
     """
     text = _WEEKDAY.sub("", text.strip())
-    if not text or len(text) > 40 or not any(character.isdigit() for character in text):
+    if len(text) > 40 or not _FOUR_DIGITS.search(text):
         return None
     for form in _FORMS:
         match = form.fullmatch(text)
