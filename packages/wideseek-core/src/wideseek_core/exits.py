@@ -1,8 +1,9 @@
 """How a command ends: help, one line for what the user can mend, a traceback for what is a bug."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from wideseek_core.errors import WideSeekError
 
@@ -36,8 +37,15 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     known, rest = group.split(lambda error: isinstance(error, WideSeekError | OSError))
     if rest is not None or known is None:
         raise group
-    first = known.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return next(_leaves(known))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for below in cast(tuple[BaseException, ...], error.exceptions):
+        yield from _leaves(below)
 
 
 def _fail(error: BaseException) -> None:
