@@ -199,38 +199,49 @@ def test_plain_name_is_read_over_https() -> None:
     assert str(checked_url("a.org/x#y")) == "https://a.org/x"
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
+HOSTILE = [
+    f"http://{host}/"
+    for host in (
         "127.0.0.1",
         "127.1",
         "0x7f.0.0.1",
         "0177.0.0.1",
         "2130706433",
+        "0x7f000001",
         "0",
+        "0.0.0.0",
         "localhost",
         "10.1.2.3",
         "172.16.0.1",
         "192.168.1.1",
         "169.254.169.254",
         "100.64.0.1",
+        "192.0.0.8",
+        "198.18.0.1",
         "224.0.0.1",
+        "240.0.0.1",
         "255.255.255.255",
         "[::1]",
         "[::]",
         "[::ffff:127.0.0.1]",
         "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
         "[64:ff9b::7f00:1]",
         "[2002:7f00:1::]",
         "[fe80::1]",
         "[fc00::1]",
         "[ff02::1]",
-    ],
-)
-async def test_private_host_is_refused(host: str) -> None:
+        "[fec0::1]",
+    )
+]
+"""URLs of private, link-local, multicast and reserved addresses, in every notation."""
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+async def test_private_host_is_refused(url: str) -> None:
     async with Fetcher(FetchConfig(robots=False, limits=QUICK)) as fetcher:
         with pytest.raises(ToolError, match=r"open internet|no address|not a URL"):
-            await fetcher.read(f"http://{host}/")
+            await fetcher.read(url)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +252,12 @@ async def test_private_host_is_refused(host: str) -> None:
         ("::ffff:8.8.8.8", True),
         ("192.0.2.1", False),
         ("198.18.0.1", False),
+        ("192.0.0.8", False),
+        ("192.88.99.1", False),
+        ("2001:1::1", False),
+        ("3fff::1", False),
+        ("::1234:1", False),
+        ("4000::1", False),
         ("::7f00:1", False),
         ("2001:0:4136:e378:8000:63bf:f5ff:fffe", False),
         ("fe80::1%eth0", False),

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Collection
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpx
 
@@ -18,6 +18,13 @@ _OTHER_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?!\d)")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _TUNNELS = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
 """NAT64 and IPv4-compatible ranges: the last four bytes are an IPv4 address."""
+_SPECIAL = tuple(
+    ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
+)
+"""Special-purpose ranges that `ipaddress` calls global, or does in some versions of Python."""
+_UNICAST = IPv6Network("2000::/3")
+"""All that is assigned to the open internet."""
 
 
 def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:

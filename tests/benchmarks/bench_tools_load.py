@@ -1,0 +1,167 @@
+"""64 clients against two retrieval servers over one index: one query at a time, and micro-batched.
+
+The first encodes and searches each query by itself, one after the other, behind FastAPI's usual
+request and response models, as public servers do. The second is `wideseek-index serve`.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wideseek_core.config import cache_folder
+from wideseek_core.progress import show
+from wideseek_tools.config import Method
+from wideseek_tools.index import IndexConfig, build_index
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
+TOPK = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the clients saw."""
+
+    per_second: float
+    p50_ms: float
+    p95_ms: float
+    errors: int
+
+
+def serve_plainly(index: Path, method: Method, port: int) -> None:
+    """The server of comparison."""
+    import uvicorn
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+
+    from wideseek_tools.embedded import EmbeddedSearch
+    from wideseek_tools.index.shard import Ranking
+
+    search, app = EmbeddedSearch(index, Ranking(method=method)), FastAPI()
+
+    class Body(BaseModel):
+        queries: list[str]
+        topk: int | None = None
+        return_scores: bool = False
+
+    @app.post("/retrieve")
+    async def retrieve(body: Body) -> dict[str, list[list[dict[str, str]]]]:  # pyright: ignore[reportUnusedFunction]
+        loop, result = asyncio.get_running_loop(), list[list[dict[str, str]]]()
+        for query in body.queries:
+            (found,) = await loop.run_in_executor(None, search.find, [(query, body.topk or TOPK)])
+            result.append([{"id": p.id, "contents": p.contents, "url": p.url} for p in found])
+        return {"result": result}
+
+    uvicorn.run(app, host="127.0.0.1", port=port, loop="asyncio", http="h11", log_level="warning")
+
+
+@contextmanager
+def running(command: list[str]) -> Generator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+class Client:
+    """One kept connection, speaking just enough HTTP to cost little."""
+
+    def __init__(self, port: int, questions: "itertools.cycle[str]") -> None:
+        self._port, self._questions = port, questions
+        self.seconds: list[float] = []
+        self.errors = 0
+
+    async def run(self, until: float, numbers: "itertools.count[int]") -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        while time.perf_counter() < until:
+            # No question is asked twice, so that no memory of either server helps.
+            query = f"{next(self._questions)} {next(numbers)}"
+            body = json.dumps({"queries": [query], "topk": TOPK}).encode()
+            started = time.perf_counter()
+            writer.write(
+                b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(size)
+            self.seconds.append(time.perf_counter() - started)
+            self.errors += not head.startswith(b"http/1.1 200")
+        writer.close()
+
+
+async def load(port: int, clients: int, seconds: float) -> Load:
+    lines = (DATA / "qa_dev.jsonl").open()
+    questions = itertools.cycle([json.loads(line)["question"] for line in lines])
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            break
+        except OSError:
+            await asyncio.sleep(0.2)
+    numbers = itertools.count()
+    warm = [Client(port, questions) for _ in range(4)]
+    await asyncio.gather(*[one.run(time.perf_counter() + 1, numbers) for one in warm])
+    crowd = [Client(port, questions) for _ in range(clients)]
+    started = time.perf_counter()
+    await asyncio.gather(*[one.run(started + seconds, numbers) for one in crowd])
+    spent = time.perf_counter() - started
+    times = sorted(second for one in crowd for second in one.seconds)
+    return Load(
+        per_second=len(times) / spent,
+        p50_ms=1000 * times[len(times) // 2],
+        p95_ms=1000 * times[int(len(times) * 0.95)],
+        errors=sum(one.errors for one in crowd),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="BM25 only, a few seconds")
+    parser.add_argument("--index", type=Path, help="an index built with method=hybrid")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--plain", nargs=3, metavar=("INDEX", "METHOD", "PORT"))
+    given = parser.parse_args()
+    if given.plain:
+        serve_plainly(Path(given.plain[0]), given.plain[1], int(given.plain[2]))
+        return
+    if not DATA.is_dir():
+        show(f"skipped: {DATA} is not here")
+        return
+    built: Method = "bm25" if given.quick else "hybrid"
+    index = given.index or cache_folder() / "bench" / f"wikitables-{built}"
+    build_index(None, DATA / "pages.jsonl", index, IndexConfig(method=built))
+    seconds = 3.0 if given.quick else given.seconds
+    methods: tuple[Method, ...] = ("bm25",) if given.quick else ("bm25", "dense")
+    show(f"{'server':24}{'queries/s':>11}{'p50 ms':>9}{'p95 ms':>9}{'errors':>8}")
+    for place, method in enumerate(methods):
+        port = 8471 + 2 * place
+        plain = [sys.executable, __file__, "--plain", str(index), method, str(port)]
+        ours = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
+        ours += [f"search.method={method}", f"port={port + 1}"]
+        found: list[Load] = []
+        for name, command, at in (("one by one", plain, port), ("batched", ours, port + 1)):
+            with running(command):
+                one = asyncio.run(load(at, 64, seconds))
+            found.append(one)
+            figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
+            show(f"{method + ', ' + name:24}{figures}")
+        faster, slower = (
+            found[1].per_second / found[0].per_second,
+            found[1].p95_ms / found[0].p95_ms,
+        )
+        show(f"{method + ', ratio':24}{faster:10.2f}x{'':9}{slower:8.2f}x")
+
+
+if __name__ == "__main__":
+    main()
