@@ -16,8 +16,8 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 
 _OTHER_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?!\d)")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
-_TUNNELS = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
-"""NAT64 and IPv4-compatible ranges: the last four bytes are an IPv4 address."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""The last four bytes are an IPv4 address."""
 _SPECIAL = tuple(
     ip_network(text)
     for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
@@ -70,13 +70,11 @@ def is_public(text: str) -> bool:
 
 
 def _plain_public(address: IPv4Address | IPv6Address) -> bool:
-    site_local = isinstance(address, IPv6Address) and address.is_site_local
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not site_local
-    )
+    if any(address.version == network.version and address in network for network in _SPECIAL):
+        return False
+    if isinstance(address, IPv6Address) and address not in _UNICAST:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
@@ -87,7 +85,7 @@ def _inside(address: IPv6Address) -> IPv4Address | None:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if any(address in network for network in _TUNNELS):
+    if address in _NAT64:
         return IPv4Address(address.packed[-4:])
     return None
 
