@@ -10,6 +10,7 @@ sampled tokens a second of wall time, prompts included. Also prints training spe
 
 import argparse
 import asyncio
+import importlib
 import random
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def rollouts(count: int) -> list[Session]:
     chooser = random.Random(2)
     system = tokens(chooser, 40)
     sessions: list[Session] = []
+    question = ()
     for index in range(count):
         if index % 8 == 0:
             question = tokens(chooser, chooser.randint(20, 160))
@@ -161,20 +163,19 @@ def run_training(model: Qwen3, dtype: torch.dtype) -> float:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             hidden = model.hidden(ids, lengths)
             logits = model.logits(hidden[:, :-1])
-        F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten()).backward()
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+        torch.autograd.backward(loss)
         model.zero_grad()
         count += int(lengths.sum())
     return count / (time.perf_counter() - started)
 
 
 def their_model(model: Qwen3) -> Any:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+    transformers: Any = importlib.import_module("transformers")
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, Path(folder) / "model", None)
-        theirs = AutoModelForCausalLM.from_pretrained(
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(
             Path(folder) / "model", dtype=torch.float32, attn_implementation="sdpa"
         )
     theirs.generation_config.pad_token_id = 0

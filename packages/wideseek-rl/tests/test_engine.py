@@ -144,7 +144,7 @@ async def test_greedy_takes_the_likeliest_token() -> None:
     tokens = torch.tensor([[*ids, *made.ids]])
     with torch.no_grad():
         best = model.logits(model.hidden(tokens, torch.tensor([36])))[0].argmax(-1)
-    assert tuple(best[29:35].tolist()) == made.ids
+    assert torch.equal(best[29:35], torch.tensor(made.ids))
     assert_close(made.logprobs, true_logprobs(model, ids, made.ids))
 
 

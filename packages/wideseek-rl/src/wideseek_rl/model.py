@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
+from wideseek_rl.products import Linear, linear
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qwen3Config:
@@ -99,10 +101,10 @@ class Attention(nn.Module):
         super().__init__()
         hidden, dim = config.hidden_size, config.head_dim
         self.head_dim = dim
-        self.q_proj = nn.Linear(hidden, config.heads * dim, bias=False)
-        self.k_proj = nn.Linear(hidden, config.kv_heads * dim, bias=False)
-        self.v_proj = nn.Linear(hidden, config.kv_heads * dim, bias=False)
-        self.o_proj = nn.Linear(config.heads * dim, hidden, bias=False)
+        self.q_proj = Linear(hidden, config.heads * dim)
+        self.k_proj = Linear(hidden, config.kv_heads * dim)
+        self.v_proj = Linear(hidden, config.kv_heads * dim)
+        self.o_proj = Linear(config.heads * dim, hidden)
         self.q_norm = RMSNorm(dim, config.norm_eps)
         self.k_norm = RMSNorm(dim, config.norm_eps)
         self.grouped = config.heads != config.kv_heads
@@ -122,9 +124,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.ffn_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.ffn_size, bias=False)
-        self.down_proj = nn.Linear(config.ffn_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.ffn_size)
+        self.up_proj = Linear(config.hidden_size, config.ffn_size)
+        self.down_proj = Linear(config.ffn_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., D] -> [..., D]`."""
@@ -169,9 +171,7 @@ class Qwen3(nn.Module):
         self.config = config
         self.model = Decoder(config)
         self.lm_head = (
-            None
-            if config.tied_embeddings
-            else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            None if config.tied_embeddings else Linear(config.hidden_size, config.vocab_size)
         )
         self.checkpoint_layers = False
         """Recompute each layer in the backward pass instead of keeping its activations."""
@@ -202,7 +202,7 @@ class Qwen3(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token: `[..., D] -> [..., V]`."""
-        return F.linear(hidden, self.output_weight)
+        return linear(hidden, self.output_weight)
 
     @property
     def output_weight(self) -> Tensor:

@@ -7,6 +7,7 @@ without padding; they attend request by request.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +131,7 @@ def forward(weights: FusedWeights, pool: PagePool, batch: Batch) -> Tensor:
 
 def _normed(x: Tensor, weights: FusedWeights) -> Tensor:
     """Rows scaled to mean square 1: `[..., n]`; the norm's weight is folded into what follows."""
-    length = torch.norm(x, dim=-1, keepdim=True)
+    length = cast(Tensor, cast(Any, torch.linalg.vector_norm)(x, dim=-1, keepdim=True))
     return x * length.square_().div_(x.shape[-1]).add_(weights.config.norm_eps).rsqrt_()
 
 

@@ -12,21 +12,21 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from wideseek_rl.engine.matrices import Matrix
 from wideseek_rl.model import Layer, Qwen3, rotation
+from wideseek_rl.products import PackedMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """One layer: `[out, in]` matrices, and the scale of normalised query and key heads."""
 
-    qkv: Matrix
+    qkv: PackedMatrix
     """`[(H + 2 * Hkv) * d, D]`"""
     qk_scale: Tensor
     """`[H + Hkv, d]`; queries carry the softmax scale too."""
-    out: Matrix
-    gate_up: Matrix
-    down: Matrix
+    out: PackedMatrix
+    gate_up: PackedMatrix
+    down: PackedMatrix
 
 
 class FusedWeights:
@@ -75,13 +75,13 @@ class FusedWeights:
         return LayerWeights(
             qkv=self._folded(torch.cat(rows), before),
             qk_scale=torch.cat(scale).float(),
-            out=Matrix(attention.o_proj.weight.to(self.dtype, copy=True)),
+            out=PackedMatrix(attention.o_proj.weight.to(self.dtype, copy=True)),
             gate_up=self._folded(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), between),
-            down=Matrix(mlp.down_proj.weight.to(self.dtype, copy=True)),
+            down=PackedMatrix(mlp.down_proj.weight.to(self.dtype, copy=True)),
         )
 
-    def _folded(self, matrix: Tensor, norm: Tensor) -> Matrix:
-        return Matrix((matrix.float() * norm.float()).to(self.dtype))
+    def _folded(self, matrix: Tensor, norm: Tensor) -> PackedMatrix:
+        return PackedMatrix((matrix.float() * norm.float()).to(self.dtype))
 
     def _paired(self, rows: Tensor) -> Tensor:
         """Rows of each head in the order 0, d/2, 1, d/2 + 1, ..."""
