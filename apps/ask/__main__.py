@@ -1,6 +1,7 @@
 """Answers one question: `uv run apps/ask "List the ..." [CONFIG.yaml ...] [a.b=c ...]`."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +31,8 @@ def main() -> None:
     """Answers, and names the sources."""
     with exit_on_error(), logging_to_console():
         question, others = split(sys.argv[1:])
-        config = load_config(AskConfig, others)
-        if question:
-            config = config.model_copy(update={"question": question})
-        show(asyncio.run(ask(config)))
+        asked = [f"question={json.dumps(question)}"] if question else []
+        show(asyncio.run(ask(load_config(AskConfig, [*others, *asked]))))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,18 @@ Every question has a small world of its own, searched in memory. Nothing of the 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import TypeVar
 
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
+from wideseek_agents import ChatTokenizer, PromptSet, ScriptedPolicy, Team, TeamConfig
 from wideseek_agents.policies.scripted import Respond
-from wideseek_core import Config, Document, Episode, Message, Page, ToolSpec
+from wideseek_core import Config, Document, Episode, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
 from wideseek_eval.atlas.chains import Chain, chains
 from wideseek_eval.atlas.invented import InventedWorld, invent
@@ -26,7 +27,10 @@ from wideseek_rl import Row, TrainedTurn, build_rows
 from wideseek_rl.demos import DemoSet
 from wideseek_tools.memory import MemoryPages, MemorySearch
 
+Made = TypeVar("Made")
+
 CHUNK = 200
+"""Worlds of one job."""
 
 
 class DemosConfig(Config):
@@ -64,8 +68,8 @@ def demo_set(
     """The demonstrations as training rows of at most `longest` tokens; all responses train."""
     jobs = _jobs(config, team, tokenizer.to_str(), longest)
     parts: list[DemoSet] = []
-    with _pool(config) as pool, ProgressBar("demonstrations", config.worlds) as bar:
-        for job, part in zip(jobs, pool.map(_rows, jobs), strict=True):
+    with ProgressBar("demonstrations", config.worlds) as bar:
+        for job, part in zip(jobs, _each(config, _rows, jobs), strict=True):
             bar.advance(job.count)
             parts.append(part)
     return DemoSet.join(parts)
@@ -73,12 +77,18 @@ def demo_set(
 
 def demo_texts(config: DemosConfig, team: TeamConfig) -> list[str]:
     """The demonstrations as plain text, to learn a vocabulary from."""
-    with _pool(config) as pool:
-        return [text for texts in pool.map(_texts, _jobs(config, team)) for text in texts]
+    return [text for texts in _each(config, _texts, _jobs(config, team)) for text in texts]
 
 
-def _pool(config: DemosConfig) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(config.processes, mp_context=get_context("spawn"))
+def _each(
+    config: DemosConfig, make: Callable[[_Job], Made], jobs: Sequence[_Job]
+) -> Iterator[Made]:
+    """What is made of each job, in order; in this process if one is enough."""
+    if config.processes == 1 or len(jobs) == 1:
+        yield from map(make, jobs)
+        return
+    with ProcessPoolExecutor(config.processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(make, jobs)
 
 
 def _jobs(
@@ -130,33 +140,32 @@ async def _episodes(
     job: _Job, listen: Callable[[Respond], Respond] = lambda respond: respond
 ) -> list[Episode]:
     tokenizer = ChatTokenizer(Tokenizer.from_str(job.vocabulary)) if job.vocabulary else None
+    prompts = PromptSet.load(job.team.prompts)
     made: list[Episode] = []
     for number in range(job.first, job.first + job.count):
         seed = job.config.seed * 1_000_003 + number
-        for episode in await demonstrate(seed, job.config, job.team, tokenizer, listen):
+        plans = demonstration_plans(seed, job.config)
+        policy = ScriptedPolicy(listen(Teacher(plans).respond), tokenizer)
+        teams = _teams(seed, job.team, policy, prompts)
+        for episode in await demonstrate(seed, plans, teams, job.config.single_share):
             made.append(_thinned(episode, job.config.subagents_kept, random.Random(seed)))
     return made
 
 
+def _teams(seed: int, config: TeamConfig, policy: Policy, prompts: PromptSet) -> tuple[Team, Team]:
+    """A team with subagents and a single agent in the world of a seed."""
+    search, pages = world_tools(invent(seed))
+    chosen = [config.model_copy(update={"workflow": workflow}) for workflow in ("mas", "sa")]
+    teams = [Team(one, policy, search, pages, prompts=prompts) for one in chosen]
+    return teams[0], teams[1]
+
+
 async def demonstrate(
-    seed: int,
-    config: DemosConfig,
-    team: TeamConfig,
-    tokenizer: ChatTokenizer | None,
-    listen: Callable[[Respond], Respond] = lambda respond: respond,
+    seed: int, plans: Sequence[Wide | Chain], teams: tuple[Team, Team], single_share: float
 ) -> list[Episode]:
-    """The teacher's episodes on the invented world of a seed; `listen` may wrap the teacher."""
-    world = invent(seed)
-    plans = demonstration_plans(seed, config)
+    """The teacher's episodes on the invented world of a seed."""
     rng = random.Random(f"workflow {seed}")
-    search, pages = world_tools(world)
-    policy = ScriptedPolicy(listen(Teacher(plans).respond), tokenizer)
-    episodes: list[Episode] = []
-    for plan in plans:
-        alone = rng.random() < config.single_share
-        chosen = team.model_copy(update={"workflow": "sa" if alone else "mas"})
-        episodes.append(await Team(chosen, policy, search, pages).run(plan.task))
-    return episodes
+    return [await teams[rng.random() < single_share].run(plan.task) for plan in plans]
 
 
 def demonstration_plans(seed: int, config: DemosConfig) -> list[Wide | Chain]:

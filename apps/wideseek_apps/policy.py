@@ -70,13 +70,22 @@ async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
     folder = start_policy() if config.model == "start" else Path(config.model)
     if not folder.is_dir():
         raise ConfigError(f"policy.model: no such folder: {folder}")
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device(config.device)
     tokenizer = ChatTokenizer.load(folder)
     model = load_model(folder, device, getattr(torch, config.dtype))
     engine = TorchEngine(model, config.engine)
     yield LocalModel(folder=folder, model=model, tokenizer=tokenizer, engine=engine, config=config)
+
+
+def chosen_device(name: str) -> str:
+    """The device of a name, where `auto` is the GPU if there is one. Raises `ConfigError`."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    return name
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.demos import DemosConfig, demo_set, demo_texts
+from wideseek_apps.policy import chosen_device
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
-from wideseek_core import Config
+from wideseek_core import Config, ConfigError
 from wideseek_core.files import write_atomically
 from wideseek_rl import Qwen3Config, new_model, save_model
 from wideseek_rl.config import SFTConfig
@@ -58,6 +59,8 @@ class StartConfig(Config):
 def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`."""
     started = time.monotonic()
+    device = chosen_device(config.device)
+    _check_folder(config.folder)
     texts = demo_texts(config.demos.model_copy(update={"worlds": config.vocabulary_worlds}), team)
     tokenizer = train_vocabulary(texts, config.vocabulary)
     demos = demo_set(config.demos, team, tokenizer, longest=config.longest)
@@ -70,9 +73,6 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
         pad_id=token_id(tokenizer, PAD),
         **config.shape.model_dump(),
     )
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     model = new_model(shape, config.seed).to(device)
     last = train_on_demos(model, demos, config.sft, on_progress=_log)
     with tempfile.TemporaryDirectory() as work:
@@ -93,6 +93,13 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     }
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
     return last
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses to replace what is no model: the whole folder would go."""
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"start.folder: {folder} holds something else than a model")
 
 
 def _log(progress: SFTProgress) -> None:
