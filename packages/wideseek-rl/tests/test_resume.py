@@ -28,9 +28,9 @@ CONFIG = RLConfig(
 
 
 def start(folder: Path) -> BaseProcess:
-    """A process of its own, from a server that has the imports done."""
+    """A process of its own, from a server that has the imports done, late ones of torch too."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["wideseek_rl.toy"])
+    context.set_forkserver_preload(["wideseek_rl.toy", "torch._dynamo"])
     process = context.Process(target=train_toy, args=(folder, CONFIG))
     process.start()
     return process

@@ -213,9 +213,13 @@ def test_a_truncated_optimizer_file_is_refused(tmp_path: Path) -> None:
         backend.load(tmp_path)
 
 
-def test_bfloat16_autocast_comes_close_to_float32() -> None:
+@pytest.mark.parametrize(
+    "config", [TorchBackendConfig(autocast="bfloat16"), TorchBackendConfig(matmul="medium")]
+)
+def test_lower_precision_comes_close_to_float32(config: TorchBackendConfig) -> None:
     rows = build_rows(credited())
     exact = TorchBackend(tiny_model(), TorchBackendConfig()).update(rows)
-    rough = TorchBackend(tiny_model(), TorchBackendConfig(autocast="bfloat16")).update(rows)
+    rough = TorchBackend(tiny_model(), config).update(rows)
+    assert torch.get_float32_matmul_precision() == "highest"
     assert rough.loss == pytest.approx(exact.loss, rel=0.02)
     assert rough.grad_norm == pytest.approx(exact.grad_norm, rel=0.05)

@@ -31,7 +31,7 @@ def config(**changes: Any) -> RLConfig:
         questions_per_step=6,
         group_size=8,
         steps=4,
-        backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=2e-2, eps=1e-8)),
+        backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=3e-2, eps=1e-8)),
         checkpoint=CheckpointConfig(every_steps=2),
         sinks=SinksConfig(tensorboard=False, episodes=False),
     )
@@ -66,9 +66,9 @@ class Fixed:
 
 
 async def test_reward_rises(tmp_path: Path) -> None:
-    summary = await trainer(tmp_path, config(steps=30)).fit(toy_tasks())
+    summary = await trainer(tmp_path, config(steps=20)).fit(toy_tasks())
     scores = [line["score/mean"] for line in lines(tmp_path)]
-    assert (summary.steps, summary.updates) == (30, 30)
+    assert (summary.steps, summary.updates) == (20, 20)
     assert sum(scores[:3]) / 3 < 0.15
     assert sum(scores[-3:]) / 3 > 0.5
 

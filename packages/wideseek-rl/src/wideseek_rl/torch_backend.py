@@ -4,7 +4,8 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,10 @@ class TorchBackend:
         live = [row for row in rows if self._has_gradient(row)]
         tally = Tally(rows=len(live), idle_rows=len(rows) - len(live), device=self._device)
         if live:
-            for number, part in enumerate(self._prepare(live)):
-                if not self._update(part, tally, unchanged=number == 0):
-                    break
+            with _matmul_precision(self._config.matmul):
+                for number, part in enumerate(self._prepare(live)):
+                    if not self._update(part, tally, unchanged=number == 0):
+                        break
         return tally.metrics(time.monotonic() - started)
 
     def save(self, folder: Path) -> None:
@@ -183,3 +185,14 @@ class _Prepared:
 
     batch: MicroBatch
     old: Tensor | None = None
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Generator[None]:
+    """Sets torch's global precision for a while: whoever samples in this process keeps its own."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

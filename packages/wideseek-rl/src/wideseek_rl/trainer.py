@@ -25,6 +25,7 @@ Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
 FREE = frozenset(
     {"steps", "epochs", "max_seconds", "checkpoint", "sinks", "evaluate_every"}
     | {"concurrent_rollouts", "backend.threads", "backend.max_batch_tokens"}
+    | {"backend.checkpoint_layers"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 

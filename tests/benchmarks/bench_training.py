@@ -1,0 +1,120 @@
+"""What the trainer saves: merged turns, rows without gradient, lower precision.
+
+`python tests/benchmarks/bench_training.py [--quick]` trains on the same rollouts each way, in one
+process, and prints seconds and ratios. Times are CPU seconds, so that a busy machine matters less.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Sequence
+
+import torch
+
+from wideseek_core import Finish, Turn
+from wideseek_core.progress import show
+from wideseek_rl import (
+    Qwen3,
+    Qwen3Config,
+    Row,
+    TorchBackend,
+    TorchBackendConfig,
+    TrainedTurn,
+    UpdateMetrics,
+    build_rows,
+    new_model,
+)
+
+VOCABULARY = 2048
+
+
+def conversation(rng: random.Random, turns: int) -> list[Turn]:
+    """An agent that asks, reads about 150 tokens, and asks again."""
+    context = [rng.randrange(VOCABULARY) for _ in range(250)]
+    made: list[Turn] = []
+    for _ in range(turns):
+        response = [rng.randrange(VOCABULARY) for _ in range(rng.randint(25, 60))]
+        made.append(
+            Turn(
+                text="",
+                finish=Finish.STOP,
+                prompt_ids=tuple(context),
+                response_ids=tuple(response),
+                logprobs=(-7.6,) * len(response),
+            )
+        )
+        context += response + [rng.randrange(VOCABULARY) for _ in range(rng.randint(100, 200))]
+    return made
+
+
+def agents(rng: random.Random, questions: int) -> list[tuple[int, list[TrainedTurn]]]:
+    """Question and turns of each agent: 4 rollouts a question, each of a lead and 3 subagents.
+
+    One question in four has rollouts of equal reward, so its advantages are 0.
+    """
+    found: list[tuple[int, list[TrainedTurn]]] = []
+    for question in range(questions):
+        for _ in range(4):
+            advantage = 0.0 if question % 4 == 3 else rng.gauss(0, 1)
+            for turns in (3, 4, 4, 4):
+                trained = [
+                    TrainedTurn(turn=turn, weight=1e-4, advantage=advantage)
+                    for turn in conversation(rng, turns)
+                ]
+                found.append((question, trained))
+    return found
+
+
+def measured(
+    model: Qwen3, rows: Sequence[Row], config: TorchBackendConfig
+) -> tuple[float, UpdateMetrics]:
+    backend = TorchBackend(model, config)
+    started = time.process_time()
+    metrics = backend.update(rows)
+    return time.process_time() - started, metrics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rollouts")
+    quick = parser.parse_args().quick
+    model = new_model(
+        Qwen3Config(
+            vocab_size=VOCABULARY,
+            hidden_size=256,
+            layers=6,
+            heads=8,
+            kv_heads=4,
+            head_dim=32,
+            ffn_size=768,
+        ),
+        0,
+    )
+    made = agents(random.Random(0), 4 if quick else 8)
+    merged = [row for group, turns in made for row in build_rows(turns, group=group)]
+    apart = [row for group, turns in made for t in turns for row in build_rows([t], group=group)]
+    plain = TorchBackendConfig(max_batch_tokens=8192)
+    everything = plain.model_copy(update={"loss": plain.loss.model_copy(update={"entropy": 1e-12})})
+    cases = {
+        "one row per turn, all rows": (apart, everything),
+        "merged turns, all rows": (merged, everything),
+        "merged, rows with gradient only": (merged, plain),
+        "  and matmul: medium": (merged, plain.model_copy(update={"matmul": "medium"})),
+        "  and autocast: bfloat16": (merged, plain.model_copy(update={"autocast": "bfloat16"})),
+    }
+    measured(model, merged[:8], plain)
+    show(f"{torch.get_num_threads()} threads, {len(made)} agents")
+    show(f"{'':34}{'tokens':>9}{'trained':>9}{'cpu s':>8}{'tok/s':>8}{'ratio':>7}")
+    first = 0.0
+    for name, (rows, config) in cases.items():
+        seconds, metrics = measured(model, rows, config)
+        first = first or seconds
+        speed = metrics.tokens_run / seconds
+        show(
+            f"{name:34}{metrics.tokens_run:>9}{metrics.tokens_trained:>9}{seconds:>8.1f}"
+            f"{speed:>8.0f}{first / seconds:>7.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
