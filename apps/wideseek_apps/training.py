@@ -1,6 +1,7 @@
 """The training app: evaluate, train by multi-agent RL, evaluate again, and say what changed."""
 
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +28,7 @@ from wideseek_eval import (
     run_evaluation,
 )
 from wideseek_eval.compare import Comparison, compare
+from wideseek_eval.folder import RunFolder, read_header, sole_writer
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
     CheckpointConfig,
@@ -154,28 +156,41 @@ async def train(config: TrainConfig) -> Outcome:
     shared = {task.id for task in tasks} & {task.id for task in held_out}
     if shared:
         raise ConfigError(f"{len(shared)} tasks are in data and in evaluation.data")
-    async with open_bench(config) as bench:
-        write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
-        logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
-        before = await measure(config, "before", held_out, bench)
-        training = await fit(config, bench, tasks)
-        after = await measure(config, "after", held_out, bench)
+    with sole_writer(config.folder):
+        async with open_bench(config) as bench:
+            write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
+            logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
+            before = await measure(config, "before", 0, held_out, bench)
+            training = await fit(config, bench, tasks)
+            after = await measure(config, "after", training.steps, held_out, bench)
     comparison = compare(before, after, metrics=METRICS)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
 
 
 async def measure(
-    config: TrainConfig, name: str, tasks: Sequence[Task], bench: Bench
+    config: TrainConfig, name: str, step: int, tasks: Sequence[Task], bench: Bench
 ) -> tuple[Result, ...]:
-    """Evaluates the policy as it is now into the run's folder."""
+    """Evaluates the policy as it is now, after so many steps, into the run's folder."""
     folder = config.folder / name
+    set_aside(folder, step)
     run = RunConfig(
         folder=folder, trials=config.evaluation.trials, concurrency=config.rl.concurrent_rollouts
     )
-    settings = {"team": config.team.model_dump(mode="json")}
+    shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
+    shaping["policy"] = {
+        key: value for key, value in shaping["policy"].items() if key not in ("device", "engine")
+    }
+    settings = {**shaping, "temperature": config.evaluation.temperature, "step": step}
     await run_evaluation(run, tasks, bench.answer, bench.judge, settings=settings)
     return tuple(load_run(folder).results)
+
+
+def set_aside(folder: Path, step: int) -> None:
+    """Renames an evaluation of another step: a run that trains further is measured anew."""
+    header = RunFolder(path=folder).header
+    if header.exists() and (other := read_header(header).settings.get("step")) != step:
+        os.rename(folder, folder.with_name(f"{folder.name}_step_{other}"))
 
 
 async def fit(config: TrainConfig, bench: Bench, tasks: list[Task]) -> TrainSummary:
