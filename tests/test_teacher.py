@@ -17,7 +17,14 @@ from wideseek_tools.memory import MemoryPages, MemorySearch
 
 async def test_demonstrations_end_well_and_drop_no_call() -> None:
     for seed in range(6):
-        for episode in await demonstrate(seed, DemosConfig(), ATLAS_TEAM, None):
+        plans = demonstration_plans(seed, DemosConfig())
+        search, pages = world_tools(invent(seed))
+        policy = ScriptedPolicy(Teacher(plans).respond)
+        teams = [
+            Team(ATLAS_TEAM.model_copy(update={"workflow": workflow}), policy, search, pages)
+            for workflow in ("mas", "sa")
+        ]
+        for episode in await demonstrate(seed, plans, (teams[0], teams[1]), 0.3):
             assert not episode.error
             for agent in episode.trajectories:
                 assert agent.status is Status.FINISHED

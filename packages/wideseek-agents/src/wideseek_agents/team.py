@@ -37,14 +37,18 @@ class Team:
         *,
         subagent_policy: Policy | None = None,
         summarizer: Policy | None = None,
+        prompts: PromptSet | None = None,
     ) -> None:
-        """`subagent_policy` serves the subagents by a second model. Raises `ConfigError`."""
+        """`subagent_policy` serves the subagents by a second model. Raises `ConfigError`.
+
+        `prompts` stands in for the set that the configuration names: many teams can share one.
+        """
         if config.use_access_summary and summarizer is None:
             raise ConfigError("use_access_summary: needs a model that summarises, got none")
         self._config = config
         self._roster = Roster(
             config=config,
-            prompts=PromptSet.load(config.prompts),
+            prompts=prompts or PromptSet.load(config.prompts),
             policy=policy,
             subagent_policy=subagent_policy or policy,
             search=search,

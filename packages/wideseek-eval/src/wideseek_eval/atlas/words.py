@@ -33,57 +33,53 @@ SUFFIXES = (
     "Regional Airport", "Tower", "School",
 )  # fmt: skip
 
-NOUNS = (
-    ("city", "cities"), ("town", "towns"), ("river", "rivers"), ("lake", "lakes"),
-    ("mountain", "mountains"), ("airport", "airports"), ("harbour", "harbours"),
-    ("bridge", "bridges"), ("tower", "towers"), ("castle", "castles"), ("temple", "temples"),
-    ("museum", "museums"), ("university", "universities"), ("school", "schools"),
-    ("company", "companies"), ("bank", "banks"), ("newspaper", "newspapers"), ("film", "films"),
-    ("album", "albums"), ("song", "songs"), ("novel", "novels"), ("poem", "poems"),
-    ("painting", "paintings"), ("opera", "operas"), ("language", "languages"),
-    ("element", "elements"), ("mineral", "minerals"), ("galaxy", "galaxies"),
-    ("star cluster", "star clusters"), ("nebula", "nebulae"), ("planet", "planets"),
-    ("comet", "comets"), ("festival", "festivals"), ("holiday", "holidays"), ("team", "teams"),
-    ("player", "players"), ("stadium", "stadiums"), ("race", "races"), ("ship", "ships"),
-    ("locomotive", "locomotives"), ("aircraft", "aircraft"), ("engine", "engines"),
-    ("plant", "plants"), ("bird", "birds"), ("fish", "fish"), ("cheese", "cheeses"),
-    ("wine", "wines"), ("dish", "dishes"), ("park", "parks"), ("island", "islands"),
-    ("country", "countries"), ("state", "states"), ("county", "counties"), ("canal", "canals"),
-    ("file format", "file formats"), ("programming language", "programming languages"),
-    ("protocol", "protocols"), ("observatory", "observatories"), ("volcano", "volcanoes"),
-    ("glacier", "glaciers"), ("monastery", "monasteries"), ("senator", "senators"),
-)  # fmt: skip
+ENGLISH = tuple(
+    "abbreviation abundance administration admiral age aircraft airport album alias alphabet "
+    "anthem apparent appearance apple archipelago architect architecture area ascension atomic "
+    "attendance author bank barley basin battle bear bird block boiling border bridge build "
+    "builder cable calling camel canal capacity cape capital captain castle cattle cave census "
+    "cheese cherry chess church city class cliff climate cloud cluster coach coast cod code codes "
+    "coffee colour comet common company compound constellation continent copper council counties "
+    "country county crater crow culture cup currency cycling dance data date declination deer "
+    "delta demographics demonym density depth desert designer diameter director discoverer "
+    "discovery dish distance district domain drought drum duck dune eagle earthquake eclipse "
+    "economy education electronegativity element elephant elevation engine episodes era eruption "
+    "etymology extension facilities falcon family ferry festival fig file film fish fjord fleet "
+    "flood floors flute forest format fort founded founder fox freedom galaxy garden gas gate "
+    "gear general genre geography glacier goat gold goose government grammar grape group gulf "
+    "half halo harbour hardware harvest height history holiday home horse hubble inhabitant iron "
+    "island isotope isotopes king kingdom label labour lagoon lake language latitude lattice lead "
+    "league length level lexer library life lion location locomotive logic longitude magnitude "
+    "main maize management marathon market markup mass match material mayor meadow medal media "
+    "melting members messier metal meteor mineral monastery month moon motor motto mountain "
+    "museum name nebula neighbours neutron newspaper nickname noble nova novel number observation "
+    "observatory olive opened opera operator orbit owl owner page pages painter painting palace "
+    "park patron peace pear peninsula period physical planet plant plateau player plum poem point "
+    "population position potato president price production programming properties protocol proton "
+    "province publisher pulsar pump quasar queen query rabbit race radius railway rain rank "
+    "reception records reef referee region republic revenue rice ridge ring river road rowing "
+    "saint salmon salt school score script scripting sculptor season senator series sheep shell "
+    "ship siege signal silver size sky snow soldier song speaker speakers speed spin sponsor "
+    "spring stadium star state statehood stations statistics status storm strait structure style "
+    "subregion sugar summer summit sun support swamp swan symbol symbols tea team technical "
+    "temperature template temple tennis territory test theatre tiger time tin tone top tower town "
+    "tram transport treaty trophy trout tunnel type university usage valley valve velocity "
+    "version violin volcano volume wall war weekday weight wheat wheel width wine wing wins "
+    "winter wolf writing year zone".split()
+)
+"""What nouns, columns and pages are composed of, beside words that no language has."""
 
-PLACE_NOUNS = (
-    ("country", "countries"), ("region", "regions"), ("province", "provinces"),
-    ("continent", "continents"), ("state", "states"), ("constellation", "constellations"),
-    ("district", "districts"), ("kingdom", "kingdoms"), ("league", "leagues"),
-    ("family", "families"), ("period", "periods"), ("group", "groups"), ("series", "series"),
-    ("era", "eras"), ("archipelago", "archipelagos"), ("valley", "valleys"),
-)  # fmt: skip
-
-NUMBER_COLUMNS = tuple(
-    "Population,Area,Height,Length,Depth,Elevation,Density,Mass,Magnitude,Year,Founded,Opened,"
-    "Discovery year,Capacity,Attendance,Speed,Latitude,Longitude,Melting point,Boiling point,"
-    "Number of members,Neighbours,Counties,Atomic number,Price,Revenue,Rank,Score,Distance,"
-    "Diameter,Age,Temperature,Weight,Width,Volume,Calling code,Pages,Episodes,Wins,Version,"
-    "Statehood year,Apparent size,Electronegativity,Speakers,Stations,Floors".split(",")
+ADJECTIVES = tuple(
+    "major minor national regional international chemical public official ancient modern northern "
+    "southern eastern western central upper lower inner outer deep shallow long-lived short-lived "
+    "natural artificial stable radioactive royal civil military holy spoken written hidden open "
+    "bright dark light heavy fast slow rare common early late wild urban rural coastal".split()
 )
 
-COLUMN_NOUNS = tuple(
-    "Capital,Currency,Time zone,Type,Symbol,Country,City,Continent,Founder,Owner,Director,Author,"
-    "Architect,Discoverer,Language,Region,Constellation,Common name,Domain,Code,IATA code,"
-    "ICAO code,Alias,Extension,Media type,Home page,Weekday,Month,Date,Holiday,Demonym,Subregion,"
-    "Abbreviation,Block,Group,Class,Colour,Material,Style,Genre,Label,Publisher,President,Mayor,"
-    "Coach,Nickname,Motto,Anthem,Patron,Status,Operator,Builder,Designer,Sponsor,Main country,"
-    "Top-level domain,Currency code,Location,Series,Hubble type,Messier number".split(",")
-)
-
-FACET_NAMES = tuple(
-    "Demographics,Geography,Economy,History,Climate,Culture,Physical properties,Discovery,Isotopes,"
-    "Observation,Records,Transport,Architecture,Statistics,Government,Administration,Usage,"
-    "Appearance,Structure,Reception,Production,Facilities,Education,Management,Etymology,"
-    "Technical data,Position,Support,Codes,Symbols".split(",")
+LINKS = tuple(
+    "among;from;within;near;spoken mainly in;discovered in;classed as;based in;found in;made in;"
+    "belonging to;known since;in the region of;in the time zone;along;under;around;native to;"
+    "supported since;held in;held by;built in;ruled by;at;on".split(";")
 )
 
 FILLERS = (
@@ -100,7 +96,10 @@ FILLERS = (
     "Other names: {word}.",
     "The local word for it is {word}.",
     "Among the others of its kind it is number {small} by size.",
-    "Next above it in the list comes {word} with {number}.",
+    "Next above it by {column} comes {word} with {value}.",
+    "Next below it by {column} comes {word} with {value}.",
+    "Among the others it is number {small} by {column}.",
+    "The {column} of {word} is {value}.",
     "Next below it comes {word}.",
     "By rank it is number {small} of all.",
     "Other spellings are {word}, {word} and {word}.",
