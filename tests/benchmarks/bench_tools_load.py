@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ class Load:
     p50_ms: float
     p95_ms: float
     errors: int
+    server_ms: float
+    """Processor time the server spent per query: what is left of the ratio on a busy machine."""
 
 
 def serve_plainly(index: Path, method: Method, port: int) -> None:
@@ -63,10 +66,10 @@ def serve_plainly(index: Path, method: Method, port: int) -> None:
 
 
 @contextmanager
-def running(command: list[str]) -> Generator[None]:
+def running(command: list[str]) -> Generator[int]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -99,7 +102,12 @@ class Client:
         writer.close()
 
 
-async def load(port: int, clients: int, seconds: float) -> Load:
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(pid: int, port: int, clients: int, seconds: float) -> Load:
     lines = (DATA / "qa_dev.jsonl").open()
     questions = itertools.cycle([json.loads(line)["question"] for line in lines])
     for _ in range(200):
@@ -113,15 +121,18 @@ async def load(port: int, clients: int, seconds: float) -> Load:
     warm = [Client(port, questions) for _ in range(4)]
     await asyncio.gather(*[one.run(time.perf_counter() + 1, numbers) for one in warm])
     crowd = [Client(port, questions) for _ in range(clients)]
+    used = processor_seconds(pid)
     started = time.perf_counter()
     await asyncio.gather(*[one.run(started + seconds, numbers) for one in crowd])
     spent = time.perf_counter() - started
+    used = processor_seconds(pid) - used
     times = sorted(second for one in crowd for second in one.seconds)
     return Load(
         per_second=len(times) / spent,
         p50_ms=1000 * times[len(times) // 2],
         p95_ms=1000 * times[int(len(times) * 0.95)],
         errors=sum(one.errors for one in crowd),
+        server_ms=1000 * used / len(times),
     )
 
 
@@ -143,7 +154,7 @@ def main() -> None:
     build_index(None, DATA / "pages.jsonl", index, IndexConfig(method=built))
     seconds = 3.0 if given.quick else given.seconds
     methods: tuple[Method, ...] = ("bm25",) if given.quick else ("bm25", "dense")
-    show(f"{'server':24}{'queries/s':>11}{'p50 ms':>9}{'p95 ms':>9}{'errors':>8}")
+    show(f"{'server':24}{'queries/s':>11}{'p50 ms':>9}{'p95 ms':>9}{'errors':>8}{'server ms':>11}")
     for place, method in enumerate(methods):
         port = 8471 + 2 * place
         plain = [sys.executable, __file__, "--plain", str(index), method, str(port)]
@@ -151,16 +162,17 @@ def main() -> None:
         ours += [f"search.method={method}", f"port={port + 1}"]
         found: list[Load] = []
         for name, command, at in (("one by one", plain, port), ("batched", ours, port + 1)):
-            with running(command):
-                one = asyncio.run(load(at, 64, seconds))
+            with running(command) as pid:
+                one = asyncio.run(load(pid, at, 64, seconds))
             found.append(one)
             figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
+            figures += f"{one.server_ms:11.2f}"
             show(f"{method + ', ' + name:24}{figures}")
         faster, slower = (
             found[1].per_second / found[0].per_second,
             found[1].p95_ms / found[0].p95_ms,
         )
-        show(f"{method + ', ratio':24}{faster:10.2f}x{'':9}{slower:8.2f}x")
+        show(f"{method + ', ratio':24}{faster:10.2f}x{'':9}{slower:8.2f}x{'':8}{cheaper:10.2f}x")
 
 
 if __name__ == "__main__":

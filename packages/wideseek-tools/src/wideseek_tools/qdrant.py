@@ -21,6 +21,7 @@ from wideseek_tools.batching import Batcher
 from wideseek_tools.config import QdrantConfig
 from wideseek_tools.encoders.encoder import Encoder, Vector, open_encoder
 from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.fusion import fuse
 from wideseek_tools.index.shard import DENSE, OVERFETCH, SPARSE, lexical_model
 from wideseek_tools.passages import Passage
 
@@ -75,41 +76,52 @@ class QdrantSearch:
     async def find(self, questions: Sequence[tuple[str, int]]) -> list[list[Passage]]:
         """Many searches in one request."""
         vectors = await self._vectors([text for text, _ in questions])
-        requests = [
-            self._request(text, k, vector)
+        sides = [
+            self._sides(text, k, vector)
             for (text, k), vector in zip(questions, vectors, strict=True)
         ]
         try:
             found = await self.client.query_batch_points(
-                self._config.collection, requests, timeout=self._config.timeout_s
+                self._config.collection,
+                [one for each in sides for one in each],
+                timeout=self._config.timeout_s,
             )
         except (ApiException, OSError, ValueError) as error:
             raise ToolUnavailable(f"Qdrant did not answer: {type(error).__name__}") from error
-        return [[_passage(hit) for hit in answer.points] for answer in found]
+        lists = iter([[_passage(hit) for hit in answer.points] for answer in found])
+        weights = (self._config.lexical_weight, 1.0)
+        answers: list[list[Passage]] = []
+        for (_, k), each in zip(questions, sides, strict=True):
+            own = [next(lists) for _ in each]
+            answers.append(own[0] if len(own) == 1 else fuse(own, weights, self._config.rrf_k, k))
+        return answers
 
     async def _vectors(self, texts: list[str]) -> Sequence[Vector | None]:
         if self._encoder is None or self._config.method == "bm25":
             return [None] * len(texts)
         return await asyncio.to_thread(self._encoder.encode, texts, queries=True)
 
-    def _request(self, text: str, k: int, vector: Vector | None) -> models.QueryRequest:
-        params = models.SearchParams(hnsw_ef=self._config.hnsw_ef)
-        deep = max(20, OVERFETCH * k)
-        sides: list[models.Prefetch] = []
+    def _sides(self, text: str, k: int, vector: Vector | None) -> list[models.QueryRequest]:
+        """The lexical query, the dense one, or both, in this order."""
+        queries: list[tuple[models.SparseVector | Vector, str]] = []
         if self._config.method != "dense":
             found = self._lexical.embed_query(text)
             sparse = models.SparseVector(indices=found.indices, values=found.values)
-            sides.append(models.Prefetch(query=sparse, using=SPARSE, limit=deep))
+            queries.append((sparse, SPARSE))
         if vector is not None:
-            sides.append(models.Prefetch(query=vector, using=DENSE, limit=deep, params=params))
-        if len(sides) == 1:
-            only = sides[0]
-            return models.QueryRequest(
-                query=only.query, using=only.using, limit=k, with_payload=True, params=only.params
+            queries.append((vector, DENSE))
+        limit = k if len(queries) == 1 else max(20, OVERFETCH * k)
+        params = models.SearchParams(hnsw_ef=self._config.hnsw_ef)
+        return [
+            models.QueryRequest(
+                query=query,
+                using=using,
+                limit=limit,
+                with_payload=True,
+                params=params if using == DENSE else None,
             )
-        weights = [self._config.lexical_weight, 1.0]
-        fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k, weights=weights))
-        return models.QueryRequest(prefetch=sides, query=fusion, limit=k, with_payload=True)
+            for query, using in queries
+        ]
 
 
 def _passage(hit: models.ScoredPoint) -> Passage:

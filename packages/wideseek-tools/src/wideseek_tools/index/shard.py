@@ -7,7 +7,7 @@ index; without it any number may read. Durability comes from `flush` and the bui
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import qdrant_edge as edge
 
@@ -15,6 +15,7 @@ from wideseek_core.errors import CorruptFile
 from wideseek_tools.config import Method
 from wideseek_tools.encoders.encoder import Vector
 from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.fusion import fuse
 from wideseek_tools.passages import Passage
 
 if TYPE_CHECKING:
@@ -126,9 +127,18 @@ def query_shard(
     lexical: edge.Bm25 | None,
 ) -> list[list[Passage]]:
     """The passages of each question, best first."""
-    requests = [_request(question, ranking, lexical) for question in questions]
-    found = shard.query_batch(edge.QueryBatchRequest(requests))
-    return [[_passage(hit) for hit in sorted(hits, key=_rank)] for hits in found]
+    sides = [_sides(question, ranking, lexical) for question in questions]
+    found = shard.query_batch(edge.QueryBatchRequest([one for each in sides for one in each]))
+    lists = iter([[_passage(hit) for hit in sorted(hits, key=_rank)] for hits in found])
+    weights = (ranking.lexical_weight, 1.0)
+    answers: list[list[Passage]] = []
+    for question, each in zip(questions, sides, strict=True):
+        own = [next(lists) for _ in each]
+        if len(own) == 1:
+            answers.append(own[0])
+        else:
+            answers.append(fuse(own, weights, ranking.rrf_k, question.k))
+    return answers
 
 
 def _rank(hit: edge.ScoredPoint) -> tuple[float, str]:
@@ -136,25 +146,21 @@ def _rank(hit: edge.ScoredPoint) -> tuple[float, str]:
     return -hit.score, f"{hit.id:>20}"
 
 
-def _request(question: Question, ranking: Ranking, lexical: edge.Bm25 | None) -> edge.QueryRequest:
-    params = edge.SearchParams(hnsw_ef=ranking.hnsw_ef)
-    sides: list[edge.Query] = []
-    weights: list[float] = []
+def _sides(
+    question: Question, ranking: Ranking, lexical: edge.Bm25 | None
+) -> list[edge.QueryRequest]:
+    """The lexical query, the dense one, or both, in this order."""
+    queries: list[edge.Query] = []
     if lexical is not None and ranking.method != "dense":
-        sides.append(edge.Query.Nearest(lexical.embed_query(question.text), using=SPARSE))
-        weights.append(ranking.lexical_weight)
+        queries.append(edge.Query.Nearest(lexical.embed_query(question.text), using=SPARSE))
     if question.vector is not None:
-        sides.append(edge.Query.Nearest(question.vector, using=DENSE))
-        weights.append(1.0)
-    if len(sides) == 1:
-        return edge.QueryRequest(limit=question.k, query=sides[0], with_payload=True, params=params)
-    deep = max(20, OVERFETCH * question.k)
-    return edge.QueryRequest(
-        limit=question.k,
-        query=cast(edge.Fusion, edge.Fusion.Rrf(k=ranking.rrf_k, weights=weights)),
-        prefetches=[edge.Prefetch(limit=deep, query=side, params=params) for side in sides],
-        with_payload=True,
-    )
+        queries.append(edge.Query.Nearest(question.vector, using=DENSE))
+    limit = question.k if len(queries) == 1 else max(20, OVERFETCH * question.k)
+    params = edge.SearchParams(hnsw_ef=ranking.hnsw_ef)
+    return [
+        edge.QueryRequest(limit=limit, query=query, with_payload=True, params=params)
+        for query in queries
+    ]
 
 
 def _passage(hit: edge.ScoredPoint) -> Passage:

@@ -1,16 +1,18 @@
 """The server's routes.
 
-`/retrieve` and `/access` are parsed by hand: they carry nearly all requests, and validation by
-framework costs more than a BM25 search.
+`/retrieve` and `/access` carry nearly all requests, and a framework's routing and validation cost
+several times what a BM25 search does: they are answered before the framework sees them. It keeps
+the rest, and describes all routes.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 
 from wideseek_core.errors import NoContent, ToolError, ToolRefused
 from wideseek_tools.batching import Batcher, QueueFull
@@ -26,7 +28,13 @@ from wideseek_tools.server.requests import (
 )
 from wideseek_tools.store import PageStore
 
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 RETRY_AFTER_S = 1
+_JSON = (b"content-type", b"application/json")
 
 
 class Retriever(Protocol):
@@ -39,22 +47,41 @@ class Retriever(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON response."""
+
+    status: int
+    body: bytes
+    retry_after_s: int = 0
+
+
 class Routes:
     """The answers to requests, for one search and one page store."""
 
     def __init__(self, search: Retriever, pages: PageStore, config: ServeConfig) -> None:
         self._search, self._pages, self._config = search, pages, config
         self.metrics = Metrics(search.batcher)
+        self.hot: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
+            "/retrieve": self._retrieve,
+            "/access": self._access,
+        }
 
-    async def retrieve(self, request: Request) -> Response:
-        """Passages for each query."""
-        return await self._timed("retrieve", request, self._retrieve)
+    async def answer(self, path: str, receive: Receive) -> Answer:
+        """The answer to a `POST` on one of the hot paths."""
+        started = time.monotonic()
+        try:
+            found = Answer(200, await self.hot[path](await self._body(receive)))
+        except BadRequest as error:
+            found = _problem(error.status, str(error))
+        except QueueFull as error:
+            found = Answer(503, _problem(503, str(error)).body, RETRY_AFTER_S)
+        except ToolError as error:
+            found = _problem(500, str(error))
+        self.metrics.seen(path[1:], found.status, time.monotonic() - started)
+        return found
 
-    async def access(self, request: Request) -> Response:
-        """The pages at URLs, null for unknown ones."""
-        return await self._timed("access", request, self._access)
-
-    async def _retrieve(self, body: bytes) -> Response:
+    async def _retrieve(self, body: bytes) -> bytes:
         asked = parse_retrieve(body, self._config)
         batcher = self._search.batcher
         if batcher.waiting and batcher.waiting + len(asked.queries) > self._config.max_waiting:
@@ -64,12 +91,12 @@ class Routes:
         else:
             searches = [self._search.passages(query, asked.topk) for query in asked.queries]
             found = list(await asyncio.gather(*searches))
-        return _json(result(found, asked.scores))
+        return result(found, asked.scores)
 
-    async def _access(self, body: bytes) -> Response:
+    async def _access(self, body: bytes) -> bytes:
         urls = parse_access(body, self._config)
         rows = await asyncio.to_thread(lambda: [self._page(url) for url in urls])
-        return _json(orjson.dumps({"result": rows}))
+        return orjson.dumps({"result": rows})
 
     def _page(self, url: str) -> dict[str, str] | None:
         try:
@@ -78,63 +105,69 @@ class Routes:
             return None
         return {"url": page.url, "contents": page.text, "title": page.title}
 
-    async def _timed(
-        self, route: str, request: Request, work: Callable[[bytes], Awaitable[Response]]
-    ) -> Response:
-        started = time.monotonic()
-        try:
-            response = await work(await self._body(request))
-        except BadRequest as error:
-            response = _problem(error.status, str(error))
-        except QueueFull as error:
-            response = _problem(503, str(error))
-            response.headers["Retry-After"] = str(RETRY_AFTER_S)
-        except ToolError as error:
-            response = _problem(500, str(error))
-        self.metrics.seen(route, response.status_code, time.monotonic() - started)
-        return response
-
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, receive: Receive) -> bytes:
         limit = self._config.max_body_bytes
-        parts: list[bytes] = []
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest(400, "the client left")
+            body += message.get("body", b"")
+            if len(body) > limit:
                 raise BadRequest(413, f"the body is larger than {limit} bytes")
-            parts.append(part)
-        return b"".join(parts)
+            if not message.get("more_body", False):
+                return body
 
 
-def make_app(routes: Routes, about: dict[str, str | int]) -> FastAPI:
+def make_app(routes: Routes, about: dict[str, str | int]) -> App:
     """The application; `about` is what `/health` tells of the index."""
+    rest = _described(routes, about)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in routes.hot:
+            await rest(scope, receive, send)
+            return
+        answer = await routes.answer(scope["path"], receive)
+        headers = [_JSON, (b"content-length", b"%d" % len(answer.body))]
+        if answer.retry_after_s:
+            headers.append((b"retry-after", b"%d" % answer.retry_after_s))
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body})
+
+    return app
+
+
+def _described(routes: Routes, about: dict[str, str | int]) -> FastAPI:
+    """The routes that are not hot, and the description of those that are."""
     app = FastAPI(title="WideSeek retrieval", docs_url="/docs", redoc_url=None)
-    app.post(
-        "/retrieve",
-        openapi_extra=openapi_body(
-            "queries",
-            {
-                "topk": {"type": "integer", "minimum": 1},
-                "return_scores": {"type": "boolean", "default": False},
-            },
-        ),
-    )(routes.retrieve)
-    app.post("/access", openapi_extra=openapi_body("urls"))(routes.access)
+
+    async def retrieve() -> Response:
+        """Passages for each query."""
+        raise AssertionError("answered before")
+
+    async def access() -> Response:
+        """The pages at URLs, null for unknown ones."""
+        raise AssertionError("answered before")
 
     async def health() -> Response:
-        return _json(orjson.dumps({"status": "ok", **about}))
+        """What is served."""
+        return Response(orjson.dumps({"status": "ok", **about}), media_type="application/json")
 
     async def metrics() -> Response:
+        """Figures for Prometheus."""
         return Response(routes.metrics.text(), media_type="text/plain; version=0.0.4")
 
+    more: dict[str, Any] = {
+        "topk": {"type": "integer", "minimum": 1},
+        "return_scores": {"type": "boolean", "default": False},
+    }
+    app.post("/retrieve", openapi_extra=openapi_body("queries", more))(retrieve)
+    app.post("/access", openapi_extra=openapi_body("urls"))(access)
     app.get("/health", response_class=Response)(health)
     app.get("/metrics", response_class=Response)(metrics)
     return app
 
 
-def _json(content: bytes) -> Response:
-    return Response(content, media_type="application/json")
-
-
-def _problem(status: int, detail: str) -> Response:
-    return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")
+def _problem(status: int, detail: str) -> Answer:
+    return Answer(status, orjson.dumps({"detail": detail}))
