@@ -42,8 +42,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     )
     if plain or x.numel() == 0:
         return F.linear(x, weight)
-    multiply: Any = _Product.apply  # pyright: ignore[reportUnknownMemberType]
-    product = cast(Tensor, multiply(x.reshape(-1, x.shape[-1]), weight))
+    product = cast(Tensor, cast(Any, _Product).apply(x.reshape(-1, x.shape[-1]), weight))
     return product.view(*x.shape[:-1], weight.shape[0])
 
 

@@ -18,7 +18,7 @@ from wideseek_rl.engine.pages import PAGE, PagePool
 from wideseek_rl.engine.requests import Request
 from wideseek_rl.engine.weights import FusedWeights, LayerWeights
 
-MOST_PADDING = 24
+MOST_PADDING = 32
 """Pages by which tails are padded before they are split into groups of more equal length."""
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wideseek_rl.model import Qwen3Config
 
-PAGE = 64
+PAGE = 32
 """Tokens of one page."""
 
 
