@@ -99,7 +99,6 @@ def main() -> None:
         "one row per turn, all rows": (apart, everything),
         "merged turns, all rows": (merged, everything),
         "merged, rows with gradient only": (merged, plain),
-        "  and matmul: medium": (merged, plain.model_copy(update={"matmul": "medium"})),
         "  and autocast: bfloat16": (merged, plain.model_copy(update={"autocast": "bfloat16"})),
     }
     measured(model, merged[:8], plain)

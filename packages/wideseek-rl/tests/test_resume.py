@@ -20,7 +20,7 @@ from wideseek_rl.toy import train_toy
 CONFIG = RLConfig(
     questions_per_step=3,
     group_size=4,
-    steps=20,
+    steps=12,
     backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=1e-2, eps=1e-8), threads=1),
     checkpoint=CheckpointConfig(every_steps=2),
     sinks=SinksConfig(tensorboard=False),
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_with_identical_losses(tmp_path: Path) -> None:
         kill_after_a_checkpoint(killed, moments.uniform(0, 0.1))
     assert finish(start(killed)) == 0
     assert losses(killed) == losses(whole)
-    assert [step for step, _, _ in losses(whole)] == list(range(1, 21))
+    assert [step for step, _, _ in losses(whole)] == list(range(1, 13))
     assert not list((killed / "checkpoints").glob(".*"))
-    weights = [f / "checkpoints/step_000020/model/model.safetensors" for f in (whole, killed)]
+    weights = [f / "checkpoints/step_000012/model/model.safetensors" for f in (whole, killed)]
     assert weights[0].read_bytes() == weights[1].read_bytes()

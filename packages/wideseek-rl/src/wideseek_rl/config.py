@@ -81,7 +81,7 @@ class TorchBackendConfig(Config):
     """Arithmetic of the forward and backward pass; weights stay in their own precision."""
     matmul: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
-    products on either, with sums and all else in float32."""
+    products with sums in float32."""
     checkpoint_layers: bool = False
     """Recompute layers in the backward pass, to save memory."""
     threads: int | None = Field(default=None, ge=1)

@@ -108,7 +108,7 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
 def k3(log_ratio: Tensor, limit: float) -> Tensor:
     """e^d − d − 1, never negative and of low variance; d is clamped to ± `limit`."""
     d = log_ratio.clamp(-limit, limit)
-    return d.exp() - d - 1
+    return torch.expm1(d) - d
 
 
 def token_logprobs(
