@@ -45,12 +45,7 @@ def invent(seed: int) -> InventedWorld:
 
 def _columns(rng: random.Random, words: Lexicon, count: int, facets: int) -> list[_Column]:
     """Columns spread over the facets."""
-    labels: dict[str, None] = {}
-    while len(labels) < count:
-        label = words.column()
-        if label not in ("Code", "Realm"):
-            labels[label] = None
-    return [_column(rng, words, label, rng.randrange(facets)) for label in labels]
+    return [_column(rng, words, words.column(), rng.randrange(facets)) for _ in range(count)]
 
 
 def _column(rng: random.Random, words: Lexicon, label: str, facet: int) -> _Column:
@@ -206,7 +201,6 @@ def _things(rng: random.Random, words: Lexicon, place_noun: str, places: Sequenc
     columns = _columns(rng, words, rng.randint(max(2, count), 9), count)
     pool = _share(rng, words, columns)
     place_column = place_noun[0].upper() + place_noun[1:]
-    columns = [item for item in columns if item.attribute.column != place_column]
     link = words.link()
     group = Attribute(
         column=place_column,
@@ -217,7 +211,7 @@ def _things(rng: random.Random, words: Lexicon, place_noun: str, places: Sequenc
             (f"{nouns[0].upper()}{nouns[1:]} {link} {{value}}", f"List of {nouns} {link} {{value}}")
         ),
     )
-    code_word = rng.choice(("Code", "Symbol", f"{words.code()} code"))
+    code_word = words.code_column()
     coded = rng.random() < 0.4
     code = Attribute(
         column=code_word, facet=-1, ask=f"the {_lower(code_word)} of {{entity}}", kind=Kind.CODE

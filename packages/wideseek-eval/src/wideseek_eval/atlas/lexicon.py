@@ -23,6 +23,7 @@ class Lexicon:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._used: set[str] = set()
+        self._labels = {"realm"}
         self._stems = [self.word() for _ in range(3)]
 
     def word(self) -> str:
@@ -46,6 +47,34 @@ class Lexicon:
 
     def noun(self) -> tuple[str, str]:
         """What things are called, one and many: `deep-sky object`, `deep-sky objects`."""
+        one, many = self._noun()
+        while not self._new_label(one):
+            one, many = self._noun()
+        return one, many
+
+    def column(self) -> str:
+        """A column label that is new in this world: `Melting point`, `Date in 2026`."""
+        label = self._column()
+        while not self._new_label(label):
+            label = self._column()
+        return label
+
+    def _new_label(self, label: str) -> bool:
+        """Keeps a label if no other differs from it by case alone."""
+        if label.lower() in self._labels:
+            return False
+        self._labels.add(label.lower())
+        return True
+
+    def code_column(self) -> str:
+        """The label of a column of codes."""
+        options = ("Code", "Symbol", f"{self.code()} code", f"{self.code()} number")
+        label = self._rng.choice(options)
+        while not self._new_label(label):
+            label = f"{self.code()} code"
+        return label
+
+    def _noun(self) -> tuple[str, str]:
         rng = self._rng
         head = self.term()
         many = (
@@ -68,8 +97,7 @@ class Lexicon:
             return f"{before}{head} or {other}", f"{before}{many} and {other}s"
         return before + head, before + many
 
-    def column(self) -> str:
-        """A column label: `Melting point`, `Date in 2026`, `Tarvel code`."""
+    def _column(self) -> str:
         rng = self._rng
         shape = rng.random()
         if shape < 0.45:
