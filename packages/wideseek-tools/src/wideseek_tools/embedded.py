@@ -21,7 +21,7 @@ from wideseek_tools.batching import Batcher
 from wideseek_tools.config import EmbeddedConfig
 from wideseek_tools.encoders.encoder import Encoder, Vector, open_encoder
 from wideseek_tools.index.manifest import SHARD, read_index
-from wideseek_tools.index.shard import Question, Ranking, lexical_model, load_shard, query_shard
+from wideseek_tools.index.shard import Question, Ranking, ShardReader, lexical_model, load_shard
 from wideseek_tools.passages import Passage
 
 REMEMBERED = 4096
@@ -65,8 +65,9 @@ class EmbeddedSearch:
         self._encoder = encoder
         if self.ranking.method != "bm25" and encoder is None:
             self._encoder = open_encoder(self.info.config.encoder)
-        self._lexical = lexical_model(self.info.config, self.info.mean_words)
         self._shard = self._open_shard(folder)
+        lexical = lexical_model(self.info.config, self.info.mean_words)
+        self._reader = ShardReader(self._shard, lexical, self.ranking)
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
         self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(
@@ -121,7 +122,7 @@ class EmbeddedSearch:
             Question(text, k, vector) for (text, k), vector in zip(questions, vectors, strict=True)
         ]
         try:
-            return query_shard(self._shard, asked, self.ranking, self._lexical)
+            return self._reader.find(asked)
         except Exception as error:  # the bindings raise bare Exceptions of many kinds
             raise ToolUnavailable(f"the index did not answer: {error}") from error
 

@@ -32,6 +32,12 @@ class Passage:
         """What is indexed: title and text."""
         return f"{self.title}\n{self.text}"
 
+    def scored(self, score: float) -> "Passage":
+        """The same passage with a score."""
+        return Passage(
+            id=self.id, url=self.url, title=self.title, contents=self.contents, score=score
+        )
+
     def document(self) -> Document:
         """The passage as agents see it."""
         return Document(url=self.url, title=self.title, text=self.text, score=self.score)

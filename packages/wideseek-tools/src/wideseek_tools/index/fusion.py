@@ -1,7 +1,6 @@
 """Reciprocal rank fusion of two rankings."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from wideseek_tools.passages import Passage
 
@@ -22,4 +21,4 @@ def fuse(
             known.setdefault(key, passage)
             scores[key] = scores.get(key, 0.0) + weight / (rrf_k + rank)
     best = sorted(scores, key=lambda key: -scores[key])[:k]
-    return [replace(known[key], score=scores[key]) for key in best]
+    return [known[key].scored(scores[key]) for key in best]
