@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from wideseek_core.errors import CorruptFile, NoContent
+from wideseek_core.errors import CorruptFile, DataError, NoContent
 from wideseek_core.search import Page
 from wideseek_tools.passages import Mark, Row, read_rows
 from wideseek_tools.urls import page_key
@@ -61,6 +61,8 @@ def build_store(pages: Path, to: Path, advance: Callable[[int], None] = lambda _
         link.executescript(_INDEXES)
         link.execute(f"pragma user_version={FORMAT}")
         return int(link.execute("select count(*) from pages").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        raise DataError(f"{to}: can't be written: {error}") from None
     except sqlite3.DatabaseError as error:
         raise CorruptFile(f"{to}: {error}") from None
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 import qdrant_edge as edge
 from pydantic import ValidationError
 
-from wideseek_core.errors import CorruptFile, DataError
+from wideseek_core.errors import CorruptFile, DataError, WideSeekError
 from wideseek_core.files import locked, write_atomically
 from wideseek_core.tasks import Record
 from wideseek_tools.encoders.encoder import Encoder, open_encoder
@@ -70,7 +70,8 @@ def build_index(
 ) -> IndexInfo:
     """Builds the index of `corpus` (passages) and `pages` at `to`, or finds it there already.
 
-    Without a corpus each page's beginning is its passage. Waits if another process builds at the
+    Without a corpus each page's beginning is its passage. Blocks; in async code call it in a
+    thread. Waits if another process builds at the
     same place. Raises `DataError` for malformed input or if `to` holds something else.
     """
     config = config or IndexConfig()
@@ -196,10 +197,14 @@ def _write_shard(plan: Plan, progress: Progress, encoder: Encoder | None) -> Non
         shard.optimize()
         shard.flush()
         count = shard.count(edge.CountRequest(exact=True))
-        if count != plan.source.rows:
-            raise CorruptFile(f"{folder}: {count} points, expected {plan.source.rows}")
+    except WideSeekError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the bindings raise bare ones, for a full disk too
+        raise CorruptFile(f"{folder}: the shard can't be written: {error}") from None
     finally:
         shard.close()
+    if count != plan.source.rows:
+        raise CorruptFile(f"{folder}: {count} points, expected {plan.source.rows}")
 
 
 def _load_points(

@@ -110,14 +110,17 @@ def _build(given: argparse.Namespace, inputs: list[Path], settings: list[str]) -
 
 
 def _serve(inputs: list[Path], settings: list[str]) -> None:
+    if len(inputs) > 1:
+        raise ConfigError(f"usage: {SERVE}")
+    for path in inputs:
+        if not path.is_file():  # a file is the page store beside a Qdrant server
+            read_index(path)
     try:
         from wideseek_tools.server.config import ServeConfig
         from wideseek_tools.server.serve import serve
     except ImportError as error:
         line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
         raise ConfigError(line) from None
-    if len(inputs) > 1:
-        raise ConfigError(f"usage: {SERVE}")
     config = load_config(ServeConfig, settings)
     asyncio.run(serve(config, inputs[0] if inputs else None))
 

@@ -17,6 +17,8 @@ class Metrics:
             "wideseek_requests", "Requests by route and status.", ["route", "status"],
             registry=self._registry,
         )  # fmt: skip
+        self._counters: dict[tuple[str, int], Counter] = {}
+        """Looking up labels costs as much as a search."""
         self._seconds = Histogram(
             "wideseek_request_seconds", "Time to answer.", ["route"],
             registry=self._registry, buckets=SECONDS,
@@ -33,7 +35,9 @@ class Metrics:
 
     def seen(self, route: str, status: int, seconds: float) -> None:
         """Counts one request."""
-        self._requests.labels(route, str(status)).inc()
+        if (route, status) not in self._counters:
+            self._counters[route, status] = self._requests.labels(route, str(status))
+        self._counters[route, status].inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
