@@ -269,3 +269,15 @@ def test_an_engine_outlives_its_event_loop() -> None:
         return made.ids
 
     assert asyncio.run(once()) == asyncio.run(once())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+async def test_logprobs_on_a_gpu_equal_those_on_the_cpu() -> None:
+    model, moved = tiny(), tiny().cuda()
+    ids, few = prompt(1, 150), Sampling(max_tokens=20)
+    engine = TorchEngine(moved)
+    for turn in range(3):
+        made = await engine.generate(ids, session="a", sampling=few)
+        assert_close(made.logprobs, true_logprobs(model, ids, made.ids))
+        ids = [*ids, *made.ids, *prompt(turn, 12)]

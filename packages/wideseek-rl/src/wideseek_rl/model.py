@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from wideseek_rl.products import Linear, linear
+from wideseek_rl.products import Linear, attention, linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,6 @@ class Attention(nn.Module):
         self.o_proj = Linear(config.heads * dim, hidden)
         self.q_norm = RMSNorm(dim, config.norm_eps)
         self.k_norm = RMSNorm(dim, config.norm_eps)
-        self.grouped = config.heads != config.kv_heads
 
     def forward(self, x: Tensor, rotate: Rotation) -> Tensor:
         """Every position attends to itself and to those before it: `[B, T, D] -> [B, T, D]`."""
@@ -115,8 +114,7 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2))  # [B, H, T, d]
         k = rotate(self.k_norm(self.k_proj(x).view(split)).transpose(1, 2))
         v = self.v_proj(x).view(split).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.grouped)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return self.o_proj(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):

@@ -1,4 +1,4 @@
-"""Matrix products by the fastest way the device has.
+"""Matrix products and attention by the fastest way the device has.
 
 On CPUs float32 products go to oneDNN, which is up to twice as fast as the BLAS behind
 `torch.nn.functional.linear` (that one picks slow kernels on CPUs of other makers than its own). The
@@ -10,6 +10,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+GPU_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Without cuDNN's, which prepares itself anew, slowly, for every length of a sequence."""
 
 TYPICAL_ROWS = 64
 """What matrices are packed for; other numbers of rows work as well."""
@@ -44,6 +48,33 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
     product = cast(Tensor, cast(Any, _Product).apply(x.reshape(-1, x.shape[-1]), weight))
     return product.view(*x.shape[:-1], weight.shape[0])
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """Softmax attention, causal if there is no mask.
+
+    Args:
+        q: `[B, H, T, d]`
+        k: `[B, Hkv, S, d]`; each head is shared by `H / Hkv` queries.
+        v: like `k`.
+        mask: `[T, S]`, true where a query may attend.
+        scale: of the scores; `d ** -0.5` if None.
+
+    Returns:
+        `[B, H, T, d]`.
+    """
+    causal = mask is None
+    if q.device.type == "cpu":
+        return F.scaled_dot_product_attention(
+            q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=True
+        )
+    # Few GPU kernels know shared heads together with masks or float32.
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    with sdpa_kernel(GPU_KERNELS):
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale)
 
 
 class Linear(nn.Linear):

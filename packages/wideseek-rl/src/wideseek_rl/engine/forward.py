@@ -17,6 +17,7 @@ from wideseek_rl.engine.attention import Reading, attend, reading
 from wideseek_rl.engine.pages import PAGE, PagePool
 from wideseek_rl.engine.requests import Request
 from wideseek_rl.engine.weights import FusedWeights, LayerWeights
+from wideseek_rl.products import attention
 
 MOST_PADDING = 32
 """Pages by which tails are padded before they are split into groups of more equal length."""
@@ -171,13 +172,5 @@ def _attend(
 
 def _within(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of a chunk: q `[n, H, d]`, k and v `[Hkv, until, d]`; causal without a mask."""
-    mixed = F.scaled_dot_product_attention(
-        q[None].transpose(1, 2),
-        k[None],
-        v[None],
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=1.0,
-        enable_gqa=True,
-    )
+    mixed = attention(q[None].transpose(1, 2), k[None], v[None], mask, scale=1.0)
     return mixed[0].transpose(0, 1)
