@@ -72,7 +72,7 @@ async def ask(config: AskConfig) -> str:
     async with open_team(config) as team:
         episode = await team.run(_task(config), on_event=watcher)
     if episode.error:
-        raise PolicyError(episode.error)
+        raise PolicyError(episode.error.removeprefix("PolicyUnavailable: "))
     return render(episode, tuple(watcher.sources), config.answer)
 
 

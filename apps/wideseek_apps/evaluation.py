@@ -11,13 +11,14 @@ from wideseek_agents import Team, TeamConfig
 from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig, open_policy
 from wideseek_apps.training import ATLAS_TEAM
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
-from wideseek_core import Config, Episode, Judge, Task
+from wideseek_core import Config, Episode, Judge, PolicyError, Task
 from wideseek_core.files import write_atomically
 from wideseek_eval import (
     AtlasData,
     DataConfig,
     RunConfig,
     Summary,
+    load_run,
     load_tasks,
     report_text,
     run_evaluation,
@@ -120,7 +121,11 @@ async def evaluate(config: EvaluationConfig) -> str:
 
 async def _run(config: EvaluationConfig, tasks: list[Task]) -> Summary:
     async with open_team(config) as team, open_judge(config.judge) as judge:
-        return await _rollouts(config, tasks, team, judge)
+        summary = await _rollouts(config, tasks, team, judge)
+    results = load_run(config.run.folder).results
+    if all(result.outcome == "error" for result in results):
+        raise PolicyError(f"all {len(results)} rollouts broke: {results[-1].episode.error}")
+    return summary
 
 
 async def _rollouts(

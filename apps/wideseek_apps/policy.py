@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import httpx
 import torch
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig, ChatTokenizer, TokenPolicy
-from wideseek_core import Config, ConfigError, Policy, Sampling
+from wideseek_core import Config, ConfigError, Policy, PolicyUnavailable, Sampling
 from wideseek_rl import EngineConfig, Qwen3, TorchEngine, load_model
 from wideseek_rl.start import start_policy
 
@@ -88,10 +89,22 @@ def chosen_device(name: str) -> str:
     return name
 
 
+async def _reach(url: str) -> None:
+    """Raises `PolicyUnavailable` if nobody listens: at once, without the patience of a request."""
+    try:
+        async with httpx.AsyncClient(timeout=30.0) as client:
+            await client.get(f"{url.rstrip('/')}/models")
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise PolicyUnavailable(f"{url} can't be reached: {error}") from None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return  # What else may be wrong is told by the first request.
+
+
 @asynccontextmanager
 async def open_policy(config: PolicyConfig) -> AsyncGenerator[Policy]:
-    """A policy to talk to."""
+    """A policy to talk to. Raises `PolicyUnavailable` for an endpoint that nobody serves."""
     if isinstance(config, EndpointPolicy):
+        await _reach(config.base_url)
         async with ChatPolicy(config) as policy:
             yield policy
     else:
