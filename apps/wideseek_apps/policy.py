@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig, ChatTokenizer, TokenPolicy
+from wideseek_agents.policies.endpoint import is_local
 from wideseek_core import Config, ConfigError, Policy, PolicyUnavailable, Sampling
 from wideseek_rl import EngineConfig, Qwen3, TorchEngine, load_model
 from wideseek_rl.start import start_policy
@@ -92,7 +93,7 @@ def chosen_device(name: str) -> str:
 async def _reach(url: str) -> None:
     """Raises `PolicyUnavailable` if nobody listens: at once, without the patience of a request."""
     try:
-        async with httpx.AsyncClient(timeout=30.0) as client:
+        async with httpx.AsyncClient(timeout=30.0, trust_env=not is_local(url)) as client:
             await client.get(f"{url.rstrip('/')}/models")
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise PolicyUnavailable(f"{url} can't be reached: {error}") from None

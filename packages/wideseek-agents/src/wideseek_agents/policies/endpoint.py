@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -51,6 +52,11 @@ class ChatPolicyConfig(Config):
     """Further fields of the request, e.g. `chat_template_kwargs`."""
 
 
+def is_local(url: str) -> bool:
+    """Whether an address is of this machine."""
+    return re.match(r"https?://(?:localhost|127\.|\[::1\])", url) is not None
+
+
 class Endpoint:
     """Posts chat requests within the limits of its config. Close it after use."""
 
@@ -74,6 +80,7 @@ class Endpoint:
             timeout=httpx.Timeout(config.timeout_s, connect=30.0),
             limits=httpx.Limits(max_connections=config.concurrent),
             transport=transport,
+            trust_env=not is_local(config.base_url),  # a proxy can't reach this machine
         )
 
     async def close(self) -> None:
