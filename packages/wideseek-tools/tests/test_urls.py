@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wideseek_core.errors import ToolRefused
 from wideseek_tools.urls import page_key
@@ -59,3 +61,13 @@ def test_address_without_host_is_a_name() -> None:
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ToolRefused):
         page_key(url)
+
+
+@given(st.text(alphabet="abÄ/?#&=%20_ .:", max_size=30))
+def test_key_of_a_key_is_itself_without_escapes(path: str) -> None:
+    try:
+        key = page_key(f"http://a.org/{path}")
+    except ToolRefused:
+        return
+    if "%" not in key and "?" not in key:
+        assert page_key(f"http://{key}") == key
