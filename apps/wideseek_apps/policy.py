@@ -22,7 +22,7 @@ class LocalPolicy(Config):
 
     kind: Literal["local"] = "local"
     model: str = "start"
-    """A model folder, or `start` for the small policy that comes with wideseek-rl."""
+    """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -69,14 +69,21 @@ class LocalModel:
 @asynccontextmanager
 async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
     """Loads the model. Raises `CheckpointError` or `DataError` for a folder it can't use."""
-    folder = start_policy() if config.model == "start" else Path(config.model)
-    if not folder.is_dir():
-        raise ConfigError(f"policy.model: no such folder: {folder}")
+    folder = model_folder(config.model)
     device = chosen_device(config.device)
     tokenizer = ChatTokenizer.load(folder)
     model = load_model(folder, device, getattr(torch, config.dtype))
     engine = TorchEngine(model, config.engine)
     yield LocalModel(folder=folder, model=model, tokenizer=tokenizer, engine=engine, config=config)
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model's name. Raises `ConfigError`."""
+    folder = start_policy() if name == "start" else Path(name)
+    if not folder.is_dir():
+        raise ConfigError(f"policy.model: no such folder: {folder}")
+    inner = folder / "model"  # in a checkpoint the optimizer stands beside the model
+    return inner if inner.is_dir() and not (folder / "config.json").exists() else folder
 
 
 def chosen_device(name: str) -> str:

@@ -163,11 +163,22 @@ def save_model(
     config = config_to_json(model.config, dtype)
     generation = {key: config[key] for key in ("eos_token_id", "pad_token_id", "bos_token_id")}
     with folder_atomically(path) as folder:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        write_tensors(tensors, folder / WEIGHTS)
         _write_object(folder / "config.json", config)
         _write_object(folder / "generation_config.json", generation)
         if tokenizer_file is not None:
             _copy_tokenizer(tokenizer_file, folder)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file. Raises `CheckpointError` if the disk does not take it."""
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: can't be written: {error}") from None
+    path.chmod(mode)  # the library makes files that only their owner may read
 
 
 def _copy_tokenizer(file: Path, folder: Path) -> None:

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import (
-    load_file,  # pyright: ignore[reportUnknownVariableType]
-    save_file,  # pyright: ignore[reportUnknownVariableType]
-)
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
 from wideseek_core import CheckpointError
+from wideseek_rl.checkpoint_format import write_tensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -26,7 +24,7 @@ def save_optimizer(
         if parameter in optimizer.state
         for moment in MOMENTS
     }
-    save_file({"updates": torch.tensor(updates), **tensors}, path)
+    write_tensors({"updates": torch.tensor(updates), **tensors}, path)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, path: Path) -> int:
