@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
+from tokenizers import Tokenizer
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.demos import DemosConfig, demo_set, demo_texts
@@ -19,7 +20,7 @@ from wideseek_apps.policy import chosen_device
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import Config, ConfigError
 from wideseek_core.files import write_atomically
-from wideseek_rl import Qwen3Config, new_model, save_model
+from wideseek_rl import Qwen3, Qwen3Config, load_model, new_model, save_model
 from wideseek_rl.config import SFTConfig
 from wideseek_rl.sft import SFTProgress, train_on_demos
 
@@ -42,6 +43,8 @@ class StartConfig(Config):
 
     folder: Path
     """Where it is written, replacing what is there."""
+    parent: Path | None = None
+    """A start policy to go on from, with its vocabulary and shape; null to begin with nothing."""
     shape: ShapeConfig = ShapeConfig()
     vocabulary: int = Field(default=4096, ge=300)
     """Token ids."""
@@ -61,19 +64,11 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     started = time.monotonic()
     device = chosen_device(config.device)
     _check_folder(config.folder)
-    texts = demo_texts(config.demos.model_copy(update={"worlds": config.vocabulary_worlds}), team)
-    tokenizer = train_vocabulary(texts, config.vocabulary)
+    tokenizer = _vocabulary(config, team)
     demos = demo_set(config.demos, team, tokenizer, longest=config.longest)
     prepared = time.monotonic() - started
     logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
-    shape = Qwen3Config(
-        vocab_size=tokenizer.get_vocab_size(),
-        max_positions=4096,
-        eos_ids=(token_id(tokenizer, END),),
-        pad_id=token_id(tokenizer, PAD),
-        **config.shape.model_dump(),
-    )
-    model = new_model(shape, config.seed).to(device)
+    model = _network(config, tokenizer).to(device)
     last = train_on_demos(model, demos, config.sft, on_progress=_log)
     with tempfile.TemporaryDirectory() as work:
         vocabulary = Path(work) / "tokenizer.json"
@@ -93,6 +88,26 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     }
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
     return last
+
+
+def _vocabulary(config: StartConfig, team: TeamConfig) -> Tokenizer:
+    if config.parent is not None:
+        return Tokenizer.from_file(str(config.parent / "tokenizer.json"))
+    texts = demo_texts(config.demos.model_copy(update={"worlds": config.vocabulary_worlds}), team)
+    return train_vocabulary(texts, config.vocabulary)
+
+
+def _network(config: StartConfig, tokenizer: Tokenizer) -> Qwen3:
+    if config.parent is not None:
+        return load_model(config.parent, "cpu", torch.float32)
+    shape = Qwen3Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        max_positions=4096,
+        eos_ids=(token_id(tokenizer, END),),
+        pad_id=token_id(tokenizer, PAD),
+        **config.shape.model_dump(),
+    )
+    return new_model(shape, config.seed)
 
 
 def _check_folder(folder: Path) -> None:

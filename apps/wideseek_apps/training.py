@@ -58,7 +58,7 @@ ATLAS_TEAM = TeamConfig(
 class EvaluationConfig(Config):
     """How progress is measured: before the first step and after the last, on the same tasks."""
 
-    data: DataConfig = AtlasData(split="dev", limit=64, min_rows=3, max_rows=6)
+    data: DataConfig = AtlasData(split="dev", limit=64, min_rows=3, max_rows=5, max_columns=2)
     temperature: float = Field(default=0.0, ge=0)
     """0 is greedy."""
     trials: int = Field(default=1, ge=1)
@@ -72,22 +72,22 @@ class TrainConfig(Config):
     """Where the run is written; one that was interrupted goes on from there."""
     start: StartConfig | None = None
     """If given, a start policy is made, and nothing else is done."""
-    policy: LocalPolicy = LocalPolicy()
+    policy: LocalPolicy = LocalPolicy(turn_tokens=320)
     world: WorldConfig = AtlasWorld()
     team: TeamConfig = ATLAS_TEAM
     judge: JudgeConfig = JudgeConfig(mode="reward")
-    data: DataConfig = AtlasData(split="train", min_rows=3, max_rows=5)
+    data: DataConfig = AtlasData(split="train", min_rows=3, max_rows=5, max_columns=2)
     """What is trained on."""
     evaluation: EvaluationConfig = EvaluationConfig()
     rl: RLConfig = RLConfig(
-        questions_per_step=8,
+        questions_per_step=6,
         group_size=6,
-        steps=30,
+        steps=24,
         concurrent_rollouts=64,
         backend=TorchBackendConfig(
-            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0), max_batch_tokens=8192
+            optimizer=OptimizerConfig(lr=3e-4, weight_decay=0.0), max_batch_tokens=8192
         ),
-        checkpoint=CheckpointConfig(every_steps=10, best_metric=None),
+        checkpoint=CheckpointConfig(every_steps=6, best_metric=None),
     )
 
     @model_validator(mode="after")
