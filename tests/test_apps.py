@@ -1,0 +1,399 @@
+"""The four apps as a user meets them: whole runs, resumed runs, one clear line for bad input."""
+
+import asyncio
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_apps.training import TrainConfig
+
+from .conftest import Ended, Run, World, command
+
+TALK = ("policy.turn_tokens=16",)
+STEPS = (
+    "rl.questions_per_step=2",
+    "rl.group_size=2",
+    "rl.checkpoint.every_steps=1",
+    "data.limit=8",
+    "evaluation.data.limit=3",
+)
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def wide(policy: Path, world: World, tmp_path: Path) -> list[str]:
+    """Arguments of a wide evaluation that works."""
+    return [
+        f"policy.model={policy}",
+        *TALK,
+        "world.kind=corpus",
+        f"world.pages={world.pages}",
+        "data.kind=jsonl",
+        f"data.path={world.wide}",
+        f"run.folder={tmp_path / 'run'}",
+    ]
+
+
+@pytest.fixture
+def training(policy: Path, tmp_path: Path) -> list[str]:
+    """Arguments of a training run of three steps that works, on the atlas."""
+    return [f"folder={tmp_path / 'run'}", f"policy.model={policy}", *TALK, *STEPS, "rl.steps=3"]
+
+
+# Whole runs.
+
+
+def test_the_start_policy_is_a_whole_model_folder(policy: Path) -> None:
+    names = {path.name for path in policy.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "training.json"} <= names
+    report = json.loads((policy / "training.json").read_text())
+    assert report["training"]["updates"] >= 1
+
+
+def test_training_leaves_everything_it_promises(training: list[str], run: Run, call: Run) -> None:
+    ended = run("train", *training)
+    assert ended.code == 0, ended.err
+    folder = Path(training[0].partition("=")[2])
+    assert [row["step"] for row in lines(folder / "metrics.jsonl")] == [1, 2, 3]
+    assert len(lines(folder / "before" / "results.jsonl")) == 3
+    assert len(lines(folder / "after" / "results.jsonl")) == 3
+    assert len(list((folder / "episodes").iterdir())) == 3
+    assert list((folder / "tensorboard").iterdir())
+    assert json.loads((folder / "config.json").read_text())["rl"]["steps"] == 3
+    change = json.loads((folder / "change.json").read_text())
+    assert "item_f1" in json.dumps(change)
+    assert "Item F1" in ended.out
+    trained = f"policy.model={folder / 'checkpoints' / 'step_000003'}"
+    assert f"uv run apps/widesearch {trained}" in ended.out
+    assert call("ask", "question=Which moons?", trained, *TALK).code == 0
+
+
+def test_a_killed_training_goes_on(
+    training: list[str], run: Run, surroundings: dict[str, str]
+) -> None:
+    folder = Path(training[0].partition("=")[2])
+    more = [*training, "rl.steps=400"]
+    running = subprocess.Popen(command("train", more), env=surroundings, stderr=subprocess.DEVNULL)
+    until(lambda: (folder / "checkpoints" / "step_000002").is_dir())
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    done = len(lines(folder / "metrics.jsonl"))
+    ended = run("train", *training, f"rl.steps={done + 2}")
+    assert ended.code == 0, ended.err
+    assert "going on after step" in ended.err
+    steps = [row["step"] for row in lines(folder / "metrics.jsonl")]
+    assert steps == list(range(1, done + 3))
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits, at most as long as the slowest machine needs."""
+    for _ in range(2400):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def test_training_further_measures_again(training: list[str], call: Run) -> None:
+    folder = Path(training[0].partition("=")[2])
+    assert call("train", *training, "rl.steps=1").code == 0
+    assert call("train", *training, "rl.steps=2").code == 0
+    settings = json.loads((folder / "after" / "config.json").read_text())["settings"]
+    assert settings["step"] == 2
+    assert (folder / "after_step_1" / "results.jsonl").is_file()
+
+
+def test_a_training_with_other_settings_wants_another_folder(
+    training: list[str], call: Run
+) -> None:
+    assert call("train", *training, "rl.steps=1").code == 0
+    ended = call("train", *training, "rl.steps=1", "policy.turn_tokens=8")
+    assert ended.code == 2
+    assert "policy.turn_tokens was 16, is 8" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("app", "kind", "count"), [("widesearch", "jsonl", 2), ("qa", "qa", 3)])
+def test_an_evaluation_goes_on_where_it_was(
+    app: str, kind: str, count: int, wide: list[str], world: World, tmp_path: Path, call: Run
+) -> None:
+    data = world.wide if app == "widesearch" else world.qa
+    arguments = [*wide, f"data.kind={kind}", f"data.path={data}"]
+    ended = call(app, *arguments)
+    assert ended.code == 0, ended.err
+    assert "report.html" in ended.out
+    results = tmp_path / "run" / "results.jsonl"
+    whole = results.read_text()
+    assert whole.count("\n") == count
+    results.write_text(whole[: whole.rindex("\n", 0, -1) + 20])
+    assert call(app, *arguments).code == 0
+    again = results.read_text()
+    assert again.count("\n") == count
+    assert again.splitlines()[:-1] == whole.splitlines()[:-1]
+    assert call(app, *arguments).code == 0
+    assert results.read_text() == again
+
+
+def test_a_sweep_evaluates_every_width(wide: list[str], tmp_path: Path, call: Run) -> None:
+    ended = call("widesearch", *wide, "sweep.max_subagents=[1,2]", "data.limit=1")
+    assert ended.code == 0, ended.err
+    for value in (1, 2):
+        assert (tmp_path / "run" / f"subagents_{value}" / "results.jsonl").is_file()
+    assert (tmp_path / "run" / "sweep.html").is_file()
+
+
+def test_ask_says_honestly_that_there_is_no_answer(wide: list[str], call: Run) -> None:
+    ended = call("ask", "Which moons", "circle Neptune?", *wide[:4])
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("No answer: the agent ended with ")
+    assert "agent 0 lead: Which moons circle Neptune?" in ended.err
+
+
+async def test_ask_draws_the_table_and_the_sources_of_an_endpoint(
+    wide: list[str], run: Run
+) -> None:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        ended = await asyncio.to_thread(
+            run,
+            "ask",
+            "Which moons circle Neptune?",
+            *wide[2:4],
+            "policy.kind=endpoint",
+            "policy.model=any",
+            f"policy.base_url=http://127.0.0.1:{port}/v1",
+            "team.prompts=default",
+            "team.workflow=sa",
+        )
+    assert ended.code == 0, ended.err
+    table, _, sources = ended.out.partition("Sources")
+    assert "Moon" in table
+    assert "Triton" in table
+    assert sources.split() == ["1.", "moons:Triton"]
+
+
+SAYS = (
+    '<tool_call>{"name": "access", "arguments": '
+    '{"url": "moons:Triton", "info_to_extract": "radius"}}</tool_call>',
+    "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```",
+)
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Plays an endpoint: reads a page in the first turn, answers in the second."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = head.partition("content-length: ")[2].partition("\r\n")[0]
+    body = (await reader.readexactly(int(length or 0))).decode()
+    text = SAYS["1353 km" in body]
+    reply = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    content = json.dumps(reply).encode()
+    ending = f"content-length: {len(content)}\r\nconnection: close\r\n\r\n".encode()
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + ending + content)
+    await writer.drain()
+    writer.close()
+
+
+# Help and bad input.
+
+
+@pytest.mark.parametrize("app", ["train", "widesearch", "qa", "ask"])
+def test_help_lists_fields_and_exits_with_zero(app: str, call: Run) -> None:
+    ended = call(app, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    listed = ended.out.splitlines()
+    assert "policy.model: str = start" in listed
+    assert "world.kind: atlas = atlas" in listed
+
+
+def test_help_of_training_shows_the_defaults_that_hold(call: Run) -> None:
+    listed = call("train", "--help").out.splitlines()
+    assert "evaluation.data.split: train | dev | test = dev" in listed
+    assert f"rl.group_size: int = {TrainConfig().rl.group_size}" in listed
+
+
+@pytest.mark.parametrize(
+    ("app", "argument", "complaint"),
+    [
+        ("train", "rl.grop_size=2", "ConfigError: unknown key 'rl.grop_size'; did you mean"),
+        ("train", "rl.steps=many", "ConfigError: rl.steps: input should be a valid integer"),
+        ("train", "nowhere.yaml", "ConfigError: no such config file: nowhere.yaml"),
+        ("train", "policy.temperature=0", "ConfigError: TrainConfig: policy.temperature must be"),
+        ("train", "policy.model=nowhere", "ConfigError: policy.model: no such folder: nowhere"),
+        ("train", "policy.device=tpu9", "ConfigError: no device 'tpu9' here"),
+        ("train", "evaluation.data.split=train", "ConfigError: "),
+        ("widesearch", "data.limt=2", "ConfigError: unknown key 'data.limt'; did you mean"),
+        ("widesearch", "data.limit=0", "ConfigError: data.limit: input should be greater"),
+        ("widesearch", "policy.kind=endpoint", "ConfigError: missing key 'policy.model'"),
+        ("qa", "judge.mode=kind", "ConfigError: judge.mode: "),
+        ("ask", "team.workflow=both", "ConfigError: team.workflow: "),
+        ("ask", "--verbose", "ConfigError: unknown option '--verbose'"),
+    ],
+)
+def test_a_bad_argument_is_one_line(app: str, argument: str, complaint: str, call: Run) -> None:
+    ended = call(app, *(["question=x"] if app == "ask" else []), argument)
+    assert ended.complaint.startswith(complaint)
+    assert ended.out == ""
+
+
+def test_ask_wants_a_question(call: Run) -> None:
+    assert call("ask").complaint.startswith("ConfigError: ask a question")
+
+
+def test_a_bad_argument_is_one_line_for_the_shell_too(run: Run) -> None:
+    assert run("qa", "data.limt=2").complaint.startswith("ConfigError: unknown key 'data.limt'")
+
+
+def test_missing_files_are_named(wide: list[str], tmp_path: Path, call: Run) -> None:
+    none = tmp_path / "none.jsonl"
+    assert call("widesearch", *wide, f"data.path={none}").complaint.endswith(f"{none}")
+    assert call("widesearch", *wide, f"world.pages={none}").complaint.endswith(f"{none}")
+
+
+@pytest.mark.parametrize("key", ["data.path", "world.pages"])
+def test_a_malformed_row_is_named_by_file_and_line(
+    key: str, wide: list[str], world: World, tmp_path: Path, call: Run
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    good = world.wide if key == "data.path" else world.pages
+    bad.write_text(f'{good.read_text().splitlines()[0]}\n{{"question": 3, "url"\n')
+    assert call("widesearch", *wide, f"{key}={bad}").complaint.startswith(f"DataError: {bad}:2: ")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_truncated_checkpoint_is_refused(
+    name: str, size: int, wide: list[str], policy: Path, tmp_path: Path, call: Run
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(policy, broken)
+    file = broken / name
+    file.write_bytes(file.read_bytes()[:size])
+    assert str(file) in call("widesearch", *wide, f"policy.model={broken}").complaint
+
+
+def test_a_damaged_training_checkpoint_is_not_taken_for_whole(
+    training: list[str], call: Run
+) -> None:
+    assert call("train", *training, "rl.steps=1").code == 0
+    folder = Path(training[0].partition("=")[2])
+    weights = folder / "checkpoints" / "step_000001" / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    ended = call("train", *training, "rl.steps=2")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith(f"CheckpointError: {weights}: damaged")
+
+
+def test_an_index_of_another_world_is_refused(
+    wide: list[str], surroundings: dict[str, str], tmp_path: Path, call: Run
+) -> None:
+    assert call("widesearch", *wide).code == 0
+    (index,) = built(surroundings, "moons:Triton")
+    tools = [
+        "world.kind=tools",
+        f"world.tools.search.path={index}",
+        f"world.tools.pages.path={index}",
+        "world.tools.search.fingerprint=0123456789ab",
+    ]
+    kept = [word for word in wide if not word.startswith("world.")]
+    complaint = call("widesearch", *kept, *tools, f"run.folder={tmp_path / 'other'}").complaint
+    assert complaint.startswith(f"DataError: {index}")
+    assert "0123456789ab" in complaint
+
+
+def test_a_half_built_index_is_refused(wide: list[str], tmp_path: Path, call: Run) -> None:
+    half = tmp_path / "half"
+    (half / "shard").mkdir(parents=True)
+    kept = [word for word in wide if not word.startswith("world.")]
+    tools = [f"world.tools.{part}.path={half}" for part in ("search", "pages")]
+    complaint = call("widesearch", *kept, "world.kind=tools", *tools).complaint
+    assert complaint.startswith(f"CorruptFile: {half} ")
+
+
+def built(surroundings: dict[str, str], word: str) -> Sequence[Path]:
+    """Index folders of the session whose page store holds a word."""
+    found = Path(surroundings["WIDESEEK_CACHE"]).glob("indexes/[!.]*/pages.sqlite")
+    return [path.parent for path in found if word.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("app", ["widesearch", "ask"])
+def test_an_endpoint_that_nobody_serves_is_told_at_once(
+    app: str, wide: list[str], call: Run
+) -> None:
+    endpoint = [
+        "policy.kind=endpoint",
+        "policy.model=any",
+        "policy.base_url=http://127.0.0.1:9/v1",
+        "team.prompts=default",
+    ]
+    arguments = wide[2:] if app == "widesearch" else ["question=x", *wide[2:4]]
+    ended = call(app, *arguments, *endpoint)
+    assert ended.complaint.startswith("PolicyUnavailable: http://127.0.0.1:9/v1 can't be reached")
+
+
+def test_a_folder_that_is_a_file_is_named(wide: list[str], tmp_path: Path, call: Run) -> None:
+    (tmp_path / "file").touch()
+    ended = call("widesearch", *wide, f"run.folder={tmp_path / 'file'}")
+    assert str(tmp_path / "file") in ended.complaint
+
+
+def files_of_at_most(size: int) -> Callable[[], None]:
+    """What a full disk does to a process: writes beyond `size` bytes of a file fail."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def last_line(ended: Ended) -> str:
+    """The complaint of a run that had said before how far it was."""
+    assert ended.code == 2, f"exit {ended.code}: {ended.err}"
+    assert "Traceback" not in ended.err
+    return ended.err.splitlines()[-1]
+
+
+def test_a_full_disk_ends_an_index_in_one_line_and_is_taken_up_again(
+    wide: list[str], world: World, tmp_path: Path, call: Run, run: Run
+) -> None:
+    pages = tmp_path / "pages.jsonl"
+    shutil.copyfile(world.pages, pages)
+    ended = run("widesearch", *wide, f"world.pages={pages}", limit=files_of_at_most(3000))
+    assert last_line(ended)
+    ended = call("widesearch", *wide, f"world.pages={pages}")
+    assert ended.code == 0, ended.err
+
+
+def test_a_full_disk_ends_an_evaluation_in_one_line(
+    wide: list[str], tmp_path: Path, call: Run, run: Run
+) -> None:
+    assert call("widesearch", *wide).code == 0
+    results = tmp_path / "run" / "results.jsonl"
+    whole = results.read_text()
+    results.write_text(whole[: whole.index("\n") + 1])
+    ended = run("widesearch", *wide, limit=files_of_at_most(len(whole) - 10))
+    assert str(tmp_path / "run") in last_line(ended)
+    assert call("widesearch", *wide).code == 0
+    assert len(lines(results)) == 2
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(
+    training: list[str], tmp_path: Path, call: Run, run: Run
+) -> None:
+    assert call("train", *training, "rl.steps=1").code == 0
+    ended = run("train", *training, "rl.steps=2", limit=files_of_at_most(50_000))
+    assert last_line(ended)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in checkpoints.glob("step_*")] == ["step_000001"]
+    assert call("train", *training, "rl.steps=2").code == 0
