@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from wideseek_apps.asking import AskConfig
+from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.training import TrainConfig
+from wideseek_core import Config, ConfigError, load_config
 
-from .conftest import Ended, Run, World, command
+from .conftest import ROOT, Ended, Run, World, command
 
 TALK = ("policy.turn_tokens=16",)
 STEPS = (
@@ -219,6 +224,49 @@ def test_help_of_training_shows_the_defaults_that_hold(call: Run) -> None:
     listed = call("train", "--help").out.splitlines()
     assert "evaluation.data.split: train | dev | test = dev" in listed
     assert f"rl.group_size: int = {TrainConfig().rl.group_size}" in listed
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "train": TrainConfig,
+    "widesearch": WideSearchConfig,
+    "qa": QaConfig,
+    "ask": AskConfig,
+}
+
+
+def load(app: str, arguments: Sequence[str]) -> Config:
+    """The config of a command that leaves to its reader what only the reader has."""
+    for _ in range(5):
+        try:
+            return load_config(CONFIGS[app], arguments)
+        except ConfigError as error:
+            missing = re.fullmatch(r"missing key '(.+)'", str(error))
+            if missing is None:
+                raise
+            arguments = [*arguments, f"{missing[1]}=mine"]
+    raise AssertionError(arguments)
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """App and arguments of every command that a text shows."""
+    return re.findall(r"uv run apps/(\w+) ([^`\n]+)", text)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/**/*.yaml")), ids=lambda path: path.name)
+def test_the_configs_fit_the_apps(path: Path) -> None:
+    app = "train" if path.parent.name == "train" else "ask"
+    more = [] if path.name != "web.yaml" else [str(ROOT / "configs" / "endpoint.yaml")]
+    assert load(app, [*more, str(path)]) != load(app, more)
+
+
+@pytest.mark.parametrize(("app", "shown"), commands((ROOT / "README.md").read_text("utf-8")))
+def test_the_commands_of_the_readme_can_be_typed(
+    app: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = [word.replace("=...", "=x") for word in shlex.split(shown)]
+    given = [word for word in words if "=" in word or word.endswith(".yaml")]
+    assert load(app, given)
 
 
 @pytest.mark.parametrize(
