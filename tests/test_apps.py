@@ -293,6 +293,13 @@ def test_a_bad_argument_is_one_line(app: str, argument: str, complaint: str, cal
     assert ended.out == ""
 
 
+def test_a_start_policy_replaces_nothing_but_a_model(tmp_path: Path, call: Run) -> None:
+    (tmp_path / "thesis.txt").touch()
+    complaint = call("train", f"start.folder={tmp_path}").complaint
+    assert complaint == f"ConfigError: start.folder: {tmp_path} holds something else than a model"
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_ask_wants_a_question(call: Run) -> None:
     assert call("ask").complaint.startswith("ConfigError: ask a question")
 

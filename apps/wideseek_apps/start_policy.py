@@ -64,6 +64,8 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     started = time.monotonic()
     device = chosen_device(config.device)
     _check_folder(config.folder)
+    if config.parent is not None and not (config.parent / "tokenizer.json").is_file():
+        raise ConfigError(f"start.parent: no model at {config.parent}")
     tokenizer = _vocabulary(config, team)
     demos = demo_set(config.demos, team, tokenizer, longest=config.longest)
     prepared = time.monotonic() - started

@@ -33,7 +33,7 @@ class SFTProgress:
     epoch: float
     """Passes over the demonstrations so far."""
     loss: float
-    """Mean over the updates since the last report, in nats per trained token."""
+    """Mean over the latest updates that no report told of before, in nats per trained token."""
     tokens: int
     """Positions run so far, padding included."""
     tokens_per_s: float
@@ -183,7 +183,7 @@ class _Run:
         self._optimizer = make_optimizer(model, config.optimizer)
         self._loss_sum = torch.zeros((), device=device)
         self._updates = self._tokens = self._reported = 0
-        self._lr = 0.0
+        self._lr = self._loss = 0.0
         self._started = self._last = time.monotonic()
 
     def go(self) -> SFTProgress:
@@ -233,7 +233,9 @@ class _Run:
 
     def _report(self) -> SFTProgress:
         """Waits for the device, so it comes rarely."""
-        loss = float(self._loss_sum) / max(self._updates - self._reported, 1)
+        if self._updates > self._reported:
+            self._loss = float(self._loss_sum) / (self._updates - self._reported)
+        loss = self._loss
         if not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} after {self._updates} updates")
         self._last = time.monotonic()
