@@ -33,6 +33,7 @@ from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
     CheckpointConfig,
     EngineSync,
+    LossConfig,
     OptimizerConfig,
     RLConfig,
     Rollouts,
@@ -72,7 +73,7 @@ class TrainConfig(Config):
     """Where the run is written; one that was interrupted goes on from there."""
     start: StartConfig | None = None
     """If given, a start policy is made, and nothing else is done."""
-    policy: LocalPolicy = LocalPolicy(turn_tokens=320)
+    policy: LocalPolicy = LocalPolicy(turn_tokens=320, temperature=0.5)
     world: WorldConfig = AtlasWorld()
     team: TeamConfig = ATLAS_TEAM
     judge: JudgeConfig = JudgeConfig(mode="reward")
@@ -85,7 +86,9 @@ class TrainConfig(Config):
         steps=24,
         concurrent_rollouts=64,
         backend=TorchBackendConfig(
-            optimizer=OptimizerConfig(lr=3e-4, weight_decay=0.0), max_batch_tokens=8192
+            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, warmup_updates=2),
+            loss=LossConfig(temperature=0.5),
+            max_batch_tokens=8192,
         ),
         checkpoint=CheckpointConfig(every_steps=6, best_metric=None),
     )

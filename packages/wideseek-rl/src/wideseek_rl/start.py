@@ -8,7 +8,7 @@ from wideseek_core import DataError
 def start_policy() -> Path:
     """The folder of the start policy, in Hugging Face format, with its tokenizer.
 
-    Its `training.json` says how it was made. Raises `DataError` if the installation lacks it.
+    Its `README.md` says how it was made. Raises `DataError` if the installation lacks it.
     """
     folder = Path(__file__).parent / "start_policy"
     if not (folder / "model.safetensors").is_file():
