@@ -27,7 +27,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
-    session.run("basedpyright", "--venvpath", str(ROOT), "--pythonpath", _python(session))
+    session.run("basedpyright", "--pythonpath", _python(session))
 
 
 @nox.session
