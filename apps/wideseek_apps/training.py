@@ -83,7 +83,7 @@ class TrainConfig(Config):
     rl: RLConfig = RLConfig(
         questions_per_step=6,
         group_size=6,
-        steps=24,
+        steps=20,
         concurrent_rollouts=64,
         backend=TorchBackendConfig(
             optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, warmup_updates=2),
