@@ -58,7 +58,7 @@ class Qwen3Config:
             raise ValueError(f"head_dim must be even, got {self.head_dim}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rotation:
     """Cosines and sines of the rotary embedding, each `[T, head_dim / 2]`."""
 
