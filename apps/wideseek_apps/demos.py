@@ -43,7 +43,7 @@ class DemosConfig(Config):
     """Short-answer questions of one or two hops."""
     single_share: float = Field(default=0.15, ge=0, le=1)
     """Of the questions answered by the single agent instead of a team."""
-    most_members: int = Field(default=10, ge=2)
+    most_members: int = Field(default=18, ge=2)
     """Groups with more members are left out."""
     subagents_kept: int = Field(default=2, ge=1)
     """Look-up subagents of a rollout that are kept: they are all alike."""

@@ -7,6 +7,7 @@ held in memory.
 import asyncio
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +96,8 @@ class PageStore:
             raise CorruptFile(f"no page store at {path}")
         uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
         self._path = path
+        # Threads that run one prepared statement at once read each other's rows.
+        self._lock = threading.Lock()
         self._link = sqlite3.connect(uri, uri=True, check_same_thread=False)
         try:
             self._link.execute("pragma mmap_size=1099511627776")
@@ -152,9 +155,11 @@ class PageStore:
     def _select(self, column: str, order: str, key: str) -> Page | None:
         statement = f"select url, title, contents from pages where {column}=? order by id {order}"
         try:
-            for url, title, contents in self._link.execute(statement, (hashed(key),)):
-                if page_key(url, fragment=column == "key") == key:
-                    return Page(url=url, text=contents, title=title, source="store")
+            with self._lock:
+                rows = self._link.execute(statement, (hashed(key),)).fetchall()
         except sqlite3.DatabaseError as error:
             raise CorruptFile(f"{self._path}: {error}") from None
+        for url, title, contents in rows:
+            if page_key(url, fragment=column == "key") == key:
+                return Page(url=url, text=contents, title=title, source="store")
         return None

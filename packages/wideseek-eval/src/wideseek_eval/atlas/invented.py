@@ -9,9 +9,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from wideseek_eval.atlas.lexicon import NUMBER_STYLES, TEXT_STYLES, Lexicon
-from wideseek_eval.atlas.words import FILLERS
+from wideseek_eval.atlas.lexicon import NUMBER_STYLES, STYLES, TEXT_STYLES, Lexicon
+from wideseek_eval.atlas.words import FILLERS, PREPOSITIONS, VERBS
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
+
+
+SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 12, 18)
+"""Of groups of things."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +60,30 @@ def _column(rng: random.Random, words: Lexicon, label: str, facet: int) -> _Colu
     attribute = Attribute(
         column=label,
         facet=facet,
-        sentences=_sentences(rng, told, unit),
+        sentences=_sentences(rng, words, told, unit),
         ask=f"the {told} of {{entity}}",
         kind=Kind.NUMBER if numeric else Kind.TEXT,
         above=rng.choice(
             (
                 f"with a {told} above {{value}}{unit}",
+                f"with a {told} of more than {{value}}{unit}",
                 f"with more than {{value}} {told}",
+                f"with {told} over {{value}}{unit}",
+                f"{words.term()} of {told} {{value}}",
                 f"{root}er than {{value}}{unit}",
             )
         )
         if numeric
         else "",
-        below=rng.choice((f"with a {told} below {{value}}{unit}", f"of under {{value}} {told}"))
+        below=rng.choice(
+            (
+                f"with a {told} below {{value}}{unit}",
+                f"with a {words.term()} {told} of less than {{value}}{unit}",
+                f"with fewer than {{value}} {told}",
+                f"of under {{value}} {told}",
+                f"{words.term()} {told} {{value}}",
+            )
+        )
         if numeric
         else "",
         most=rng.choice((f"largest-{told}", f"highest-{told}", f"{root}est", f"most {root}"))
@@ -84,21 +99,90 @@ def _lower(label: str) -> str:
     return label if label[1:2].isupper() else label[0].lower() + label[1:]
 
 
-def _sentences(rng: random.Random, told: str, unit: str) -> tuple[str, ...]:
-    """One or two ways a world has of telling a column."""
-    ways = (
-        f"The {told} of {{entity}} is {{value}}{unit}.",
-        f"{{entity}} has a {told} of {{value}}{unit}.",
-        f"Its {told} is {{value}}{unit}.",
-        f"The {told} is given as {{value}}{unit}.",
-        f"According to the records, its {told} is {{value}}{unit}.",
-        f"{told[0].upper()}{told[1:]}: {{value}}{unit}.",
-        f"With {{value}}{unit} as its {told}, {{entity}} is well known.",
-        f"{{value}}{unit} is the {told} of {{entity}}.",
-        f"In terms of {told}, sources state {{value}}{unit}.",
-        f"Observers put its {told} at {{value}}{unit}.",
+def _sentences(rng: random.Random, words: Lexicon, told: str, unit: str) -> tuple[str, ...]:
+    """One to three ways that a world has of telling a column."""
+    return tuple(_sentence(rng, words, told, f"{{value}}{unit}") for _ in range(rng.randint(1, 3)))
+
+
+def _sentence(rng: random.Random, words: Lexicon, told: str, value: str) -> str:
+    """Mostly with the column's name, before or behind the value; with a part of it; or without."""
+    way = rng.random()
+    if way < 0.35:
+        return _plainly(rng, told, value)
+    if way < 0.45:
+        return _unnamed(rng, words, value)
+    name = rng.choice(told.split()) if way < 0.55 else told
+    return (_name_first if rng.random() < 0.6 else _value_first)(rng, words, name, value)
+
+
+def _plainly(rng: random.Random, told: str, value: str) -> str:
+    return rng.choice(
+        (
+            f"The {told} of {{entity}} is {value}.",
+            f"{{entity}} has a {told} of {value}.",
+            f"Its {told} is {value}.",
+            f"The {told} is {value}.",
+            f"The {told} is given as {value}.",
+            f"According to the records, its {told} is {value}.",
+            f"{told[0].upper()}{told[1:]}: {value}.",
+            f"With {value} as its {told}, {{entity}} is well known.",
+            f"{value} is the {told} of {{entity}}.",
+            f"In terms of {told}, sources state {value}.",
+            f"Observers put its {told} at {value}.",
+        )
     )
-    return tuple(rng.sample(ways, rng.randint(1, 2)))
+
+
+def _name_first(rng: random.Random, words: Lexicon, name: str, value: str) -> str:
+    to, by = rng.choice(PREPOSITIONS), rng.choice(PREPOSITIONS)
+    term = words.term
+    return rng.choice(
+        (
+            f"Its {name} {rng.choice(VERBS)} {value}.",
+            f"The {name} {rng.choice(VERBS)} {value}.",
+            f"The {name} {to} {{entity}} {rng.choice(VERBS)} {value}.",
+            f"{words.title()}s {term()} it {to} the {name} {value}.",
+            f"{words.title()}s {term()} {{entity}} {to} a {name} of {value}.",
+            f"{to.capitalize()} the {term()} {term()} it is {term()} {by} the {name} {value}.",
+            f"It is {term()} {to} {name} {value}.",
+            f"It {term()}s {to} the {name} {by} {value}.",
+            f"The {term()} {name} of the {term()} is {value}.",
+            f"{{entity}} {term()}s at {name} {value}.",
+            f"The {name} that {term()}s {term()} it {rng.choice(VERBS)} {value}.",
+        )
+    )
+
+
+def _value_first(rng: random.Random, words: Lexicon, name: str, value: str) -> str:
+    to = rng.choice(PREPOSITIONS)
+    term = words.term
+    return rng.choice(
+        (
+            f"It {term()}s the {value} {name}.",
+            f"It is {term()} {term()} {to} the {value} {name}.",
+            f"{words.title()}s {to} {{entity}} {term()} {term()} the {value} {name}.",
+            f"{{entity}} {term()}s {value} as its {name}.",
+            f"{value} {term()}s it as {name}.",
+            f"About {value} {name} {term()} {to} {{entity}}.",
+            f"{words.title()}s {term()} {value}, its {name}.",
+            f"The {value} {name} {term()}s it.",
+            f"It has {value} {name}.",
+        )
+    )
+
+
+def _unnamed(rng: random.Random, words: Lexicon, value: str) -> str:
+    to = rng.choice(PREPOSITIONS)
+    term = words.term
+    return rng.choice(
+        (
+            f"It {term()}s {to} {value}.",
+            f"{words.title()}s {term()} {to} the {value}.",
+            f"{{entity}} {term()}s {value} {term()}s.",
+            f"The {term()} {to} it {rng.choice(VERBS)} {value}.",
+            f"{words.title()}s {term()} {{entity}} {value}.",
+        )
+    )
 
 
 def _facets(
@@ -186,8 +270,16 @@ def _share(rng: random.Random, words: Lexicon, columns: list[_Column]) -> list[s
     at = rng.randrange(len(columns))
     column = columns[at]
     told = _lower(column.attribute.column)
+    by = rng.choice(PREPOSITIONS)
     group = rng.choice(
-        (f"with the {told} {{value}}", f"with {{value}} as {told}", f"whose {told} is {{value}}")
+        (
+            f"with the {told} {{value}}",
+            f"with {{value}} as {told}",
+            f"whose {told} is {{value}}",
+            f"{words.term()} {by} the {told} {{value}}",
+            f"{by} the {{value}} {told}",
+            f"{words.term()} {by} {{value}}",
+        )
     )
     shared = replace(column.attribute, kind=Kind.TEXT, group=group, above="", below="", most="")
     values = [words.value(column.style) for _ in range(rng.randint(2, 3))]
@@ -196,7 +288,7 @@ def _share(rng: random.Random, words: Lexicon, columns: list[_Column]) -> list[s
 
 
 def _things(rng: random.Random, words: Lexicon, place_noun: str, places: Sequence[str]) -> Domain:
-    noun, nouns = words.noun()
+    noun, nouns = words.initialled(words.noun())
     count = rng.choice((1, 2, 2, 3, 3, 4))
     columns = _columns(rng, words, rng.randint(max(2, count), 9), count)
     pool = _share(rng, words, columns)
@@ -216,10 +308,10 @@ def _things(rng: random.Random, words: Lexicon, place_noun: str, places: Sequenc
     code = Attribute(
         column=code_word, facet=-1, ask=f"the {_lower(code_word)} of {{entity}}", kind=Kind.CODE
     )
-    style = rng.randrange(9)
+    style = rng.randrange(STYLES)
     entities: list[Entity] = []
     for place in places:
-        for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 5, 6, 7, 9))):
+        for _ in range(rng.choice(SIZES)):
             values = {place_column: place}
             if coded:
                 values[code_word] = words.unique(lambda: words.code() + str(rng.randint(0, 99)))

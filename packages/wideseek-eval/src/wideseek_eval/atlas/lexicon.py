@@ -3,6 +3,8 @@
 import random
 import string
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 
 from wideseek_eval.atlas.words import (
     ADJECTIVES,
@@ -17,6 +19,12 @@ from wideseek_eval.atlas.words import (
 )
 
 
+@cache
+def common_words() -> tuple[str, ...]:
+    """Ten thousand common English words, lower-case; NOTICE tells where they come from."""
+    return tuple(files(__package__).joinpath("data/english.txt").read_text("ascii").split())
+
+
 class Lexicon:
     """Draws from one random generator; names are unique within a world."""
 
@@ -27,15 +35,17 @@ class Lexicon:
         self._stems = [self.word() for _ in range(3)]
 
     def word(self) -> str:
-        """A pronounceable word that no language has: `Tarvello`."""
+        """A word to use as a name: mostly one that no language has, such as `Tarvello`."""
         rng = self._rng
         way = rng.random()
-        if way < 0.1:
+        if way < 0.15:
             return rng.choice(string.ascii_uppercase) + "".join(
-                rng.choices(string.ascii_lowercase, k=rng.randint(2, 8))
+                rng.choices(string.ascii_lowercase, k=rng.randint(2, 9))
             )
+        if way < 0.3:
+            return rng.choice(common_words()).capitalize()
         count = rng.choice((1, 2, 2, 2, 3, 3))
-        if way < 0.35:
+        if way < 0.5:
             return "".join(rng.choices(SYLLABLES, k=count)).capitalize()
         return "".join(
             rng.choice(ONSETS) + rng.choice(NUCLEI) + rng.choice(CODAS) for _ in range(count)
@@ -43,7 +53,14 @@ class Lexicon:
 
     def term(self) -> str:
         """A lower-case word, English or not."""
-        return self._rng.choice(ENGLISH) if self._rng.random() < 0.5 else self.word().lower()
+        way = self._rng.random()
+        if way < 0.3:
+            return self._rng.choice(ENGLISH)
+        return self._rng.choice(common_words()) if way < 0.65 else self.word().lower()
+
+    def title(self) -> str:
+        """A capitalised word, English or not."""
+        return self.term().capitalize()
 
     def noun(self) -> tuple[str, str]:
         """What things are called, one and many: `deep-sky object`, `deep-sky objects`."""
@@ -51,6 +68,13 @@ class Lexicon:
         while not self._new_label(one):
             one, many = self._noun()
         return one, many
+
+    def initialled(self, noun: tuple[str, str]) -> tuple[str, str]:
+        """Now and then the noun behind initials: `U.S. state`, `U.S. states`."""
+        if self._rng.random() < 0.92:
+            return noun
+        initials = "".join(f"{letter}." for letter in self.code()[:3])
+        return f"{initials} {noun[0]}", f"{initials} {noun[1]}"
 
     def column(self) -> str:
         """A column label that is new in this world: `Melting point`, `Date in 2026`."""
@@ -90,6 +114,7 @@ class Lexicon:
                     f"{rng.choice(ADJECTIVES)} ",
                     f"{self.term()}-{self.term()} ",
                     f"{rng.choice(ADJECTIVES)} {self.term()} ",
+                    f"{self.code()} ",
                 )
             )
         if rng.random() < 0.12:
@@ -142,13 +167,15 @@ class Lexicon:
             lambda: f"{rng.choice(QUALIFIERS)} {self.word()}",
             lambda: f"{self.word()} and {self.word()}",
             lambda: f"{rng.choice(ADJECTIVES).capitalize()} {self.word()}",
+            lambda: f"{self.title()}-{self.term()} {self.word()}",
+            lambda: f"{self.title()} {self.title()}",
             lambda: f"{self.term()} {rng.randint(1, 30)}",
             lambda: f"the {self.term()} {self.term()}s",
         )
         return self.unique(rng.choice(ways))
 
     def thing(self, style: int) -> str:
-        """A thing; all things of a world share one of nine styles."""
+        """A thing; all things of a world share one of `STYLES` styles."""
         rng = self._rng
         styles: tuple[Callable[[], str], ...] = (
             self.word,
@@ -160,7 +187,12 @@ class Lexicon:
             lambda: f"{rng.choice(QUALIFIERS)} {self.word()}",
             lambda: f"{self.word()} {self.term().capitalize()} ({self.word()})",
             lambda: f"{self.word()} {rng.choice(('of', 'and', 'de'))} {self.word()}",
+            lambda: f"{self.title()} {self.title()}",
+            lambda: f"{self.title()}{rng.choice((self.title(), ' ' + self.term(), ''))}",
+            lambda: f"{self.word()}'s {self.title()}{rng.choice(('', f' ({self._stems[0]})'))}",
+            lambda: f"{rng.choice((self.title(), self._stems[1]))} {self.title()} {self.title()}",
         )
+        assert len(styles) == STYLES
         return self.unique(styles[style])
 
     def tail(self) -> str:
@@ -198,6 +230,11 @@ class Lexicon:
             "dial": lambda: f"+{rng.randint(1, 999)}",
             "domain": lambda: "." + self.word().lower()[:3],
             "zone": lambda: f"{self.word()}/{self.word()}",
+            "camel": lambda: f"{self.title()}{self.title()}",
+            "site": lambda: f"https://{self.term()}.{self.word().lower()[:3]}/",
+            "spin": lambda: f"{rng.randint(0, 9)}{rng.choice(('', '/2'))}{rng.choice('+-')}",
+            "fine": lambda: f"{rng.uniform(0, 300):.{rng.randint(3, 5)}f}",
+            "titles": lambda: f"{self.title()} {self.title()}",
             "media": lambda: f"{rng.choice(('text', 'application'))}/x-{self.word().lower()}",
             "extension": lambda: "*." + self.word().lower()[:5],
             "word": self.word,
@@ -212,8 +249,12 @@ class Lexicon:
 MONTHS = tuple(
     "January February March April May June July August September October November December".split()
 )
-NUMBER_STYLES = ("integer", "integer", "grouped", "decimal", "tenth", "year")
+STYLES = 13
+"""Of the names of things."""
+
+NUMBER_STYLES = ("integer", "integer", "grouped", "decimal", "tenth", "fine", "year")
 TEXT_STYLES = (
     "code", "mixed", "date", "angle", "hours", "number", "dial", "domain", "zone", "media",
-    "extension", "word", "words", "word", "words", "phrase", "lower", "person", "people",
+    "extension", "word", "words", "word", "words", "phrase", "lower", "person", "people", "camel",
+    "site", "spin", "titles", "titles", "lower",
 )  # fmt: skip

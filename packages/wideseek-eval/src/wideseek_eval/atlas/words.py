@@ -104,3 +104,11 @@ FILLERS = (
     "By rank it is number {small} of all.",
     "Other spellings are {word}, {word} and {word}.",
 )
+
+PREPOSITIONS = tuple("in by with as at to for under on of from".split())
+
+VERBS = (
+    "is", "is", "reads", "stands at", "amounts to", "comes to", "is put at", "measures", "reaches",
+    "lists", "was", "is known as", "is called", "number",
+)  # fmt: skip
+"""What stands between a column and its value."""
