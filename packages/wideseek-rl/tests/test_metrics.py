@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from wideseek_core import ScoreState, Status, ToolResult
+from wideseek_core import ScoreState, Status, ToolCall, ToolResult
 from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, step_rows
 from wideseek_rl.metrics import rollout_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
@@ -40,6 +40,14 @@ def test_tools_that_nobody_used_and_results_that_failed_have_figures_too() -> No
     found = figures([make_scored(make_agent(replace(make_turn(), results=tuple(results))))])
     assert (found["calls/access_per_rollout"], found["calls/search_per_turn"]) == (0, 0)
     assert found["calls/failed_share"] == 0.25
+
+
+def test_every_query_of_a_call_is_a_search() -> None:
+    many = ToolCall(name="search", arguments={"queries": [{"query": "a"}, {"query": "b"}]})
+    one = ToolCall(name="search", arguments={"query": "c"})
+    found = figures([make_scored(make_agent(replace(make_turn(), calls=(many, one)), make_turn()))])
+    assert (found["calls/search_per_rollout"], found["requests/search_per_rollout"]) == (2, 3)
+    assert found["requests/search_per_turn"] == 1.5
 
 
 def test_an_answer_of_the_right_form_by_a_lead_that_failed_is_no_answer() -> None:
