@@ -198,6 +198,7 @@ async def test_the_default_limits_are_those_of_the_method(world: World, task: Ta
     limits = (config.lead, config.subagent, config.single)
     assert [limit.turns for limit in limits] == [10, 20, 50]
     assert {(limit.tokens, limit.repetition_tokens) for limit in limits} == {(32_000, 8000)}
+    assert (config.top_k, config.max_document_chars) == (3, 5000)
     subagent = turns(call("search", queries=many), "ok")
     script = roles(turns(delegate(*map(str, range(12))), "end"), subagent)
     episode = await Team(COMPACT, ScriptedPolicy(script), world, world).run(task)
