@@ -143,8 +143,9 @@ async def test_a_cut_off_answer_says_so() -> None:
         httpx.Response(200, text="<html>"),
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("slow"),
+        httpx.DecodingError("not gzip"),
     ],
-    ids=["429", "503", "500", "html", "refused", "slow"],
+    ids=["429", "503", "500", "html", "refused", "slow", "garbled"],
 )
 async def test_passing_faults_are_retried(fault: httpx.Response | Exception) -> None:
     server = Server(fault, completion({"content": "at last"}))

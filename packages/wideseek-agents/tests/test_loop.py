@@ -177,6 +177,56 @@ async def test_cancelling_closes_every_conversation(world: World, task: Task) ->
     assert policy.open_now == 0
 
 
+async def test_a_bug_below_a_subagent_is_not_told_to_the_lead(world: World, task: Task) -> None:
+    def buggy(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        raise ZeroDivisionError
+
+    team = Team(COMPACT, ScriptedPolicy(roles(turns(delegate("a"), "end"), buggy)), world, world)
+    with pytest.raises(ZeroDivisionError):
+        await team.run(task)
+
+
+async def test_a_turn_with_malformed_calls_alone_is_the_answer(world: World, task: Task) -> None:
+    text = "<tool_call>{broken</tool_call>" + call("find", query="x")
+    episode = await Team(SINGLE, ScriptedPolicy(turns(text)), world, world).run(task)
+    assert (episode.main.status, episode.answer) == (Status.FINISHED, text)
+    assert episode.main.turns[0].dropped_calls == 2
+
+
+async def test_the_default_limits_are_those_of_the_method(world: World, task: Task) -> None:
+    config, many = TeamConfig(), [{"query": str(n)} for n in range(7)]
+    limits = (config.lead, config.subagent, config.single)
+    assert [limit.turns for limit in limits] == [10, 20, 50]
+    assert {(limit.tokens, limit.repetition_tokens) for limit in limits} == {(32_000, 8000)}
+    assert (config.top_k, config.max_document_chars) == (3, 5000)
+    subagent = turns(call("search", queries=many), "ok")
+    script = roles(turns(delegate(*map(str, range(12))), "end"), subagent)
+    episode = await Team(COMPACT, ScriptedPolicy(script), world, world).run(task)
+    assert len(episode.trajectories) == 1 + 10
+    assert [query for query, _ in world.queries[:5]] == ["0", "1", "2", "3", "4"]
+    assert (len(world.queries), {count for _, count in world.queries}) == (10 * 5, {3})
+    two = call("search", query="a") + call("search", query="b")
+    episode = await Team(SINGLE, ScriptedPolicy(turns(two, "end")), world, world).run(task)
+    assert [result.request for result in episode.main.turns[0].results] == ["a"]
+
+
+async def test_reports_come_in_the_order_of_the_calls(world: World, task: Task) -> None:
+    last = asyncio.Event()
+
+    async def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        if tools[0].name == "create_sub_agents":
+            return turns(delegate("slow") + delegate("fast"), "end")(messages, tools)
+        if "Subtask: slow" in messages[1].content:
+            await last.wait()
+            return "late"
+        last.set()
+        return "early"
+
+    episode = await Team(COMPACT, ScriptedPolicy(respond), world, world).run(task)
+    results = episode.main.turns[0].results
+    assert [(r.request, r.text) for r in results] == [("slow", "late"), ("fast", "early")]
+
+
 async def test_a_second_model_can_serve_the_subagents(world: World, task: Task) -> None:
     lead, subagent = ScriptedPolicy(turns(delegate("a"), "end")), ScriptedPolicy(turns("from B"))
     episode = await Team(COMPACT, lead, world, world, subagent_policy=subagent).run(task)

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from wideseek_agents.parallel import in_parallel
@@ -12,8 +14,18 @@ async def fail(error: Exception) -> int:
     raise error
 
 
-async def test_results_come_in_the_order_of_the_jobs() -> None:
-    assert await in_parallel(give(value) for value in (3, 1, 2)) == [3, 1, 2]
+async def test_results_come_in_the_order_of_the_jobs_whichever_ends_first() -> None:
+    last = asyncio.Event()
+
+    async def wait() -> int:
+        await last.wait()
+        return 3
+
+    async def end() -> int:
+        last.set()
+        return 2
+
+    assert await in_parallel([wait(), give(1), end()]) == [3, 1, 2]
 
 
 async def test_the_cause_rises_without_a_group() -> None:

@@ -91,6 +91,19 @@ async def test_a_turn_may_take_what_is_left_of_the_window(tokenizer: ChatTokeniz
     assert engine.budgets == [50]
 
 
+async def test_the_default_window_is_32000_tokens_and_a_questions_4096(
+    tokenizer: ChatTokenizer,
+) -> None:
+    engine = Engine([tokenizer.end_id])
+    reply = await TokenPolicy(engine, tokenizer).open(()).reply([HELLO])
+    assert engine.budgets == [32_000 - reply.prompt_tokens]
+    fits = Message(role="user", content="é" * ((4096 - len(tokenizer.render([HELLO]))) // 2))
+    with pytest.raises(PolicyUnavailable, match="no more answers"):
+        await TokenPolicy(engine, tokenizer).open(()).reply([fits])
+    with pytest.raises(ContextOverflow, match="more than 4096"):
+        await TokenPolicy(engine, tokenizer).open(()).reply([fits, HELLO])
+
+
 async def test_max_tokens_bounds_a_turn(tokenizer: ChatTokenizer) -> None:
     engine = Engine([tokenizer.end_id])
     policy = TokenPolicy(engine, tokenizer, sampling=Sampling(max_tokens=7))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from wideseek_agents import (
+    ChatTokenizer,
     ScriptedPolicy,
     Team,
     TeamConfig,
@@ -88,6 +89,19 @@ async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Tas
     result = episode.main.turns[0].results[0]
     assert (result.text, result.ok) == ("error: the page could not be summarised: gone", False)
     assert summarizer.open_now == 0
+
+
+@pytest.mark.parametrize("text", ["<think>hm</think>\n", "<think>the page" + " is long" * 20])
+async def test_a_summariser_that_only_thinks_has_failed(
+    world: World, task: Task, tokenizer: ChatTokenizer, text: str
+) -> None:
+    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    policy = ScriptedPolicy(turns(call("access", url=TRITON), "end"))
+    summarizer = ScriptedPolicy(turns(text), tokenizer, max_tokens=12)
+    episode = await Team(config, policy, world, world, summarizer=summarizer).run(task)
+    result = episode.main.turns[0].results[0]
+    assert result.text.endswith("could not be summarised: the model wrote no summary")
+    assert not result.ok
 
 
 def test_summaries_without_a_summariser_are_refused(world: World) -> None:

@@ -17,6 +17,11 @@ def test_advantages_of_a_group_by_hand() -> None:
     assert values == pytest.approx([-1.224742, 0, 0, 1.224742], abs=1e-5)
 
 
+def test_a_millionth_is_added_to_the_deviation() -> None:
+    # mean 1e-6, std √2 · 1e-6: 1 / (√2 + 1)
+    assert advantages([0.0, 2e-6], DEFAULT)[1] == pytest.approx(math.sqrt(2) - 1)
+
+
 def test_population_deviation_divides_by_n() -> None:
     values = advantages([0.0, 0.5, 0.5, 1.0], AdvantageConfig(std="population"))
     assert values == pytest.approx([-math.sqrt(2), 0, 0, math.sqrt(2)], abs=1e-5)

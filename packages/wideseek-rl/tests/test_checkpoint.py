@@ -80,6 +80,17 @@ def test_leftovers_of_a_killed_writer_are_cleared(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_best_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=1)
+    best = store.save_best(state(4), write)
+    (tmp_path / ".best.old.abc").mkdir()
+    best.rename(tmp_path / ".best.old.abc" / "old")
+    (tmp_path / ".best.xyz").mkdir()
+    store.clean()
+    assert read_checkpoint(best).step == 4
+    assert list(tmp_path.iterdir()) == [best]
+
+
 def test_a_changed_key_is_named_when_resuming(tmp_path: Path) -> None:
     path = tmp_path / "rl_config.json"
     settle_config(path, RLConfig(), resuming=False)

@@ -19,6 +19,8 @@ def test_rows_come_back_from_disk(tmp_path: Path) -> None:
     ids, mask = loaded.row(1)
     assert (list(ids), list(mask)) == ([4, 5], [0, 1])
     assert [path.name for path in tmp_path.iterdir()] == ["demos.npz"]
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_the_first_token_of_a_row_never_trains() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from wideseek_core import ContextOverflow, Finish, PolicyError, Sampling
 from wideseek_rl.engine import EngineConfig, TorchEngine
+from wideseek_rl.engine.pages import PAGE
 from wideseek_rl.model import Qwen3, Qwen3Config, new_model
 
 EOS = 2
@@ -243,6 +244,29 @@ async def test_a_cancelled_request_leaves_the_batch() -> None:
         await task
     made = await engine.generate(prompt(2, 9), session="b", sampling=Sampling(max_tokens=3))
     assert len(made.ids) == 3
+
+
+async def test_a_long_run_leaves_nothing_behind() -> None:
+    model, system = tiny(), prompt(5, 40)
+    engine = TorchEngine(model, EngineConfig(max_batch=6, max_cache_tokens=800))
+    endless = Sampling(max_tokens=20_000)
+    for _ in range(3):
+        lost = [
+            asyncio.create_task(engine.generate(system, session=f"lost{i}", sampling=endless))
+            for i in range(3)
+        ]
+        await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(10)))
+        for task in lost:
+            task.cancel()
+        await asyncio.gather(*lost, return_exceptions=True)
+        for i in range(3):
+            await engine.close_session(f"lost{i}")
+    # What was closed or cancelled has gone by the time that something later is answered.
+    await engine.generate([3], session="last", sampling=Sampling(max_tokens=1))
+    assert engine.cached_tokens == PAGE
+    before = engine.computed_tokens
+    await engine.generate(system, session="anew", sampling=Sampling(max_tokens=1))
+    assert engine.computed_tokens == before + len(system)
 
 
 async def test_a_failure_inside_reaches_the_caller_and_the_engine_recovers() -> None:

@@ -87,6 +87,21 @@ def test_log_ratios_are_clamped_so_that_nothing_overflows() -> None:
     assert math.isfinite(float(outputs.loss))
 
 
+def test_a_log_ratio_counts_as_20_at_most() -> None:
+    far = torch.tensor([60.0, -60.0])
+    inputs = LossInputs(
+        logprobs=far,
+        old_logprobs=torch.zeros(2),
+        advantages=torch.tensor([-1.0, 1.0]),
+        weights=torch.ones(2),
+        entropy=torch.zeros(2),
+    )
+    outputs = policy_loss(inputs, LossConfig(dual_clip=1e30))
+    assert float(outputs.loss) == pytest.approx(math.exp(20) - math.exp(-20))
+    ratio = float(outputs.sums[SUMS.index("ratio")])
+    assert ratio == pytest.approx(math.exp(20) + math.exp(-20))
+
+
 def test_an_entropy_bonus_lowers_the_loss() -> None:
     assert float(loss_of([1.0], [0.0], config=LossConfig(entropy=0.1)).loss) == pytest.approx(-0.05)
 

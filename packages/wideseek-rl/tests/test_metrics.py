@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from wideseek_core import ScoreState, Status
+from wideseek_core import ScoreState, Status, ToolCall, ToolResult
 from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, step_rows
 from wideseek_rl.metrics import rollout_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
@@ -31,6 +33,26 @@ def test_figures_of_a_step_by_hand() -> None:
     assert found["tokens/response_mean"] == pytest.approx((2 + 4 + 2 + 2 + 2) / 5)
     assert found["tokens/response_max"] == 4
     assert found["tokens/generated"] == 12
+
+
+def test_tools_that_nobody_used_and_results_that_failed_have_figures_too() -> None:
+    results = [ToolResult(request="u", text="", ok=ok) for ok in (True, False, True, True)]
+    found = figures([make_scored(make_agent(replace(make_turn(), results=tuple(results))))])
+    assert (found["calls/access_per_rollout"], found["calls/search_per_turn"]) == (0, 0)
+    assert found["calls/failed_share"] == 0.25
+
+
+def test_every_query_of_a_call_is_a_search() -> None:
+    many = ToolCall(name="search", arguments={"queries": [{"query": "a"}, {"query": "b"}]})
+    one = ToolCall(name="search", arguments={"query": "c"})
+    found = figures([make_scored(make_agent(replace(make_turn(), calls=(many, one)), make_turn()))])
+    assert (found["calls/search_per_rollout"], found["requests/search_per_rollout"]) == (2, 3)
+    assert found["requests/search_per_turn"] == 1.5
+
+
+def test_an_answer_of_the_right_form_by_a_lead_that_failed_is_no_answer() -> None:
+    found = figures([make_scored(), make_scored(make_agent(status=Status.TURN_LIMIT))])
+    assert found["score/format_rate"] == 0.5
 
 
 def test_dropped_rollouts_are_in_no_mean() -> None:

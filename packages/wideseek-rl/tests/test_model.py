@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +266,15 @@ def test_a_config_that_is_not_json_is_refused(tmp_path: Path, text: str) -> None
         read_config(tmp_path)
     with pytest.raises(CheckpointError, match="no such file"):
         read_config(tmp_path / "none")
+
+
+def test_loading_a_model_does_not_load_torchs_compiler(tmp_path: Path) -> None:
+    save_model(new_model(shape(), 0), tmp_path / "model", None)
+    script = """
+import pathlib, sys, torch
+from wideseek_rl import load_model
+before = set(sys.modules)
+load_model(pathlib.Path(sys.argv[1]), "cpu", torch.float32)
+sys.exit("torch._dynamo" in set(sys.modules) - before)
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "model")], check=True)

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,12 +10,15 @@ from wideseek_core import (
     PolicyError,
     Score,
     ScoreState,
+    Status,
     Task,
     TextGold,
     TextMetrics,
 )
-from wideseek_rl import Rollouts, ScoredEpisode
-from wideseek_rl.testing import make_agent
+from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, reward
+from wideseek_rl.scored import unscored
+from wideseek_rl.selection import outcome_turns
+from wideseek_rl.testing import make_agent, make_turn
 
 TASKS = [Task(id=name, question="?", gold=TextGold(answers=("x",))) for name in "abc"]
 
@@ -22,7 +26,10 @@ TASKS = [Task(id=name, question="?", gold=TextGold(answers=("x",))) for name in 
 class YesJudge:
     async def score(self, task: Task, answer: str) -> Score:
         return Score(
-            state=ScoreState.SCORED, metrics=TextMetrics(correct=1.0), message=f"{task.id} {answer}"
+            state=ScoreState.SCORED,
+            metrics=TextMetrics(correct=1.0),
+            format_valid=True,
+            message=f"{task.id} {answer}",
         )
 
 
@@ -46,6 +53,12 @@ async def test_each_step_has_other_seeds_and_the_same_step_the_same() -> None:
     other = await rollouts.collect(TASKS, 2)
     assert answers(first) == answers(again)
     assert not set(answers(first)) & set(answers(other))
+
+
+async def test_a_task_that_comes_twice_in_a_step_has_other_rollouts_each_time() -> None:
+    groups = await Rollouts(run_episode, YesJudge(), group_size=2).collect([TASKS[0]] * 2, 0)
+    assert [[s.episode.trial for s in group] for group in groups] == [[0, 1], [2, 3]]
+    assert len({s.episode.answer for group in groups for s in group}) == 4
 
 
 async def test_never_more_rollouts_run_than_allowed() -> None:
@@ -75,6 +88,30 @@ async def test_a_policy_failure_is_recorded_and_its_siblings_go_on() -> None:
     assert (first.usable, broken.usable, third.usable) == (True, False, True)
     assert broken.episode.error == "endpoint gone"
     assert len(heard) == 3
+
+
+async def failed_lead(task: Task, trial: int, seed: int) -> Episode:
+    turn = replace(make_turn(), text="<think>x</think> the text")
+    lead = make_agent(turn, status=Status.TURN_LIMIT)
+    return Episode(task_id=task.id, trial=trial, trajectories=(lead,))
+
+
+async def test_of_a_failed_lead_only_the_form_of_its_text_is_judged() -> None:
+    ((scored,),) = await Rollouts(failed_lead, YesJudge(), group_size=1).collect(TASKS[:1], 0)
+    assert (scored.score.state, scored.score.value) == (ScoreState.FAILED, 0.0)
+    assert (scored.score.format_valid, scored.answered) == (True, False)
+    assert scored.score.message == "the agent failed: turn_limit"
+    assert (reward(scored, RewardConfig()), outcome_turns(scored)) == (0.0, [[True]])
+
+
+async def test_without_a_verdict_a_failed_lead_is_left_out_too() -> None:
+    class Silent:
+        async def score(self, task: Task, answer: str) -> Score:
+            assert answer == "the text"
+            return unscored("endpoint gone")
+
+    ((scored,),) = await Rollouts(failed_lead, Silent(), group_size=1).collect(TASKS[:1], 0)
+    assert not scored.usable
 
 
 async def test_a_judge_that_can_never_score_ends_the_step() -> None:

@@ -1,6 +1,12 @@
 from wideseek_core import AgentRole, Status, Trajectory
 from wideseek_rl import SELECTIONS
-from wideseek_rl.selection import all_turns, main_turns, outcome_turns, subagent_turns
+from wideseek_rl.selection import (
+    all_turns,
+    main_turns,
+    outcome_agents,
+    outcome_turns,
+    subagent_turns,
+)
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -47,6 +53,20 @@ def test_without_repetition_a_bad_answer_trains_overflows_and_turn_limits() -> N
 def test_a_lead_that_failed_without_form_trains_only_its_failing_turn() -> None:
     scored = make_scored(agent(2, Status.CONTEXT_OVERFLOW), valid=False)
     assert outcome_turns(scored) == [[False, True]]
+
+
+def test_all_turns_of_an_agent_may_be_held_to_account_for_its_end() -> None:
+    lead = agent(3, Status.TURN_LIMIT)
+    overflow = agent(2, Status.CONTEXT_OVERFLOW, "subagent")
+    well = agent(2, Status.FINISHED, "subagent")
+    repeated = agent(2, Status.REPETITION, "subagent")
+    ended = agent(2, Status.FINISHED)
+    formed, lost = make_scored(lead, overflow), make_scored(lead, overflow, well, valid=False)
+    assert outcome_agents(formed) == [[True] * 3, [False] * 2]
+    assert outcome_agents(lost) == [[True] * 3, [True] * 2, [False] * 2]
+    once = make_scored(ended, repeated, overflow, valid=False)
+    assert outcome_agents(once) == [[False, True], [False, True], [False] * 2]
+    assert outcome_agents(make_scored(ended, overflow)) == [[True] * 2, [False] * 2]
 
 
 def test_a_broken_policy_is_never_held_to_account() -> None:

@@ -1,6 +1,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wideseek_core import ConfigError, ScoreState
 from wideseek_core.files import read_records
 from wideseek_rl import EpisodeRecord, Sink, SinksConfig, StepReport, open_sinks
-from wideseek_rl.sinks import EpisodesSink, JsonLinesSink, TensorBoardSink
+from wideseek_rl.sinks import EpisodesSink, JsonLinesSink, TensorBoardSink, WandbSink
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -60,6 +61,33 @@ def test_tensorboard_holds_the_same_curves(tmp_path: Path) -> None:
 def test_the_config_says_which_sinks_there_are(tmp_path: Path) -> None:
     assert len(open_sinks(SinksConfig(), tmp_path)) == 3
     assert len(open_sinks(SinksConfig(tensorboard=False, episodes=False), tmp_path)) == 1
+
+
+def test_a_wandb_run_is_continued_by_its_own_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[dict[str, Any]] = []
+    logged: list[tuple[dict[str, float], int]] = []
+
+    class Run:
+        def log(self, figures: dict[str, float], step: int) -> None:
+            logged.append((figures, step))
+
+        def finish(self) -> None:
+            logged.append(({}, -1))
+
+    def init(**options: Any) -> Run:
+        opened.append(options)
+        return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    for folder, start in (("a/train", 0), ("a/train", 1), ("b/train", 0)):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        write_steps(WandbSink("p", tmp_path / folder), start + 1, start=start)
+    first, again, other = opened
+    assert {options["name"] for options in opened} == {"train"}
+    assert first["id"] == again["id"] != other["id"]
+    assert logged[:3] == [({"loss": 0.1}, 1), ({}, -1), ({"loss": 0.2}, 2)]
 
 
 def test_missing_wandb_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

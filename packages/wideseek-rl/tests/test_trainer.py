@@ -183,3 +183,20 @@ async def test_an_engine_samples_with_the_new_weights(tmp_path: Path) -> None:
     )
     await trainer.fit(toy_tasks())
     assert engine.version == 2
+
+
+async def test_an_engine_keeps_its_version_where_nothing_was_updated(tmp_path: Path) -> None:
+    model = tiny_model()
+    engine = TorchEngine(model, EngineConfig(max_context=64, max_cache_tokens=256))
+    flat = Fixed(make_scored(), make_scored())
+    await trainer(tmp_path, config(steps=2), rollouts=flat, sync=EngineSync(engine)).fit(
+        toy_tasks()
+    )
+    assert engine.version == 0
+
+
+async def test_a_resumed_engine_has_the_version_of_its_weights(tmp_path: Path) -> None:
+    await trainer(tmp_path, config(steps=2)).fit(toy_tasks())
+    engine = TorchEngine(tiny_model(), EngineConfig(max_context=64, max_cache_tokens=256))
+    await trainer(tmp_path, config(steps=2), sync=EngineSync(engine)).fit(toy_tasks())
+    assert engine.version == 2

@@ -13,6 +13,7 @@ from wideseek_agents.template import Template
 from wideseek_agents.text import after_thinking, clean, cut, one_line
 from wideseek_core import (
     Document,
+    Finish,
     Message,
     NoContent,
     PageSource,
@@ -58,14 +59,18 @@ class Tool(Protocol):
 
 
 async def call_tool(tool: Tool, request: Request, messages: Messages) -> ToolResult:
-    """The tool's answer; its failure becomes a text that the model can read."""
+    """The tool's answer; its failure becomes a text that the model can read.
+
+    What fails below a subagent, a policy or our own code, is no tool's failure: it rises.
+    """
     try:
         return await tool.answer(request)
     except ToolError as error:
         problem = str(error) or type(error).__name__
-    except WideSeekError:
-        raise  # a policy below the tool (a subagent's) failed: the rollout's matter
     except Exception as error:
+        # Backends and page sources may be anybody's code, and raise anything.
+        if isinstance(error, WideSeekError) or isinstance(tool, Delegate):
+            raise
         logger.warning("tool %s failed on %r", tool.spec.name, request.subject, exc_info=True)
         problem = type(error).__name__
     text = messages.tool_error.fill(request=request.subject, error=one_line(problem)[:_ERROR_CHARS])
@@ -154,7 +159,10 @@ class Visit:
             raise ToolUnavailable(f"the page could not be summarised: {error}") from error
         finally:
             await conversation.close()
-        return clean(after_thinking(reply.text))
+        summary = clean(after_thinking(reply.text))
+        if not summary or (reply.finish is Finish.LENGTH and summary.startswith("<think>")):
+            raise ToolUnavailable("the page could not be summarised: the model wrote no summary")
+        return summary
 
 
 Spawn = Callable[[str], Awaitable[Trajectory]]

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,14 +22,21 @@ BLOCK = 1 << 16
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or nothing: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a whole file or nothing."""
     data = content.encode() if isinstance(content, str) else content
+    with file_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def file_atomically(path: Path) -> Generator[IO[bytes]]:
+    """A file to write that becomes `path` (replacing it) if the block succeeds: fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with _naming(path), os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o666 & ~_umask())
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

@@ -15,7 +15,7 @@ from wideseek_rl.advantage import AdvantageConfig, advantages
 from wideseek_rl.reward import RewardConfig, reward
 from wideseek_rl.rows import Row, TrainedTurn, build_rows
 from wideseek_rl.scored import ScoredEpisode
-from wideseek_rl.selection import SELECTIONS, Selection
+from wideseek_rl.selection import SELECTIONS, Selection, SelectionName
 from wideseek_rl.weights import Weighting, question_scale, token_weights
 
 
@@ -41,7 +41,7 @@ class GroupRelativeConfig(Config):
     kind: Literal["group_relative"] = "group_relative"
     reward: RewardConfig = RewardConfig()
     advantage: AdvantageConfig = AdvantageConfig()
-    selection: Literal["outcome", "all", "main", "subagents"] = "outcome"
+    selection: SelectionName = "outcome"
     """Which turns train."""
     weighting: Weighting = "agent"
     """How much one token counts."""
@@ -56,7 +56,7 @@ class BestOfGroupConfig(Config):
     reward: RewardConfig = RewardConfig()
     min_reward: float = 0.5
     """A best rollout below this is not imitated."""
-    selection: Literal["outcome", "all", "main", "subagents"] = "outcome"
+    selection: SelectionName = "outcome"
     """Which turns train."""
     weighting: Weighting = "agent"
     """How much one token counts."""

@@ -15,6 +15,7 @@ from wideseek_core.files import folder_atomically, sha256, write_atomically
 R = TypeVar("R", bound=Record)
 
 MANIFEST = "manifest.json"
+BEST = "best"
 
 
 class Manifest(Record):
@@ -57,7 +58,7 @@ class CheckpointStore:
 
     def save_best(self, state: TrainerState, write: Callable[[Path], None]) -> Path:
         """Saves a step as the best one so far."""
-        path = self._folder / "best"
+        path = self._folder / BEST
         write_checkpoint(path, state, write)
         return path
 
@@ -66,9 +67,16 @@ class CheckpointStore:
         return self._steps()[-1] if self._steps() else None
 
     def clean(self) -> None:
-        """Removes what a killed writer left behind; no other process may be writing."""
-        for path in self._folder.glob(".step_*"):
-            shutil.rmtree(path, ignore_errors=True)
+        """Removes what a killed writer left behind; no other process may be writing.
+
+        The best checkpoint that it was about to replace comes back.
+        """
+        for replaced in self._folder.glob(f".{BEST}.old.*/old"):
+            if not (self._folder / BEST).exists():
+                replaced.rename(self._folder / BEST)
+        for name in ("step_*", f"{BEST}.*"):
+            for path in self._folder.glob(f".{name}"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _steps(self) -> list[Path]:
         found = (path for path in self._folder.glob("step_*") if path.is_dir())

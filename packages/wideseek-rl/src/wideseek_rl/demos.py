@@ -1,7 +1,5 @@
 """Demonstrations for the supervised stage: token rows with a mask of what trains, in one file."""
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_core import CorruptFile, DataError
+from wideseek_core.files import file_atomically
 
 FORMAT = 1
 
@@ -74,23 +73,10 @@ class DemoSet:
 
     def save(self, path: Path) -> None:
         """Writes a `.npz` file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(
-                    file,
-                    format=np.int64(FORMAT),
-                    ids=self.ids,
-                    mask=self.mask,
-                    offsets=self.offsets,
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with file_atomically(path) as file:
+            np.savez(
+                file, format=np.int64(FORMAT), ids=self.ids, mask=self.mask, offsets=self.offsets
+            )
 
     @classmethod
     def load(cls, path: Path) -> "DemoSet":

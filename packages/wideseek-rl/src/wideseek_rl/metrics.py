@@ -2,11 +2,15 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from wideseek_core import Status, TableMetrics
+from wideseek_core import Status, TableMetrics, ToolCall
 from wideseek_rl.algorithm import StepRows
 from wideseek_rl.scored import ScoredEpisode
+
+TOOLS = ("access", "create_sub_agents", "search")
+"""Tools that have their figures in every step, used or not."""
 
 
 def rollout_metrics(
@@ -27,7 +31,7 @@ def rollout_metrics(
             statistics.stdev(values) for values in trained.rewards if len(values) > 1
         ),
         "score/mean": _mean(scored.score.value for scored in usable),
-        "score/format_rate": _mean(float(scored.score.format_valid) for scored in usable),
+        "score/format_rate": _mean(float(scored.answered) for scored in usable),
     }
     return figures | _table_metrics(usable) | _agents(usable) | _calls(usable) | _lengths(usable)
 
@@ -61,14 +65,33 @@ def _agents(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
 
 
 def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
-    """Calls of each tool, per rollout and per turn, and calls the model got wrong."""
+    """Calls of each tool and what they ask for, per rollout and per turn; what came to nothing.
+
+    A dropped call is the model's mistake. Failed results are errors and empty pages, of which a
+    service that is down makes many, and subagents that failed.
+    """
     turns = [turn for scored in usable for turn in scored.turns]
-    made = [call.name for turn in turns for call in turn.calls]
-    figures = {"calls/dropped_per_turn": _mean(turn.dropped_calls for turn in turns)}
-    for name in sorted(set(made)):
-        figures[f"calls/{name}_per_rollout"] = made.count(name) / len(usable)
-        figures[f"calls/{name}_per_turn"] = made.count(name) / len(turns)
+    calls = [call for turn in turns for call in turn.calls]
+    made = Counter(call.name for call in calls)
+    asked: Counter[str] = Counter()
+    for call in calls:
+        asked[call.name] += _requests(call)
+    figures = {
+        "calls/dropped_per_turn": _mean(turn.dropped_calls for turn in turns),
+        "calls/failed_share": _mean(not result.ok for turn in turns for result in turn.results),
+    }
+    for name in sorted({*TOOLS, *made}):
+        figures[f"calls/{name}_per_rollout"] = made[name] / max(len(usable), 1)
+        figures[f"calls/{name}_per_turn"] = made[name] / max(len(turns), 1)
+        figures[f"requests/{name}_per_rollout"] = asked[name] / max(len(usable), 1)
+        figures[f"requests/{name}_per_turn"] = asked[name] / max(len(turns), 1)
     return figures
+
+
+def _requests(call: ToolCall) -> int:
+    """How many queries, pages or subtasks a call asks for: the length of its list, or one."""
+    lists = [value for value in call.arguments.values() if isinstance(value, list)]
+    return len(lists[0]) if lists else 1
 
 
 def _lengths(usable: Sequence[ScoredEpisode]) -> dict[str, float]:

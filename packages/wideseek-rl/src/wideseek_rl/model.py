@@ -147,12 +147,19 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+class Embedding(nn.Embedding):
+    """A table of vectors, `[V, D]`, with whatever is in its memory until somebody sets it."""
+
+    def reset_parameters(self) -> None:
+        """Draws nothing: on the `meta` device torch would load its whole compiler to do so."""
+
+
 class Decoder(nn.Module):
     """Embeddings, layers and final norm; exists so that the parameters get their usual names."""
 
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
 

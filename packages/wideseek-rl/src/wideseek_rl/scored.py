@@ -40,3 +40,19 @@ class ScoredEpisode:
 def unscored(message: str) -> Score:
     """The verdict on a rollout that no judge saw."""
     return Score(state=ScoreState.UNSCORED, metrics=TextMetrics(), message=message)
+
+
+def failed(verdict: Score, message: str) -> Score:
+    """What is left of the verdict on the last text of an agent that failed: its form alone.
+
+    Without a verdict the form is not known either, so the rollout stays unscored.
+    """
+    if verdict.state is ScoreState.UNSCORED:
+        return verdict
+    return Score(
+        state=ScoreState.FAILED,
+        metrics=type(verdict.metrics)(),
+        format_valid=verdict.format_valid,
+        message=message,
+        judge_calls=verdict.judge_calls,
+    )

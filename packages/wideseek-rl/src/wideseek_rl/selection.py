@@ -1,6 +1,7 @@
 """Which turns of a rollout train. A selection is a function; the named ones are in `SELECTIONS`."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from wideseek_core import Episode, Status, Trajectory
 from wideseek_rl.scored import ScoredEpisode
@@ -20,21 +21,15 @@ def outcome_turns(scored: ScoredEpisode) -> Mask:
     - No valid answer: the last turn, if the lead ended by itself, and the turns that repeated
       themselves; if none did, those that overflowed the window or hit the turn limit.
     """
-    episode = scored.episode
-    if scored.answered:
-        return _mask(episode, lambda agent, _: not agent.status.failed)
-    if scored.score.format_valid:
-        return _mask(episode, lambda agent, turn: agent is episode.main and _failed(agent, turn))
-    last = len(episode.main.turns) - 1
-    ended = episode.main.status is Status.FINISHED
-    repeated = any(agent.status is Status.REPETITION for agent in episode.trajectories)
-    blamed = {Status.REPETITION} if repeated else {Status.CONTEXT_OVERFLOW, Status.TURN_LIMIT}
+    return _accountable(scored, whole_agents=False)
 
-    def trains(agent: Trajectory, turn: int) -> bool:
-        final = ended and agent is episode.main and turn == last
-        return final or (agent.status in blamed and turn == len(agent.turns) - 1)
 
-    return _mask(episode, trains)
+def outcome_agents(scored: ScoredEpisode) -> Mask:
+    """Like `outcome_turns`, but an agent that overflowed or hit its limit fails with all turns.
+
+    So does the public implementation of the method. Repetition is still one turn's fault.
+    """
+    return _accountable(scored, whole_agents=True)
 
 
 def all_turns(scored: ScoredEpisode) -> Mask:
@@ -54,8 +49,11 @@ def subagent_turns(scored: ScoredEpisode) -> Mask:
     return [flags if i > 0 else [False] * len(flags) for i, flags in enumerate(chosen)]
 
 
-SELECTIONS: Mapping[str, Selection] = {
+SelectionName = Literal["outcome", "outcome_agents", "all", "main", "subagents"]
+
+SELECTIONS: Mapping[SelectionName, Selection] = {
     "outcome": outcome_turns,
+    "outcome_agents": outcome_agents,
     "all": all_turns,
     "main": main_turns,
     "subagents": subagent_turns,
@@ -63,9 +61,38 @@ SELECTIONS: Mapping[str, Selection] = {
 """The selections a configuration can name."""
 
 
-def _failed(agent: Trajectory, turn: int) -> bool:
-    """An agent fails with its last turn; a broken policy is not the agent's doing."""
-    return agent.status not in (Status.FINISHED, Status.ERROR) and turn == len(agent.turns) - 1
+LIMITS = frozenset({Status.CONTEXT_OVERFLOW, Status.TURN_LIMIT})
+"""Ends that more than the last turn may have led to."""
+
+
+def _accountable(scored: ScoredEpisode, *, whole_agents: bool) -> Mask:
+    """See `outcome_turns`. A broken policy is nobody's doing."""
+    episode, main = scored.episode, scored.episode.main
+    if scored.answered:
+        return _mask(episode, lambda agent, _: not agent.status.failed)
+
+    def last(agent: Trajectory, turn: int) -> bool:
+        return turn == len(agent.turns) - 1
+
+    def failed(agent: Trajectory, turn: int) -> bool:
+        return whole_agents or last(agent, turn)
+
+    if scored.score.format_valid:
+        blamed = LIMITS | {Status.REPETITION}
+        return _mask(
+            episode,
+            lambda agent, turn: agent is main and agent.status in blamed and failed(agent, turn),
+        )
+    repeated = any(agent.status is Status.REPETITION for agent in episode.trajectories)
+
+    def trains(agent: Trajectory, turn: int) -> bool:
+        if agent is main and agent.status is Status.FINISHED:
+            return last(agent, turn)
+        if repeated:
+            return agent.status is Status.REPETITION and last(agent, turn)
+        return agent.status in LIMITS and failed(agent, turn)
+
+    return _mask(episode, trains)
 
 
 def _mask(episode: Episode, trains: Callable[[Trajectory, int], bool]) -> Mask:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class TensorBoardSink:
 
 
 class WandbSink:
-    """A Weights & Biases run, resumed under the name of its folder."""
+    """A Weights & Biases run, named after its folder and resumed by the id that is kept there."""
 
     def __init__(self, project: str, folder: Path) -> None:
         try:
@@ -131,9 +132,16 @@ class WandbSink:
 
     def start(self, step: int) -> None:
         """Opens the run, or continues it."""
-        name = self._folder.resolve().name
+        file = self._folder / "wandb_id.txt"
+        if not (step and file.exists()):
+            # Folders of one name are many, and an id that was deleted can't be used again.
+            write_atomically(file, secrets.token_hex(8))
         self._run = self._wandb.init(
-            project=self._project, id=name, name=name, dir=str(self._folder), resume="allow"
+            project=self._project,
+            id=file.read_text("utf-8"),
+            name=self._folder.resolve().name,
+            dir=str(self._folder),
+            resume="allow",
         )
 
     def write(self, report: StepReport) -> None:

@@ -1,10 +1,13 @@
 """The seam between a weight update and whatever samples with those weights."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from wideseek_rl.engine import TorchEngine
+
+Changed = Callable[[int], None]
+"""Says that the weights have changed, and how many updates they have seen now."""
 
 
 class WeightSync(Protocol):
@@ -14,8 +17,11 @@ class WeightSync(Protocol):
     rollouts would go on inside it and carry their `version`.
     """
 
-    def updating(self, version: int) -> AbstractAsyncContextManager[None]:
-        """Wraps one change of the weights; what samples later is of this version."""
+    def updating(self) -> AbstractAsyncContextManager[Changed]:
+        """Wraps what may change the weights; the block calls what it is given if it did.
+
+        What samples later is of the version that was told. Left without a call, all stays.
+        """
         ...
 
 
@@ -26,18 +32,20 @@ class EngineSync:
         self._engine = engine
 
     @asynccontextmanager
-    async def updating(self, version: int) -> AsyncGenerator[None]:
-        """Nothing is sampled inside; then the engine takes over the weights as they are."""
+    async def updating(self) -> AsyncGenerator[Changed]:
+        """Nothing is sampled inside; then the engine takes over weights that have changed."""
+        versions: list[int] = []
         async with self._engine.paused():
-            yield
-            self._engine.reset_cache()
-            self._engine.version = version
+            yield versions.append
+            if versions:
+                self._engine.reset_cache()
+                self._engine.version = versions[-1]
 
 
 class NoSync:
     """For rollouts that no engine of ours makes."""
 
     @asynccontextmanager
-    async def updating(self, version: int) -> AsyncGenerator[None]:
-        """Does nothing."""
-        yield
+    async def updating(self) -> AsyncGenerator[Changed]:
+        """Tells nobody."""
+        yield lambda _version: None

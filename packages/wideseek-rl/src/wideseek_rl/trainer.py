@@ -122,8 +122,9 @@ class Trainer:
         settle_config(path, self._config, free=FREE, resuming=True)
         if state.tasks != order.fingerprint:
             raise CheckpointError(f"{latest}: belongs to a run on other tasks")
-        async with self._sync.updating(state.updates):
+        async with self._sync.updating() as changed:
             self._backend.load(latest)
+            changed(state.updates)
         logger.info("going on after step %d", state.step)
         return state
 
@@ -139,8 +140,10 @@ class Trainer:
         self._check_rollouts(groups_left=len(trained.rewards), dropped=trained.dropped)
         update = UpdateMetrics()
         if trained.rows:
-            async with self._sync.updating(state.updates + 1):
+            async with self._sync.updating() as changed:
                 update = self._backend.update(trained.rows)
+                if update.updates:
+                    changed(state.updates + 1)
         done = time.monotonic()
         figures = rollout_metrics(groups, trained)
         rollout_s, update_s = collected - started, done - collected

@@ -101,7 +101,7 @@ class Endpoint:
             try:
                 async with self._slots:
                     response = await self._client.post(self._url, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if response.is_success:
