@@ -36,8 +36,8 @@ GOLD = {
 }
 HEAD = "| Name | Size | Opened |\n| --- | --- | --- |\n"
 ANSWERS = [
-    # Ulm: 1,080 is within a tenth, 2 February within a month. Bonn: 23 is too much, its day is right.
-    # Cells 3 + 2 of 6, rows 1 of 2.
+    # Ulm: 1,080 is within a tenth, 2 February within a month. Bonn: 23 is too much, its day is
+    # right. Cells 3 + 2 of 6, rows 1 of 2.
     (
         "ws_en_001",
         0,
@@ -105,7 +105,7 @@ def official_files(folder: Path) -> list[str]:
     gold.mkdir()
     for name, text in GOLD.items():
         (gold / f"{name}.csv").write_text(text, "utf-8")
-    responses = [
+    responses: list[dict[str, Any]] = [
         {"instance_id": name, "response": text, "messages": [], "trial_idx": trial}
         for name, trial, text in ANSWERS
     ]
@@ -136,7 +136,6 @@ def test_every_answer_gets_the_figures_worked_out_by_hand(scored: dict[str, Any]
 
 def test_the_summary_is_the_official_one_overall_and_by_language(scored: dict[str, Any]) -> None:
     official = scored["official"]
-    close = {"rel": 0, "abs": 1e-9}
     # Per question the mean, best and worst of both trials, then the mean over questions.
     assert official["en"]["f1_by_item"] == pytest.approx(
         {
@@ -144,16 +143,16 @@ def test_the_summary_is_the_official_one_overall_and_by_language(scored: dict[st
             "max_n": (5 / 6 + 4 / 3) / 2,
             "min_n": (2 / 3 + 0) / 2,
         },
-        **close,
+        abs=1e-9,
     )
     assert official["zh"]["f1_by_row"] == pytest.approx(
-        {"avg_n": 3 / 4, "max_n": 1.0, "min_n": 1 / 2}, **close
+        {"avg_n": 3 / 4, "max_n": 1.0, "min_n": 1 / 2}, abs=1e-9
     )
     assert official["overall"]["score"] == pytest.approx(
-        {"avg_n": (0 + 0 + 1 / 2) / 3, "max_n": 1 / 3, "min_n": 0.0}, **close
+        {"avg_n": (0 + 0 + 1 / 2) / 3, "max_n": 1 / 3, "min_n": 0.0}, abs=1e-9
     )
     assert official["overall"]["recall_by_row"]["avg_n"] == pytest.approx(
-        (1 / 2 + 1 / 2 + 3 / 4) / 3, **close
+        (1 / 2 + 1 / 2 + 3 / 4) / 3, abs=1e-9
     )
 
 
