@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wideseek_eval import load_run
 from wideseek_eval.cli import run
 
 pytest.importorskip("pandas")
@@ -162,3 +163,37 @@ def test_failed_answers_and_strange_instances_are_counted(scored: dict[str, Any]
     assert scored["unknown"] == ["ws_xx_999"]
     missing = next(one for one in scored["results"] if one["trial"] == 1)["score"]["missing_rows"]
     assert missing == ["Bonn"]
+
+
+def test_a_run_of_official_files_is_graded_again_by_the_strict_rules(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    run(["import", folder, *official_files(tmp_path), "--mode", "official", "--judge", "exact"])
+    run(["regrade", folder, "--name", "strict", "--mode", "strict", "--judge", "exact"])
+    official, strict = load_run(Path(folder)), load_run(Path(folder), "strict")
+    figures = {
+        (one.task_id, one.trial): (one.score.value, again.score.value)
+        for one, again in zip(official.results, strict.results, strict=True)
+        if one.score is not None and again.score is not None
+    }
+    # A cell counts once, however many metrics it has.
+    assert figures["ws_en_002", 0] == pytest.approx((8 / 6, 1.0))
+    # "none" and no address at all are still the same; nothing else changes here.
+    assert figures["ws_en_001", 0] == pytest.approx((5 / 6, 5 / 6))
+    assert figures["ws_zh_001", 1] == pytest.approx((1.0, 1.0))
+
+
+def test_what_is_imported_is_exported_as_the_same_official_files(tmp_path: Path) -> None:
+    folder, out = str(tmp_path / "run"), tmp_path / "out"
+    files = official_files(tmp_path)
+    run(["import", folder, *files, "--mode", "official", "--judge", "exact"])
+    run(["export", folder, str(out), "--model", "me"])
+    for name, trial, text in ANSWERS[:-1]:
+        line = json.loads((out / f"me_{name}_{trial}_response.jsonl").read_text("utf-8"))
+        assert (line["instance_id"], line["trial_idx"], line["response"]) == (name, trial, text)
+    scores = tmp_path / "again.json"
+    again = [*files[:-1], str(out), "--mode", "official", "--judge", "exact"]
+    run(["score", *again, "--json", str(scores)])
+    found = json.loads(scores.read_text("utf-8"))["results"]
+    assert [one["score"]["metrics"]["item_f1"] for one in found] == pytest.approx(
+        [FIGURES[name, trial][2] for name, trial, _ in ANSWERS[:-1]], rel=0, abs=1e-9
+    )

@@ -84,7 +84,9 @@ def test_a_run_can_be_imported_regraded_reported_compared_and_exported(
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
     assert (folder / "report.never.html").exists()
     assert "<svg" in (tmp_path / "s.html").read_text()
-    assert "report.never.html" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "report.never.html" in shown
+    assert f"A is {folder}, B is {folder}:never." in shown
 
 
 def test_the_judge_itself_refuses_modes_it_does_not_know(tmp_path: Path, stub_judge: str) -> None:

@@ -198,7 +198,7 @@ def test_the_terminal_report_has_counts_beside_means() -> None:
 def test_a_comparison_is_shown_with_its_adjusted_p() -> None:
     text = comparison_text(compare(RUN.results, RUN.results), "old", "new")
     assert re.search(r"Item F1 .* \+0\.000 .* 1\.0000 .* 1\.0000", text)
-    assert "A is old: 30 scored, 0 failed" in text
+    assert "old: 30 scored, 0 failed" in text
 
 
 async def test_a_sweep_gives_a_curve_with_intervals() -> None:

@@ -13,7 +13,7 @@ from wideseek_core import ConfigError, Judge
 from wideseek_core.config import HelpRequested, exit_on_error
 from wideseek_core.files import sha256, write_atomically
 from wideseek_core.progress import show
-from wideseek_eval.compare import HEADLINE, check_same_tasks, compare
+from wideseek_eval.compare import HEADLINE, Comparison, check_same_tasks, compare
 from wideseek_eval.folder import StoredRun, load_run
 from wideseek_eval.judges import open_judge
 from wideseek_eval.regrade import regrade
@@ -29,6 +29,9 @@ from wideseek_eval.scoring import ResponseFiles, import_responses, score_respons
 from wideseek_eval.summary import summarise
 from wideseek_eval.sweep import Sweep, SweepPoint, sweep_page
 from wideseek_eval.titles import TITLES
+
+_LONGEST_NAME = 12
+"""Of a run as the heading of a column."""
 
 
 def main() -> None:
@@ -123,9 +126,16 @@ def _compare(options: argparse.Namespace) -> None:
     if unknown is not None:
         raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
     found = compare(a.results, b.results, metrics=metrics, draws=options.draws, seed=options.seed)
-    show(comparison_text(found, options.run_a, options.run_b))
+    show(_comparison(found, options.run_a, options.run_b))
     if options.json is not None:
         write_atomically(options.json, found.model_dump_json(indent=2) + "\n")
+
+
+def _comparison(found: Comparison, a: str, b: str) -> str:
+    """Long names stand below the table, where they don't squeeze its columns."""
+    if max(len(a), len(b)) <= _LONGEST_NAME:
+        return comparison_text(found, a, b)
+    return f"{comparison_text(found, 'A', 'B')}\nA is {a}, B is {b}."
 
 
 def _score(options: argparse.Namespace) -> None:

@@ -55,7 +55,7 @@ def write_report(folder: Path, grading: str = "") -> Report:
 
 def comparison_text(comparison: Comparison, a: str, b: str) -> str:
     """B minus A per metric, with interval and adjusted p."""
-    table = _table(["metric", "A", "B", "B - A", "95% interval", "p", "p (Holm)", "questions"])
+    table = _table(["metric", a, b, "difference", "95% interval", "p", "p (Holm)", "questions"])
     for one in comparison.differences:
         table.add_row(
             TITLES[one.metric],
@@ -68,10 +68,10 @@ def comparison_text(comparison: Comparison, a: str, b: str) -> str:
             str(one.a.questions),
         )
     notes = [
-        f"{comparison.questions} questions in both, {comparison.only_a} only in A, "
-        f"{comparison.only_b} only in B; paired bootstrap, {comparison.draws} draws.",
-        f"A is {a}: {counts_text(comparison.counts_a)}.",
-        f"B is {b}: {counts_text(comparison.counts_b)}.",
+        f"{comparison.questions} questions in both, {comparison.only_a} only in {a}, "
+        f"{comparison.only_b} only in {b}; paired bootstrap, {comparison.draws} draws.",
+        f"{a}: {counts_text(comparison.counts_a)}.",
+        f"{b}: {counts_text(comparison.counts_b)}.",
     ]
     return "\n".join([_draw(table), *notes])
 
