@@ -4,7 +4,7 @@ A stub stands for the model: it decides by an answer's hidden true value, so bot
 must reach the same scores. Noisy copies of Wikipedia tables are judged in the official way (every
 cell, one request per column and key column, no cache) and in ours.
 
-Run: `python tests/benchmarks/bench_judge_calls.py [--quick] [WIDE.jsonl]`
+Run: `python tests/benchmarks/bench_judge_calls.py [--quick | --all] [WIDE.jsonl]`
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from wideseek_core import Message, Score, TableGold, Task
 from wideseek_core.progress import show
 from wideseek_judge import JudgeConfig, Table, open_judge, parse_table
 
+COUNTS = {"--quick": 20, "--all": 1_000_000}
 DATA = Path(__file__).parents[3] / "shared/data/wikitables/wide_dev.jsonl"
 
 
@@ -58,9 +59,11 @@ def shown(prompt: str, mark: str) -> Any:
 
 def meaning(value: str) -> str:
     """What is left of a value without the noise that `noisy` adds."""
-    bare = re.sub(r"^the one called |\(sic\)|[*`]", "", value.casefold())
+    bare = re.sub(r"^the one called |\(sic\)|[*`]|\[\d+\]", "", value.casefold())
     bare = re.sub(r"(?<=\d),(?=\d{3}\b)", "", bare)
-    letters = "".join(character for character in bare if character.isalnum())
+    if re.fullmatch(r"\+?\d*\.\d+", bare):
+        return f"{float(bare):.12g}"
+    letters = "".join(character for character in bare if character.isalnum() or character == "@")
     return "" if letters in ("", "na", "nan", "none", "null", "nil") else letters
 
 
@@ -122,6 +125,7 @@ async def judge(work: list[tuple[Task, str]], **settings: Any) -> tuple[int, lis
 async def run(path: Path, count: int) -> None:
     """Prints a table of requests and whether the scores agree."""
     work = load(path, count)
+    count = len(work)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         column, wanted = await judge(work, certain_first=False, batching="column", cache=None)
@@ -133,7 +137,7 @@ async def run(path: Path, count: int) -> None:
     show("|---|---|---|---|")
     for name, calls, scores in (
         ("one request per column", column, wanted),
-        ("certain first, one per table", table, alone),
+        ("certain first, each table by itself", table, alone),
         ("certain first, shared by 16 answers at a time", ours, first),
         ("the same again, from the cache", again, second),
     ):
@@ -144,13 +148,14 @@ async def run(path: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Runs the benchmark on 100 tables; `--quick` takes 20."""
-    arguments = [name for name in sys.argv[1:] if name != "--quick"]
+    """Runs the benchmark on 100 tables; `--quick` takes 20, `--all` all of them."""
+    arguments = [name for name in sys.argv[1:] if name not in COUNTS]
     path = Path(arguments[0]) if arguments else DATA
     if not path.exists():
         show(f"no tables at {path}: give a jsonl file of wide tasks")
         return
-    asyncio.run(run(path, 20 if "--quick" in sys.argv[1:] else 100))
+    count = next((COUNTS[name] for name in sys.argv[1:] if name in COUNTS), 100)
+    asyncio.run(run(path, count))
 
 
 if __name__ == "__main__":

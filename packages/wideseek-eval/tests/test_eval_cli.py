@@ -23,9 +23,11 @@ class Never:
         return Score(state=ScoreState.SCORED, metrics=TextMetrics(), format_valid=True)
 
 @asynccontextmanager
-async def open_stub(mode, judge):
+async def open_stub(mode, judge, settings):
     if mode != "official":
         raise ConfigError(f"unknown mode {mode!r}")
+    if settings and settings != ["endpoint.model=m"]:
+        raise ConfigError(f"unknown settings {settings}")
     yield Equal() if judge == "exact" else Never()
 """
 
@@ -82,12 +84,29 @@ def test_a_run_can_be_imported_regraded_reported_compared_and_exported(
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
     assert (folder / "report.never.html").exists()
     assert "<svg" in (tmp_path / "s.html").read_text()
-    assert "report.never.html" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "report.never.html" in shown
+    assert f"A is {folder}, B is {folder}:never." in shown
 
 
 def test_the_judge_itself_refuses_modes_it_does_not_know(tmp_path: Path, stub_judge: str) -> None:
     with pytest.raises(ConfigError, match="unknown mode 'loose'"):
         run(["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--mode", "loose"])
+
+
+def test_settings_of_the_judge_are_handed_on_and_written_down(
+    tmp_path: Path, stub_judge: str
+) -> None:
+    out = tmp_path / "scores.json"
+    command = ["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--json", str(out)]
+    run([*command, "--set", "endpoint.model=m"])
+    assert json.loads(out.read_text())["settings"] == {
+        "mode": "official",
+        "judge": "stub/exact",
+        "set": ["endpoint.model=m"],
+    }
+    with pytest.raises(ConfigError, match="unknown settings"):
+        run([*command, "--set", "endpoint.model=m", "x=1"])
 
 
 def test_without_a_judge_one_line_says_what_to_install() -> None:

@@ -21,7 +21,7 @@ from wideseek_eval.diff import DiffCell, diff_tables
 from wideseek_eval.html import report_page
 from wideseek_eval.records import EpisodeSummary
 from wideseek_eval.report import comparison_text, report_text, sweep_text
-from wideseek_eval.svg import Point, bar_chart, curve, share_chart
+from wideseek_eval.svg import Point, Share, bar_chart, curve, share_chart
 from wideseek_eval.sweep import run_sweep, sweep_page
 
 GOLD = TableGold(
@@ -106,6 +106,15 @@ def test_a_missing_row_that_is_not_found_again_shows_its_key() -> None:
     assert [cell.answer for cell in diff.rows[2].cells] == ["oz", ""]
 
 
+def test_of_an_answer_without_a_table_every_row_is_missing() -> None:
+    score = Score(state=ScoreState.FAILED, metrics=TableMetrics(), message="no table")
+    diff = diff_tables(GOLD, "Sorry.", score)
+    assert [(row.kind, row.cells[0].gold) for row in diff.rows] == [
+        ("missing", "Bonn"),
+        ("missing", "Lyon"),
+    ]
+
+
 def test_rollouts_are_grouped_by_width_and_size() -> None:
     report = make_report("run", RUN)
     assert [group.name for group in report.by_width] == ["0", "1", "2", "3–4"]
@@ -160,6 +169,21 @@ def test_the_page_is_well_formed_self_contained_and_escapes_what_models_wrote() 
     assert page.count("<svg") == 4
 
 
+def test_the_page_shows_pass_at_k_and_what_each_kind_of_ending_scores() -> None:
+    right = [result(f"t{index}", trial, 1.0) for index in range(3) for trial in (0, 1)]
+    won = [one.model_copy(update={"score": succeeded(one)}) for one in right]
+    run = stored(*won, result("t9", 0, 0.25), result("t9", 1, 0.25))
+    page = report_page(make_report("run", run), run)
+    assert "Success, pass@1 75.0%, @2 75.0%" in page
+    assert "2 · 25% · 0.25" in page  # rows missing
+    assert "row too many" in page
+
+
+def succeeded(one: Result) -> Score:
+    assert one.score is not None
+    return one.score.model_copy(update={"metrics": TableMetrics(item_f1=1.0, success=1.0)})
+
+
 def test_the_page_of_an_empty_run_is_well_formed() -> None:
     run = StoredRun(tasks={}, results=())
     check(report_page(make_report("empty", run), run))
@@ -174,6 +198,7 @@ def test_the_terminal_report_has_counts_beside_means() -> None:
 def test_a_comparison_is_shown_with_its_adjusted_p() -> None:
     text = comparison_text(compare(RUN.results, RUN.results), "old", "new")
     assert re.search(r"Item F1 .* \+0\.000 .* 1\.0000 .* 1\.0000", text)
+    assert "old: 30 scored, 0 failed" in text
 
 
 async def test_a_sweep_gives_a_curve_with_intervals() -> None:
@@ -191,13 +216,17 @@ async def test_a_sweep_gives_a_curve_with_intervals() -> None:
 
 
 def test_a_chart_puts_zero_at_the_bottom_and_its_ceiling_at_the_top() -> None:
-    full = Point(name="a", note="", mean=1.0, low=1.0, high=1.0)
-    none = Point(name="b", note="", mean=0.0, low=0.0, high=0.0)
+    full = Point(name="a", notes=("3 q", "9 r"), mean=1.0, low=1.0, high=1.0)
+    none = Point(name="b", mean=0.0, low=0.0, high=0.0)
     chart = bar_chart("t", [full, none])
     heights = [float(text) for text in re.findall(r'height="([\d.]+)" rx', chart)]
     assert heights == [188.0, 0.0]
     assert 'points="' in curve("t", [full, none])
-    assert "50%" in share_chart("t", [("x", 2, "good"), ("y", 2, "poor")])
+    assert ">3 q</text>" in chart
+    assert ">9 r</text>" in chart
+    shares = [Share(name="x", count=1, note=" · 0.25", kind="good")]
+    shares.append(Share(name="y", count=3, kind="poor"))
+    assert "1 · 25% · 0.25<" in share_chart("t", shares)
 
 
 def test_a_report_can_be_written_as_json_and_read_back(tmp_path: Path) -> None:

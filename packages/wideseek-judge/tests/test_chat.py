@@ -142,3 +142,12 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
         replies = await asyncio.gather(*(chat(HELLO) for _ in range(10)))
     assert replies == ["x"] * 10
     assert most == 2
+
+
+async def test_requests_keep_their_pace() -> None:
+    config = CONFIG.model_copy(update={"requests_per_minute": 1200.0})  # one in 50 ms
+    loop = asyncio.get_running_loop()
+    async with client(lambda _: reply("x"), config) as chat:
+        started = loop.time()
+        await asyncio.gather(*(chat(HELLO) for _ in range(4)))
+        assert loop.time() - started >= 0.14

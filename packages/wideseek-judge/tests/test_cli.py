@@ -60,14 +60,14 @@ def test_check_passes_an_endpoint_that_judges_well(
     with endpoint(stub(honest).answer) as url:
         assert run(monkeypatch, "check", f"endpoint.url={url}") == 0
     shown = capsys.readouterr().out
-    assert "4 requests" in shown
+    assert "3 requests" in shown
     assert "WRONG" not in shown
 
 
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        ("no idea", "JudgeError: keys: no readable verdict in 3 replies"),
+        ("no idea", "JudgeError: table: no readable verdict in 3 replies"),
         ('{"1": 1, "2": 1, "correct": 1}', "easy cases wrongly"),
     ],
 )

@@ -4,13 +4,16 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from wideseek_core import ConfigError
+from pydantic import JsonValue
+
+from wideseek_core import ConfigError, Judge
 from wideseek_core.config import HelpRequested, exit_on_error
 from wideseek_core.files import sha256, write_atomically
 from wideseek_core.progress import show
-from wideseek_eval.compare import HEADLINE, check_same_tasks, compare
+from wideseek_eval.compare import HEADLINE, Comparison, check_same_tasks, compare
 from wideseek_eval.folder import StoredRun, load_run
 from wideseek_eval.judges import open_judge
 from wideseek_eval.regrade import regrade
@@ -26,6 +29,9 @@ from wideseek_eval.scoring import ResponseFiles, import_responses, score_respons
 from wideseek_eval.summary import summarise
 from wideseek_eval.sweep import Sweep, SweepPoint, sweep_page
 from wideseek_eval.titles import TITLES
+
+_LONGEST_NAME = 12
+"""Of a run as the heading of a column."""
 
 
 def main() -> None:
@@ -95,6 +101,13 @@ def _add_responses(one: argparse.ArgumentParser) -> None:
 def _add_judge(one: argparse.ArgumentParser) -> None:
     one.add_argument("--mode", default="official", help="how tables are scored")
     one.add_argument("--judge", default="normalised", help="who decides on cells")
+    one.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the judge, such as endpoint.url=URL endpoint.model=NAME, or YAML files",
+    )
     one.add_argument("--concurrency", type=int, default=8)
 
 
@@ -113,15 +126,23 @@ def _compare(options: argparse.Namespace) -> None:
     if unknown is not None:
         raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
     found = compare(a.results, b.results, metrics=metrics, draws=options.draws, seed=options.seed)
-    show(comparison_text(found, options.run_a, options.run_b))
+    show(_comparison(found, options.run_a, options.run_b))
     if options.json is not None:
         write_atomically(options.json, found.model_dump_json(indent=2) + "\n")
 
 
+def _comparison(found: Comparison, a: str, b: str) -> str:
+    """Long names stand below the table, where they don't squeeze its columns."""
+    if max(len(a), len(b)) <= _LONGEST_NAME:
+        return comparison_text(found, a, b)
+    return f"{comparison_text(found, 'A', 'B')}\nA is {a}, B is {b}."
+
+
 def _score(options: argparse.Namespace) -> None:
     async def work() -> None:
-        async with open_judge(options.mode, options.judge) as judge:
-            scored = await score_responses(_files(options), judge, options.concurrency)
+        async with _judge(options) as judge:
+            files, settings = _files(options), _settings(options)
+            scored = await score_responses(files, judge, settings, options.concurrency)
         show(summary_text(scored.summary))
         if options.json is not None:
             write_atomically(options.json, scored.model_dump_json(indent=2) + "\n")
@@ -130,20 +151,28 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    settings = {
-        "mode": options.mode,
-        "judge": options.judge,
-        "responses": _digest(options.responses),
-    }
+    settings = _settings(options) | {"responses": _digest(options.responses)}
 
     async def work() -> None:
-        async with open_judge(options.mode, options.judge) as judge:
+        async with _judge(options) as judge:
             summary = await import_responses(
                 _files(options), judge, options.run, settings, options.concurrency
             )
         show(summary_text(summary))
 
     asyncio.run(work())
+
+
+def _judge(options: argparse.Namespace) -> AbstractAsyncContextManager[Judge]:
+    return open_judge(options.mode, options.judge, options.set)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, JsonValue]:
+    """What shapes scores, as it was asked for."""
+    settings: dict[str, JsonValue] = {"mode": options.mode, "judge": options.judge}
+    if options.set:
+        settings["set"] = list(options.set)
+    return settings
 
 
 def _digest(path: Path) -> str:
@@ -163,16 +192,14 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _regrade(options: argparse.Namespace) -> None:
-    settings = {"mode": options.mode, "judge": options.judge}
-
     async def work() -> None:
-        async with open_judge(options.mode, options.judge) as judge:
+        async with _judge(options) as judge:
             summary = await regrade(
                 options.run,
                 judge,
                 name=options.name,
                 concurrency=options.concurrency,
-                settings=settings,
+                settings=_settings(options),
             )
         show(summary_text(summary))
         show(f"report: wideseek-eval report {options.run}:{options.name}")

@@ -34,7 +34,10 @@ class TableDiff:
 
 
 def diff_tables(gold: TableGold, answer: str, score: Score) -> TableDiff:
-    """What the score says about each cell; empty if it explains nothing."""
+    """What the score says about each cell.
+
+    Of an answer without a usable table every row is missing.
+    """
     columns = gold.required_columns
     by_key: dict[str, dict[str, CellScore]] = {}
     for cell in score.cells:
@@ -42,7 +45,8 @@ def diff_tables(gold: TableGold, answer: str, score: Score) -> TableDiff:
     rows = [_joined(cells, columns) for cells in by_key.values()]
     missing = _rows_by_key(gold, gold.text, gold.format)
     extra = _rows_by_key(gold, answer, "markdown")
-    for key in score.missing_rows:
+    nothing = not (score.cells or score.missing_rows or score.extra_rows)
+    for key in missing if nothing else score.missing_rows:
         cells = _found(missing, key, gold)
         rows.append(DiffRow(kind="missing", cells=tuple(DiffCell(gold=cell) for cell in cells)))
     for key in score.extra_rows:

@@ -11,7 +11,7 @@ from wideseek_eval.folder import Key, StoredRun
 from wideseek_eval.records import Result
 from wideseek_eval.statistics import Mean
 from wideseek_eval.summary import Counts, Slice
-from wideseek_eval.svg import Point, bar_chart, share_chart
+from wideseek_eval.svg import Point, Share, bar_chart, share_chart
 from wideseek_eval.titles import TITLES
 
 _TILES = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
@@ -106,6 +106,10 @@ def _metrics(name: str, one: Slice) -> str:
     note = f"{one.questions} questions; {_counts(one.counts)}"
     if one.short:
         note += f"; {one.short} questions with fewer than {k} trials that count"
+    for metric, values in one.metrics.items():
+        if len(values.pass_at) > 1:
+            chances = ", ".join(f"@{j} {chance:.1%}" for j, chance in values.pass_at.items())
+            note += f". {TITLES[metric]}, pass{chances}"
     return (
         f"<div class='card scroll' style='margin-bottom:12px'><table><tr>{head}</tr>"
         f"{''.join(rows)}</table>"
@@ -120,16 +124,27 @@ def _headline(pair: tuple[str, object]) -> int:
 
 
 def _charts(report: Report) -> str:
-    kinds = [(one.name, one.rollouts, _ENDINGS.get(one.name, "poor")) for one in report.by_ending]
+    kinds = [_share(one) for one in report.by_ending]
     cards = [
         ("Score by width (subagents in the rollout)", _bars("width", report.by_width)),
         ("Score by table size (rows of the reference)", _bars("table size", report.by_size)),
         ("Score by language", _bars("language", report.by_language)),
-        ("How rollouts end", share_chart("How rollouts end", kinds)),
+        ("How rollouts end, and what they score", share_chart("How rollouts end", kinds)),
     ]
     if 1 < len(report.by_source) <= 10:
         cards.append(("Score by source", _bars("source", report.by_source)))
-    return "<div class='charts'>" + "".join(_card(*card) for card in cards if card[1]) + "</div>"
+    lead = (
+        "The score is item F1 of tables and correctness of short answers. "
+        "Below a bar: how many questions (q) and rollouts (r)."
+    )
+    shown = "".join(_card(*card) for card in cards if card[1])
+    return f"<p class='lead'>{lead}</p><div class='charts'>{shown}</div>"
+
+
+def _share(group: Group) -> Share:
+    score = "" if group.score is None else f" · {group.score.mean:.2f}"
+    kind = _ENDINGS.get(group.name, "poor")
+    return Share(name=group.name, count=group.rollouts, note=score, kind=kind)
 
 
 def _card(title: str, chart: str) -> str:
@@ -140,7 +155,7 @@ def _bars(what: str, groups: Iterable[Group]) -> str:
     points = [
         Point(
             name=group.name,
-            note=f"{group.questions} q, {group.rollouts} r",
+            notes=(f"{group.questions} q", f"{group.rollouts} r"),
             mean=group.score.mean,
             low=group.score.low,
             high=group.score.high,
@@ -185,7 +200,9 @@ def _extremes(
     if any(isinstance(run.tasks[one.task_id].gold, TableGold) for one in chosen):
         yield (
             "<p class='keys'><span class='diff'><span class='right'>right</span>"
-            "<span class='wrong'><del>answered</del> <ins>reference</ins></span></span></p>"
+            "<span class='wrong'><del>answered</del> <ins>reference</ins></span>"
+            "<span class='lacking'>row missing</span>"
+            "<span class='surplus'>row too many</span></span></p>"
         )
     for one in chosen:
         trial = one.best_trial if best else one.worst_trial
@@ -209,20 +226,18 @@ def _extreme(one: Extreme, task: Task, result: Result) -> str:
 
 
 def _evidence(task: Task, result: Result) -> str:
-    score = result.score
-    parts: list[str] = []
-    if score is not None and score.message:
-        parts.append(f"<p>{escape(score.message)}</p>")
-    if isinstance(task.gold, TableGold):
-        diff = diff_tables(task.gold, result.answer, score) if score is not None else None
-        if diff is not None and diff.rows:
-            return "".join([*parts, _diff(diff.columns, diff.rows)])
-        reference = task.gold.text
-    else:
-        reference = "\n".join(task.gold.answers)
-    parts.append(f"<h3>Answer</h3><pre>{escape(result.answer or '(empty)')}</pre>")
-    parts.append(f"<h3>Reference</h3><pre>{escape(reference)}</pre>")
-    return "".join(parts)
+    score, gold = result.score, task.gold
+    parts = [f"<p>{escape(score.message)}</p>"] if score is not None and score.message else []
+    answer = f"<h3>Answer</h3><pre>{escape(result.answer or '(empty)')}</pre>"
+    if not isinstance(gold, TableGold):
+        references = escape("\n".join(gold.answers))
+        return "".join([*parts, answer, f"<h3>Reference</h3><pre>{references}</pre>"])
+    if score is None:
+        return answer
+    if not score.cells:
+        parts.append(answer)
+    diff = diff_tables(gold, result.answer, score)
+    return "".join([*parts, _diff(diff.columns, diff.rows)])
 
 
 def _diff(columns: Sequence[str], rows: Sequence[DiffRow]) -> str:

@@ -1,10 +1,10 @@
 """Finding a judge that another package brings, without knowing that package.
 
-A package offers one under the entry-point group `wideseek.judges`: a callable `(mode, judge)` that
-gives an async context manager of a `wideseek_core.Judge`.
+A package offers one under the entry-point group `wideseek.judges`: a callable
+`(mode, judge, settings)` that gives an async context manager of a `wideseek_core.Judge`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import entry_points
 from typing import cast
@@ -13,16 +13,18 @@ from wideseek_core import ConfigError, Judge
 
 GROUP = "wideseek.judges"
 
-OpenJudge = Callable[[str, str], AbstractAsyncContextManager[Judge]]
+OpenJudge = Callable[[str, str, Sequence[str]], AbstractAsyncContextManager[Judge]]
 """Opens a judge.
 
 `mode` is how tables are scored (`official`, `strict`, `reward`), `judge` who decides on cells
-(`exact`, `normalised`, or a specification of an endpoint). Raises `ConfigError` for a mode or
-judge it does not know.
+(`exact`, `normalised`, `llm`). Settings are `key=value` or YAML files, whose meaning is up to the
+package. Raises `ConfigError` for what it does not know.
 """
 
 
-def open_judge(mode: str, judge: str, *, group: str = GROUP) -> AbstractAsyncContextManager[Judge]:
+def open_judge(
+    mode: str, judge: str, settings: Sequence[str] = (), *, group: str = GROUP
+) -> AbstractAsyncContextManager[Judge]:
     """The judge of an installed package.
 
     With several such packages, `NAME/judge` chooses by the entry point's name. Raises
@@ -37,4 +39,4 @@ def open_judge(mode: str, judge: str, *, group: str = GROUP) -> AbstractAsyncCon
     else:
         name = sorted(found)[0]
     opener = cast(OpenJudge, found[name].load())
-    return opener(mode, judge)
+    return opener(mode, judge, settings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from wideseek_core import ConfigError, Episode, Judge, Task
 from wideseek_core.tasks import Record
@@ -34,6 +34,8 @@ class Scored(Record):
     """Every score of some responses, and what they come to."""
 
     version: Literal[1] = 1
+    settings: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """Of the judge, as they were asked for."""
     summary: Summary
     official: dict[str, dict[str, dict[str, float]]]
     unknown: tuple[str, ...] = ()
@@ -53,7 +55,12 @@ def read_files(files: ResponseFiles) -> tuple[list[Task], Replay]:
     return tasks, replay(read_responses(files.responses), tasks)
 
 
-async def score_responses(files: ResponseFiles, judge: Judge, concurrency: int = 8) -> Scored:
+async def score_responses(
+    files: ResponseFiles,
+    judge: Judge,
+    settings: Mapping[str, JsonValue] | None = None,
+    concurrency: int = 8,
+) -> Scored:
     """Judges every response, in memory."""
     tasks, stored = read_files(files)
     results: list[Result] = []
@@ -67,6 +74,7 @@ async def score_responses(files: ResponseFiles, judge: Judge, concurrency: int =
     order = {task.id: index for index, task in enumerate(tasks)}
     results.sort(key=lambda one: (order[one.task_id], one.trial))
     return Scored(
+        settings=dict(settings or {}),
         summary=summarise(results),
         official=official_summary(results),
         unknown=stored.unknown,

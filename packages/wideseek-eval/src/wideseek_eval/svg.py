@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 480, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 16, 46
+WIDTH, HEIGHT = 480, 262
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 16, 58
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +14,8 @@ class Point:
     """One bar, or one point of a curve: a value in [0, 1] with its interval."""
 
     name: str
-    note: str
-    """Small print below the name: how many."""
+    notes: tuple[str, ...] = ()
+    """Small print below the name, at most two lines: how many."""
     mean: float
     low: float
     high: float
@@ -63,22 +63,34 @@ def curve(title: str, points: Sequence[Point]) -> str:
     return _svg(title, parts)
 
 
-def share_chart(title: str, shares: Sequence[tuple[str, int, str]]) -> str:
-    """Lying bars: name, count, and the CSS class that colours it."""
-    total = max(sum(count for _, count, _ in shares), 1)
-    most = max((count for _, count, _ in shares), default=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A part of a whole."""
+
+    name: str
+    count: int
+    note: str = ""
+    """Behind count and percentage."""
+    kind: str
+    """The CSS class that colours it."""
+
+
+def share_chart(title: str, shares: Sequence[Share]) -> str:
+    """Lying bars with counts."""
+    total = max(sum(share.count for share in shares), 1)
+    most = max((share.count for share in shares), default=1)
     left, row = 128, 26
     height = _TOP + row * len(shares) + 10
     parts: list[str] = []
-    for index, (name, count, kind) in enumerate(shares):
+    for index, share in enumerate(shares):
         y = _TOP + row * index
-        wide = (WIDTH - left - 92) * count / most
+        wide = (WIDTH - left - 112) * share.count / most
         parts.append(
             f'<text class="name" x="{left - 8}" y="{y + 13}" text-anchor="end">'
-            f"{escape(name)}</text>"
-            f'<rect class="{kind}" x="{left}" y="{y}" width="{wide:.1f}" height="18" rx="3"/>'
+            f"{escape(share.name)}</text>"
+            f'<rect class="{share.kind}" x="{left}" y="{y}" width="{wide:.1f}" height="18" rx="3"/>'
             f'<text class="note" x="{left + wide + 6:.1f}" y="{y + 13}">'
-            f"{count} · {count / total:.0%}</text>"
+            f"{share.count} · {share.count / total:.0%}{escape(share.note)}</text>"
         )
     return _svg(title, parts, height)
 
@@ -124,17 +136,17 @@ def _whisker(x: float, point: Point, top: float) -> str:
 
 
 def _label(x: float, point: Point) -> str:
-    return (
-        f'<text class="name" x="{x:.1f}" y="{HEIGHT - 28}" text-anchor="middle">'
-        f"{escape(point.name)}</text>"
-        f'<text class="note" x="{x:.1f}" y="{HEIGHT - 12}" text-anchor="middle">'
-        f"{escape(point.note)}</text>"
+    lines = [("name", point.name), *(("note", note) for note in point.notes)]
+    return "".join(
+        f'<text class="{kind}" x="{x:.1f}" y="{HEIGHT - 40 + 15 * at}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+        for at, (kind, text) in enumerate(lines)
     )
 
 
 def _tip(point: Point) -> str:
     interval = f"{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}]"
-    return f"<title>{escape(point.name)}: {interval}, {escape(point.note)}</title>"
+    return f"<title>{escape(', '.join([f'{point.name}: {interval}', *point.notes]))}</title>"
 
 
 def _svg(title: str, parts: Sequence[str], height: float = HEIGHT) -> str:

@@ -77,9 +77,9 @@ def _points(sweep: Sweep, name: str) -> list[Point]:
     points: list[Point] = []
     for point in sweep.points:
         mean = point.summary.mean(name)
-        note = f"{mean.questions} q"
+        notes = (f"{mean.questions} q",)
         points.append(
-            Point(name=point.value, note=note, mean=mean.mean, low=mean.low, high=mean.high)
+            Point(name=point.value, notes=notes, mean=mean.mean, low=mean.low, high=mean.high)
         )
     return points
 

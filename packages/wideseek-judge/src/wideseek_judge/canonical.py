@@ -64,8 +64,13 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def is_empty(text: str) -> bool:
-    """True for the ways of saying that there is no value: `-`, `N/A`, nothing."""
-    return plain(text).casefold() in _EMPTY
+    """True for the ways of saying that there is no value: `-`, `(N/A)`, nothing."""
+    return _says_nothing(plain(text))
+
+
+def _says_nothing(tidy: str) -> bool:
+    word = tidy.casefold()
+    return word in _EMPTY or (word[:1] == "(" and word[-1:] == ")" and word[1:-1] in _EMPTY)
 
 
 @lru_cache(maxsize=65536)
@@ -112,7 +117,7 @@ def canonical(text: str) -> str:
     Example: `canonical("**5 Jan. 2003**") == canonical("2003-01-05") == "d:2003-01-05"`
     """
     tidy = plain(text)
-    if tidy.casefold() in _EMPTY:
+    if _says_nothing(tidy):
         return ""
     if tidy[-1].isdigit() or tidy[0].isdigit() or tidy[0] in "+-−.$€£¥~≈UR":
         bare = tidy.strip(_QUOTES)

@@ -1,14 +1,13 @@
 """Puts numbered items to a model in shared requests and hands each its number back.
 
-Items of all answers that are judged at the same time wait a moment for one another, so that few
-requests carry many. What a reply leaves out is asked again, alone; the same item is never in
-flight twice.
+Cells to compare and keys to align go into the same requests. Items of all answers that are judged
+at the same time wait a moment for one another, so that few requests carry many. What a reply leaves
+out is asked again, alone; the same item is never in flight twice.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from wideseek_core import Message, PolicyError
 from wideseek_judge.chat import Chat
@@ -19,6 +18,7 @@ from wideseek_judge.store import Exchange, Transcripts
 from wideseek_judge.verdicts import Case, NoVerdict
 
 _AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
+_PROMPT: PromptName = "table"
 _WORTH_HALVING = 8
 _LONGEST_VALUE = 1000
 _MOST_LETTERS = 40_000
@@ -107,20 +107,17 @@ class Clerk:
 
 
 class Desk:
-    """Collects items of one purpose. Use within a running loop; close it after use."""
+    """Collects items. Use within a running loop; close it after use."""
 
-    def __init__(
-        self, purpose: PromptName, config: JudgeConfig, clerk: Clerk, counts: JudgeCounts
-    ) -> None:
-        self._purpose: PromptName = purpose
+    def __init__(self, config: JudgeConfig, clerk: Clerk, counts: JudgeCounts) -> None:
         self._config, self._clerk, self._counts = config, clerk, counts
         self._waiting: list[Item] = []
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[str, asyncio.Future[int]] = {}
         self._requests: set[asyncio.Task[None]] = set()
 
-    async def decide(self, items: Sequence[Item]) -> list[int]:
-        """The number of each item. Raises `NoVerdict` or `JudgeError`."""
+    async def decide(self, items: Sequence[Item]) -> list[int | BaseException]:
+        """The number of each item, or why it has none."""
         loop = asyncio.get_running_loop()
         fresh = list({item.key: item for item in items if item.key not in self._answers}.values())
         for item in fresh:
@@ -128,14 +125,9 @@ class Desk:
         self._counts.asked += len(fresh)
         wanted = [self._answers[item.key] for item in items]
         self._accept(fresh)
-        # All are awaited before one may fail, or the failures of others would go unretrieved.
         # Shielded, since another answer may wait for the same item when this one is cancelled.
         shielded = (asyncio.shield(answer) for answer in wanted)
-        results = await asyncio.gather(*shielded, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return cast(list[int], results)
+        return await asyncio.gather(*shielded, return_exceptions=True)
 
     async def close(self) -> None:
         """Gives up what is still under way."""
@@ -191,12 +183,12 @@ class Desk:
     async def _settle(self, batch: Sequence[Item]) -> None:
         """Sees to it that every item of a batch gets a number or a failure."""
         failure: BaseException = NoVerdict(
-            f"{self._purpose}: no readable verdict in {self._config.parse_attempts} replies"
+            f"{_PROMPT}: no readable verdict in {self._config.parse_attempts} replies"
         )
         try:
             await self._send(batch, self._config.parse_attempts)
         except asyncio.CancelledError:
-            failure = NoVerdict(f"{self._purpose}: the judge was closed")
+            failure = NoVerdict(f"{_PROMPT}: the judge was closed")
             raise
         except Exception as error:  # noqa: BLE001 - raised where the answers are awaited
             failure = error
@@ -209,10 +201,10 @@ class Desk:
     async def _send(self, items: Sequence[Item], attempts: int) -> None:
         """Asks, hands out what is answered, and asks again for the rest."""
         cases = list({id(item.case): item.case for item in items}.values())
-        messages = prompt(self._purpose).fill(groups=_grouped(items))
+        messages = prompt(_PROMPT).fill(groups=_grouped(items))
         if attempts < self._config.parse_attempts:
             messages = [Message(role="user", content=messages[0].content + _AGAIN)]
-        numbers = read_numbers(await self._clerk.ask(self._purpose, cases, messages))
+        numbers = read_numbers(await self._clerk.ask(_PROMPT, cases, messages))
         left: list[Item] = []
         for at, item in enumerate(items, 1):
             number = (numbers or {}).get(at, -1)

@@ -1,15 +1,17 @@
 """Rows of an answer and of its reference: cut to the required columns, joined by their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wideseek_core import ColumnRule, DataError, TableGold
 from wideseek_judge.canonical import canonical
+from wideseek_judge.guessing import Row, likely_pairs
 from wideseek_judge.strict import check_rule, preprocess
 from wideseek_judge.tables import column_name, parse_csv, parse_markdown
-from wideseek_judge.verdicts import Alignment, Case, Verdicts
+from wideseek_judge.verdicts import Alignment, Case, Comparison, Spelled, Verdicts
 
-Row = tuple[str, ...]
+Questions = Callable[[Sequence[tuple[Row, Row]]], Sequence[Comparison]]
+"""What would be asked about joined rows."""
 
 JUDGED = ColumnRule(metric=("llm_judge",))
 """How a column without a rule is compared."""
@@ -93,13 +95,15 @@ def short_number(cell: str) -> str:
         return cell
 
 
-async def join_rows(case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts) -> Join:
-    """Joins rows one to one by key.
+async def join_rows(
+    case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts, questions: Questions
+) -> Join:
+    """Joins rows one to one by key; `questions` are what will be asked about the joined rows.
 
     A row whose key surely came before is dropped without harm. One that only the judge found to
     name an entity that came before counts as an extra row.
     """
-    aligned = [await _align_key(case, target, rows, at, verdicts) for at in target.keys]
+    aligned = await _align_keys(case, target, rows, verdicts, questions)
     by_key = {target.key(row): row for row in target.rows}
     free = dict(by_key)
     join = Join()
@@ -124,27 +128,45 @@ async def join_rows(case: Case, target: Grid, rows: Sequence[Row], verdicts: Ver
     return join
 
 
-async def _align_key(
-    case: Case, target: Grid, rows: Sequence[Row], at: int, verdicts: Verdicts
-) -> dict[str, str]:
-    """What the values of one key column are called in the reference.
+async def _align_keys(
+    case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts, questions: Questions
+) -> list[Spelled]:
+    """What the values of each key column are called in the reference.
 
     Equal values first, then those made equal by the column's preprocessing, then the judge.
     """
-    references = list(dict.fromkeys(row[at] for row in target.rows))
-    values = list(dict.fromkeys(row[at] for row in rows))
-    known = set(references)
-    unknown = [value for value in values if value not in known]
-    aligned: dict[str, str] = {}
+    prepared = [_prepared(target, rows, at) for at in target.keys]
+
+    def ahead(certain: Sequence[Spelled]) -> Sequence[Comparison]:
+        known = [one | two for one, two in zip(certain, prepared, strict=True)]
+        return questions(likely_pairs(rows, target.rows, target.keys, known))
+
+    alignments = [
+        _alignment(target, rows, at, known) for at, known in zip(target.keys, prepared, strict=True)
+    ]
+    found = await verdicts.align(case, alignments, ahead)
+    return [one | two for one, two in zip(found, prepared, strict=True)]
+
+
+def _prepared(target: Grid, rows: Sequence[Row], at: int) -> Spelled:
+    """The values of a key column that its preprocessing makes equal to a reference."""
     names = target.rules[at].preprocess
-    if names and unknown:
-        spelled: dict[str, str] = {}
-        for reference in references:
-            spelled.setdefault(canonical(preprocess(reference, names)), reference)
-        found = {value: spelled.get(canonical(preprocess(value, names))) for value in unknown}
-        aligned = {value: name for value, name in found.items() if name is not None}
-    if len(aligned) == len(unknown):
-        return aligned
-    left = [value for value in values if value not in aligned]
-    alignment = Alignment(column=target.columns[at], values=left, references=references)
-    return await verdicts.align(case, alignment) | aligned
+    references = dict.fromkeys(row[at] for row in target.rows)
+    unknown = dict.fromkeys(row[at] for row in rows if row[at] not in references)
+    if not names or not unknown:
+        return {}
+    spelled: Spelled = {}
+    for reference in references:
+        spelled.setdefault(canonical(preprocess(reference, names)), reference)
+    found = {value: spelled.get(canonical(preprocess(value, names))) for value in unknown}
+    return {value: name for value, name in found.items() if name is not None}
+
+
+def _alignment(target: Grid, rows: Sequence[Row], at: int, known: Spelled) -> Alignment:
+    """What is left to align of a key column; nothing if all its values are known."""
+    references = list(dict.fromkeys(row[at] for row in target.rows))
+    values = [value for value in dict.fromkeys(row[at] for row in rows) if value not in known]
+    settled = set(values) <= set(references)
+    return Alignment(
+        column=target.columns[at], values=() if settled else values, references=references
+    )

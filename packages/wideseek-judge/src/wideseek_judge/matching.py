@@ -6,6 +6,7 @@ row sums make the figures.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from wideseek_core import (
@@ -17,10 +18,14 @@ from wideseek_core import (
     TableMetrics,
 )
 from wideseek_judge import strict
+from wideseek_judge.guessing import Row
 from wideseek_judge.joining import JUDGED, Grid, Join, gold_grid, join_rows
 from wideseek_judge.metrics import Counts, table_metrics
 from wideseek_judge.tables import Table, choose_table, column_name
 from wideseek_judge.verdicts import Alignment, Case, Comparison, Verdict, Verdicts
+
+Pair = tuple[Row, Row]
+"""Answer row and reference row."""
 
 _KEY = Verdict(1.0, "key")
 
@@ -51,7 +56,7 @@ async def score_table(
     if mode == "reward":
         rows = target.shortened(rows)
         target = replace(target, rows=target.shortened(target.rows))
-    join = await join_rows(case, target, rows, verdicts)
+    join = await join_rows(case, target, rows, verdicts, partial(_questions, target))
     scores = await _judge_cells(case, target, join, verdicts)
     return _explained(case, target, join, scores)
 
@@ -78,7 +83,8 @@ async def _positions(
     spare = [name for name in dict.fromkeys(names) if name and name not in columns]
     if not spare:
         return positions
-    aligned = await verdicts.align(case, Alignment(column="", values=spare, references=wanted))
+    names_only = Alignment(column="", values=spare, references=wanted)
+    (aligned,) = await verdicts.align(case, [names_only])
     for name in spare:
         found = aligned.get(name)
         if found in wanted and positions[columns.index(found)] is None:
@@ -91,25 +97,14 @@ async def _judge_cells(
 ) -> list[list[Verdict]]:
     """A verdict per required column and joined row; a cell's worst metric counts."""
     scores: list[list[Verdict]] = [[_KEY] * len(join.pairs) for _ in target.columns]
-    asked: list[int] = []
-    questions: list[Comparison] = []
-    for at, (column, rule) in enumerate(zip(target.columns, target.rules, strict=True)):
-        if at in target.keys:
-            continue
-        pairs = [(row[at], gold[at]) for row, gold in join.pairs]
-        if rule.preprocess:
-            pairs = [
-                (strict.preprocess(one, rule.preprocess), strict.preprocess(two, rule.preprocess))
-                for one, two in pairs
-            ]
+    for at, rule in enumerate(target.rules):
         metrics = [name for name in rule.metric if name != "llm_judge"]
-        scores[at] = [_worst(metrics, rule, *pair) for pair in pairs]
-        if len(metrics) < len(rule.metric) or not rule.metric:
-            asked.append(at)
-            questions.append(Comparison(column=column, criterion=_criterion(rule), pairs=pairs))
+        if at not in target.keys and metrics:
+            scores[at] = [_worst(metrics, rule, *pair) for pair in _pairs(target, at, join.pairs)]
+    questions = _questions(target, join.pairs)
     if not questions or not join.pairs:
         return scores
-    for at, verdict in zip(asked, await verdicts.compare(case, questions), strict=True):
+    for at, verdict in zip(_judged(target), await verdicts.compare(case, questions), strict=True):
         scores[at] = [
             new if old is _KEY or new.score <= old.score else old
             for old, new in zip(scores[at], verdict, strict=True)
@@ -117,10 +112,40 @@ async def _judge_cells(
     return scores
 
 
+def _questions(target: Grid, pairs: Sequence[Pair]) -> list[Comparison]:
+    """What the judge is asked about joined rows, by column."""
+    return [
+        Comparison(
+            column=target.columns[at],
+            criterion=_criterion(target.rules[at]),
+            pairs=_pairs(target, at, pairs),
+        )
+        for at in _judged(target)
+    ]
+
+
+def _judged(target: Grid) -> list[int]:
+    """The columns that the judge has a say in."""
+    return [
+        at
+        for at, rule in enumerate(target.rules)
+        if at not in target.keys and ("llm_judge" in rule.metric or not rule.metric)
+    ]
+
+
+def _pairs(target: Grid, at: int, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    """The cells of a column in joined rows, preprocessed."""
+    cells = [(row[at], gold[at]) for row, gold in pairs]
+    names = target.rules[at].preprocess
+    if not names:
+        return cells
+    return [(strict.preprocess(one, names), strict.preprocess(two, names)) for one, two in cells]
+
+
 def _worst(metrics: Sequence[str], rule: ColumnRule, answer: str, gold: str) -> Verdict:
-    """The least verdict of the deterministic metrics; `_KEY` if there are none."""
+    """The least verdict of the deterministic metrics."""
     found = [strict.decide(name, rule, answer, gold) for name in metrics]
-    return min(found, key=lambda verdict: verdict.score) if found else _KEY
+    return min(found, key=lambda verdict: verdict.score)
 
 
 def _criterion(rule: ColumnRule) -> str:

@@ -16,12 +16,11 @@ from wideseek_core import (
     TableMetrics,
 )
 from wideseek_judge.frames import official_gold, official_name, official_table
+from wideseek_judge.guessing import Row, likely_pairs
 from wideseek_judge.metrics import Counts, table_metrics
 from wideseek_judge.official_rules import decide, preprocess
 from wideseek_judge.tables import Table
-from wideseek_judge.verdicts import Alignment, Case, Comparison, Verdict, Verdicts
-
-Row = tuple[str, ...]
+from wideseek_judge.verdicts import Alignment, Case, Comparison, Spelled, Verdict, Verdicts
 
 _KEY = Verdict(1.0, "key")
 _JUDGED = ColumnRule(metric=("llm_judge",))
@@ -95,9 +94,8 @@ async def _score(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -
     plan = _plan(gold, target)
     names = list(table.columns)
     if set(names) != set(plan.required):
-        aligned = await verdicts.align(
-            case, Alignment(column="", values=names, references=plan.required)
-        )
+        names_only = Alignment(column="", values=names, references=plan.required)
+        (aligned,) = await verdicts.align(case, [names_only])
         names = [aligned.get(name, name) for name in names]
     if set(names) != set(plan.required):
         return _zeros(f"columns {names} are not the required {plan.required}")
@@ -138,38 +136,61 @@ async def _align_keys(
     case: Case, plan: _Plan, response: _Frame, reference: _Frame, verdicts: Verdicts
 ) -> None:
     """Renames keys to those of the reference, for key columns judged by text."""
-    for key in plan.keys:
-        rule = plan.rules.get(key)
-        if rule is None or not {"llm_judge", "exact_match"} & set(rule.metric):
-            continue
-        alignment = Alignment(
-            column=key, values=response.cells[key], references=reference.cells[key]
-        )
-        aligned = await verdicts.align(case, alignment)
-        response.cells[key] = [aligned.get(cell, cell) for cell in response.cells[key]]
+    keys = [key for key in plan.keys if key in plan.rules and _by_text(plan.rules[key])]
+    if not keys:
+        return
+    rows, references = response.rows(plan.required), reference.rows(plan.required)
+    at = [plan.required.index(key) for key in plan.keys]
+
+    def ahead(certain: Sequence[Spelled]) -> Sequence[Comparison]:
+        known = dict(zip(keys, certain, strict=True))
+        names = [known.get(key, {}) for key in plan.keys]
+        return _questions(plan, likely_pairs(rows, references, at, names), raw=True)
+
+    alignments = [
+        Alignment(column=key, values=response.cells[key], references=reference.cells[key])
+        for key in keys
+    ]
+    for key, names in zip(keys, await verdicts.align(case, alignments, ahead), strict=True):
+        response.cells[key] = [names.get(cell, cell) for cell in response.cells[key]]
         response.mapped += 1
+
+
+def _by_text(rule: ColumnRule) -> bool:
+    return not {"llm_judge", "exact_match"}.isdisjoint(rule.metric)
+
+
+def _questions(
+    plan: _Plan, pairs: Sequence[tuple[Row, Row]], *, raw: bool = False
+) -> list[Comparison]:
+    """What the judge is asked about joined rows; `raw` ones are not preprocessed yet."""
+    questions: list[Comparison] = []
+    for at, column in enumerate(plan.required):
+        rule = plan.rules.get(column)
+        if column in plan.keys or rule is None or "llm_judge" not in rule.metric:
+            continue
+        names = rule.preprocess if raw else ()
+        cells = [(preprocess(one[at], names), preprocess(two[at], names)) for one, two in pairs]
+        criterion = str(rule.criterion or "")
+        questions.append(Comparison(column=column, criterion=criterion, pairs=cells))
+    return questions
 
 
 async def _judge(case: Case, plan: _Plan, match: _Match, verdicts: Verdicts) -> Score:
     scored: dict[tuple[str, str], list[Verdict]] = {}
-    asked: list[Comparison] = []
-    for column in plan.required:
+    for at, column in enumerate(plan.required):
         if column in plan.keys:
             scored[column, "key"] = [_KEY] * len(match.pairs)
             continue
         rule = plan.rules[column]
-        at = plan.required.index(column)
         cells = [(one[at], two[at]) for one, two in match.pairs]
         for metric in rule.metric:
-            if metric != "llm_judge":
-                scored[column, metric] = [decide(metric, rule, *pair) for pair in cells]
-            elif match.pairs:
-                # Placed now, filled below: all columns are put to the judge together.
-                scored[column, metric] = []
-                criterion = str(rule.criterion or "")
-                asked.append(Comparison(column=column, criterion=criterion, pairs=cells))
-    if asked:
-        for question, found in zip(asked, await verdicts.compare(case, asked), strict=True):
+            # The judge's columns are placed now and filled below: they are asked together.
+            by_rule = metric != "llm_judge"
+            scored[column, metric] = [decide(metric, rule, *c) for c in cells] if by_rule else []
+    questions = _questions(plan, match.pairs) if match.pairs else []
+    if questions:
+        for question, found in zip(questions, await verdicts.compare(case, questions), strict=True):
             scored[question.column, "llm_judge"] = found
     return _explained(case, plan, match, scored)
 

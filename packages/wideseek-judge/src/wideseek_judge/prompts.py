@@ -10,7 +10,7 @@ from typing import Literal
 
 from wideseek_core import Message
 
-PromptName = Literal["cells", "keys", "answer"]
+PromptName = Literal["table", "answer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ class Exchange(Record):
     tasks: tuple[str, ...]
     """Ids of the tasks whose answers it served."""
     purpose: str
-    """`cells`, `keys`, `answer`."""
+    """`table` or `answer`: the name of the prompt."""
     model: str
     prompt: str
     reply: str

@@ -1,7 +1,7 @@
 """Who decides what the rules leave open, and the two who need no model to do so."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wideseek_core import JudgeError
@@ -23,6 +23,8 @@ class Case:
     official: bool = False
     """Whether the official rules hold: what a model's reply leaves out scores 0 instead of being
     asked for again, and several keys may be found to name one reference."""
+    known: dict[str, int] = field(default_factory=dict[str, int])
+    """What was decided along the way, before it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,13 @@ class Comparison:
     """Answer and reference."""
 
 
+Spelled = dict[str, str]
+"""The reference for each value that has one; values without one are left out."""
+
+Ahead = Callable[[Sequence[Spelled]], Sequence[Comparison]]
+"""From the keys that are certain, by column, the comparisons that will probably follow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A score in [0, 1], and what decided it."""
@@ -61,8 +70,13 @@ class Verdicts(Protocol):
         """A spelling that values share if they are surely the same."""
         ...
 
-    async def align(self, case: Case, alignment: Alignment) -> dict[str, str]:
-        """The reference for each value that has one; values without one are left out."""
+    async def align(
+        self, case: Case, alignments: Sequence[Alignment], ahead: Ahead | None = None
+    ) -> list[Spelled]:
+        """What the values of each column are called in the reference.
+
+        Who has to ask a model may put what comes `ahead` into the same request.
+        """
         ...
 
     async def compare(self, case: Case, columns: Sequence[Comparison]) -> list[list[Verdict]]:
@@ -91,10 +105,14 @@ class ExactVerdicts:
         """The value itself."""
         return value
 
-    async def align(self, case: Case, alignment: Alignment) -> dict[str, str]:
+    async def align(
+        self, case: Case, alignments: Sequence[Alignment], ahead: Ahead | None = None
+    ) -> list[Spelled]:
         """Each value that is among the references, as itself."""
-        references = set(alignment.references)
-        return {value: value for value in alignment.values if value in references}
+        return [
+            {value: value for value in one.values if value in set(one.references)}
+            for one in alignments
+        ]
 
     async def compare(self, case: Case, columns: Sequence[Comparison]) -> list[list[Verdict]]:
         """1 for equal strings."""
@@ -114,9 +132,11 @@ class NormalisedVerdicts:
         """The canonical spelling."""
         return canonical(value)
 
-    async def align(self, case: Case, alignment: Alignment) -> dict[str, str]:
+    async def align(
+        self, case: Case, alignments: Sequence[Alignment], ahead: Ahead | None = None
+    ) -> list[Spelled]:
         """By canonical spelling; equal strings first."""
-        return align_by_spelling(alignment)
+        return [align_by_spelling(one) for one in alignments]
 
     async def compare(self, case: Case, columns: Sequence[Comparison]) -> list[list[Verdict]]:
         """1 for values that surely mean the same."""
@@ -127,11 +147,11 @@ class NormalisedVerdicts:
         return _SAME if agrees(answer, references) else _KINDS["normalised", 0.0]
 
 
-def align_by_spelling(alignment: Alignment) -> dict[str, str]:
+def align_by_spelling(alignment: Alignment) -> Spelled:
     """The first reference of the same canonical spelling for each value; equal strings first."""
     exact = set(alignment.references)
     spelled: dict[str, str] = {}
-    aligned: dict[str, str] = {}
+    aligned: Spelled = {}
     for value in alignment.values:
         if value in exact:
             aligned[value] = value

@@ -1,0 +1,155 @@
+"""`wideseek-eval ... --judge llm` against a chat endpoint on a loopback port."""
+
+import json
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_eval import load_run
+from wideseek_eval.cli import main, run
+
+TABLE = "| City | River |\n| --- | --- |\n"
+TASK = {
+    "instance_id": "rivers",
+    "question": "Which rivers?",
+    "answer": f"{TABLE}| Vienna | Danube |\n| Cairo | Nile |",
+    "unique_columns": ["City"],
+    "evaluation": {"required": ["City", "River"]},
+}
+ANSWER = f"{TABLE}| Wien | Donau |\n| Cairo | Amazon |"
+RIGHT = {("Wien", "Vienna"), ("Donau", "Danube")}
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """Answers as a sensible model would, unless it is given a status or a reply."""
+
+    status: int = 200
+    reply: str = ""
+    url: str = ""
+    keys: list[str] = field(default_factory=list[str])
+    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def answer(self, prompt: str) -> str:
+        start = prompt.index("Groups, as JSON:") + len("Groups, as JSON:")
+        groups = json.JSONDecoder().raw_decode(prompt[start:].lstrip())[0]
+        verdicts: dict[str, int] = {}
+        for group in groups:
+            for at, item in group.get("items", {}).items():
+                verdicts[at] = int((item["answer"], item["reference"]) in RIGHT)
+            for at, value in group.get("values", {}).items():
+                named = (n for n, name in group["references"].items() if (value, name) in RIGHT)
+                verdicts[at] = int(next(named, "0"))
+        return json.dumps(verdicts)
+
+
+@contextmanager
+def serving(model: Endpoint) -> Generator[Endpoint]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            body = json.loads(raw)
+            model.keys.append(self.headers.get("authorization", ""))
+            model.bodies.append(body | {"path": self.path})
+            text = model.reply or model.answer(body["messages"][0]["content"])
+            data = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+            self.send_response(model.status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    model.url = f"http://127.0.0.1:{server.server_port}/v1"
+    try:
+        yield model
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def files(folder: Path) -> list[str]:
+    (folder / "tasks.jsonl").write_text(json.dumps(TASK) + "\n")
+    response = {"instance_id": "rivers", "response": ANSWER, "trial_idx": 0}
+    (folder / "responses.jsonl").write_text(json.dumps(response) + "\n")
+    places = ["--tasks", str(folder / "tasks.jsonl"), "--responses"]
+    return [*places, str(folder / "responses.jsonl"), "--mode", "strict", "--judge", "llm"]
+
+
+def outcome(folder: Path, *settings: str) -> dict[str, Any]:
+    out = folder / "out.json"
+    run(["score", *files(folder), "--json", str(out), "--set", "cache=null", *settings])
+    return json.loads(out.read_text())
+
+
+def test_the_endpoint_its_model_and_its_key_can_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WIDESEEK_JUDGE_API_KEY", "s3cret")
+    with serving(Endpoint()) as model:
+        scored = outcome(tmp_path, f"endpoint.url={model.url}", "endpoint.model=grader-7b")
+    # Both keys and the Danube are right, the Amazon is not: 3 of 4 cells.
+    assert scored["results"][0]["score"]["metrics"]["item_f1"] == pytest.approx(3 / 4)
+    assert model.keys == ["Bearer s3cret"]
+    assert [(b["path"], b["model"], b["temperature"]) for b in model.bodies] == [
+        ("/v1/chat/completions", "grader-7b", 0)
+    ]
+    assert "s3cret" not in json.dumps(scored)
+
+
+def test_another_variable_may_hold_the_key_and_a_file_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", "k2")
+    with serving(Endpoint()) as model:
+        config = tmp_path / "judge.yaml"
+        config.write_text(f"endpoint: {{url: '{model.url}', api_key_env: OTHER_KEY, model: m}}\n")
+        outcome(tmp_path, str(config), "endpoint.model=m2")
+    assert model.keys == ["Bearer k2"]
+    assert model.bodies[0]["model"] == "m2"
+
+
+def test_an_unreadable_judge_leaves_the_answer_unscored(tmp_path: Path) -> None:
+    with serving(Endpoint(reply="I would rather not say.")) as model:
+        scored = outcome(tmp_path, f"endpoint.url={model.url}")
+    assert scored["summary"]["overall"]["counts"]["unscored"] == 1
+    assert scored["summary"]["overall"]["metrics"]["item_f1"]["avg"]["questions"] == 0
+
+
+def test_a_refused_key_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Endpoint(status=401)) as model:
+        command = ["score", *files(tmp_path), "--set", f"endpoint.url={model.url}", "cache=null"]
+        monkeypatch.setattr(sys, "argv", ["wideseek-eval", *command])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+    assert exit_.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "the key was refused" in line] == lines[-1:]
+
+
+def test_an_imported_run_is_graded_again_by_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    tasks = files(tmp_path)[:4]
+    run(["import", str(folder), *tasks, "--mode", "strict", "--judge", "exact"])
+    with serving(Endpoint()) as model:
+        judged = ["--mode", "strict", "--judge", "llm", "--set", f"endpoint.url={model.url}"]
+        run(["regrade", str(folder), "--name", "model", *judged, "cache=null"])
+    figures = [
+        load_run(folder, name).results[0].score.value  # pyright: ignore[reportOptionalMemberAccess]
+        for name in ("", "model")
+    ]
+    assert figures == pytest.approx([1 / 4, 3 / 4])
