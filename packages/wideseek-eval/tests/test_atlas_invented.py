@@ -4,6 +4,7 @@ import pytest
 
 from wideseek_eval.atlas.chains import chains
 from wideseek_eval.atlas.invented import invent
+from wideseek_eval.atlas.lexicon import common_words
 from wideseek_eval.atlas.wide import Shape, questions, select
 from wideseek_eval.atlas.world import pages_of
 
@@ -46,3 +47,25 @@ def test_chains_end_in_the_answer_and_pass_through_the_place_of_the_thing() -> N
         assert chain.task.gold.answers == (chain.hops[-1].answer,)
         if len(chain.hops) == 2:
             assert chain.hops[0].answer == chain.hops[1].entity.name
+
+
+def test_english_words_are_plain_lower_case_and_none_stands_twice() -> None:
+    words = common_words()
+    assert len(words) == len(set(words)) > 10_000
+    assert all(word.isascii() and word.isalpha() and word.islower() for word in words)
+
+
+def test_worlds_share_next_to_no_names() -> None:
+    names = [entity.name for seed in range(60) for entity in invent(seed).things.entities]
+    assert len(set(names)) > 0.97 * len(names)
+
+
+def test_columns_are_told_with_and_without_their_names() -> None:
+    told = [
+        (attribute.column.lower(), sentence.lower())
+        for seed in range(60)
+        for attribute in invent(seed).things.attributes
+        for sentence in attribute.sentences
+    ]
+    named = sum(column in sentence for column, sentence in told) / len(told)
+    assert 0.7 < named < 0.95

@@ -223,3 +223,21 @@ def test_lower_precision_comes_close_to_float32(config: TorchBackendConfig) -> N
     assert torch.get_float32_matmul_precision() == "highest"
     assert rough.loss == pytest.approx(exact.loss, rel=0.02)
     assert rough.grad_norm == pytest.approx(exact.grad_norm, rel=0.05)
+
+
+def test_rows_of_sure_agents_are_left_out_up_to_the_threshold() -> None:
+    sure = rows_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
+    unsure = rows_of(make_turn([1, 7], [8, 9, 2], logprob=-0.2))
+    assert sure[0].surprise == pytest.approx(0.15)
+    both = TorchBackend(tiny_model(), TorchBackendConfig()).update([*sure, *unsure])
+    assert (both.rows, both.idle_rows) == (2, 0)
+    some = TorchBackend(tiny_model(), TorchBackendConfig(min_surprise=0.3)).update(
+        [*sure, *unsure]
+    )
+    assert (some.rows, some.idle_rows, some.tokens_trained) == (1, 1, 3)
+
+
+def test_a_kl_term_trains_sure_agents_too() -> None:
+    config = TorchBackendConfig(min_surprise=0.3, loss=LossConfig(kl=0.1))
+    rows = rows_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
+    assert TorchBackend(tiny_model(), config).update(rows).rows == 1

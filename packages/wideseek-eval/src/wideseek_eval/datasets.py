@@ -74,6 +74,12 @@ class WideSearchData(Selection):
     skip_bad_rows: bool = False
 
 
+Domain = Literal[
+    "airports", "cities", "computer_languages", "countries", "deep_sky",
+    "elements", "holidays", "human_languages", "isotopes", "us_states",
+]  # fmt: skip
+
+
 class AtlasData(Selection):
     """The bundled world of true facts."""
 
@@ -85,6 +91,8 @@ class AtlasData(Selection):
     shapes: tuple[Literal["group", "both", "range", "top"], ...] | None = None
     """Only wide questions whose rows are picked so: all of a listed group, those with a second
     property too, those above or below a bound, the k largest."""
+    domains: tuple[Domain, ...] | None = None
+    """Only wide questions about these."""
 
 
 DataConfig = Annotated[AtlasData | JsonlData | QaData | WideSearchData, Field(discriminator="kind")]
@@ -110,6 +118,7 @@ def load_tasks(config: DataConfig) -> list[Task]:
                 min_rows=config.min_rows,
                 max_columns=config.max_columns,
                 shapes=config.shapes,
+                domains=config.domains,
             )
         case WideSearchData():
             tasks, skipped, place = _widesearch(config)

@@ -53,6 +53,11 @@ class Row:
         """How many tokens train."""
         return int(np.count_nonzero(self.weights))
 
+    @property
+    def surprise(self) -> float:
+        """How unlikely the trained tokens were together, −Σ log π in nats."""
+        return -float(self.logprobs[self.weights != 0].sum())
+
     def scaled(self, factor: float) -> "Row":
         """The same row with all weights multiplied."""
         return replace(self, weights=self.weights * np.float32(factor))

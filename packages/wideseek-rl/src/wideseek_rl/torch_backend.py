@@ -87,6 +87,8 @@ class TorchBackend:
     def _has_gradient(self, row: Row) -> bool:
         if self._config.loss.needs_all_tokens:
             return row.trained > 0
+        if row.surprise < self._config.min_surprise:
+            return False
         return bool(np.any(row.weights * row.advantages))
 
     def _prepare(self, rows: Sequence[Row]) -> list[list["_Prepared"]]:

@@ -54,16 +54,17 @@ def load_tasks(
     min_rows: int | None = None,
     max_columns: int | None = None,
     shapes: tuple[str, ...] | None = None,
+    domains: tuple[str, ...] | None = None,
 ) -> list[Task]:
     """Tasks of a split, shuffled by `seed` so that any first few are balanced over the domains.
 
-    `max_columns` counts the columns beside the key column; row, column and shape limits concern
-    wide questions only.
+    `max_columns` counts the columns beside the key column; the limits of rows, columns, shapes and
+    domains concern wide questions only.
     """
     if kind == "qa":
         found = [record for record in _qa_records() if record.split == split]
         return [record.task for record in _balanced(found, seed, limit)]
-    keep = _keeper(split, max_rows, min_rows, max_columns, shapes)
+    keep = _keeper(split, max_rows, min_rows, max_columns, shapes, domains)
     wide = [record for record in _wide_records() if keep(record)]
     return [record.task for record in _balanced(wide, seed, limit)]
 
@@ -77,9 +78,10 @@ def load_wide(
     min_rows: int | None = None,
     max_columns: int | None = None,
     shapes: tuple[str, ...] | None = None,
+    domains: tuple[str, ...] | None = None,
 ) -> list[Wide]:
     """The wide questions that `load_tasks` gives for the same arguments, with their plans."""
-    keep = _keeper(split, max_rows, min_rows, max_columns, shapes)
+    keep = _keeper(split, max_rows, min_rows, max_columns, shapes, domains)
     found = [record for record in _wide_records() if keep(record)]
     return [_wide(record) for record in _balanced(found, seed, limit)]
 
@@ -235,6 +237,7 @@ def _keeper(
     min_rows: int | None,
     max_columns: int | None,
     shapes: tuple[str, ...] | None,
+    domains: tuple[str, ...] | None,
 ) -> Callable[[WideRecord], bool]:
     def keep(record: WideRecord) -> bool:
         gold = record.task.gold
@@ -246,6 +249,7 @@ def _keeper(
             and (min_rows is None or record.task.rows >= min_rows)
             and (max_columns is None or columns <= max_columns)
             and (shapes is None or record.filter.shape in shapes)
+            and (domains is None or record.task.source.partition("/")[0] in domains)
         )
 
     return keep
