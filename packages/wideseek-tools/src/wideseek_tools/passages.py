@@ -4,22 +4,23 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from wideseek_core.errors import DataError
 from wideseek_core.search import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Passage:
     """One row of an index. `contents` may open with the title in quotes, as in public corpora."""
 
+    # No slots: `wire` is kept in the instance's dictionary.
     id: str
     url: str
     title: str
     contents: str
-    score: float = 0.0
 
     @property
     def text(self) -> str:
@@ -32,15 +33,30 @@ class Passage:
         """What is indexed: title and text."""
         return f"{self.title}\n{self.text}"
 
-    def scored(self, score: float) -> "Passage":
-        """The same passage with a score."""
-        return Passage(
-            id=self.id, url=self.url, title=self.title, contents=self.contents, score=score
+    @cached_property
+    def wire(self) -> bytes:
+        """The passage in the JSON that public clients know; made once, sent many times."""
+        fields = {
+            "id": self.id,
+            "contents": self.contents,
+            "url": self.url,
+            "title": self.title,
+        }
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
         )
+
+
+class Hit(NamedTuple):
+    """A passage that a search found. A tuple, for a server makes tens of thousands a second."""
+
+    passage: Passage
+    score: float
 
     def document(self) -> Document:
         """The passage as agents see it."""
-        return Document(url=self.url, title=self.title, text=self.text, score=self.score)
+        found = self.passage
+        return Document(url=found.url, title=found.title, text=found.text, score=self.score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,12 +117,12 @@ def _serve(inputs: list[Path], settings: list[str]) -> None:
             read_index(path)
     try:
         from wideseek_tools.server.config import ServeConfig
-        from wideseek_tools.server.serve import serve
+        from wideseek_tools.server.serve import run
     except ImportError as error:
         line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
         raise ConfigError(line) from None
     config = load_config(ServeConfig, settings)
-    asyncio.run(serve(config, inputs[0] if inputs else None))
+    run(config, inputs[0] if inputs else None)
 
 
 if __name__ == "__main__":

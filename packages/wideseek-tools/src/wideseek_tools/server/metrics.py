@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from wideseek_tools.batching import Batcher
-from wideseek_tools.passages import Passage
+from wideseek_tools.passages import Hit
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -11,7 +11,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class Metrics:
     """One server's figures."""
 
-    def __init__(self, batcher: Batcher[tuple[str, int], list[Passage]]) -> None:
+    def __init__(self, batcher: Batcher[tuple[str, int], list[Hit]]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "wideseek_requests", "Requests by route and status.", ["route", "status"],
