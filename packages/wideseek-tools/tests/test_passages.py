@@ -4,7 +4,6 @@ import pytest
 
 from wideseek_core.errors import DataError
 from wideseek_tools.passages import (
-    Hit,
     Mark,
     first_words,
     passage_of_page,
@@ -25,7 +24,7 @@ def test_row_of_a_public_corpus(tmp_path: Path) -> None:
     passage = passage_of_row(row)
     assert (passage.id, passage.title, passage.text) == ("7", "Triton", "A moon of Neptune.")
     assert passage.searchable == "Triton\nA moon of Neptune."
-    assert Hit(passage, 1.0).document().text == "A moon of Neptune."
+    assert passage.document().text == "A moon of Neptune."
 
 
 def test_page_becomes_its_title_and_first_words(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class EmbeddedSearch:
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolError`."""
-        return [hit.document() for hit in await self.hits(query, k)]
+        return [passage.document(score) for passage, score in await self.hits(query, k)]
 
     async def hits(self, query: str, k: int) -> list[Hit]:
         """`search` with ids and whole contents."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wideseek_core.errors import NoContent
 from wideseek_core.search import Document, Page
-from wideseek_tools.passages import Hit, Passage, Row, passage_of_page, passage_of_row, read_rows
+from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
 from wideseek_tools.urls import page_key
 
 K1, B = 1.2, 0.75
@@ -67,7 +67,7 @@ class MemorySearch:
             passages: Iterable[Passage] = map(passage_of_row, read_rows(corpus))
         else:
             passages = (passage_of_page(row, words) for row in read_rows(pages))
-        return cls(Hit(passage, 0.0).document() for passage in passages)
+        return cls(passage.document() for passage in passages)
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents that share a word with the query, best first."""

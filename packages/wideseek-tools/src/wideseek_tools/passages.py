@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from wideseek_core.errors import DataError
 from wideseek_core.search import Document
@@ -46,17 +46,13 @@ class Passage:
             "utf-8", "replace"
         )
 
-
-class Hit(NamedTuple):
-    """A passage that a search found. A tuple, for a server makes tens of thousands a second."""
-
-    passage: Passage
-    score: float
-
-    def document(self) -> Document:
+    def document(self, score: float = 0.0) -> Document:
         """The passage as agents see it."""
-        found = self.passage
-        return Document(url=found.url, title=found.title, text=found.text, score=self.score)
+        return Document(url=self.url, title=self.title, text=self.text, score=score)
+
+
+Hit = tuple[Passage, float]
+"""A passage that a search found, and its score."""
 
 
 @dataclass(frozen=True, slots=True)

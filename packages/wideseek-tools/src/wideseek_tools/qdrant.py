@@ -65,7 +65,7 @@ class QdrantSearch:
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolUnavailable`."""
-        return [hit.document() for hit in await self.hits(query, k)]
+        return [passage.document(score) for passage, score in await self.hits(query, k)]
 
     async def hits(self, query: str, k: int) -> list[Hit]:
         """`search` with ids and whole contents."""
@@ -96,12 +96,12 @@ class QdrantSearch:
 
     def _hits(self, rankings: list[list[models.ScoredPoint]], k: int) -> list[Hit]:
         if len(rankings) == 1:
-            return [Hit(_passage(point), point.score) for point in rankings[0]]
+            return [(_passage(point), point.score) for point in rankings[0]]
         points = {point.id: point for each in rankings for point in each}
         ranked = [[point.id for point in each] for each in rankings]
         weights = (self._config.lexical_weight, 1.0)
         best = fuse(ranked, weights, self._config.rrf_k, k)
-        return [Hit(_passage(points[one]), score) for one, score in best]
+        return [(_passage(points[one]), score) for one, score in best]
 
     async def _vectors(self, texts: list[str]) -> Sequence[Vector | None]:
         if self._encoder is None or self._config.method == "bm25":

@@ -40,7 +40,7 @@ def page_key(url: str, *, fragment: bool = True) -> str:
         key += "?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in sorted(query))
     if fragment and parts.fragment:
         key += "#" + unquote(parts.fragment).replace(" ", "_")
-    return unicodedata.normalize("NFC", key)
+    return unicodedata.normalize("NFC", key).strip()
 
 
 def _host(host: str) -> str:

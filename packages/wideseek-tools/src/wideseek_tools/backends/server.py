@@ -8,7 +8,7 @@ from wideseek_core.errors import NoContent, ToolUnavailable
 from wideseek_core.search import Document, Page
 from wideseek_tools.config import ServerConfig, ServerPagesConfig
 from wideseek_tools.http import HttpService, string
-from wideseek_tools.passages import Hit, Passage, quoted_title
+from wideseek_tools.passages import Passage, quoted_title
 
 
 class ServerSearch:
@@ -63,7 +63,7 @@ def _document(row: dict[str, JsonValue]) -> Document:
         title=string(payload, "title") or quoted_title(contents),
         contents=contents,
     )
-    return Hit(passage, float(score) if isinstance(score, int | float) else 0.0).document()
+    return passage.document(float(score) if isinstance(score, int | float) else 0.0)
 
 
 async def open_server(config: ServerConfig, stack: AsyncExitStack) -> ServerSearch:

@@ -33,7 +33,7 @@ class PassageReader:
             loop = asyncio.get_running_loop()
             known |= await loop.run_in_executor(self._thread, self._read, [*missing])
             self._remember({one: known[one] for one in missing})
-        return [[Hit(known[one], score) for one, score in each] for each in rankings]
+        return [[(known[one], score) for one, score in each] for each in rankings]
 
     def _remember(self, passages: Mapping[int, Passage]) -> None:
         self._known.update(passages)

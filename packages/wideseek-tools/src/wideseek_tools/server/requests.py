@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-from wideseek_tools.passages import Hit
+from wideseek_tools.passages import Hit, Passage
 from wideseek_tools.server.config import ServeConfig
 
 
@@ -71,14 +71,14 @@ def _strings(given: dict[str, Any], name: str, config: ServeConfig) -> tuple[str
 def result(found: list[list[Hit]], scores: bool) -> bytes:
     """The body of a `/retrieve` answer, put together from passages that are JSON already."""
     rows = [
-        b"[%b]" % b",".join([_scored(hit) if scores else hit.passage.wire for hit in each])
+        b"[%b]" % b",".join([_scored(*hit) if scores else hit[0].wire for hit in each])
         for each in found
     ]
     return b'{"result":[%b]}' % b",".join(rows)
 
 
-def _scored(hit: Hit) -> bytes:
-    return b'{"document":%b,"score":%b}' % (hit.passage.wire, orjson.dumps(hit.score))
+def _scored(passage: Passage, score: float) -> bytes:
+    return b'{"document":%b,"score":%b}' % (passage.wire, orjson.dumps(score))
 
 
 def _listing(name: str) -> dict[str, Any]:
