@@ -9,12 +9,14 @@ import asyncio
 import itertools
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wideseek_core.config import cache_folder
@@ -23,7 +25,7 @@ from wideseek_tools.config import Method
 from wideseek_tools.index import IndexConfig, build_index
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
-TOPK = 5
+TOPK, CLIENTS, TURNS = 5, 64, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Load:
     p95_ms: float
     errors: int
     server_ms: float
-    """Processor time the server spent per query: what is left of the ratio on a busy machine."""
+    """Processor time of the server and its processes per query."""
 
 
 def serve_plainly(index: Path, method: Method, port: int) -> None:
@@ -87,65 +89,133 @@ def running(command: list[str]) -> Generator[int]:
         process.wait(20)
 
 
-class Client:
-    """One kept connection, speaking just enough HTTP to cost little."""
-
-    def __init__(self, port: int, questions: "itertools.cycle[str]") -> None:
-        self._port, self._questions = port, questions
-        self.seconds: list[float] = []
-        self.errors = 0
-
-    async def run(self, until: float, numbers: "itertools.count[int]") -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        while time.perf_counter() < until:
-            # No question is asked twice, so that no memory of either server helps.
-            query = f"{next(self._questions)} {next(numbers)}"
-            body = json.dumps({"queries": [query], "topk": TOPK}).encode()
-            started = time.perf_counter()
-            writer.write(
-                b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-            )
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(size)
-            self.seconds.append(time.perf_counter() - started)
-            self.errors += not head.startswith(b"http/1.1 200")
-        writer.close()
-
-
 def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    spent = 0
+    for one in (pid, *map(int, children)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        spent += int(fields[11]) + int(fields[12])
+    return spent / os.sysconf("SC_CLK_TCK")
 
 
-async def load(pid: int, port: int, clients: int, seconds: float) -> Load:
-    lines = (DATA / "qa_dev.jsonl").open()
-    questions = itertools.cycle([json.loads(line)["question"] for line in lines])
-    for _ in range(200):
+class Requests:
+    """Requests without end, no query twice, so that no memory of either server helps."""
+
+    def __init__(self) -> None:
+        lines = (DATA / "qa_dev.jsonl").read_text("utf-8").splitlines()
+        self._parts = [self._split(json.loads(line)["question"]) for line in lines]
+        self._numbers = itertools.count()
+
+    def _split(self, question: str) -> tuple[bytes, bytes]:
+        body = json.dumps({"queries": [f"{question} 00000000"], "topk": TOPK}).encode()
+        head = b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        front, _, back = body.rpartition(b"00000000")
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), front), back
+
+    def __next__(self) -> bytes:
+        number = next(self._numbers)
+        front, back = self._parts[number % len(self._parts)]
+        return b"%b%08d%b" % (front, number, back)
+
+
+@dataclass(slots=True)
+class Connection:
+    """One client: a request, its answer, the next request."""
+
+    socket: socket.socket
+    started: float = 0.0
+    answer: bytes = b""
+
+    def whole(self) -> bool:
+        head, found, body = self.answer.partition(b"\r\n\r\n")
+        size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return bool(found) and len(body) >= int(size)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Clients that ask one server. Bare sockets, for a client's work counts against the server."""
+
+    port: int
+    requests: Requests
+    times: list[float] = field(default_factory=list[float])
+    spent: float = 0.0
+    server: float = 0.0
+    errors: int = 0
+
+    def run(self, clients: int, seconds: float) -> None:
+        poll, crowd = select.epoll(), dict[int, Connection]()
+        for _ in range(clients):
+            one = Connection(socket.create_connection(("127.0.0.1", self.port)))
+            one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            crowd[one.socket.fileno()] = one
+            poll.register(one.socket, select.EPOLLIN)
+        started = time.perf_counter()
+        for one in crowd.values():
+            self._ask(one)
+        waiting = len(crowd)
+        while waiting:
+            for number, _ in poll.poll():
+                one = crowd[number]
+                one.answer += one.socket.recv(262_144)
+                if not one.whole():
+                    continue
+                now = time.perf_counter()
+                self.times.append(now - one.started)
+                self.errors += not one.answer.startswith(b"HTTP/1.1 200")
+                if now < started + seconds:
+                    self._ask(one)
+                else:
+                    waiting -= 1
+        self.spent += time.perf_counter() - started
+        for one in crowd.values():
+            one.socket.close()
+
+    def _ask(self, one: Connection) -> None:
+        one.answer, one.started = b"", time.perf_counter()
+        one.socket.sendall(next(self.requests))
+
+    def measured(self, pid: int, clients: int, seconds: float) -> None:
+        used = processor_seconds(pid)
+        self.run(clients, seconds)
+        self.server += processor_seconds(pid) - used
+
+    def load(self) -> Load:
+        times = sorted(self.times)
+        return Load(
+            per_second=len(times) / self.spent,
+            p50_ms=1000 * times[len(times) // 2],
+            p95_ms=1000 * times[int(len(times) * 0.95)],
+            errors=self.errors,
+            server_ms=1000 * self.server / len(times),
+        )
+
+
+def ready(port: int) -> None:
+    for _ in range(300):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            break
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
         except OSError:
-            await asyncio.sleep(0.2)
-    numbers = itertools.count()
-    warm = [Client(port, questions) for _ in range(4)]
-    await asyncio.gather(*[one.run(time.perf_counter() + 1, numbers) for one in warm])
-    crowd = [Client(port, questions) for _ in range(clients)]
-    used = processor_seconds(pid)
-    started = time.perf_counter()
-    await asyncio.gather(*[one.run(started + seconds, numbers) for one in crowd])
-    spent = time.perf_counter() - started
-    used = processor_seconds(pid) - used
-    times = sorted(second for one in crowd for second in one.seconds)
-    return Load(
-        per_second=len(times) / spent,
-        p50_ms=1000 * times[len(times) // 2],
-        p95_ms=1000 * times[int(len(times) * 0.95)],
-        errors=sum(one.errors for one in crowd),
-        server_ms=1000 * used / len(times),
-    )
+            time.sleep(0.2)
+    raise SystemExit(f"nothing listens on {port}")
+
+
+def compare(
+    plain: list[str], ours: list[str], ports: tuple[int, int], seconds: float
+) -> list[Load]:
+    """Both servers run all the time, and take turns, so that a busy machine slows both."""
+    requests = Requests()
+    with running(plain) as first, running(ours) as second:
+        crowds = [Crowd(port, requests) for port in ports]
+        for port in ports:
+            ready(port)
+            Crowd(port, requests).run(4, 1.0)
+        for _ in range(TURNS):
+            for crowd, pid in zip(crowds, (first, second), strict=True):
+                crowd.measured(pid, CLIENTS, seconds / TURNS)
+    return [crowd.load() for crowd in crowds]
 
 
 def main() -> None:
@@ -172,11 +242,8 @@ def main() -> None:
         plain = [sys.executable, __file__, "--plain", str(index), method, str(port)]
         ours = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
         ours += [f"search.method={method}", f"port={port + 1}"]
-        found: list[Load] = []
-        for name, command, at in (("one by one", plain, port), ("batched", ours, port + 1)):
-            with running(command) as pid:
-                one = asyncio.run(load(pid, at, 64, seconds))
-            found.append(one)
+        found = compare(plain, ours, (port, port + 1), seconds)
+        for name, one in zip(("one by one", "batched"), found, strict=True):
             figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
             figures += f"{one.server_ms:11.2f}"
             show(f"{method + ', ' + name:24}{figures}")
