@@ -38,18 +38,28 @@ class RankingProcesses:
     async def rank(self, questions: list[Question]) -> list[Ranked]:
         """The ranking of each question. Raises `ToolUnavailable`."""
         async with self._slots:
-            process = self._idle.pop() if self._idle else await self._start()
             try:
-                answer = await _ask(process, questions)
-            except (OSError, EOFError):
-                await _end(process)
-                raise ToolUnavailable("the process that searches has died") from None
-            except BaseException:  # cancelled: an answer is under way that nobody waits for
-                await _end(process)
-                raise
-            self._idle.append(process)
+                answer = await self._ask(questions)
+            except (OSError, EOFError):  # it died, perhaps long ago
+                answer = await self._again(questions)
         if isinstance(answer, str):
             raise ToolUnavailable(answer)
+        return answer
+
+    async def _again(self, questions: list[Question]) -> Any:
+        try:
+            return await self._ask(questions)
+        except (OSError, EOFError):
+            raise ToolUnavailable("the process that searches died twice") from None
+
+    async def _ask(self, questions: list[Question]) -> Any:
+        process = self._idle.pop() if self._idle else await self._start()
+        try:
+            answer = await _ask(process, questions)
+        except BaseException:  # it died, or an answer is under way that nobody waits for
+            await _end(process)
+            raise
+        self._idle.append(process)
         return answer
 
     async def _start(self) -> Process:
