@@ -1,8 +1,10 @@
 """Runs the retrieval server until it is told to stop."""
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -19,8 +21,14 @@ from wideseek_tools.store import STORE, PageStore
 
 def run(config: ServeConfig, index: Path | None = None) -> None:
     """Blocks until SIGINT or SIGTERM, on the faster event loop."""
+    # Uvicorn stops gracefully and then sends itself the signal again, which would skip the rest.
+    signal.signal(signal.SIGTERM, _leave)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(config, index))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 async def serve(config: ServeConfig, index: Path | None = None) -> None:
