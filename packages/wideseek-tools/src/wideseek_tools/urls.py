@@ -35,7 +35,7 @@ def page_key(url: str, *, fragment: bool = True) -> str:
     if title is not None:
         query = [pair for pair in query if pair[0] != "title"]
         path = f"/wiki/{title}"
-    key = host + path.rstrip("/")
+    key = host + path.rstrip("/ ")
     if query:
         key += "?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in sorted(query))
     if fragment and parts.fragment:
