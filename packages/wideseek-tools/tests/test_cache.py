@@ -1,4 +1,7 @@
+import asyncio
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +114,37 @@ def test_broken_row_is_asked_for_again_and_a_broken_file_refused(tmp_path: Path)
     other.write_bytes(b"something else" * 1000)
     with pytest.raises(CorruptFile, match="not a cache"):
         Cache(CacheConfig(path=other))
+
+
+def test_processes_share_one_cache(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    code = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from wideseek_tools.cache import Cache, CachedSearch\n"
+        "from wideseek_tools.config import CacheConfig\n"
+        "from wideseek_core import Document\n"
+        "class One:\n"
+        "    async def search(self, query, k):\n"
+        "        return [Document(url='u', title='t', text=query)]\n"
+        "async def main(number):\n"
+        "    with Cache(CacheConfig(path=Path(sys.argv[1]))) as cache:\n"
+        "        for n in range(50):\n"
+        "            await CachedSearch(One(), cache, 'x').search(f'{number} {n}', 3)\n"
+        "asyncio.run(main(sys.argv[2]))"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), str(number)])
+        for number in range(3)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    inner = Counting()
+
+    async def ask() -> None:
+        with Cache(CacheConfig(path=path)) as cache:
+            for number in range(3):
+                for n in range(50):
+                    (found,) = await CachedSearch(inner, cache, "x").search(f"{number} {n}", 3)
+                    assert found.text == f"{number} {n}"
+
+    asyncio.run(ask())
+    assert inner.calls == []

@@ -1,9 +1,15 @@
+import asyncio
 import json
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from loopback import Request, Stub, page, reply
 
+from wideseek_tools import ToolsConfig, open_tools
 from wideseek_tools.check import CheckConfig, check
 from wideseek_tools.cli import main
 from wideseek_tools.config import (
@@ -13,6 +19,7 @@ from wideseek_tools.config import (
     SearxngConfig,
     SerperConfig,
     ServerConfig,
+    ServerPagesConfig,
     TavilyConfig,
 )
 from wideseek_tools.index.cli import main as index_main
@@ -28,7 +35,10 @@ def pages_file(folder: Path) -> Path:
 def test_index_is_built_and_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pages, index = pages_file(tmp_path), tmp_path / "index"
     index_main(["build", str(pages), "--to", str(index), "passage_words=50"])
-    assert "1 passages and 1 pages" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "1 passages and 1 pages" in shown.out
+    assert "indexing passages" in shown.err
+    assert "per s" in shown.err
     index_main(["info", str(index)])
     assert json.loads(capsys.readouterr().out)["config"]["passage_words"] == 50
     main(["search", "moon", f"search.path={index}", f"pages.path={index}"])
@@ -109,3 +119,32 @@ async def test_check_tells_what_works_and_what_is_missing(
     assert "can't be reached" in found["search: server"].note
     assert "open internet" in found["pages: fetch"].note
     assert not found["search: embedded"].works
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+async def test_server_serves_its_clients_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    pages, index, port = pages_file(tmp_path), tmp_path / "index", free_port()
+    index_main(["build", str(pages), "--to", str(index)])
+    command = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, f"port={port}", stdout=pipe)
+    assert process.stdout is not None
+    config = ToolsConfig(
+        search=ServerConfig(url=f"http://127.0.0.1:{port}"),
+        pages=ServerPagesConfig(url=f"http://127.0.0.1:{port}"),
+    )
+    assert await process.stdout.readline() == f"serving on http://127.0.0.1:{port}\n".encode()
+    async with open_tools(config) as tools:
+        found = [await tools.search.search(f"moon {n}", 1) for n in range(3)]
+        assert [each[0].title for each in found] == ["Io"] * 3
+        assert (await tools.pages.read("a.org/io")).text == "A moon."
+        searching = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert searching
+    assert not any(Path("/proc", one).exists() for one in searching)

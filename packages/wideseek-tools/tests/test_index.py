@@ -81,7 +81,7 @@ async def test_index_of_a_corpus_keeps_its_ids(tmp_path: Path) -> None:
     info = build_index(corpus, pages, tmp_path / "index")
     assert (info.passages, info.pages) == (1, 3)
     async with EmbeddedSearch(tmp_path / "index") as search:
-        (passage,) = await search.passages("volcanoes", 5)
+        ((passage, _),) = await search.hits("volcanoes", 5)
     assert (passage.id, passage.title, passage.contents) == ("p-1", "Io", '"Io"\nVolcanoes.')
 
 

@@ -45,8 +45,8 @@ async def filled(method: Method) -> QdrantSearch:
 @pytest.mark.parametrize("method", ["bm25", "dense", "hybrid"])
 async def test_best_passage_comes_first(method: Method) -> None:
     async with await filled(method) as search:
-        found = await search.passages("volcanoes", 3)
-        assert (found[0].id, found[0].url) == ("p1", "http://a.org/Io")
+        found = (await search.hits("volcanoes", 3))[0][0]
+        assert (found.id, found.url) == ("p1", "http://a.org/Io")
         assert (await search.search("planet", 1))[0].text == "a red planet"
         assert await search.search(" ", 3) == []
 
@@ -100,4 +100,4 @@ async def test_server_finds_what_was_loaded() -> None:
     await load(client, "wideseek-test", PASSAGES, index, mean_words=5.0, encoder=Letters())
     await finish_loading(client, "wideseek-test", poll_s=0.1, timeout_s=60.0)
     async with QdrantSearch(config, client, encoder=Letters()) as search:
-        assert (await search.passages("volcanoes", 3))[0].id == "p1"
+        assert (await search.hits("volcanoes", 3))[0][0].id == "p1"

@@ -14,9 +14,10 @@ from wideseek_core.errors import ToolUnavailable
 from wideseek_tools.batching import Batcher
 from wideseek_tools.embedded import EmbeddedSearch
 from wideseek_tools.index import build_index
-from wideseek_tools.passages import Passage
-from wideseek_tools.server.app import Routes, make_app
+from wideseek_tools.passages import Hit
+from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
+from wideseek_tools.server.routes import Routes
 from wideseek_tools.store import PageStore
 
 SMALL = ServeConfig(max_queries=4, max_query_chars=50, max_body_bytes=2000, max_topk=10)
@@ -130,19 +131,16 @@ class Stuck:
 
     def __init__(self) -> None:
         self.started, self.release = asyncio.Event(), asyncio.Event()
-        self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(
+        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(
             self._work, largest=1, waiting=2
         )
 
-    async def _work(self, keys: list[tuple[str, int]]) -> list[list[Passage]]:
+    async def _work(self, keys: list[tuple[str, int]]) -> list[list[Hit]]:
         self.started.set()
         await self.release.wait()
         if ("bad", 5) in keys:
             raise ToolUnavailable("the index did not answer")
         return [[] for _ in keys]
-
-    async def passages(self, query: str, k: int) -> list[Passage]:
-        return await self.batcher.submit((query, k))
 
 
 async def test_full_queue_is_503_with_retry_after(index: Path) -> None:

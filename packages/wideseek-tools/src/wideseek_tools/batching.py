@@ -33,7 +33,8 @@ class Batcher(Generic[K, V]):
     ) -> None:
         """`largest` is of a batch, `waiting` of the queue, `lanes` how many batches run at once."""
         self._work, self._largest, self._limit = work, largest, waiting
-        self._flying: dict[K, asyncio.Future[V]] = {}
+        self._flying: dict[K, list[asyncio.Future[V]]] = {}
+        """The calls that wait for each key; cancelling one ends no other."""
         self._pending: list[K] = []
         self._wake = asyncio.Event()
         self._lanes = lanes
@@ -63,27 +64,30 @@ class Batcher(Generic[K, V]):
         for pump in pumps:
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
-        for future in self._flying.values():
-            if not future.done():
-                future.set_exception(ToolUnavailable("the search was closed"))
+        for waiters in self._flying.values():
+            _settle(waiters, ToolUnavailable("the search was closed"))
         self._flying.clear()
+        self._pending.clear()
 
     async def submit(self, key: K) -> V:
         """The result for `key`. Raises `QueueFull`, and what the work raised."""
+        return await self.enqueue(key)
+
+    def enqueue(self, key: K) -> "asyncio.Future[V]":
+        """`submit` without waiting. Raises `QueueFull`."""
         if not self._pumps:
             raise ToolUnavailable("the search is not open: use it inside `async with`")
-        future = self._flying.get(key)
-        if future is None:
-            if len(self._pending) >= self._limit:
-                raise QueueFull(f"{self._limit} searches are waiting already")
-            future = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_seen)
-            self._flying[key] = future
-            self._pending.append(key)
-            self._wake.set()
-        else:
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        if waiters := self._flying.get(key):
             self.joined += 1
-        return await asyncio.shield(future)
+            waiters.append(future)
+            return future
+        if len(self._pending) >= self._limit:
+            raise QueueFull(f"{self._limit} searches are waiting already")
+        self._flying[key] = [future]
+        self._pending.append(key)
+        self._wake.set()
+        return future
 
     async def _run(self) -> None:
         while True:
@@ -110,16 +114,12 @@ class Batcher(Generic[K, V]):
         return [outcome for key in batch for outcome in await self._attempt([key])]
 
 
-def _settle(future: "asyncio.Future[V]", outcome: V | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-def _seen(future: "asyncio.Future[V]") -> None:
-    """Marks an error as seen: its callers may all have been cancelled."""
-    if not future.cancelled():
-        future.exception()
+def _settle(waiters: "list[asyncio.Future[V]]", outcome: V | Exception) -> None:
+    for future in waiters:
+        if future.done():  # its caller was cancelled
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+            future.exception()  # counts as seen, for its caller may have been stopped by another
+        else:
+            future.set_result(outcome)

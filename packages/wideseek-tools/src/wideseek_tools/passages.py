@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,15 +12,15 @@ from wideseek_core.errors import DataError
 from wideseek_core.search import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Passage:
     """One row of an index. `contents` may open with the title in quotes, as in public corpora."""
 
+    # No slots: `wire` is kept in the instance's dictionary.
     id: str
     url: str
     title: str
     contents: str
-    score: float = 0.0
 
     @property
     def text(self) -> str:
@@ -32,15 +33,26 @@ class Passage:
         """What is indexed: title and text."""
         return f"{self.title}\n{self.text}"
 
-    def scored(self, score: float) -> "Passage":
-        """The same passage with a score."""
-        return Passage(
-            id=self.id, url=self.url, title=self.title, contents=self.contents, score=score
+    @cached_property
+    def wire(self) -> bytes:
+        """The passage in the JSON that public clients know; made once, sent many times."""
+        fields = {
+            "id": self.id,
+            "contents": self.contents,
+            "url": self.url,
+            "title": self.title,
+        }
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
         )
 
-    def document(self) -> Document:
+    def document(self, score: float = 0.0) -> Document:
         """The passage as agents see it."""
-        return Document(url=self.url, title=self.title, text=self.text, score=self.score)
+        return Document(url=self.url, title=self.title, text=self.text, score=score)
+
+
+Hit = tuple[Passage, float]
+"""A passage that a search found, and its score."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from wideseek_tools.encoders.encoder import Encoder, Vector, open_encoder
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.fusion import fuse
 from wideseek_tools.index.shard import DENSE, OVERFETCH, SPARSE, lexical_model
-from wideseek_tools.passages import Passage
+from wideseek_tools.passages import Hit, Passage
 
 VARIABLE = "QDRANT_API_KEY"
 NOT_YET = 1_000_000_000
@@ -48,7 +48,7 @@ class QdrantSearch:
         self._encoder = encoder
         # The mean length matters for documents only, not for queries.
         self._lexical = lexical_model(index or IndexConfig(), 1.0)
-        self.batcher: Batcher[tuple[str, int], list[Passage]] = Batcher(self.find, lanes=4)
+        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(self.find, lanes=4)
 
     async def __aenter__(self) -> Self:
         await self.batcher.__aenter__()
@@ -65,15 +65,15 @@ class QdrantSearch:
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolUnavailable`."""
-        return [passage.document() for passage in await self.passages(query, k)]
+        return [passage.document(score) for passage, score in await self.hits(query, k)]
 
-    async def passages(self, query: str, k: int) -> list[Passage]:
+    async def hits(self, query: str, k: int) -> list[Hit]:
         """`search` with ids and whole contents."""
         if k < 1 or not query.strip():
             return []
         return await self.batcher.submit((query, k))
 
-    async def find(self, questions: Sequence[tuple[str, int]]) -> list[list[Passage]]:
+    async def find(self, questions: Sequence[tuple[str, int]]) -> list[list[Hit]]:
         """Many searches in one request."""
         vectors = await self._vectors([text for text, _ in questions])
         sides = [
@@ -88,13 +88,20 @@ class QdrantSearch:
             )
         except (ApiException, OSError, ValueError) as error:
             raise ToolUnavailable(f"Qdrant did not answer: {type(error).__name__}") from error
-        lists = iter([[_passage(hit) for hit in answer.points] for answer in found])
+        lists = iter([answer.points for answer in found])
+        return [
+            self._hits([next(lists) for _ in each], k)
+            for (_, k), each in zip(questions, sides, strict=True)
+        ]
+
+    def _hits(self, rankings: list[list[models.ScoredPoint]], k: int) -> list[Hit]:
+        if len(rankings) == 1:
+            return [(_passage(point), point.score) for point in rankings[0]]
+        points = {point.id: point for each in rankings for point in each}
+        ranked = [[point.id for point in each] for each in rankings]
         weights = (self._config.lexical_weight, 1.0)
-        answers: list[list[Passage]] = []
-        for (_, k), each in zip(questions, sides, strict=True):
-            own = [next(lists) for _ in each]
-            answers.append(own[0] if len(own) == 1 else fuse(own, weights, self._config.rrf_k, k))
-        return answers
+        best = fuse(ranked, weights, self._config.rrf_k, k)
+        return [(_passage(points[one]), score) for one, score in best]
 
     async def _vectors(self, texts: list[str]) -> Sequence[Vector | None]:
         if self._encoder is None or self._config.method == "bm25":
@@ -124,17 +131,16 @@ class QdrantSearch:
         ]
 
 
-def _passage(hit: models.ScoredPoint) -> Passage:
-    fields = hit.payload or {}
+def _passage(point: models.ScoredPoint) -> Passage:
+    fields = point.payload or {}
     contents = fields.get("contents")
     if not isinstance(contents, str):
         raise ToolUnavailable("the collection's points have no 'contents'; is it the right one?")
     return Passage(
-        id=str(fields.get("id", hit.id)),
+        id=str(fields.get("id", point.id)),
         url=str(fields.get("url", "")),
         title=str(fields.get("title", "")),
         contents=contents,
-        score=hit.score,
     )
 
 

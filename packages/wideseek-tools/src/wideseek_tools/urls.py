@@ -35,12 +35,12 @@ def page_key(url: str, *, fragment: bool = True) -> str:
     if title is not None:
         query = [pair for pair in query if pair[0] != "title"]
         path = f"/wiki/{title}"
-    key = host + path.rstrip("/")
+    key = host + path.rstrip("/ ")
     if query:
         key += "?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in sorted(query))
     if fragment and parts.fragment:
         key += "#" + unquote(parts.fragment).replace(" ", "_")
-    return unicodedata.normalize("NFC", key)
+    return unicodedata.normalize("NFC", key).strip()
 
 
 def _host(host: str) -> str:

@@ -57,13 +57,13 @@ def _document(row: dict[str, JsonValue]) -> Document:
     if not isinstance(payload, dict):
         raise ToolUnavailable("the retrieval server sent a document that is no object")
     contents = string(payload, "contents")
-    return Passage(
+    passage = Passage(
         id=str(payload.get("id", "")),
         url=string(payload, "url"),
         title=string(payload, "title") or quoted_title(contents),
         contents=contents,
-        score=float(score) if isinstance(score, int | float) else 0.0,
-    ).document()
+    )
+    return passage.document(float(score) if isinstance(score, int | float) else 0.0)
 
 
 async def open_server(config: ServerConfig, stack: AsyncExitStack) -> ServerSearch:

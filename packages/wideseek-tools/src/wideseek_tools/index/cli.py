@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.add_argument("--to", required=True, help="a folder, or the URL of a Qdrant server")
     build.add_argument("--collection", default="wideseek", help="on a Qdrant server")
     build.add_argument("--store", type=Path, help="page store beside a Qdrant server")
+    build.add_argument("--no-grpc", action="store_true", help="load a Qdrant server over HTTP")
     build.add_argument("--fields", action="store_true", help="show the settings and leave")
     serve = commands.add_parser("serve", usage=SERVE, help="serve an index over HTTP")
     info = commands.add_parser("info", help="show an index's manifest")
@@ -95,7 +96,9 @@ def _build(given: argparse.Namespace, inputs: list[Path], settings: list[str]) -
             from wideseek_tools.index.remote import Target, fill_collection
 
             store = given.store or pages.with_suffix(".sqlite")
-            target = Target(url=given.to, collection=given.collection, store=store)
+            target = Target(
+                url=given.to, collection=given.collection, store=store, grpc=not given.no_grpc
+            )
             count = asyncio.run(fill_collection(corpus, pages, target, config, stages.step))
             stages.close()
             show(f"{count} passages in {given.collection!r} at {given.to}, pages in {store}")
@@ -117,12 +120,12 @@ def _serve(inputs: list[Path], settings: list[str]) -> None:
             read_index(path)
     try:
         from wideseek_tools.server.config import ServeConfig
-        from wideseek_tools.server.serve import serve
+        from wideseek_tools.server.serve import run
     except ImportError as error:
         line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
         raise ConfigError(line) from None
     config = load_config(ServeConfig, settings)
-    asyncio.run(serve(config, inputs[0] if inputs else None))
+    run(config, inputs[0] if inputs else None)
 
 
 if __name__ == "__main__":

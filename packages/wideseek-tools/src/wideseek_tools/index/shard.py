@@ -4,26 +4,23 @@ Shards are made without a write-ahead log. Its lock would keep a second process 
 index; without it any number may read. Durability comes from `flush` and the build's checkpoints.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import qdrant_edge as edge
 
 from wideseek_core.errors import CorruptFile
+from wideseek_core.files import locked
 from wideseek_tools.config import Method
 from wideseek_tools.encoders.encoder import Vector
 from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.index.fusion import fuse
 from wideseek_tools.passages import Passage
 
 if TYPE_CHECKING:
     from qdrant_edge import NamedVector  # a name of the stub only
 
 SPARSE, DENSE = "bm25", "dense"
-REMEMBERED = 20_000
-"""Passages kept in memory."""
 OVERFETCH = 4
 """How many times more candidates than results each side of a hybrid query gives."""
 
@@ -37,15 +34,6 @@ class Ranking:
     rrf_k: int = 60
     lexical_weight: float = 2.0
     """Of BM25 against dense in reciprocal rank fusion."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One query, ready to run."""
-
-    text: str
-    k: int
-    vector: Vector | None = None
 
 
 def lexical_model(config: IndexConfig, mean_words: float) -> edge.Bm25:
@@ -104,6 +92,12 @@ def load_shard(folder: Path) -> edge.EdgeShard:
         raise CorruptFile(f"{folder}: the shard can't be opened: {error}") from None
 
 
+def open_shard(folder: Path) -> edge.EdgeShard:
+    """`load_shard` for readers: it touches small files, so one process at a time may do it."""
+    with locked(folder.parent / ".open.lock"):
+        return load_shard(folder)
+
+
 def point(
     identity: int, passage: Passage, lexical: edge.Bm25 | None, vector: Vector | None
 ) -> edge.Point:
@@ -120,71 +114,3 @@ def point(
         "contents": passage.contents,
     }
     return edge.Point(identity, vectors, payload)
-
-
-class ShardReader:
-    """Runs questions against a shard, and remembers the passages it read last.
-
-    Reading a passage costs several times what finding it does, and agents find the same ones again
-    and again. For one thread at a time.
-    """
-
-    def __init__(self, shard: edge.EdgeShard, lexical: edge.Bm25, ranking: Ranking) -> None:
-        self._shard, self._lexical, self._ranking = shard, lexical, ranking
-        self._known: dict[int, Passage] = {}
-
-    def find(self, questions: Sequence[Question]) -> list[list[Passage]]:
-        """The passages of each question, best first."""
-        sides = [_sides(question, self._ranking, self._lexical) for question in questions]
-        requests = [one for each in sides for one in each]
-        found = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        passages = self._passages({_point_id(hit) for hits in found for hit in hits})
-        # Equal scores come in one order, however the shard's segments lie.
-        ranked = [sorted((-hit.score, _point_id(hit)) for hit in hits) for hits in found]
-        lists = iter([[passages[one].scored(-worse) for worse, one in hits] for hits in ranked])
-        weights = (self._ranking.lexical_weight, 1.0)
-        answers: list[list[Passage]] = []
-        for question, each in zip(questions, sides, strict=True):
-            own = [next(lists) for _ in each]
-            one = own[0] if len(own) == 1 else fuse(own, weights, self._ranking.rrf_k, question.k)
-            answers.append(one)
-        return answers
-
-    def _passages(self, wanted: set[int]) -> dict[int, Passage]:
-        found = {one: self._known[one] for one in wanted if one in self._known}
-        missing = [one for one in wanted if one not in found]
-        if missing:
-            for record in self._shard.retrieve([*missing], True, False):
-                found[int(record.id)] = _passage(record.payload or {})
-        for one in missing:
-            self._known[one] = found[one]
-        while len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return found
-
-
-def _point_id(hit: edge.ScoredPoint) -> int:
-    return cast(int, hit.id)  # ids are row numbers, never UUIDs
-
-
-def _sides(
-    question: Question, ranking: Ranking, lexical: edge.Bm25 | None
-) -> list[edge.QueryRequest]:
-    """The lexical query, the dense one, or both, in this order."""
-    queries: list[edge.Query] = []
-    if lexical is not None and ranking.method != "dense":
-        queries.append(edge.Query.Nearest(lexical.embed_query(question.text), using=SPARSE))
-    if question.vector is not None:
-        queries.append(edge.Query.Nearest(question.vector, using=DENSE))
-    limit = question.k if len(queries) == 1 else max(20, OVERFETCH * question.k)
-    params = edge.SearchParams(hnsw_ef=ranking.hnsw_ef)
-    return [edge.QueryRequest(limit=limit, query=query, params=params) for query in queries]
-
-
-def _passage(fields: Mapping[str, object]) -> Passage:
-    return Passage(
-        id=str(fields["id"]),
-        url=str(fields["url"]),
-        title=str(fields["title"]),
-        contents=str(fields["contents"]),
-    )

@@ -28,6 +28,9 @@ class ServeConfig(Config):
     """Queries or URLs of one request."""
     max_query_chars: int = Field(default=8192, ge=1)
     max_body_bytes: int = Field(default=1_000_000, ge=1000)
+    processes: int = Field(default=1, ge=0)
+    """Processes that search an index folder; 0 searches in the server's own, which meanwhile waits.
+    """
     max_waiting: int = Field(default=2048, ge=1)
     """Queries waiting for a batch; beyond it requests are turned away with 503."""
     shutdown_s: int = Field(default=10, ge=0)

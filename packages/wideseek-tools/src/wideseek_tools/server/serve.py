@@ -1,16 +1,34 @@
 """Runs the retrieval server until it is told to stop."""
 
+import asyncio
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
+import uvloop
 
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import show
 from wideseek_tools.config import EmbeddedConfig
-from wideseek_tools.server.app import Retriever, Routes, make_app
+from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
+from wideseek_tools.server.connection import hot_protocol
+from wideseek_tools.server.routes import Retriever, Routes
 from wideseek_tools.store import STORE, PageStore
+
+
+def run(config: ServeConfig, index: Path | None = None) -> None:
+    """Blocks until SIGINT or SIGTERM, on the faster event loop."""
+    # Uvicorn stops gracefully and then sends itself the signal again, which would skip the rest.
+    signal.signal(signal.SIGTERM, _leave)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(config, index))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 async def serve(config: ServeConfig, index: Path | None = None) -> None:
@@ -26,8 +44,7 @@ async def serve(config: ServeConfig, index: Path | None = None) -> None:
             make_app(routes, {**about, "pages": len(pages)}),
             host=config.host,
             port=config.port,
-            loop="uvloop",
-            http="httptools",
+            http=hot_protocol(routes),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=config.shutdown_s,
@@ -49,7 +66,9 @@ async def _open(
         folder = config.search.path or index
         if folder is None:
             raise ConfigError("missing key 'search.path': name an index folder")
-        search = open_embedded(config.search, folder, waiting=config.max_waiting)
+        search = open_embedded(
+            config.search, folder, processes=config.processes, waiting=config.max_waiting
+        )
         info = search.info
         about: dict[str, str | int] = {
             "passages": info.passages,
