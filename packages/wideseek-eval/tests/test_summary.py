@@ -124,6 +124,16 @@ def test_a_steady_gain_is_found_although_questions_differ_more_than_runs() -> No
     assert row.difference == pytest.approx(0.03)
 
 
+def test_effort_is_compared_in_its_own_units() -> None:
+    wide = EPISODE.model_copy(update={"subagents": 7})
+    a = [table(name, 0, 0.2) for name in "xyz"]
+    b = [one.model_copy(update={"episode": wide}) for one in a]
+    (found,) = compare(a, b, metrics=["subagents"]).differences
+    assert (found.a.mean, found.b.mean) == (EPISODE.subagents, 7)
+    assert found.difference == 7 - EPISODE.subagents
+    assert found.b.high == 7
+
+
 def test_only_questions_that_count_in_both_runs_are_compared() -> None:
     a = [table("x", 0, 0.2), table("y", 0, 0.4), table("only", 0, 1.0)]
     b = [table("x", 0, 0.4), table("y", 0, 0.0, state=ScoreState.UNSCORED)]

@@ -231,9 +231,7 @@ def test_rows_of_sure_agents_are_left_out_up_to_the_threshold() -> None:
     assert sure[0].surprise == pytest.approx(0.15)
     both = TorchBackend(tiny_model(), TorchBackendConfig()).update([*sure, *unsure])
     assert (both.rows, both.idle_rows) == (2, 0)
-    some = TorchBackend(tiny_model(), TorchBackendConfig(min_surprise=0.3)).update(
-        [*sure, *unsure]
-    )
+    some = TorchBackend(tiny_model(), TorchBackendConfig(min_surprise=0.3)).update([*sure, *unsure])
     assert (some.rows, some.idle_rows, some.tokens_trained) == (1, 1, 3)
 
 

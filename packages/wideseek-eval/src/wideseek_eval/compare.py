@@ -9,7 +9,7 @@ from wideseek_core import DataError, Task
 from wideseek_core.tasks import Record
 from wideseek_eval.records import Result
 from wideseek_eval.statistics import Floats, Mean, holm, mean_of, resampled_means
-from wideseek_eval.summary import Counts, count, values_by_question
+from wideseek_eval.summary import EFFORT, Counts, count, values_by_question
 
 HEADLINE = ("item_f1", "row_f1", "success", "correct", "format_valid")
 """What is compared unless told otherwise: few, since each one widens Holm's correction."""
@@ -91,8 +91,8 @@ def _difference(
     p = (1 + int(extreme.sum())) / (1 + draws)
     return Difference(
         metric=name,
-        a=mean_of(means_a),
-        b=mean_of(means_b),
+        a=mean_of(means_a, fraction=name not in EFFORT),
+        b=mean_of(means_b, fraction=name not in EFFORT),
         difference=gap,
         low=float(low),
         high=float(high),

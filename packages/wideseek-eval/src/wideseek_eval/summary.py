@@ -198,7 +198,9 @@ def values_by_question(results: Iterable[Result], name: str) -> dict[str, list[f
 
 
 def value_of(result: Result, name: str) -> float | None:
-    """A metric of one result; None if it does not count or has no such metric."""
+    """A metric or effort of one result; None if it does not count or has no such metric."""
+    if name in EFFORT:
+        return None if result.outcome == "error" else float(getattr(result.episode, name))
     score = result.score
     if score is None or result.outcome == "unscored":
         return None
@@ -211,12 +213,7 @@ def value_of(result: Result, name: str) -> float | None:
 
 
 def _effort(results: Sequence[Result], name: str) -> Mean:
-    def value(result: Result) -> float | None:
-        if result.outcome == "error":
-            return None
-        return float(getattr(result.episode, name))
-
-    trials = _by_question(results, value).values()
+    trials = values_by_question(results, name).values()
     return mean_of([sum(values) / len(values) for values in trials], fraction=False)
 
 

@@ -13,7 +13,6 @@ from wideseek_eval.atlas.lexicon import NUMBER_STYLES, STYLES, TEXT_STYLES, Lexi
 from wideseek_eval.atlas.words import FILLERS, PREPOSITIONS, VERBS
 from wideseek_eval.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
-
 SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 12, 18)
 """Of groups of things."""
 
