@@ -276,7 +276,7 @@ def test_the_commands_of_the_readme_can_be_typed(
         ("train", "rl.steps=many", "ConfigError: rl.steps: input should be a valid integer"),
         ("train", "nowhere.yaml", "ConfigError: no such config file: nowhere.yaml"),
         ("train", "policy.temperature=0", "ConfigError: TrainConfig: policy.temperature must be"),
-        ("train", "policy.top_p=0.9", "ConfigError: TrainConfig: policy.top_p below 1 renormalises"),
+        ("train", "policy.top_p=0.9", "ConfigError: TrainConfig: policy.top_p below 1"),
         ("train", "policy.model=nowhere", "ConfigError: policy.model: no such folder: nowhere"),
         ("train", "policy.device=tpu9", "ConfigError: no device 'tpu9' here"),
         ("train", "evaluation.data.split=train", "ConfigError: "),
