@@ -1,4 +1,4 @@
-"""What the trainer saves: merged turns, rows without gradient, lower precision.
+"""What the trainer saves: merged turns, shared beginnings, rows without gradient, less precision.
 
 `python tests/benchmarks/bench_training.py [--quick]` trains on the same rollouts each way, in one
 process, and prints seconds and ratios. Times are CPU seconds, so that a busy machine matters less.
@@ -28,11 +28,15 @@ from wideseek_rl import (
 VOCABULARY = 2048
 
 
-def conversation(rng: random.Random, turns: int) -> list[Turn]:
-    """An agent that asks, reads about 150 tokens, and asks again."""
-    context = [rng.randrange(VOCABULARY) for _ in range(250)]
+def conversation(rng: random.Random, told: Sequence[int], turns: int, alike: int) -> list[Turn]:
+    """An agent that asks, reads about 150 tokens, and asks again.
+
+    For its first `alike` turns it says and reads what others do who were told the same.
+    """
+    context, own = list(told), rng
     made: list[Turn] = []
-    for _ in range(turns):
+    for number in range(turns):
+        rng = random.Random(told[0] + number) if number < alike else own
         response = [rng.randrange(VOCABULARY) for _ in range(rng.randint(25, 60))]
         made.append(
             Turn(
@@ -50,16 +54,19 @@ def conversation(rng: random.Random, turns: int) -> list[Turn]:
 def agents(rng: random.Random, questions: int) -> list[tuple[int, list[TrainedTurn]]]:
     """Question and turns of each agent: 4 rollouts a question, each of a lead and 3 subagents.
 
-    One question in four has rollouts of equal reward, so its advantages are 0.
+    One question in four has rollouts of equal reward, so its advantages are 0. Agents in the same
+    place are told the same, and half of them differ in their last turn alone.
     """
     found: list[tuple[int, list[TrainedTurn]]] = []
     for question in range(questions):
+        told = [[rng.randrange(VOCABULARY) for _ in range(250)] for _ in range(4)]
         for _ in range(4):
             advantage = 0.0 if question % 4 == 3 else rng.gauss(0, 1)
-            for turns in (3, 4, 4, 4):
+            for start, turns in zip(told, (3, 4, 4, 4), strict=True):
+                alike = turns - 1 if rng.random() < 0.5 else 0
                 trained = [
                     TrainedTurn(turn=turn, weight=1e-4, advantage=advantage)
-                    for turn in conversation(rng, turns)
+                    for turn in conversation(rng, start, turns, alike)
                 ]
                 found.append((question, trained))
     return found
@@ -93,13 +100,15 @@ def main() -> None:
     made = agents(random.Random(0), 4 if quick else 8)
     merged = [row for group, turns in made for row in build_rows(turns, group=group)]
     apart = [row for group, turns in made for t in turns for row in build_rows([t], group=group)]
-    plain = TorchBackendConfig(max_batch_tokens=8192)
+    plain = TorchBackendConfig(max_batch_tokens=8192, share_prefixes=False)
+    shared = plain.model_copy(update={"share_prefixes": True})
     everything = plain.model_copy(update={"loss": plain.loss.model_copy(update={"entropy": 1e-12})})
     cases = {
         "one row per turn, all rows": (apart, everything),
         "merged turns, all rows": (merged, everything),
         "merged, rows with gradient only": (merged, plain),
-        "  and autocast: bfloat16": (merged, plain.model_copy(update={"autocast": "bfloat16"})),
+        "  and beginnings shared": (merged, shared),
+        "  and autocast: bfloat16": (merged, shared.model_copy(update={"autocast": "bfloat16"})),
     }
     measured(model, merged[:8], plain)
     show(f"{torch.get_num_threads()} threads, {len(made)} agents")

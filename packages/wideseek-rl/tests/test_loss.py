@@ -9,6 +9,7 @@ from wideseek_rl.batch import collate
 from wideseek_rl.loss import SUMS, LossOutputs, token_logprobs
 from wideseek_rl.rows import TrainedTurn, build_rows
 from wideseek_rl.testing import make_turn, tiny_model
+from wideseek_rl.trees import single
 
 
 def loss_of(
@@ -114,7 +115,7 @@ def test_the_dual_clip_must_lie_above_the_clip_range() -> None:
 def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
     model = tiny_model()
     (row,) = build_rows([TrainedTurn(turn=make_turn([1, 5], [7, 2]), weight=1.0, advantage=1.0)])
-    logprobs, entropy = token_logprobs(model, collate([row]), temperature=0.7)
+    logprobs, entropy = token_logprobs(model, collate([single(row)]), temperature=0.7)
     ids = torch.tensor([[1, 5, 7, 2]])
     full = (model.logits(model.hidden(ids, torch.tensor([4]))) / 0.7).log_softmax(-1)[0]
     torch.testing.assert_close(logprobs, torch.stack([full[1, 7], full[2, 2]]))
@@ -133,7 +134,7 @@ def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch
     for limit in (1 << 27, 17 * 5):
         model = tiny_model()
         monkeypatch.setattr("wideseek_rl.loss.MAX_LOGITS", limit)
-        total = token_logprobs(model, collate(rows))[0].sum()
+        total = token_logprobs(model, collate([single(row) for row in rows]))[0].sum()
         found = torch.autograd.grad(total, list(model.parameters()))
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)

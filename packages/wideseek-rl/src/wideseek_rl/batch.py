@@ -8,11 +8,22 @@ import torch
 from torch import Tensor
 
 from wideseek_rl.rows import Row
+from wideseek_rl.trees import Tree, grow, single
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Branches:
+    """How the tokens of trees see each other."""
+
+    positions: Tensor
+    """`[B, T]`, of each token in its own row."""
+    mask: Tensor
+    """`[B, 1, T, T]`, true where a token may attend; every token attends to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MicroBatch:
-    """Some rows as tensors. B rows of at most T tokens, N trained tokens among them."""
+    """Some rows as tensors. B rows or trees of at most T tokens, N trained tokens among them."""
 
     ids: Tensor
     """`[B, T]`, int64."""
@@ -26,6 +37,8 @@ class MicroBatch:
     advantages: Tensor
     logprobs: Tensor
     """`[N]`, of the sampler."""
+    branches: Branches | None = None
+    """None where every sequence is plainly causal."""
 
     @property
     def tokens(self) -> int:
@@ -33,31 +46,43 @@ class MicroBatch:
         return self.ids.numel()
 
 
-def pack_rows(rows: Sequence[Row], max_tokens: int) -> list[list[Row]]:
-    """Rows by falling length, in batches of at most `max_tokens` positions with padding.
+def plan(rows: Sequence[Row], max_tokens: int, *, share: bool = True) -> list[list[Tree]]:
+    """All rows in batches of at most `max_tokens` positions; what begins alike shares if it pays.
 
-    A row longer than that gets a batch of its own. The longest come first, so that a batch too
+    Trees with branches keep to themselves: their masks would slow the others down.
+    """
+    trees = grow(rows, max_tokens) if share else [single(row) for row in rows]
+    plain = [tree for tree in trees if not tree.branched]
+    return pack(plain, max_tokens) + pack([tree for tree in trees if tree.branched], max_tokens)
+
+
+def pack(trees: Sequence[Tree], max_tokens: int) -> list[list[Tree]]:
+    """Trees by falling length, in batches of at most `max_tokens` positions with padding.
+
+    A tree longer than that gets a batch of its own. The longest come first, so that a batch too
     large for the memory shows at once.
     """
-    batches: list[list[Row]] = []
-    for row in sorted(rows, key=len, reverse=True):
+    batches: list[list[Tree]] = []
+    for tree in sorted(trees, key=len, reverse=True):
         if batches and (len(batches[-1]) + 1) * len(batches[-1][0]) <= max_tokens:
-            batches[-1].append(row)
+            batches[-1].append(tree)
         else:
-            batches.append([row])
+            batches.append([tree])
     return batches
 
 
-def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> MicroBatch:
-    """Pads rows on the right and gathers what trains."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+def collate(trees: Sequence[Tree], device: torch.device | str = "cpu") -> MicroBatch:
+    """Pads trees on the right and gathers what trains."""
+    lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
     width = int(lengths.max())
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row.ids
+    ids = np.zeros((len(trees), width), dtype=np.int64)
+    for index, tree in enumerate(trees):
+        ids[index, : len(tree)] = tree.ids
+    rows = [row for tree in trees for row in tree.rows]
+    paths = [index * width + path for index, tree in enumerate(trees) for path in tree.paths]
     trained = [np.flatnonzero(row.weights) for row in rows]
-    # Position j is predicted by the hidden state of j−1.
-    places = [index * width + at - 1 for index, at in enumerate(trained)]
+    # A row's token j is predicted by the hidden state of its token j−1.
+    places = [path[at - 1] for path, at in zip(paths, trained, strict=True)]
 
     def gather(name: str) -> Tensor:
         parts = [getattr(row, name)[at] for row, at in zip(rows, trained, strict=True)]
@@ -71,4 +96,18 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> MicroBat
         weights=gather("weights"),
         advantages=gather("advantages"),
         logprobs=gather("logprobs"),
+        branches=_branches(trees, width, device) if any(t.branched for t in trees) else None,
+    )
+
+
+def _branches(trees: Sequence[Tree], width: int, device: torch.device | str) -> Branches:
+    positions = np.zeros((len(trees), width), dtype=np.int64)
+    # What pads attends to itself: a softmax over nothing would not be finite.
+    mask = np.tile(np.eye(width, dtype=np.bool_), (len(trees), 1, 1, 1))
+    mask = mask.reshape(len(trees), 1, width, width)
+    for index, tree in enumerate(trees):
+        positions[index, : len(tree)] = tree.positions()
+        mask[index, 0, : len(tree), : len(tree)] = tree.mask()
+    return Branches(
+        positions=torch.as_tensor(positions).to(device), mask=torch.as_tensor(mask).to(device)
     )

@@ -86,6 +86,9 @@ class TorchBackendConfig(Config):
     """Recompute layers in the backward pass, to save memory."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch on the CPU; null leaves them as they are."""
+    share_prefixes: bool = True
+    """Run tokens that several rows begin with once, where that costs less; the gradient is the
+    same."""
     min_surprise: float = Field(default=0.0, ge=0)
     """Rows whose trained tokens had less surprise together, −Σ log π in nats, are left out. A token
     of probability p has a gradient of the order 1 − p, so what a sure agent said teaches next to

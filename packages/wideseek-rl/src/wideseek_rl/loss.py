@@ -23,8 +23,14 @@ from wideseek_rl.config import LossConfig
 class CausalModel(Protocol):
     """What training asks of a model: hidden states, then logits where they are wanted."""
 
-    def hidden(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Last hidden states of right-padded ids, `[B, T] -> [B, T, D]`."""
+    def hidden(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states of right-padded ids, `[B, T] -> [B, T, D]`; see `Branches`."""
         ...
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -119,7 +125,10 @@ def token_logprobs(
     Logits are made for trained positions alone; where they would take more than half a gigabyte,
     in chunks that the backward pass computes again.
     """
-    hidden = model.hidden(batch.ids, batch.lengths)
+    if (branches := batch.branches) is None:
+        hidden = model.hidden(batch.ids, batch.lengths)
+    else:
+        hidden = model.hidden(batch.ids, batch.lengths, branches.positions, branches.mask)
     states = hidden.flatten(0, 1).index_select(0, batch.places)  # [N, D]
 
     def head(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

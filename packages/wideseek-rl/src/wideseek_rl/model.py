@@ -60,7 +60,11 @@ class Qwen3Config:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotation:
-    """Cosines and sines of the rotary embedding, each `[T, head_dim / 2]`."""
+    """Cosines and sines of the rotary embedding.
+
+    Each `[T, head_dim / 2]`, or `[B, 1, T, head_dim / 2]` where a batch's sequences count
+    differently.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -73,10 +77,12 @@ class Rotation:
 
 
 def rotation(config: Qwen3Config, positions: Tensor) -> Rotation:
-    """The rotation at these positions, computed in float32."""
+    """The rotation at positions `[T]` or `[B, T]`, computed in float32."""
     exponent = torch.arange(0, config.head_dim, 2, device=positions.device).float()
     frequencies = config.rope_theta ** -(exponent / config.head_dim)
-    angles = positions.float()[:, None] * frequencies
+    angles = positions.float()[..., None] * frequencies
+    if positions.dim() > 1:
+        angles = angles[:, None]  # [B, 1, T, d / 2]: the same for all heads
     return Rotation(angles.cos(), angles.sin())
 
 
@@ -108,13 +114,16 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(dim, config.norm_eps)
         self.k_norm = RMSNorm(dim, config.norm_eps)
 
-    def forward(self, x: Tensor, rotate: Rotation) -> Tensor:
-        """Every position attends to itself and to those before it: `[B, T, D] -> [B, T, D]`."""
+    def forward(self, x: Tensor, rotate: Rotation, mask: Tensor | None = None) -> Tensor:
+        """Every position attends to itself and to those before it: `[B, T, D] -> [B, T, D]`.
+
+        With a mask `[B, 1, T, T]`, to those that it allows.
+        """
         split = (*x.shape[:2], -1, self.head_dim)
         q = rotate(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2))  # [B, H, T, d]
         k = rotate(self.k_norm(self.k_proj(x).view(split)).transpose(1, 2))
         v = self.v_proj(x).view(split).transpose(1, 2)
-        return self.o_proj(attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.o_proj(attention(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -141,9 +150,9 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
 
-    def forward(self, x: Tensor, rotate: Rotation) -> Tensor:
-        """`[B, T, D] -> [B, T, D]`."""
-        x = x + self.self_attn(self.input_layernorm(x), rotate)
+    def forward(self, x: Tensor, rotate: Rotation, mask: Tensor | None = None) -> Tensor:
+        """`[B, T, D] -> [B, T, D]`, under a mask `[B, 1, T, T]` if there is one."""
+        x = x + self.self_attn(self.input_layernorm(x), rotate, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -181,7 +190,13 @@ class Qwen3(nn.Module):
         self.checkpoint_layers = False
         """Recompute each layer in the backward pass instead of keeping its activations."""
 
-    def hidden(self, ids: Tensor, lengths: Tensor) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Final hidden states of right-padded sequences.
 
         Causal attention never looks right, so padding can't reach a real token; what stands at
@@ -190,19 +205,21 @@ class Qwen3(nn.Module):
         Args:
             ids: `[B, T]`, any valid id where padded.
             lengths: `[B]`, real tokens of each row.
+            positions: `[B, T]` where a row does not count from 0 to T - 1.
+            mask: `[B, 1, T, T]`, true where a token may attend, in place of causal attention.
 
         Returns:
             `[B, T, D]`.
         """
         x: Tensor = self.model.embed_tokens(ids)
-        positions = torch.arange(ids.shape[1], device=ids.device)
-        rotate = rotation(self.config, positions)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        rotate = rotation(self.config, places if positions is None else positions)
         for layer in self.model.layers:
             if self.checkpoint_layers and torch.is_grad_enabled():
-                x = cast(Tensor, checkpoint(layer, x, rotate, use_reentrant=False))
+                x = cast(Tensor, checkpoint(layer, x, rotate, mask, use_reentrant=False))
             else:
-                x = layer(x, rotate)
-        real = positions < lengths.to(ids.device)[:, None]
+                x = layer(x, rotate, mask)
+        real = places < lengths.to(ids.device)[:, None]
         return torch.where(real[..., None], self.model.norm(x), 0.0)
 
     def logits(self, hidden: Tensor) -> Tensor:

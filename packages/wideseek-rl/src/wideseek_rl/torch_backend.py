@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wideseek_core import CheckpointError, ConfigError, TrainError
 from wideseek_rl.backend import UpdateMetrics
-from wideseek_rl.batch import MicroBatch, collate, pack_rows
+from wideseek_rl.batch import MicroBatch, collate, plan
 from wideseek_rl.checkpoint_format import load_model, save_model
 from wideseek_rl.config import TorchBackendConfig
 from wideseek_rl.loss import LossInputs, LossOutputs, policy_loss, token_logprobs
@@ -101,7 +101,7 @@ class TorchBackend:
         parts = [
             [
                 _Prepared(collate(batch, self._device))
-                for batch in pack_rows(part, config.max_batch_tokens)
+                for batch in plan(part, config.max_batch_tokens, share=config.share_prefixes)
             ]
             for part in split_rows(rows, config.updates_per_step)
         ]
