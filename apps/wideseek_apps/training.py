@@ -56,8 +56,10 @@ ATLAS_TEAM = TeamConfig(
 
 
 def small_tables(split: Literal["train", "dev"]) -> AtlasData:
-    """What forty steps on two cores suffice to learn: listed groups of a few members, in the four
-    domains whose pages the start policy reads worst."""
+    """What forty steps on two cores can learn from: listed groups of a few members.
+
+    In four domains of ten, those whose pages the start policy reads worst.
+    """
     return AtlasData(
         split=split,
         domains=("airports", "cities", "computer_languages", "human_languages"),
