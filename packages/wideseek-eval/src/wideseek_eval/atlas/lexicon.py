@@ -22,7 +22,7 @@ from wideseek_eval.atlas.words import (
 @cache
 def common_words() -> tuple[str, ...]:
     """Ten thousand common English words, lower-case; NOTICE tells where they come from."""
-    return tuple(files(__package__).joinpath("data/english.txt").read_text("ascii").split())
+    return tuple(files("wideseek_eval.atlas").joinpath("data/english.txt").read_text("ascii").split())
 
 
 class Lexicon:
