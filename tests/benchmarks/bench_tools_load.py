@@ -10,7 +10,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -51,9 +50,6 @@ def serve_plainly(index: Path, method: Method, port: int, parts: str) -> None:
         request = QueryRequest(limit=k, query=query, with_payload=True, params=params)
         return [{**(hit.payload or {})} for hit in shard.query(request)]
 
-    # One query after the other; a lone query's encoding has all cores, as the runtime's default.
-    line = ThreadPoolExecutor(1)
-
     class Body(BaseModel):
         queries: list[str]
         topk: int | None = None
@@ -63,7 +59,7 @@ def serve_plainly(index: Path, method: Method, port: int, parts: str) -> None:
     async def retrieve(body: Body) -> dict[str, list[list[dict[str, str]]]]:  # pyright: ignore[reportUnusedFunction]
         loop, result = asyncio.get_running_loop(), list[list[dict[str, str]]]()
         for query in body.queries:
-            result.append(await loop.run_in_executor(line, find, query, body.topk or TOPK))
+            result.append(await loop.run_in_executor(None, find, query, body.topk or TOPK))
         return {"result": result}
 
     uvicorn.run(
