@@ -22,7 +22,8 @@ from wideseek_eval.atlas.words import (
 @cache
 def common_words() -> tuple[str, ...]:
     """Ten thousand common English words, lower-case; NOTICE tells where they come from."""
-    return tuple(files("wideseek_eval.atlas").joinpath("data/english.txt").read_text("ascii").split())
+    text = files("wideseek_eval.atlas").joinpath("data/english.txt").read_text("ascii")
+    return tuple(text.split())
 
 
 class Lexicon:
