@@ -114,7 +114,7 @@ class HotConnection(asyncio.Protocol):
     async def _answer(self, path: str, body: bytes) -> None:
         try:
             answer = await self._routes.answer(path, body)
-        except Exception:
+        except Exception:  # Whatever broke, the client hears of it and the log has the rest.
             logger.exception("a request on %s failed", path)
             answer, self._closing = _BROKEN, True
         if self._transport.is_closing():
