@@ -13,6 +13,7 @@ from pydantic import Field
 from wideseek_core import Config, Turn
 from wideseek_rl.advantage import AdvantageConfig, advantages
 from wideseek_rl.reward import RewardConfig, reward
+from wideseek_rl.row_credit import row_advantages
 from wideseek_rl.rows import Row, TrainedTurn, build_rows
 from wideseek_rl.scored import ScoredEpisode
 from wideseek_rl.selection import SELECTIONS, Selection, SelectionName
@@ -36,11 +37,14 @@ class Algorithm(Protocol):
 
 
 class GroupRelativeConfig(Config):
-    """Multi-agent GRPO: one outcome reward per rollout, shared by all its agents."""
+    """Multi-agent GRPO: outcome rewards, compared among the rollouts of a question."""
 
     kind: Literal["group_relative"] = "group_relative"
     reward: RewardConfig = RewardConfig()
     advantage: AdvantageConfig = AdvantageConfig()
+    credit: Literal["rollout", "rows"] = "rollout"
+    """What an agent answers for: the whole rollout, all agents alike, as in the paper; or the rows
+    of the reference that its subtask names, if it names any."""
     selection: SelectionName = "outcome"
     """Which turns train."""
     weighting: Weighting = "agent"
@@ -67,10 +71,11 @@ AlgorithmConfig = Annotated[GroupRelativeConfig | BestOfGroupConfig, Field(discr
 
 
 class GroupRelative:
-    """Group-normalised advantages, the same for every token of every agent of a rollout.
+    """Group-normalised advantages, the same for every token of an agent.
 
-    The multi-agent GRPO of WideSeek-R1 (arXiv 2602.04634), under its default configuration.
-    `selection` replaces the configured choice of turns by any function.
+    Under its default configuration the multi-agent GRPO of WideSeek-R1 (arXiv 2602.04634), in which
+    all agents of a rollout have the same. `selection` replaces the configured choice of turns by
+    any function.
     """
 
     def __init__(self, config: GroupRelativeConfig, selection: Selection | None = None) -> None:
@@ -85,10 +90,13 @@ class GroupRelative:
     def credit(
         self, group: Sequence[ScoredEpisode], rewards: Sequence[float]
     ) -> list[list[TrainedTurn]]:
-        """Every selected turn with its rollout's advantage."""
-        values = advantages(rewards, self._config.advantage)
-        constant = self._config.constant_tokens
-        return _weigh(group, values, self._selection, self.weighting, constant)
+        """Every selected turn with the advantage of its rollout, or of its agent's rows."""
+        config = self._config
+        outcome = advantages(rewards, config.advantage)
+        values = _alike(group, outcome)
+        if config.credit == "rows":
+            values = row_advantages(group, outcome, config.advantage)
+        return _weigh(group, values, self._selection, self.weighting, config.constant_tokens)
 
 
 class BestOfGroup:
@@ -110,7 +118,7 @@ class BestOfGroup:
         best = max(rewards, default=0.0)
         good = best >= self._config.min_reward
         values = [float(good and value == best) for value in rewards]
-        return _weigh(group, values, self._selection, self.weighting, 1)
+        return _weigh(group, _alike(group, values), self._selection, self.weighting, 1)
 
 
 def make_algorithm(config: GroupRelativeConfig | BestOfGroupConfig) -> Algorithm:
@@ -158,14 +166,22 @@ def step_rows(groups: Sequence[Sequence[ScoredEpisode]], algorithm: Algorithm) -
     )
 
 
+def _alike(group: Sequence[ScoredEpisode], values: Sequence[float]) -> list[list[float]]:
+    """The value of each rollout for each of its agents."""
+    return [
+        [value] * len(scored.episode.trajectories)
+        for scored, value in zip(group, values, strict=True)
+    ]
+
+
 def _weigh(
     group: Sequence[ScoredEpisode],
-    values: Sequence[float],
+    values: Sequence[Sequence[float]],
     selection: Selection,
     weighting: Weighting,
     constant_tokens: int,
 ) -> list[list[TrainedTurn]]:
-    """The selected turns of each agent, with the weights their lengths give them."""
+    """The selected turns of each agent, with its value and the weights their lengths give them."""
     chosen = [_selected(scored, selection) for scored in group]
     tokens = [
         [sum(len(turn.response_ids) for turn in agent) for agent in agents] for agents in chosen
@@ -173,8 +189,8 @@ def _weigh(
     weights = token_weights(tokens, weighting, constant_tokens=constant_tokens)
     return [
         [TrainedTurn(turn=turn, weight=weight, advantage=value) for turn in agent]
-        for agents, row, value in zip(chosen, weights, values, strict=True)
-        for agent, weight in zip(agents, row, strict=True)
+        for agents, row, rollout in zip(chosen, weights, values, strict=True)
+        for agent, weight, value in zip(agents, row, rollout, strict=True)
         if agent
     ]
 

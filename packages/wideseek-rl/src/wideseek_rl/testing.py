@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from wideseek_core import (
     AgentRole,
+    CellScore,
     Episode,
     Finish,
     Score,
@@ -40,10 +41,25 @@ def make_turn(
 
 
 def make_agent(
-    *turns: Turn, role: AgentRole = "lead", status: Status = Status.FINISHED, agent: int = 0
+    *turns: Turn,
+    role: AgentRole = "lead",
+    status: Status = Status.FINISHED,
+    agent: int = 0,
+    prompt: str = "",
 ) -> Trajectory:
     """An agent with the given turns, or with one."""
-    return Trajectory(agent=agent, role=role, status=status, turns=turns or (make_turn(),))
+    return Trajectory(
+        agent=agent, role=role, status=status, turns=turns or (make_turn(),), prompt=prompt
+    )
+
+
+def make_cells(key: str, *scores: float) -> tuple[CellScore, ...]:
+    """The verdict on a row: its key cell, which is right, and the cells beside it."""
+    told = [("key", 1.0, "key"), *((f"c{at}", one, "exact") for at, one in enumerate(scores))]
+    return tuple(
+        CellScore(key=key, column=column, answer="", gold="", score=score, by=by)
+        for column, score, by in told
+    )
 
 
 def make_scored(
@@ -53,12 +69,20 @@ def make_scored(
     state: ScoreState = ScoreState.SCORED,
     error: str = "",
     trial: int = 0,
+    cells: Sequence[CellScore] = (),
+    missing: Sequence[str] = (),
 ) -> ScoredEpisode:
     """A rollout of the given agents, or of one, whose table has item F1 `value`."""
     trajectories = agents or (make_agent(),)
     return ScoredEpisode(
         episode=Episode(task_id="task", trial=trial, trajectories=trajectories, error=error),
-        score=Score(state=state, metrics=TableMetrics(item_f1=value), format_valid=valid),
+        score=Score(
+            state=state,
+            metrics=TableMetrics(item_f1=value),
+            format_valid=valid,
+            cells=tuple(cells),
+            missing_rows=tuple(missing),
+        ),
     )
 
 

@@ -32,6 +32,14 @@ class _Column:
     attribute: Attribute
     style: str
     """Of its values."""
+    suffix: str = ""
+    """Of `derived` values."""
+
+    def value(self, words: Lexicon, name: str) -> str:
+        """What the column tells of the entity with that name."""
+        return (
+            words.derived(name, self.suffix) if self.style == "derived" else words.value(self.style)
+        )
 
 
 def invent(seed: int) -> InventedWorld:
@@ -90,7 +98,8 @@ def _column(rng: random.Random, words: Lexicon, label: str, facet: int) -> _Colu
         else "",
     )
     style = rng.choice(NUMBER_STYLES if numeric else TEXT_STYLES)
-    return _Column(attribute=attribute, style=style)
+    suffix = rng.choice(("", words.title(), f".{words.tld()}")) if style == "derived" else ""
+    return _Column(attribute=attribute, style=style, suffix=suffix)
 
 
 def _lower(label: str) -> str:
@@ -193,7 +202,9 @@ def _facets(
         [_lower(item.attribute.column) for item in columns if item.attribute.facet == facet]
         for facet in range(count)
     ]
-    suffix = f" ({words.term()} {words.term()})" if rng.random() < 0.12 else ""
+    suffix = ""
+    if rng.random() < 0.15:
+        suffix = f" ({rng.choice((words.term, words.initials))()} {words.term()})"
     if says and told[0] and rng.random() < 0.6:
         main_lead += f" This page {rng.choice(('gives', 'names'))} its {_and(told[0])}."
     of = rng.choice(
@@ -257,7 +268,7 @@ def _notes(
                     number=rng.randint(2, 9999),
                     small=rng.randint(1, 12),
                     column=_lower(other.attribute.column),
-                    value=words.value(other.style),
+                    value=other.value(words, words.word()),
                 )
                 for sentence in rng.sample(FILLERS, rng.randint(1, 2))
             )
@@ -281,7 +292,7 @@ def _share(rng: random.Random, words: Lexicon, columns: list[_Column]) -> list[s
         )
     )
     shared = replace(column.attribute, kind=Kind.TEXT, group=group, above="", below="", most="")
-    values = [words.value(column.style) for _ in range(rng.randint(2, 3))]
+    values = [column.value(words, words.word()) for _ in range(rng.randint(2, 3))]
     columns[at] = _Column(attribute=shared, style="shared")
     return values
 
@@ -311,19 +322,20 @@ def _things(rng: random.Random, words: Lexicon, place_noun: str, places: Sequenc
     entities: list[Entity] = []
     for place in places:
         for _ in range(rng.choice(SIZES)):
+            name = words.thing(style)
             values = {place_column: place}
             if coded:
                 values[code_word] = words.unique(lambda: words.code() + str(rng.randint(0, 99)))
             for item in columns:
                 shared = item.style == "shared"
                 values[item.attribute.column] = (
-                    rng.choice(pool) if shared else words.value(item.style)
+                    rng.choice(pool) if shared else item.value(words, name)
                 )
             known = [item for item in columns if item.style != "shared"] or [
                 _Column(attribute=group, style="word")
             ]
             notes = _notes(rng, words, known, count)
-            entities.append(Entity(name=words.thing(style), values=values, notes=notes))
+            entities.append(Entity(name=name, values=values, notes=notes))
     article = "an" if noun[0] in "aeiou" else "a"
     named = rng.choice((f" ({{{code_word}}})", f" ({_lower(code_word)} {{{code_word}}})"))
     lead = f"{{entity}}{named if coded else ''} is {article} {noun} {link} {{{place_column}}}."
@@ -351,7 +363,7 @@ def _places(
             name=place,
             values={
                 "Realm": realm,
-                **{item.attribute.column: words.value(item.style) for item in columns},
+                **{item.attribute.column: item.value(words, place) for item in columns},
             },
             notes=_notes(rng, words, columns, count),
         )

@@ -10,10 +10,12 @@ from wideseek_eval.atlas.words import (
     ADJECTIVES,
     CODAS,
     ENGLISH,
+    FAR_LETTERS,
     LINKS,
     NUCLEI,
     ONSETS,
     QUALIFIERS,
+    QUOTES,
     SUFFIXES,
     SYLLABLES,
 )
@@ -33,10 +35,25 @@ class Lexicon:
         self._rng = rng
         self._used: set[str] = set()
         self._labels = {"realm"}
+        self._accents = rng.choice((0.0, 0.0, 0.0, 0.05, 0.2))
         self._stems = [self.word() for _ in range(3)]
 
     def word(self) -> str:
-        """A word to use as a name: mostly one that no language has, such as `Tarvello`."""
+        """A word to use as a name: mostly one that no language has, such as `Tarvello`.
+
+        In some worlds letters far from ASCII stand in it, as in `‘Ajlūn` or `Sunch’ŏn`.
+        """
+        rng = self._rng
+        word = "".join(
+            self._far(letter) if rng.random() < self._accents else letter for letter in self._word()
+        )
+        return rng.choice(QUOTES) + word if rng.random() < self._accents else word
+
+    def _far(self, letter: str) -> str:
+        far = self._rng.choice(FAR_LETTERS)
+        return far.upper() if letter.isupper() else far
+
+    def _word(self) -> str:
         rng = self._rng
         way = rng.random()
         if way < 0.15:
@@ -74,8 +91,12 @@ class Lexicon:
         """Now and then the noun behind initials: `U.S. state`, `U.S. states`."""
         if self._rng.random() < 0.92:
             return noun
-        initials = "".join(f"{letter}." for letter in self.code()[:3])
+        initials = self.initials()
         return f"{initials} {noun[0]}", f"{initials} {noun[1]}"
+
+    def initials(self) -> str:
+        """Two or three capitals with stops: `U.S.`."""
+        return "".join(f"{letter}." for letter in self.code()[:3])
 
     def column(self) -> str:
         """A column label that is new in this world: `Melting point`, `Date in 2026`."""
@@ -190,6 +211,15 @@ class Lexicon:
             lambda: f"{self.word()} {rng.choice(('of', 'and', 'de'))} {self.word()}",
             lambda: f"{self.title()} {self.title()}",
             lambda: f"{self.title()}{rng.choice((self.title(), ' ' + self.term(), ''))}",
+            lambda: f"{rng.choice((self.title(), self._stems[0]))} {rng.randint(1, 9)}.x",
+            lambda: rng.choice(
+                (
+                    self.term(),
+                    self.code(),
+                    self.code() + self.title(),
+                    f"{self.title()} {self.code()}",
+                )
+            ),
             lambda: f"{self.word()}'s {self.title()}{rng.choice(('', f' ({self._stems[0]})'))}",
             lambda: f"{rng.choice((self.title(), self._stems[1]))} {self.title()} {self.title()}",
         )
@@ -198,7 +228,24 @@ class Lexicon:
 
     def tail(self) -> str:
         """What follows a hyphen."""
-        return self.word() if self._rng.random() < 0.5 else str(self._rng.randint(1, 250))
+        way = self._rng.random()
+        if way < 0.1:
+            return self.code()
+        return self.word() if way < 0.5 else str(self._rng.randint(1, 250))
+
+    def derived(self, name: str, suffix: str) -> str:
+        """A value made of an entity's name: `OpenEdge ABL` with `Lexer` is `OpenedgeAblLexer`.
+
+        Without a suffix `openedgeabl`; with one that begins with a stop, `openedgeabl.org`.
+        """
+        parts = ["".join(filter(str.isalnum, part)) for part in name.split()]
+        if not suffix or suffix.startswith("."):
+            return "".join(parts).lower() + suffix
+        return "".join(part.capitalize() for part in parts) + suffix
+
+    def tld(self) -> str:
+        """The end of a host name."""
+        return self._rng.choice(("com", "org", "net", "io", self.word().lower()[:2]))
 
     def unique(self, make: Callable[[], str]) -> str:
         """A name that was not drawn before."""
@@ -233,6 +280,9 @@ class Lexicon:
             "zone": lambda: f"{self.word()}/{self.word()}",
             "camel": lambda: f"{self.title()}{self.title()}",
             "site": lambda: f"https://{self.term()}.{self.word().lower()[:3]}/",
+            "host": lambda: (
+                f"{rng.choice(('', 'www.', self.term() + '.'))}{self.term()}.{self.tld()}"
+            ),
             "spin": lambda: f"{rng.randint(0, 9)}{rng.choice(('', '/2'))}{rng.choice('+-')}",
             "fine": lambda: f"{rng.uniform(0, 300):.{rng.randint(3, 5)}f}",
             "titles": lambda: f"{self.title()} {self.title()}",
@@ -250,12 +300,12 @@ class Lexicon:
 MONTHS = tuple(
     "January February March April May June July August September October November December".split()
 )
-STYLES = 13
+STYLES = 15
 """Of the names of things."""
 
 NUMBER_STYLES = ("integer", "integer", "grouped", "decimal", "tenth", "fine", "year")
 TEXT_STYLES = (
     "code", "mixed", "date", "angle", "hours", "number", "dial", "domain", "zone", "media",
     "extension", "word", "words", "word", "words", "phrase", "lower", "person", "people", "camel",
-    "site", "spin", "titles", "titles", "lower",
+    "site", "host", "host", "derived", "derived", "spin", "titles", "titles", "lower",
 )  # fmt: skip

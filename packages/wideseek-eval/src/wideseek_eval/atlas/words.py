@@ -21,6 +21,17 @@ CODAS = (
     *"ss st t th tt v x z".split(),
 )
 
+FAR_LETTERS = tuple(
+    letter
+    for first, last in ((0xE0, 0x17F), (0x1E01, 0x1EFF), (0x3B1, 0x3C9), (0x430, 0x44F))
+    for letter in map(chr, range(first, last + 1))
+    if letter.islower() and len(letter.upper()) == 1
+)
+"""Latin letters with marks, Greek, Cyrillic: a policy copies them as bytes, or not at all."""
+
+QUOTES = tuple("'‘’ʻ")
+"""What some names begin with."""
+
 QUALIFIERS = tuple(
     "Great Little Old New North South East West Upper Lower Royal Grand Red Black White Blue Green "
     "Mount Lake Port Fort San Saint El La Los Al Ben Bad Cape River Royal Central National First "
