@@ -52,8 +52,8 @@ class StartConfig(Config):
     """Invented worlds whose demonstrations the vocabulary is learnt from."""
     demos: DemosConfig = DemosConfig()
     longest: int = Field(default=2048, ge=64)
-    """Longer rows are left out. What the policy has never seen it can't do: a conversation that
-    goes on past this falls apart."""
+    """Tokens; longer rows are left out. A conversation that goes on past this is one such as the
+    policy has never seen, and seldom ends well."""
     sft: SFTConfig = SFTConfig()
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
