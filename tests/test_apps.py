@@ -259,6 +259,16 @@ def test_the_configs_fit_the_apps(path: Path) -> None:
     assert load(app, [*more, str(path)]) != load(app, more)
 
 
+def test_the_single_agent_has_the_budget_of_the_team() -> None:
+    single = load("train", [str(ROOT / "configs" / "train" / "single_agent.yaml")])
+    assert isinstance(single, TrainConfig)
+    team = single.team.model_copy(update={"workflow": "mas"})
+    algorithm = single.rl.algorithm.model_copy(update={"selection": "outcome"})
+    rl = single.rl.model_copy(update={"algorithm": algorithm})
+    default = TrainConfig(folder=single.folder)
+    assert single.model_copy(update={"team": team, "rl": rl}) == default
+
+
 @pytest.mark.parametrize(("app", "shown"), commands((ROOT / "README.md").read_text("utf-8")))
 def test_the_commands_of_the_readme_can_be_typed(
     app: str, shown: str, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,16 @@
 """The teacher through the real loop, tools and judge: its demonstrations are right answers."""
 
 import pytest
+from tokenizers import Tokenizer
 
 from wideseek_agents import ScriptedPolicy, Team
-from wideseek_apps.demos import DemosConfig, demonstrate, demonstration_plans, world_tools
+from wideseek_apps.demos import (
+    DemosConfig,
+    demo_set,
+    demonstrate,
+    demonstration_plans,
+    world_tools,
+)
 from wideseek_apps.training import ATLAS_TEAM
 from wideseek_core import Document, Page, Status
 from wideseek_eval import atlas
@@ -12,6 +19,7 @@ from wideseek_eval.atlas.invented import invent
 from wideseek_eval.atlas.teacher import Teacher
 from wideseek_eval.atlas.wide import Wide
 from wideseek_judge import JudgeConfig, open_judge
+from wideseek_rl.start import start_policy
 from wideseek_tools.memory import MemoryPages, MemorySearch
 
 
@@ -61,3 +69,15 @@ async def test_what_the_teacher_never_read_is_unknown(workflow: str) -> None:
             for column in plan.columns:
                 if plan.domain.attribute(column).facet >= 0:
                     assert f"| {row.values[column]} |" not in answer
+
+
+def test_demonstrations_left_out_for_their_length_are_counted() -> None:
+    config = DemosConfig(worlds=2, single_share=1.0, processes=1)
+    tokenizer = Tokenizer.from_file(str(start_policy() / "tokenizer.json"))
+    limit = 1024
+    whole = demo_set(config, ATLAS_TEAM, tokenizer, longest=1_000_000)
+    cut = demo_set(config, ATLAS_TEAM, tokenizer, longest=limit)
+    assert not whole.left_out
+    assert cut.kept + cut.left_out == whole.kept
+    assert cut.rows.lengths.tolist() == [n for n in whole.rows.lengths.tolist() if n <= limit]
+    assert cut.left_out["single"] > 0

@@ -5,6 +5,7 @@ Every question has a small world of its own, searched in memory. Nothing of the 
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +52,26 @@ class DemosConfig(Config):
     processes: int = Field(default=2, ge=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Demonstrations:
+    """Demonstrations as training rows, and what is missing from them."""
+
+    rows: DemoSet
+    kept: Counter[str]
+    """How many rows show each role."""
+    left_out: Counter[str]
+    """How many rows of each role were too long."""
+
+    @classmethod
+    def join(cls, parts: Sequence["Demonstrations"]) -> "Demonstrations":
+        """Several as one, in order."""
+        kept, left_out = Counter[str](), Counter[str]()
+        for part in parts:
+            kept.update(part.kept)
+            left_out.update(part.left_out)
+        return cls(rows=DemoSet.join([part.rows for part in parts]), kept=kept, left_out=left_out)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     first: int
@@ -64,15 +85,18 @@ class _Job:
 
 def demo_set(
     config: DemosConfig, team: TeamConfig, tokenizer: Tokenizer, *, longest: int
-) -> DemoSet:
-    """The demonstrations as training rows of at most `longest` tokens; all responses train."""
+) -> Demonstrations:
+    """The demonstrations as training rows of at most `longest` tokens; all responses train.
+
+    A role whose conversations are long loses its hardest questions that way: `left_out` tells.
+    """
     jobs = _jobs(config, team, tokenizer.to_str(), longest)
-    parts: list[DemoSet] = []
+    parts: list[Demonstrations] = []
     with ProgressBar("demonstrations", config.worlds) as bar:
         for job, part in zip(jobs, _each(config, _rows, jobs), strict=True):
             bar.advance(job.count)
             parts.append(part)
-    return DemoSet.join(parts)
+    return Demonstrations.join(parts)
 
 
 def demo_texts(config: DemosConfig, team: TeamConfig) -> list[str]:
@@ -107,14 +131,18 @@ def _jobs(
     ]
 
 
-def _rows(job: _Job) -> DemoSet:
+def _rows(job: _Job) -> Demonstrations:
     rows: list[Row] = []
+    kept, left_out = Counter[str](), Counter[str]()
     for episode in asyncio.run(_episodes(job)):
         for trajectory in episode.trajectories:
             turns = [TrainedTurn(turn=turn, weight=1.0, advantage=1.0) for turn in trajectory.turns]
-            rows += build_rows(turns)
-    kept = [row for row in rows if len(row) <= job.longest]
-    return DemoSet.from_rows((row.ids.tolist(), (row.weights > 0).tolist()) for row in kept)
+            for row in build_rows(turns):
+                fits = len(row) <= job.longest
+                (kept if fits else left_out)[trajectory.role] += 1
+                rows += [row] * fits
+    pairs = ((row.ids.tolist(), (row.weights > 0).tolist()) for row in rows)
+    return Demonstrations(rows=DemoSet.from_rows(pairs), kept=kept, left_out=left_out)
 
 
 def _texts(job: _Job) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 
 from wideseek_agents import TeamConfig
-from wideseek_apps.demos import DemosConfig, demo_set, demo_texts
+from wideseek_apps.demos import Demonstrations, DemosConfig, demo_set, demo_texts
 from wideseek_apps.policy import chosen_device
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import Config, ConfigError
@@ -52,7 +52,8 @@ class StartConfig(Config):
     """Invented worlds whose demonstrations the vocabulary is learnt from."""
     demos: DemosConfig = DemosConfig()
     longest: int = Field(default=2048, ge=64)
-    """Longer rows are left out."""
+    """Tokens; longer rows are left out. A conversation that goes on past this is one such as the
+    policy has never seen, and seldom ends well."""
     sft: SFTConfig = SFTConfig()
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
@@ -67,9 +68,10 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
     if config.parent is not None and not (config.parent / "tokenizer.json").is_file():
         raise ConfigError(f"start.parent: no model at {config.parent}")
     tokenizer = _vocabulary(config, team)
-    demos = demo_set(config.demos, team, tokenizer, longest=config.longest)
-    prepared = time.monotonic() - started
+    made = demo_set(config.demos, team, tokenizer, longest=config.longest)
+    demos, prepared = made.rows, time.monotonic() - started
     logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
+    _warn(made, config.longest)
     model = _network(config, tokenizer).to(device)
     last = train_on_demos(model, demos, config.sft, on_progress=_log)
     with tempfile.TemporaryDirectory() as work:
@@ -78,7 +80,13 @@ def make_start_policy(config: StartConfig, team: TeamConfig) -> SFTProgress:
         save_model(model, config.folder, vocabulary, torch.bfloat16)
     report = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "demonstrations": {"rows": len(demos), "tokens": demos.tokens, "seconds": prepared},
+        "demonstrations": {
+            "rows": len(demos),
+            "tokens": demos.tokens,
+            "seconds": prepared,
+            "kept": made.kept,
+            "left_out": made.left_out,
+        },
         "training": {
             "updates": last.updates,
             "epochs": last.epoch,
@@ -117,6 +125,16 @@ def _check_folder(folder: Path) -> None:
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not free and not (folder / "model.safetensors").is_file():
         raise ConfigError(f"start.folder: {folder} holds something else than a model")
+
+
+def _warn(made: Demonstrations, longest: int) -> None:
+    """Says which roles lost demonstrations to the limit of length."""
+    for role, lost in sorted(made.left_out.items()):
+        total = lost + made.kept[role]
+        logger.warning(
+            "%d of %d demonstrations of the role %s left out: longer than start.longest=%d",
+            lost, total, role, longest,
+        )  # fmt: skip
 
 
 def _log(progress: SFTProgress) -> None:

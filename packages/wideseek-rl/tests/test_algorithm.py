@@ -10,6 +10,7 @@ from wideseek_rl import (
     make_algorithm,
     step_rows,
 )
+from wideseek_rl.selection import SelectionName
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -58,6 +59,25 @@ def test_all_agents_of_a_rollout_share_its_advantage() -> None:
     credit = algorithm.credit(group, algorithm.rewards(group))
     assert len({turn.advantage for agent in credit[:3] for turn in agent}) == 1
     assert credit[3][0].advantage == pytest.approx(-credit[0][0].advantage)
+
+
+@pytest.mark.parametrize(("selection", "earlier"), [("outcome", 0.25), ("all", 0.0)])
+def test_blaming_the_last_turn_alone_favours_earlier_turns(
+    selection: SelectionName, earlier: float
+) -> None:
+    # Two rollouts of two turns of equal length; one ends with an answer of the right form.
+    agent = make_agent(make_turn([1], [2, 3, 4]), make_turn([1, 2, 3, 4], [5, 6, 7]))
+    group = [make_scored(agent, value=0.9), make_scored(agent, value=0.0, valid=False)]
+    config = GroupRelativeConfig(advantage=AdvantageConfig(std="none"), selection=selection)
+    algorithm = GroupRelative(config)
+    credit = algorithm.credit(group, algorithm.rewards(group))
+    first, last = (
+        sum(t.weight * t.advantage * 3 for turns in credit for t in turns if t.turn == turn)
+        for turn in agent.turns
+    )
+    advantage = 0.5  # of rewards 1 and 0
+    assert first == pytest.approx(earlier * advantage)
+    assert last == pytest.approx(-first)
 
 
 def test_a_selection_can_be_any_function() -> None:
