@@ -65,7 +65,7 @@ class _Weight:
 
 
 def _weights(graph: GraphProto) -> dict[str, _Weight]:
-    """The weights `Mul(Cast(Q), s)` by the names of these products. Turns s from [1, N] into [N]."""
+    """The weights `Mul(Cast(Q), s)` by their names. Turns s from [1, N] into [N]."""
     constants = {one.name: one for one in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
     found: dict[str, _Weight] = {}
