@@ -6,7 +6,7 @@ each query by itself, with the model as its package has it:
 - `one after the other`: in one thread, as public servers do, with onnxruntime's usual settings, on
   uvicorn as `pip install uvicorn` gives it. This is the server to compare with.
 - `the same, no spinning`: onnxruntime's idle threads sleep, which is kinder to busy cores.
-- `in threads, no spinning`: the queries of different requests beside each other, in the event
+- `in threads`: that with the queries of different requests beside each other, in the event
   loop's usual thread pool.
 - `that on faster uvicorn`: on uvloop and httptools.
 """
@@ -48,7 +48,7 @@ class Plain:
 PLAIN = {
     "serial": Plain("one after the other", spinning=True),
     "calm": Plain("the same, no spinning"),
-    "threads": Plain("in threads, no spinning", threads=True),
+    "threads": Plain("in threads", threads=True),
     "fast": Plain("that on faster uvicorn", threads=True, faster=True),
 }
 
