@@ -19,6 +19,7 @@ from wideseek_apps.asking import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.training import TrainConfig
 from wideseek_core import Config, ConfigError, load_config
+from wideseek_rl import GroupRelativeConfig, OptimizerConfig
 
 from .conftest import ROOT, Ended, Run, World, command
 
@@ -263,10 +264,15 @@ def test_the_single_agent_has_the_budget_of_the_team() -> None:
     single = load("train", [str(ROOT / "configs" / "train" / "single_agent.yaml")])
     assert isinstance(single, TrainConfig)
     team = single.team.model_copy(update={"workflow": "mas"})
-    algorithm = single.rl.algorithm.model_copy(update={"selection": "outcome"})
-    rl = single.rl.model_copy(update={"algorithm": algorithm})
-    default = TrainConfig(folder=single.folder)
-    assert single.model_copy(update={"team": team, "rl": rl}) == default
+    assert single.model_copy(update={"team": team}) == TrainConfig(folder=single.folder)
+
+
+def test_the_public_recipe_keeps_the_papers_algorithm() -> None:
+    path = str(ROOT / "configs" / "train" / "qwen3_4b.yaml")
+    recipe = load("train", [path, "data.path=x.jsonl", "evaluation.data.path=y.jsonl"])
+    assert isinstance(recipe, TrainConfig)
+    assert recipe.rl.algorithm == GroupRelativeConfig(selection="outcome_agents")
+    assert recipe.rl.backend.optimizer.grad_clip == OptimizerConfig().grad_clip
 
 
 @pytest.mark.parametrize(("app", "shown"), commands((ROOT / "README.md").read_text("utf-8")))

@@ -31,8 +31,10 @@ from wideseek_eval.compare import Comparison, compare
 from wideseek_eval.folder import RunFolder, read_header, sole_writer
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
+    AdvantageConfig,
     CheckpointConfig,
     EngineSync,
+    GroupRelativeConfig,
     OptimizerConfig,
     RLConfig,
     Rollouts,
@@ -56,8 +58,8 @@ ATLAS_TEAM = TeamConfig(
 
 
 def small_tables(split: Literal["train", "dev"]) -> AtlasData:
-    """What forty steps on two cores can learn from: listed groups of a few members."""
-    return AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=6, max_columns=2)
+    """What some forty steps on two cores can learn from: listed groups of a few members."""
+    return AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=6, max_columns=3)
 
 
 class EvaluationConfig(Config):
@@ -87,11 +89,14 @@ class TrainConfig(Config):
     rl: RLConfig = RLConfig(
         questions_per_step=6,
         group_size=6,
-        steps=40,
+        steps=60,
         max_seconds=560,
         concurrent_rollouts=64,
+        algorithm=GroupRelativeConfig(
+            credit="rows", selection="all", advantage=AdvantageConfig(negative_scale=0.25)
+        ),
         backend=TorchBackendConfig(
-            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, warmup_updates=2),
+            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
             max_batch_tokens=8192,
             autocast="bfloat16",
             min_surprise=0.3,

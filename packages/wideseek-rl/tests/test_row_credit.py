@@ -21,11 +21,13 @@ def team(*prompts: str) -> list[Trajectory]:
 def rollout(rome: float, oslo: float, *prompts: str) -> ScoredEpisode:
     """A rollout with these scores of two rows, of a team sent for them."""
     cells = [*make_cells("Rome", rome), *make_cells("Oslo", oslo)]
-    return make_scored(*team(*(prompts or ("Rome: area", "Oslo: area"))), cells=cells)
+    agents = team(*(prompts or ("Rome: area", "Oslo: area")))
+    return make_scored(*agents, value=(2 + rome + oslo) / 4, cells=cells)
 
 
-def credits(group: Sequence[ScoredEpisode], outcome: Sequence[float]) -> list[list[float]]:
-    return row_advantages(group, outcome, PLAIN)
+def credits(group: Sequence[ScoredEpisode]) -> list[list[float]]:
+    """The advantages if the score is all of the reward."""
+    return row_advantages(group, [scored.score.value for scored in group], PLAIN)
 
 
 def test_a_row_scores_its_cells_beside_the_key_and_a_missing_row_scores_nothing() -> None:
@@ -37,39 +39,68 @@ def test_a_row_scores_its_cells_beside_the_key_and_a_missing_row_scores_nothing(
 def test_subagents_answer_for_their_rows_whatever_became_of_the_others() -> None:
     group = [rollout(1.0, 0.0), rollout(0.0, 0.0), rollout(0.5, 1.0)]
     thirds = [pytest.approx(value) for value in (-1 / 3, -1 / 3, 2 / 3)]
-    assert credits(group, [7.0, 8.0, 9.0]) == [
-        [7.0, 0.5, thirds[0]],
-        [8.0, -0.5, thirds[1]],
-        [9.0, 0.0, thirds[2]],
-    ]
+    shown = [agents[1:] for agents in credits(group)]
+    assert shown == [[0.5, thirds[0]], [-0.5, thirds[1]], [0.0, thirds[2]]]
 
 
-def test_agents_without_rows_share_the_outcome() -> None:
+def test_the_lead_gets_nothing_for_what_its_subagents_found() -> None:
+    group = [rollout(0.1, 1.0), rollout(0.3, 0.7), rollout(0.8, 0.9)]
+    assert [agents[0] for agents in credits(group)] == [0.0] * 3
+
+
+def test_the_lead_answers_for_the_rows_of_its_table() -> None:
+    # Rome found, Oslo lost: 2 of 2 answered cells, of 4. Rome found, and an invented row.
+    found = make_cells("Rome", 1.0)
+    lost = make_scored(*team("Rome: area"), value=2 / 3, cells=found, missing=["Oslo"])
+    more = make_scored(
+        *team("Rome: area", "Oslo: area"),
+        value=4 / 5,
+        cells=[*found, *make_cells("Oslo", 1.0)],
+        extra=["Atlantis"],
+    )
+    whole = rollout(0.0, 1.0)
+    luck = {"lost": 2 / 6 * (1 - 2 / 3), "more": 2 / 10 * (1 - 2 / 3), "whole": 2 / 8 * (-2 / 3)}
+    cleared = [2 / 3 - luck["lost"], 4 / 5 - luck["more"], 3 / 4 - luck["whole"]]
+    mean = sum(cleared) / 3
+    shown = [agents[0] for agents in credits([lost, more, whole])]
+    assert shown == [pytest.approx(value - mean) for value in cleared]
+    # Its item F1 if Rome had scored its mean, 2/3, in all three.
+    assert cleared[0] == pytest.approx(2 * (1 + 2 / 3) / (2 + 4))
+    assert cleared[2] == pytest.approx(2 * (3 + 2 / 3) / (4 + 4))
+
+
+def test_without_subagents_for_rows_all_agents_share_the_outcome() -> None:
     group = [rollout(1.0, 1.0, "List the capitals"), rollout(0.0, 0.0, "List the capitals")]
-    assert credits(group, [0.3, -0.3]) == [[0.3, 0.3], [-0.3, -0.3]]
+    assert credits(group) == [[0.25, 0.25], [-0.25, -0.25]]
+    alone = [make_scored(cells=make_cells("Rome", one), value=one) for one in (1.0, 0.0)]
+    assert credits(alone) == [[0.5], [-0.5]]
 
 
 def test_rows_that_one_rollout_alone_was_sent_for_share_the_outcome() -> None:
-    group = [rollout(1.0, 1.0, "Rome: area"), rollout(0.0, 0.0, "Oslo: area")]
-    assert credits(group, [0.3, -0.3]) == [[0.3, 0.3], [-0.3, -0.3]]
+    group = [rollout(1.0, 0.0, "Rome: area"), rollout(1.0, 1.0, "Oslo: area")]
+    assert credits(group) == [[-0.125, -0.125], [0.125, 0.125]]
 
 
 def test_subagents_with_the_same_rows_are_compared_once_for_each_rollout() -> None:
     # Were both subagents of the first rollout counted, the mean would be 2/3.
     group = [rollout(1.0, 0.0, "Rome: area", "Rome: again"), rollout(0.0, 0.0, "Rome: area")]
-    assert credits(group, [9.0, 9.0]) == [[9.0, 0.5, 0.5], [9.0, -0.5]]
+    assert [agents[1:] for agents in credits(group)] == [[0.5, 0.5], [-0.5]]
 
 
 def test_several_rows_of_one_subagent_count_by_their_mean() -> None:
     both = "Rome and Oslo: area"
     group = [rollout(1.0, 0.0, both), rollout(0.0, 0.0, both)]
-    assert credits(group, [9.0, 9.0]) == [[9.0, 0.25], [9.0, -0.25]]
+    assert [agents[1] for agents in credits(group)] == [0.25, -0.25]
 
 
 def test_a_rollout_without_a_table_is_no_row_of_a_comparison() -> None:
     failed = make_scored(*team("Rome: area", "Oslo: area"), valid=False, value=0.0)
-    group = [rollout(1.0, 1.0), rollout(0.0, 1.0), failed]
-    assert credits(group, [1.0, 2.0, -3.0]) == [[1.0, 0.5, 0.0], [2.0, -0.5, 0.0], [-3.0] * 3]
+    shown = credits([rollout(1.0, 1.0), rollout(0.0, 1.0), failed])
+    assert [agents[1:] for agents in shown[:2]] == [[0.5, 0.0], [-0.5, 0.0]]
+    # The tables are alike but for what the subagents found: 0.875 each, without luck.
+    thirds = [pytest.approx(0.875 * part) for part in (1 / 3, 1 / 3, -2 / 3)]
+    assert [agents[0] for agents in shown] == thirds
+    assert shown[2] == [thirds[2]] * 3
 
 
 @pytest.mark.parametrize(
@@ -93,7 +124,7 @@ def test_a_subtask_names_rows_by_whole_keys(prompt: str, named: list[str]) -> No
 
 def test_the_configured_credit_reaches_the_turns() -> None:
     group = [rollout(1.0, 0.0), rollout(0.0, 0.0)]
-    for credit, shown in (("rollout", [9.0, 9.0, 9.0]), ("rows", [9.0, 0.5, 0.0])):
+    for credit, shown in (("rollout", [9.0, 9.0, 9.0]), ("rows", [8.875, 0.5, 0.0])):
         config = GroupRelativeConfig.model_validate({"credit": credit, "advantage": PLAIN})
         algorithm = GroupRelative(config)
         turns = [agent[0].advantage for agent in algorithm.credit(group, [18.0, 0.0])[:3]]

@@ -43,8 +43,8 @@ class GroupRelativeConfig(Config):
     reward: RewardConfig = RewardConfig()
     advantage: AdvantageConfig = AdvantageConfig()
     credit: Literal["rollout", "rows"] = "rollout"
-    """What an agent answers for: the whole rollout, all agents alike, as in the paper; or the rows
-    of the reference that its subtask names, if it names any."""
+    """What an agent answers for. `rollout`: the whole, all agents alike, as in the paper. `rows`: a
+    subagent for the rows of the reference that its subtask names, the others for the rest."""
     selection: SelectionName = "outcome"
     """Which turns train."""
     weighting: Weighting = "agent"
@@ -92,10 +92,10 @@ class GroupRelative:
     ) -> list[list[TrainedTurn]]:
         """Every selected turn with the advantage of its rollout, or of its agent's rows."""
         config = self._config
-        outcome = advantages(rewards, config.advantage)
-        values = _alike(group, outcome)
         if config.credit == "rows":
-            values = row_advantages(group, outcome, config.advantage)
+            values = row_advantages(group, rewards, config.advantage)
+        else:
+            values = _alike(group, advantages(rewards, config.advantage))
         return _weigh(group, values, self._selection, self.weighting, config.constant_tokens)
 
 

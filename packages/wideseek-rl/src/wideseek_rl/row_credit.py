@@ -1,10 +1,13 @@
-"""Credit by rows: a subagent is held to the rows it was sent for, not to the whole table.
+"""Credit by rows: a subagent is held to the rows it was sent for, the lead to the table's shape.
 
-A rollout's one reward says little about one of its many subagents: whether a cell is right is lost
+A rollout's one reward says little about one of its many agents: whether a cell is right is lost
 among the other rows' luck. Where a subtask names rows of the reference, the judge's verdict on just
 these rows is compared with what the siblings' subagents for the same rows made of them. Every other
-agent (the answering one, those that list or explore, all agents of short-answer questions) gets the
-rollout's advantage, as in multi-agent GRPO.
+agent (the answering one, those that list or explore) gets the rollout's advantage as in multi-agent
+GRPO, but from a reward without the subagents' luck: each cell that a subagent was sent for scores
+what it scores on average over the siblings. What is left is which rows were listed, and the form.
+
+Where no subtask names a row, so for single agents and short answers, nothing changes.
 """
 
 import math
@@ -48,17 +51,17 @@ def named_rows(prompt: str, keys: Iterable[str]) -> Rows:
 
 
 def row_advantages(
-    group: Sequence[ScoredEpisode], outcome: Sequence[float], config: AdvantageConfig
+    group: Sequence[ScoredEpisode], rewards: Sequence[float], config: AdvantageConfig
 ) -> list[list[float]]:
     """The advantage of each agent of each rollout of one question.
 
     Args:
         group: The rollouts.
-        outcome: The advantage of each as a whole.
-        config: How the scores of subagents with the same rows become advantages.
+        rewards: The reward of each as a whole.
+        config: How rewards, and the scores of subagents with the same rows, become advantages.
 
     A subagent with rows that no other rollout has sent one for has nothing to be compared with and
-    keeps the rollout's advantage. Several of one rollout with the same rows count as one.
+    gets what the lead gets. Several of one rollout with the same rows count as one.
     """
     verdicts = [row_scores(scored) for scored in group]
     sent = [_sent(scored, verdict) for scored, verdict in zip(group, verdicts, strict=True)]
@@ -66,10 +69,46 @@ def row_advantages(
         rows: _compared(rows, sent, verdicts, config)
         for rows in {rows for one in sent for rows in one if rows}
     }
+    luck = _luck(group, [frozenset[str]().union(*one) for one in sent])
+    # Rounded, so that rollouts that differ by luck alone are exactly alike and don't train.
+    cleared = [round(reward - lucky, 9) for reward, lucky in zip(rewards, luck, strict=True)]
     return [
         [of_rows.get(rows, {}).get(number, whole) for rows in one]
-        for number, (one, whole) in enumerate(zip(sent, outcome, strict=True))
+        for number, (one, whole) in enumerate(zip(sent, advantages(cleared, config), strict=True))
     ]
+
+
+def _luck(group: Sequence[ScoredEpisode], delegated: Sequence[Rows]) -> list[float]:
+    """What the cells of delegated rows added to each rollout's item F1, beyond their average.
+
+    Item F1 is 2S / (A + G), with S the summed scores of all cells, keys included, and A and G the
+    cells of answer and reference; so a cell adds 2 (s − mean s) / (A + G).
+    """
+    told: list[dict[tuple[str, str], float]] = [
+        {
+            (cell.key, cell.column): cell.score
+            for cell in scored.score.cells
+            if cell.by != "key" and cell.key in rows
+        }
+        for scored, rows in zip(group, delegated, strict=True)
+    ]
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for one in told:
+        for place, score in one.items():
+            scores[place].append(score)
+    means = {place: math.fsum(found) / len(found) for place, found in scores.items()}
+    return [
+        2 * math.fsum(score - means[place] for place, score in one.items()) / max(_cells(scored), 1)
+        for scored, one in zip(group, told, strict=True)
+    ]
+
+
+def _cells(scored: ScoredEpisode) -> int:
+    """The cells of answer and reference together."""
+    score = scored.score
+    rows = len({cell.key for cell in score.cells})
+    columns = len({cell.column for cell in score.cells})
+    return columns * (2 * rows + len(score.missing_rows) + len(score.extra_rows))
 
 
 def _sent(scored: ScoredEpisode, verdict: Mapping[str, float]) -> list[Rows]:

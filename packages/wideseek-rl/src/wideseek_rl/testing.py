@@ -71,6 +71,7 @@ def make_scored(
     trial: int = 0,
     cells: Sequence[CellScore] = (),
     missing: Sequence[str] = (),
+    extra: Sequence[str] = (),
 ) -> ScoredEpisode:
     """A rollout of the given agents, or of one, whose table has item F1 `value`."""
     trajectories = agents or (make_agent(),)
@@ -82,6 +83,7 @@ def make_scored(
             format_valid=valid,
             cells=tuple(cells),
             missing_rows=tuple(missing),
+            extra_rows=tuple(extra),
         ),
     )
 
