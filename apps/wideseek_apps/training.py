@@ -31,7 +31,6 @@ from wideseek_eval.compare import Comparison, compare
 from wideseek_eval.folder import RunFolder, read_header, sole_writer
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
-    AdvantageConfig,
     CheckpointConfig,
     EngineSync,
     GroupRelativeConfig,
@@ -92,9 +91,7 @@ class TrainConfig(Config):
         steps=60,
         max_seconds=560,
         concurrent_rollouts=64,
-        algorithm=GroupRelativeConfig(
-            credit="rows", selection="all", advantage=AdvantageConfig(negative_scale=0.25)
-        ),
+        algorithm=GroupRelativeConfig(credit="rows", selection="all"),
         backend=TorchBackendConfig(
             optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
             max_batch_tokens=8192,

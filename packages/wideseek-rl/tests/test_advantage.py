@@ -59,10 +59,3 @@ def test_shifting_all_rewards_changes_nothing(rewards: list[float], shift: float
         return
     moved = advantages([reward + shift for reward in rewards], DEFAULT)
     assert moved == pytest.approx(advantages(rewards, DEFAULT), abs=1e-6)
-
-
-def test_negative_advantages_can_count_less() -> None:
-    config = AdvantageConfig(std="population", negative_scale=0.25)
-    assert advantages([1.0, 0.0, 0.0, 1.0], config) == [
-        pytest.approx(value, rel=1e-5) for value in (1.0, -0.25, -0.25, 1.0)
-    ]

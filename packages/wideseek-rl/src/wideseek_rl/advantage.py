@@ -19,24 +19,19 @@ class AdvantageConfig(Config):
     """Added to the standard deviation."""
     min_spread: float = Field(default=0.0, ge=0)
     """Groups whose best and worst reward differ by no more than this get advantage 0."""
-    negative_scale: float = Field(default=1.0, ge=0)
-    """Multiplies negative advantages. To push a token down moves its probability to all others,
-    most of them nonsense; below 1, a small policy forgets less of what it did right."""
 
 
 def advantages(rewards: Sequence[float], config: AdvantageConfig) -> list[float]:
     """Â_i = (R_i − mean R) / (std R + eps), over the rollouts of one question.
 
-    Negative ones times `negative_scale`. A group of equal rewards, or of one rollout, gets exactly
-    0.
+    A group of equal rewards, or of one rollout, gets exactly 0.
     """
     if len(rewards) < 2 or max(rewards) - min(rewards) <= config.min_spread:
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
     centred = [value - mean for value in rewards]
-    scaled = [value * (config.negative_scale if value < 0 else 1.0) for value in centred]
     if config.std == "none":
-        return scaled
+        return centred
     count = len(rewards) - (config.std == "sample")
     std = math.sqrt(math.fsum(value * value for value in centred) / count)
-    return [value / (std + config.eps) for value in scaled]
+    return [value / (std + config.eps) for value in centred]
