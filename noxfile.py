@@ -44,14 +44,17 @@ def isolated(session: nox.Session, package: str) -> None:
     lock = dist / "constraints.txt"
     if package == PACKAGES[0] or not lock.exists():
         build(session, dist, lock)
-    session.install("-q", "--find-links", str(dist), "-c", str(lock), package)
+    # uv keeps unpacked wheels by name and version: without the refresh, those of an earlier build.
+    wheels = ["-q", "--find-links", str(dist), "-c", str(lock)]
+    wheels += [f"--refresh-package={name}" for name in PACKAGES]
+    session.install(*wheels, package)
     module = package.replace("-", "_")
     session.run("python", "-c", f"import {module} as m; assert 'site-packages' in m.__file__")
     if package != "wideseek-rl":
         session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
         session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('torch')")
     testing = ("pytest", "pytest-asyncio", "hypothesis", *EXTRAS.get(package, ()))
-    session.install("-q", "--find-links", str(dist), "-c", str(lock), *testing)
+    session.install(*wheels, *testing)
     folder = f"packages/{package}/tests"
     session.run("pytest", "-q", "-p", "no:cacheprovider", "-m", "not bench and not network", folder)
 

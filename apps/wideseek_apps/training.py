@@ -57,7 +57,7 @@ ATLAS_TEAM = TeamConfig(
 
 
 def small_tables(split: Literal["train", "dev"]) -> AtlasData:
-    """What some forty steps on two cores can learn from: listed groups of a few members."""
+    """What some thirty steps on two cores can learn from: listed groups of a few members."""
     return AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=6, max_columns=3)
 
 
@@ -91,6 +91,8 @@ class TrainConfig(Config):
         steps=60,
         max_seconds=560,
         concurrent_rollouts=64,
+        # `outcome` would blame a failed rollout's last turn alone: a single agent, which fails
+        # often and long after its first bad call, lost by it.
         algorithm=GroupRelativeConfig(credit="rows", selection="all"),
         backend=TorchBackendConfig(
             optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),

@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 
@@ -58,6 +59,21 @@ def test_english_words_are_plain_lower_case_and_none_stands_twice() -> None:
 def test_worlds_share_next_to_no_names() -> None:
     names = [entity.name for seed in range(60) for entity in invent(seed).things.entities]
     assert len(set(names)) > 0.97 * len(names)
+
+
+def test_names_and_values_reach_beyond_plain_words() -> None:
+    entities = [entity for seed in SEEDS for entity in invent(seed).things.entities]
+    names = [entity.name for entity in entities]
+    assert any(not name.isascii() and max(map(ord, name)) > 0x17F for name in names)
+    assert any(name.endswith(".x") for name in names)
+    titles = [facet.title for seed in range(400) for facet in invent(seed).things.facets]
+    assert any(re.search(r"\(([A-Z]\.){2,} \w", title) for title in titles)
+    squeezed = [
+        (re.sub(r"\W", "", entity.name).lower(), [text.lower() for text in entity.values.values()])
+        for entity in entities
+    ]
+    assert any(text == name for name, texts in squeezed for text in texts)
+    assert any(text.startswith(f"{name}.") for name, texts in squeezed for text in texts)
 
 
 def test_columns_are_told_with_and_without_their_names() -> None:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from wideseek_core import Trajectory
+from wideseek_core import CellScore, Trajectory
 from wideseek_rl import AdvantageConfig, GroupRelative, GroupRelativeConfig
 from wideseek_rl.row_credit import named_rows, row_advantages, row_scores
 from wideseek_rl.scored import ScoredEpisode
@@ -45,6 +45,19 @@ def test_subagents_answer_for_their_rows_whatever_became_of_the_others() -> None
 
 def test_the_lead_gets_nothing_for_what_its_subagents_found() -> None:
     group = [rollout(0.1, 1.0), rollout(0.3, 0.7), rollout(0.8, 0.9)]
+    assert [agents[0] for agents in credits(group)] == [0.0] * 3
+
+
+def test_a_cell_of_several_metrics_counts_with_all_of_them() -> None:
+    def told(*scores: float) -> ScoredEpisode:
+        cells = make_cells("Rome", *scores)
+        same = tuple(replace_column(cell) if cell.by != "key" else cell for cell in cells)
+        return make_scored(*team("Rome: area"), value=2 * (1 + sum(scores)) / 4, cells=same)
+
+    def replace_column(cell: CellScore) -> CellScore:
+        return cell.model_copy(update={"column": "area"})
+
+    group = [told(1.0, 1.0), told(1.0, 0.0), told(0.0, 0.0)]
     assert [agents[0] for agents in credits(group)] == [0.0] * 3
 
 

@@ -28,6 +28,7 @@ from wideseek_core.policy import (
     TokenEngine,
 )
 from wideseek_core.scores import (
+    KEY_JOINT,
     CellScore,
     Judge,
     Score,
@@ -39,6 +40,7 @@ from wideseek_core.search import Document, Page, PageSource, SearchBackend
 from wideseek_core.tasks import ColumnRule, Language, Record, TableGold, Task, TextGold
 
 __all__ = [
+    "KEY_JOINT",
     "AgentRole",
     "CellScore",
     "CheckpointError",

@@ -18,11 +18,15 @@ class ScoreState(StrEnum):
     """The answer holds no table (no boxed answer, ...); all its metrics are 0."""
 
 
+KEY_JOINT = " | "
+"""Stands between the key cells that name a row of several keys."""
+
+
 class CellScore(Record):
     """Why one cell of a joined row got its score."""
 
     key: str
-    """The row, by its key cells joined with ` | `."""
+    """The row, by its key cells joined with `KEY_JOINT`."""
     column: str
     answer: str
     gold: str

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from wideseek_core import CellScore, DataError, Score, TableGold
+from wideseek_core import KEY_JOINT, CellScore, DataError, Score, TableGold
 from wideseek_eval.formats.tables import norm_column, read_cells
 
 
@@ -85,7 +85,7 @@ def _rows_by_key(
         return row[index] if 0 <= index < len(row) else ""
 
     return {
-        _plain(" | ".join(pick(row, index) for index in keys)): [
+        _plain(KEY_JOINT.join(pick(row, index) for index in keys)): [
             pick(row, index) for index in wanted
         ]
         for row in rows
@@ -98,7 +98,7 @@ def _found(rows: dict[str, list[str]], key: str, gold: TableGold) -> list[str]:
     if row is not None:
         return row
     names = {norm_column(name) for name in gold.key_columns}
-    parts = iter(key.split(" | "))
+    parts = iter(key.split(KEY_JOINT))
     return [next(parts, "") if norm_column(name) in names else "" for name in gold.required_columns]
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from wideseek_core import (
+    KEY_JOINT,
     CellScore,
     ColumnRule,
     Score,
@@ -157,7 +158,7 @@ def _explained(case: Case, target: Grid, join: Join, scores: Sequence[Sequence[V
     cells: list[CellScore] = []
     item_score = row_score = 0.0
     for index, (row, gold) in enumerate(join.pairs):
-        key = " | ".join(target.key(gold))
+        key = KEY_JOINT.join(target.key(gold))
         least = 1.0
         for at, column in enumerate(target.columns):
             verdict = scores[at][index]
@@ -186,7 +187,7 @@ def _explained(case: Case, target: Grid, join: Join, scores: Sequence[Sequence[V
         metrics=table_metrics(counts),
         format_valid=True,
         cells=tuple(cells),
-        missing_rows=tuple(" | ".join(target.key(row)) for row in join.missing),
-        extra_rows=tuple(" | ".join(target.key(row)) for row in join.extra),
+        missing_rows=tuple(KEY_JOINT.join(target.key(row)) for row in join.missing),
+        extra_rows=tuple(KEY_JOINT.join(target.key(row)) for row in join.extra),
         judge_calls=case.calls,
     )

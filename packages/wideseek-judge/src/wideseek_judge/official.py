@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wideseek_core import (
+    KEY_JOINT,
     CellScore,
     ColumnRule,
     JudgeError,
@@ -217,7 +218,7 @@ def _explained(
     for index, (row, gold) in enumerate(match.pairs):
         verdicts = {place: column[index] for place, column in scored.items()}
         row_score += min((verdict.score for verdict in verdicts.values()), default=0.0)
-        key = " | ".join(gold[at] for at in at_keys)
+        key = KEY_JOINT.join(gold[at] for at in at_keys)
         for (column, _metric), verdict in verdicts.items():
             cells.append(
                 CellScore(
@@ -242,8 +243,8 @@ def _explained(
         metrics=table_metrics(counts, equal=_equal(plan, match.response, match.reference)),
         format_valid=True,
         cells=tuple(cells),
-        missing_rows=tuple(" | ".join(key) for key in theirs if key not in set(ours)),
-        extra_rows=tuple(" | ".join(key) for key in ours if key not in set(theirs)),
+        missing_rows=tuple(KEY_JOINT.join(key) for key in theirs if key not in set(ours)),
+        extra_rows=tuple(KEY_JOINT.join(key) for key in ours if key not in set(theirs)),
         judge_calls=case.calls,
     )
 

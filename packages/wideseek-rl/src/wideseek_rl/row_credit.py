@@ -15,11 +15,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from wideseek_core import KEY_JOINT
 from wideseek_rl.advantage import AdvantageConfig, advantages
 from wideseek_rl.scored import ScoredEpisode
-
-KEY_JOINT = " | "
-"""Stands between the key cells of a row in a verdict."""
 
 Rows = frozenset[str]
 """Keys of the rows that a subtask names."""
@@ -84,14 +82,7 @@ def _luck(group: Sequence[ScoredEpisode], delegated: Sequence[Rows]) -> list[flo
     Item F1 is 2S / (A + G), with S the summed scores of all cells, keys included, and A and G the
     cells of answer and reference; so a cell adds 2 (s − mean s) / (A + G).
     """
-    told: list[dict[tuple[str, str], float]] = [
-        {
-            (cell.key, cell.column): cell.score
-            for cell in scored.score.cells
-            if cell.by != "key" and cell.key in rows
-        }
-        for scored, rows in zip(group, delegated, strict=True)
-    ]
+    told = [_delegated_cells(scored, rows) for scored, rows in zip(group, delegated, strict=True)]
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in told:
         for place, score in one.items():
@@ -101,6 +92,15 @@ def _luck(group: Sequence[ScoredEpisode], delegated: Sequence[Rows]) -> list[flo
         2 * math.fsum(score - means[place] for place, score in one.items()) / max(_cells(scored), 1)
         for scored, one in zip(group, told, strict=True)
     ]
+
+
+def _delegated_cells(scored: ScoredEpisode, rows: Rows) -> dict[tuple[str, str], float]:
+    """The scores of the cells beside the keys of these rows; of several metrics, their sum."""
+    scores: dict[tuple[str, str], float] = defaultdict(float)
+    for cell in scored.score.cells:
+        if cell.by != "key" and cell.key in rows:
+            scores[cell.key, cell.column] += cell.score
+    return scores
 
 
 def _cells(scored: ScoredEpisode) -> int:
