@@ -23,7 +23,7 @@ from wideseek_rl import GroupRelativeConfig, OptimizerConfig
 
 from .conftest import ROOT, Ended, Run, World, command
 
-TALK = ("policy.turn_tokens=16",)
+TALK = ("policy.turn_tokens=16", "policy.processes=0")
 STEPS = (
     "rl.questions_per_step=2",
     "rl.group_size=2",
@@ -68,7 +68,7 @@ def test_the_start_policy_is_a_whole_model_folder(policy: Path) -> None:
 
 
 def test_training_leaves_everything_it_promises(training: list[str], run: Run, call: Run) -> None:
-    ended = run("train", *training)
+    ended = run("train", *training, "policy.processes=2")
     assert ended.code == 0, ended.err
     folder = Path(training[0].partition("=")[2])
     assert [row["step"] for row in lines(folder / "metrics.jsonl")] == [1, 2, 3]
@@ -89,17 +89,28 @@ def test_a_killed_training_goes_on(
     training: list[str], run: Run, surroundings: dict[str, str]
 ) -> None:
     folder = Path(training[0].partition("=")[2])
-    more = [*training, "rl.steps=400"]
+    more = [*training, "rl.steps=400", "policy.processes=2"]
     running = subprocess.Popen(command("train", more), env=surroundings, stderr=subprocess.DEVNULL)
     until(lambda: (folder / "checkpoints" / "step_000002").is_dir())
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert sum(map(samples, children)) == 2
     running.send_signal(signal.SIGKILL)
     running.wait()
+    until(lambda: not any(map(samples, children)))
     done = len(lines(folder / "metrics.jsonl"))
     ended = run("train", *training, f"rl.steps={done + 2}")
     assert ended.code == 0, ended.err
     assert "going on after step" in ended.err
     steps = [row["step"] for row in lines(folder / "metrics.jsonl")]
     assert steps == list(range(1, done + 3))
+
+
+def samples(pid: str) -> bool:
+    """Whether this is a living process that samples."""
+    try:
+        return b"wideseek_rl.engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def until(true: Callable[[], bool]) -> None:

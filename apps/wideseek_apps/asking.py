@@ -19,6 +19,7 @@ from wideseek_agents import (
     boxed_answer,
 )
 from wideseek_apps.evaluation import TeamsConfig, open_team
+from wideseek_apps.policy import LocalPolicy, PolicyConfig
 from wideseek_core import Episode, Language, TableGold, Task, TextGold
 from wideseek_core.errors import ConfigError, PolicyError
 from wideseek_core.progress import console
@@ -34,6 +35,8 @@ class AskConfig(TeamsConfig):
     language: Language = "en"
     quiet: bool = False
     """No progress."""
+    # One question keeps one core busy: more processes would only take their time to start.
+    policy: PolicyConfig = LocalPolicy(temperature=0.0, processes=0)
 
 
 @dataclass(slots=True)

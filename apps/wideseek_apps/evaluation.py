@@ -134,7 +134,10 @@ async def _rollouts(
     async def answer(task: Task, trial: int) -> Episode:
         return await team.run(task, trial, seed=trial)
 
-    settings = config.model_dump(mode="json", exclude={"run", "sweep", "data"})
+    how = {name: {"processes"} for name in ("policy", "subagent_policy", "summariser")}
+    settings = config.model_dump(
+        mode="json", exclude={"run": True, "sweep": True, "data": True, **how}
+    )
     return await run_evaluation(config.run, tasks, answer, judge, settings=settings)
 
 

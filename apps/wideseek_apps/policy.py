@@ -1,7 +1,8 @@
-"""Opens the language model: in this process, or behind an endpoint."""
+"""Opens the language model: on this machine, or behind an endpoint."""
 
+import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +14,25 @@ from pydantic import Field
 from wideseek_agents import ChatPolicy, ChatPolicyConfig, ChatTokenizer, TokenPolicy
 from wideseek_agents.policies.endpoint import is_local
 from wideseek_core import Config, ConfigError, Policy, PolicyUnavailable, Sampling
-from wideseek_rl import EngineConfig, Qwen3, TorchEngine, load_model
+from wideseek_rl import (
+    EngineConfig,
+    EngineSync,
+    Qwen3,
+    ReplicatedEngine,
+    TorchEngine,
+    WeightSync,
+    load_model,
+)
 from wideseek_rl.start import start_policy
+
+SMALL = 50_000_000
+"""Parameters up to which a model is copied to every core: its products are too small to share."""
+
+MOST_PROCESSES = 8
 
 
 class LocalPolicy(Config):
-    """A Qwen3 model in Hugging Face format, run in this process."""
+    """A Qwen3 model in Hugging Face format, run on this machine."""
 
     kind: Literal["local"] = "local"
     model: str = "start"
@@ -26,7 +40,10 @@ class LocalPolicy(Config):
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    engine: EngineConfig = EngineConfig()
+    engine: EngineConfig = EngineConfig(dtype="auto")
+    processes: int | None = Field(default=None, ge=0)
+    """Processes that sample side by side, each on one core of the CPU; 0 samples in this process.
+    Without a number: one per core, at most 8, for small models on CPUs of several cores, else 0."""
     window: int = Field(default=4096, ge=64)
     """Tokens of one agent's whole conversation."""
     turn_tokens: int = Field(default=512, ge=1)
@@ -52,8 +69,14 @@ class LocalModel:
     folder: Path
     model: Qwen3
     tokenizer: ChatTokenizer
-    engine: TorchEngine
+    engine: TorchEngine | ReplicatedEngine
     config: LocalPolicy
+
+    @property
+    def sync(self) -> WeightSync:
+        """Brings the model's weights to the engine when they change."""
+        engine = self.engine
+        return EngineSync(engine) if isinstance(engine, TorchEngine) else engine
 
     def policy(self, temperature: float | None = None) -> TokenPolicy:
         """A policy over the engine, at the configured temperature or another."""
@@ -73,8 +96,27 @@ async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
     device = chosen_device(config.device)
     tokenizer = ChatTokenizer.load(folder)
     model = load_model(folder, device, getattr(torch, config.dtype))
-    engine = TorchEngine(model, config.engine)
-    yield LocalModel(folder=folder, model=model, tokenizer=tokenizer, engine=engine, config=config)
+    async with AsyncExitStack() as stack:
+        if processes := sampling_processes(config, model):
+            replicas = ReplicatedEngine(model, config.engine, processes=processes)
+            engine = await stack.enter_async_context(replicas)
+        else:
+            engine = TorchEngine(model, config.engine)
+        yield LocalModel(
+            folder=folder, model=model, tokenizer=tokenizer, engine=engine, config=config
+        )
+
+
+def sampling_processes(config: LocalPolicy, model: Qwen3) -> int:
+    """How many processes sample beside this one. Raises `ConfigError`."""
+    on_cpu = model.output_weight.device.type == "cpu"
+    if config.processes is not None:
+        if config.processes and not on_cpu:
+            raise ConfigError("policy.processes: a model on a GPU is sampled in this process: 0")
+        return config.processes
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    small = sum(parameter.numel() for parameter in model.parameters()) <= SMALL
+    return min(cores or 1, MOST_PROCESSES) if on_cpu and small and (cores or 1) > 1 else 0
 
 
 def model_folder(name: str) -> Path:

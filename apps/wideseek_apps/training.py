@@ -32,7 +32,6 @@ from wideseek_eval.folder import RunFolder, read_header, sole_writer
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
     CheckpointConfig,
-    EngineSync,
     GroupRelativeConfig,
     OptimizerConfig,
     RLConfig,
@@ -57,7 +56,7 @@ ATLAS_TEAM = TeamConfig(
 
 
 def small_tables(split: Literal["train", "dev"]) -> AtlasData:
-    """What some thirty steps on two cores can learn from: listed groups of a few members."""
+    """What some sixty steps on two cores can learn from: listed groups of a few members."""
     return AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=6, max_columns=3)
 
 
@@ -89,14 +88,14 @@ class TrainConfig(Config):
         questions_per_step=6,
         group_size=6,
         steps=60,
-        max_seconds=560,
+        max_seconds=600,
         concurrent_rollouts=64,
         # `outcome` would blame a failed rollout's last turn alone: a single agent, which fails
         # often and long after its first bad call, lost by it.
         algorithm=GroupRelativeConfig(credit="rows", selection="all"),
         backend=TorchBackendConfig(
             optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
-            max_batch_tokens=8192,
+            max_batch_tokens=2048,
             autocast="bfloat16",
             min_surprise=0.3,
         ),
@@ -197,7 +196,9 @@ async def measure(
     )
     shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
     shaping["policy"] = {
-        key: value for key, value in shaping["policy"].items() if key not in ("device", "engine")
+        key: value
+        for key, value in shaping["policy"].items()
+        if key not in ("device", "engine", "processes")
     }
     settings = {**shaping, "temperature": config.evaluation.temperature, "step": step}
     await run_evaluation(run, tasks, bench.answer, bench.judge, settings=settings)
@@ -228,7 +229,7 @@ async def fit(config: TrainConfig, bench: Bench, tasks: list[Task]) -> TrainSumm
             backend,
             rollouts,
             folder=config.folder,
-            sync=EngineSync(local.engine),
+            sync=local.sync,
             sinks=[*open_sinks(rl.sinks, config.folder), ProgressSink(bar)],
         )
         return await trainer.fit(tasks)

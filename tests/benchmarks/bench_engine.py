@@ -4,7 +4,8 @@ Both sample with the same random weights: responses of fixed ragged lengths, in 
 tool messages lengthen the prompt from turn to turn. `transformers` gets batches of 32 padded on the
 left, sorted by length, its KV cache, and stops when the last row of a batch has ended. The unit is
 sampled tokens a second, prompts included: of wall time, and of CPU time, which other programs
-disturb less. The best of the repetitions counts. Also prints training speed of the model.
+disturb less. The best of the repetitions counts. Also prints the speed of one engine process a core
+(wall time alone), and training speed of the model.
 
     python tests/benchmarks/bench_engine.py [--quick]
 """
@@ -12,6 +13,7 @@ disturb less. The best of the repetitions counts. Also prints training speed of 
 import argparse
 import asyncio
 import importlib
+import os
 import random
 import sys
 import tempfile
@@ -24,9 +26,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from wideseek_core import Sampling
+from wideseek_core import Sampling, TokenEngine
 from wideseek_rl.checkpoint_format import save_model
-from wideseek_rl.engine import EngineConfig, TorchEngine
+from wideseek_rl.engine import EngineConfig, ReplicatedEngine, TorchEngine
 from wideseek_rl.model import Qwen3, Qwen3Config, new_model
 
 SHAPES = {
@@ -107,9 +109,13 @@ def speed(tokens: int, work: Callable[[], object]) -> Speed:
 
 def run_engine(model: Qwen3, sessions: list[Session], config: EngineConfig) -> None:
     """Plays all sessions at once with our engine."""
-    engine = TorchEngine(model, config)
+    asyncio.run(play(TorchEngine(model, config), sessions))
 
-    async def play(session: Session) -> None:
+
+async def play(engine: TokenEngine, sessions: list[Session]) -> None:
+    """Plays all sessions at once."""
+
+    async def one(session: Session) -> None:
         ids = session.prompt
         for length, answer in zip(session.lengths, session.answers, strict=True):
             reply = await engine.generate(
@@ -118,10 +124,20 @@ def run_engine(model: Qwen3, sessions: list[Session], config: EngineConfig) -> N
             ids = ids + reply.ids + answer
         await engine.close_session(session.name)
 
-    async def play_all() -> None:
-        await asyncio.gather(*(play(session) for session in sessions))
+    await asyncio.gather(*(one(session) for session in sessions))
 
-    asyncio.run(play_all())
+
+async def replicated(model: Qwen3, sessions: list[Session], config: EngineConfig) -> float:
+    """Tokens a second of wall time, of one process a core; those are started before."""
+    cores = os.cpu_count() or 1
+    best = 0.0
+    async with ReplicatedEngine(model, config, processes=cores) as engine:
+        await play(engine, sessions[:4])
+        for _ in range(2):
+            started = time.perf_counter()
+            await play(engine, sessions)
+            best = max(best, sampled(sessions) / (time.perf_counter() - started))
+    return best
 
 
 class EachRowEnds:
@@ -212,6 +228,10 @@ def compare(name: str, config: Qwen3Config, quick: bool) -> None:
                 best[way] = best[way].best(speed(sampled(sessions), work))
         for way, found in best.items():
             show(row(name, label, way, found, best["transformers, batch 32"]))
+        for dtype in ("float32", "bfloat16"):
+            wall = asyncio.run(replicated(model, sessions, EngineConfig(dtype=dtype)))
+            way, against = f"a process a core, {dtype}", best["transformers, batch 32"].wall
+            show(f"{name:26} {label:10} {way:26} wall {wall:6.0f} ({wall / against:5.2f}x)")
     compare_training(name, model)
 
 

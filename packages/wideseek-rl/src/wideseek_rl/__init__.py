@@ -30,7 +30,7 @@ from wideseek_rl.config import (
     TorchBackendConfig,
 )
 from wideseek_rl.demos import DemoSet
-from wideseek_rl.engine import EngineConfig, TorchEngine
+from wideseek_rl.engine import EngineConfig, ReplicatedEngine, TorchEngine
 from wideseek_rl.loss import LossInputs, LossOutputs, policy_loss
 from wideseek_rl.model import Qwen3, Qwen3Config, new_model
 from wideseek_rl.records import EpisodeRecord
@@ -70,6 +70,7 @@ __all__ = [
     "Qwen3",
     "Qwen3Config",
     "RLConfig",
+    "ReplicatedEngine",
     "RewardConfig",
     "RolloutSource",
     "Rollouts",

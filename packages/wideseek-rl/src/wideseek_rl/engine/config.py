@@ -20,7 +20,8 @@ class EngineConfig(Config):
     """Tokens whose keys and values are held at once, for running and for waiting sessions."""
     share_prefixes: bool = True
     """Copy the cache of another session's equal prompt prefix instead of computing it again."""
-    dtype: Literal["model", "float32", "bfloat16"] = "model"
-    """Of the sampling weights; `model` takes the dtype of the model's parameters."""
+    dtype: Literal["model", "auto", "float32", "bfloat16"] = "model"
+    """Of the sampling weights; `model` takes the dtype of the model's parameters, and so does
+    `auto`, but on CPUs that multiply bfloat16 natively."""
     seed: int = 0
     """With the session's name and the prompt's length, it decides every random draw."""

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from wideseek_rl.engine.requests import Request
 
+LEAST_LOGP = -80.0
+"""In nats. Less likely tokens are never drawn: their float32 probabilities would soon be denormal,
+which CPUs compute ten times slower."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -48,7 +52,8 @@ def sample(logits: Tensor, requests: list[Request]) -> list[Choice]:
 
 def invert(logp: Tensor, draws: Tensor) -> Tensor:
     """Index of the first token whose cumulative probability exceeds the row's draw."""
-    cumulative = logp.exp().cumsum(-1)
+    weights = logp.clamp(min=LEAST_LOGP).exp_().masked_fill_(logp <= LEAST_LOGP, 0.0)
+    cumulative = weights.cumsum(-1)
     total = cumulative[:, -1:]
     # Rounding may lift the product to the total itself, behind which there is no token.
     target = torch.minimum(draws[:, None] * total, total.nextafter(torch.zeros_like(total)))

@@ -38,10 +38,8 @@ class TorchEngine:
     def __init__(self, model: Qwen3, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         self.model = model
-        dtype = model.output_weight.dtype
-        if self.config.dtype != "model":
-            dtype = getattr(torch, self.config.dtype)
-        self._scheduler = Scheduler(FusedWeights(model, dtype), self.config)
+        weights = FusedWeights(model, sampling_dtype(model, self.config.dtype))
+        self._scheduler = Scheduler(weights, self.config)
         self._submitted: deque[Request] = deque()
         self._closed: deque[str] = deque()
         self._pausing = 0
@@ -204,6 +202,22 @@ class TorchEngine:
     def _failed(self, error: Exception) -> list[Finished]:
         reason = PolicyError(f"sampling failed: {type(error).__name__}: {error}")
         return [Finished(request, reason) for request in self._scheduler.abandon()]
+
+
+def sampling_dtype(model: Qwen3, name: str) -> torch.dtype:
+    """The dtype that `EngineConfig.dtype` names for this model."""
+    own = model.output_weight
+    if name in ("float32", "bfloat16"):
+        return getattr(torch, name)
+    if name == "auto" and own.device.type == "cpu" and native_bfloat16():
+        return torch.bfloat16
+    return own.dtype
+
+
+def native_bfloat16() -> bool:
+    """Whether this CPU has instructions for products of bfloat16 numbers."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _answer(finished: Finished) -> None:

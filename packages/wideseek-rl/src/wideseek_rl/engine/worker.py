@@ -1,0 +1,101 @@
+"""A process that samples for a `ReplicatedEngine`: `python -m wideseek_rl.engine.worker`.
+
+It reads messages from its standard input, answers on its standard output, and ends with its input.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import BinaryIO
+
+import torch
+from safetensors.torch import load
+
+from wideseek_core.errors import PolicyError
+from wideseek_rl.engine.messages import Answer, Ask, Close, Forget, Setup, Weights, packed, receive
+from wideseek_rl.engine.torch_engine import TorchEngine
+from wideseek_rl.model import Qwen3
+
+
+class Worker:
+    """Serves one engine; answers go to `out` in the order in which they are ready."""
+
+    def __init__(self, setup: Setup, out: BinaryIO) -> None:
+        self._model = Qwen3(setup.shape).to(setup.dtype).requires_grad_(False)
+        self._setup = setup
+        self._engine: TorchEngine | None = None
+        self._out = out
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Does what it is told, until nothing more comes. Raises `EOFError` then."""
+        while True:
+            message = await receive(reader)
+            if isinstance(message, Weights):
+                await self._load(message)
+                self._send(message.version)
+            elif isinstance(message, Ask):
+                self._tasks[message.number] = asyncio.create_task(self._answer(message))
+            elif isinstance(message, Forget):
+                if (task := self._tasks.get(message.number)) is not None:
+                    task.cancel()
+            elif isinstance(message, Close):
+                await self._running().close_session(message.session)
+            else:
+                raise TypeError(f"not a message: {message!r}")
+
+    async def _load(self, weights: Weights) -> None:
+        if self._engine is None:
+            self._model.load_state_dict(load(weights.state))
+            self._engine = TorchEngine(self._model, self._setup.config)
+        else:
+            async with self._engine.paused():
+                self._model.load_state_dict(load(weights.state))
+                self._engine.reset_cache()
+        self._engine.version = weights.version
+
+    async def _answer(self, ask: Ask) -> None:
+        try:
+            outcome = await self._running().generate(
+                ask.ids, session=ask.session, sampling=ask.sampling
+            )
+        except PolicyError as error:
+            outcome = error
+        finally:
+            del self._tasks[ask.number]
+        self._send(Answer(ask.number, outcome))
+
+    def _running(self) -> TorchEngine:
+        if self._engine is None:
+            raise RuntimeError("no weights have come yet")
+        return self._engine
+
+    def _send(self, message: object) -> None:
+        self._out.write(packed(message))
+        self._out.flush()
+
+
+async def work(out: BinaryIO) -> None:
+    """Serves whoever holds the other end of standard input."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin.buffer)
+    try:
+        setup: Setup = await receive(reader)
+        await Worker(setup, out).serve(reader)
+    except EOFError:
+        return
+
+
+def main() -> None:
+    """The process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The one that started it says when to end.
+    torch.set_num_threads(1)
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What libraries print is no message.
+        asyncio.run(work(out))
+
+
+if __name__ == "__main__":
+    main()

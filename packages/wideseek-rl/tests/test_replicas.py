@@ -1,0 +1,115 @@
+import asyncio
+import dataclasses
+import os
+import signal
+from collections.abc import AsyncGenerator
+
+import pytest
+import torch
+
+from wideseek_core import ContextOverflow, PolicyError, Sampling
+from wideseek_rl import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl.model import Qwen3, new_model
+from wideseek_rl.testing import tiny_model
+
+PROMPT = [3, 4, 5, 6, 7, 8]
+FREE = Sampling(max_tokens=12)
+ENDLESS = Sampling(max_tokens=4000)
+
+
+@pytest.fixture
+async def pair() -> AsyncGenerator[ReplicatedEngine]:
+    async with ReplicatedEngine(tiny_model(), processes=2) as engine:
+        yield engine
+
+
+def endless_model() -> Qwen3:
+    """One whose turns end with their budget alone."""
+    return new_model(dataclasses.replace(tiny_model().config, eos_ids=()), seed=0)
+
+
+def children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+async def responses(engine: ReplicatedEngine | TorchEngine) -> list[tuple[int, ...]]:
+    async def talk(session: str) -> tuple[int, ...]:
+        first = await engine.generate(PROMPT, session=session, sampling=FREE)
+        more = [*PROMPT, *first.ids, 9, 10]
+        second = await engine.generate(more, session=session, sampling=FREE)
+        await engine.close_session(session)
+        await engine.close_session(session)
+        return (*first.ids, *second.ids)
+
+    return list(await asyncio.gather(*(talk(f"s{number}") for number in range(9))))
+
+
+async def test_several_processes_say_what_one_engine_says(pair: ReplicatedEngine) -> None:
+    alone = await responses(TorchEngine(pair.model))
+    assert len(set(alone)) > 1
+    assert await responses(pair) == alone
+
+
+async def test_new_weights_are_sampled_from_once_they_are_told(pair: ReplicatedEngine) -> None:
+    before = await responses(pair)
+    with torch.no_grad():
+        for parameter in pair.model.parameters():
+            parameter.mul_(1.5)
+    async with pair.updating():
+        pass
+    assert await responses(pair) == before
+    async with pair.updating() as changed:
+        changed(7)
+    made = await pair.generate(PROMPT, session="a", sampling=FREE)
+    assert (pair.version, made.version) == (7, 7)
+    after = await responses(pair)
+    assert after == await responses(TorchEngine(pair.model))
+    assert after != before
+
+
+async def test_errors_and_cancelled_requests_pass_through() -> None:
+    config = EngineConfig(max_context=5000, max_cache_tokens=5000)
+    async with ReplicatedEngine(endless_model(), config, processes=1) as engine:
+        with pytest.raises(ContextOverflow, match="5000"):
+            await engine.generate([3] * 5000, session="a", sampling=FREE)
+        with pytest.raises(PolicyError, match="ids outside"):
+            await engine.generate([-1], session="a", sampling=FREE)
+        # Its pages are all there are: what comes next has room only once it is forgotten.
+        endless = asyncio.create_task(engine.generate(PROMPT, session="b", sampling=ENDLESS))
+        await asyncio.sleep(0.1)
+        endless.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await endless
+        made = await engine.generate(PROMPT, session="c", sampling=FREE)
+        assert len(made.ids) == 12
+
+
+async def test_a_process_that_dies_takes_its_sessions_and_no_others() -> None:
+    before = children()
+    async with ReplicatedEngine(endless_model(), processes=2) as engine:
+        first, second = (pid for pid in children() if pid not in before)
+        asked = [
+            asyncio.create_task(engine.generate(PROMPT, session=f"s{n}", sampling=ENDLESS))
+            for n in range(4)
+        ]
+        await asyncio.sleep(0.1)
+        os.kill(first, signal.SIGKILL)
+        done, going_on = await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
+        assert all(isinstance(task.exception(), PolicyError) for task in done)
+        assert len(await asyncio.gather(*going_on)) == 2
+        made = await engine.generate(PROMPT, session="new", sampling=FREE)
+        assert len(made.ids) == 12
+        async with engine.updating() as changed:
+            changed(1)
+        os.kill(second, signal.SIGKILL)
+        with pytest.raises(PolicyError, match="ended"):
+            await engine.generate(PROMPT, session="new", sampling=ENDLESS)
+        with pytest.raises(PolicyError, match="all processes"):
+            await engine.generate(PROMPT, session="newer", sampling=FREE)
+    assert children() == before
+
+
+def test_no_process_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        ReplicatedEngine(tiny_model(), processes=0)
