@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import resource
 import shlex
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from wideseek_apps.asking import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
+from wideseek_apps.policy import LocalPolicy, sampling_processes
 from wideseek_apps.training import TrainConfig
 from wideseek_core import Config, ConfigError, load_config
-from wideseek_rl import GroupRelativeConfig, OptimizerConfig
+from wideseek_rl import GroupRelativeConfig, OptimizerConfig, load_model
 
 from .conftest import ROOT, Ended, Run, World, command
 
@@ -120,6 +123,23 @@ def until(true: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it never happened")
+
+
+def test_small_models_are_sampled_in_a_process_a_core(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(policy, "cpu", torch.float32)
+    cores = set(range(3))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: cores)
+    assert sampling_processes(LocalPolicy(), model) == 3
+    assert sampling_processes(LocalPolicy(processes=1), model) == 1
+    cores.update(range(64))
+    assert sampling_processes(LocalPolicy(), model) == 8
+    cores.intersection_update({0})
+    assert sampling_processes(LocalPolicy(), model) == 0
+    cores.update(range(3))
+    monkeypatch.setattr("wideseek_apps.policy.SMALL", 1000)
+    assert sampling_processes(LocalPolicy(), model) == 0
 
 
 def test_training_further_measures_again(training: list[str], call: Run) -> None:

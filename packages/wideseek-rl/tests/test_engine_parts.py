@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from wideseek_core import Sampling
+from wideseek_rl.engine import torch_engine
 from wideseek_rl.engine.attention import attend, reading
 from wideseek_rl.engine.pages import PAGE, PagePool
 from wideseek_rl.engine.sampling import invert, nucleus
 from wideseek_rl.engine.store import BLOCK, Cached, Store, block_hashes, common_prefix
-from wideseek_rl.engine.torch_engine import TorchEngine
+from wideseek_rl.engine.torch_engine import TorchEngine, sampling_dtype
 from wideseek_rl.model import Qwen3Config, new_model
 
 SHAPE = Qwen3Config(
@@ -30,6 +31,19 @@ def test_a_token_of_probability_zero_is_never_drawn() -> None:
     logp = torch.tensor([[0.5, 0.5, 0.0]]).log()
     assert invert(logp, torch.tensor([1.0 - 2**-24])).item() == 1
     assert invert(torch.tensor([[0.0, 1.0]]).log(), torch.tensor([0.0])).item() == 1
+    # Of e^-90, a float32 would keep some digits, slowly.
+    assert invert(torch.tensor([[-90.0, 0.0]]), torch.tensor([0.0])).item() == 1
+
+
+def test_the_sampling_dtype_is_fast_where_the_cpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_model(SHAPE, 0)
+    for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch_engine, "native_bfloat16", lambda found=native: found)
+        assert sampling_dtype(model, "auto") == wanted
+        assert sampling_dtype(model, "model") == torch.float32
+        assert sampling_dtype(model, "bfloat16") == torch.bfloat16
+        assert sampling_dtype(model.to(torch.bfloat16), "float32") == torch.float32
+        model.to(torch.float32)
 
 
 def test_the_nucleus_keeps_the_fewest_likely_tokens_that_reach_top_p() -> None:

@@ -7,7 +7,7 @@ import logging
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +66,7 @@ class ReplicatedEngine:
         try:
             for _ in range(self._count):
                 self._replicas.append(await _Replica.start(setup))
-            await self._send_weights()
+            await asyncio.gather(*self._send_weights())
         except BaseException:
             await self._end()
             raise
@@ -103,14 +103,15 @@ class ReplicatedEngine:
         yield versions.append
         if versions:
             self.version = versions[-1]
-            await self._send_weights()
+            # A process that has just died fails its requests; the weights of the others are fine.
+            await asyncio.gather(*self._send_weights(), return_exceptions=True)
 
-    async def _send_weights(self) -> None:
+    def _send_weights(self) -> list[Coroutine[Any, Any, None]]:
         state = {
             name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()
         }
         message = packed(Weights(self.version, save(state)))
-        await asyncio.gather(*(replica.load(message) for replica in self._living()))
+        return [replica.load(message) for replica in self._living()]
 
     def _place(self, session: str) -> "_Replica":
         replica = self._places.get(session)

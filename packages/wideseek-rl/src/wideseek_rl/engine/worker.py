@@ -85,7 +85,8 @@ async def work(out: BinaryIO) -> None:
         setup: Setup = await receive(reader)
         await Worker(setup, out).serve(reader)
     except EOFError:
-        return
+        # Nothing here is worth keeping, and a turn under way would be waited for.
+        os._exit(0)
 
 
 def main() -> None:
