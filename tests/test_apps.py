@@ -190,7 +190,7 @@ def test_a_sweep_evaluates_every_width(wide: list[str], tmp_path: Path, call: Ru
 
 
 def test_ask_says_honestly_that_there_is_no_answer(wide: list[str], call: Run) -> None:
-    ended = call("ask", "Which moons", "circle Neptune?", *wide[:4])
+    ended = call("ask", "Which moons", "circle Neptune?", *wide[:5])
     assert ended.code == 0, ended.err
     assert ended.out.startswith("No answer: the agent ended with ")
     assert "agent 0 lead: Which moons circle Neptune?" in ended.err
@@ -205,7 +205,7 @@ async def test_ask_draws_the_table_and_the_sources_of_an_endpoint(
             run,
             "ask",
             "Which moons circle Neptune?",
-            *wide[2:4],
+            *wide[3:5],
             "policy.kind=endpoint",
             "policy.model=any",
             f"policy.base_url=http://127.0.0.1:{port}/v1",
@@ -440,7 +440,7 @@ def test_an_endpoint_that_nobody_serves_is_told_at_once(
         "policy.base_url=http://127.0.0.1:9/v1",
         "team.prompts=default",
     ]
-    arguments = wide[2:] if app == "widesearch" else ["question=x", *wide[2:4]]
+    arguments = wide[3:] if app == "widesearch" else ["question=x", *wide[3:5]]
     ended = call(app, *arguments, *endpoint)
     assert ended.complaint.startswith("PolicyUnavailable: http://127.0.0.1:9/v1 can't be reached")
 
