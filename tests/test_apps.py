@@ -130,7 +130,11 @@ def test_small_models_are_sampled_in_a_process_a_core(
 ) -> None:
     model = load_model(policy, "cpu", torch.float32)
     cores = set(range(3))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: cores)
+
+    def affinity(_pid: int) -> set[int]:
+        return cores
+
+    monkeypatch.setattr(os, "sched_getaffinity", affinity)
     assert sampling_processes(LocalPolicy(), model) == 3
     assert sampling_processes(LocalPolicy(processes=1), model) == 1
     cores.update(range(64))
