@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wideseek_core.errors import ToolRefused
@@ -64,6 +64,9 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 @given(st.text(alphabet="abÄ/?#&=%20_ .:", max_size=30))
+@example("%0a")
+@example("b%0ab/%0b#%0a")
+@example("%c2%a0")
 def test_key_of_a_key_is_itself_without_escapes(path: str) -> None:
     try:
         key = page_key(f"http://a.org/{path}")

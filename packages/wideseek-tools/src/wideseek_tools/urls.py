@@ -8,6 +8,7 @@ from wideseek_core.errors import ToolRefused
 
 LONGEST_URL = 4096
 _PLAIN_SCHEME = re.compile(r"[a-z][a-z0-9+-]*:(?!//|\d+(?:/|$))")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def page_key(url: str, *, fragment: bool = True) -> str:
@@ -30,17 +31,30 @@ def page_key(url: str, *, fragment: bool = True) -> str:
     except ValueError:
         raise ToolRefused(f"not a URL: {text[:100]!r}") from None
     host = _host(host) + (f":{port}" if port not in (None, 80, 443) else "")
-    path, query = unquote(parts.path), parse_qsl(parts.query, keep_blank_values=True)
+    path, query = _decoded(parts.path), parse_qsl(parts.query, keep_blank_values=True)
     title = _wiki_title(path, query)
     if title is not None:
         query = [pair for pair in query if pair[0] != "title"]
         path = f"/wiki/{title}"
-    key = host + path.rstrip("/ ")
+    key = host + _without_blank_end(path)
     if query:
         key += "?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in sorted(query))
-    if fragment and parts.fragment:
-        key += "#" + unquote(parts.fragment).replace(" ", "_")
+    if fragment and (place := _decoded(parts.fragment).strip()):
+        key += "#" + place.replace(" ", "_")
     return unicodedata.normalize("NFC", key).strip()
+
+
+def _decoded(text: str) -> str:
+    """Without escapes, and without the control characters that they may hide."""
+    return _CONTROL.sub("", unquote(text))
+
+
+def _without_blank_end(path: str) -> str:
+    """Without the slashes and blanks at its end."""
+    before = None
+    while before != path:
+        before, path = path, path.rstrip().rstrip("/")
+    return path
 
 
 def _host(host: str) -> str:
