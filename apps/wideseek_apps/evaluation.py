@@ -134,9 +134,10 @@ async def _rollouts(
     async def answer(task: Task, trial: int) -> Episode:
         return await team.run(task, trial, seed=trial)
 
-    how = {name: {"processes"} for name in ("policy", "subagent_policy", "summariser")}
+    # In how many processes a model is sampled is free to change when a run goes on.
+    free = {name: {"processes"} for name in ("policy", "subagent_policy", "summariser")}
     settings = config.model_dump(
-        mode="json", exclude={"run": True, "sweep": True, "data": True, **how}
+        mode="json", exclude={"run": True, "sweep": True, "data": True, **free}
     )
     return await run_evaluation(config.run, tasks, answer, judge, settings=settings)
 

@@ -114,9 +114,9 @@ def sampling_processes(config: LocalPolicy, model: Qwen3) -> int:
         if config.processes and not on_cpu:
             raise ConfigError("policy.processes: a model on a GPU is sampled in this process: 0")
         return config.processes
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0))
     small = sum(parameter.numel() for parameter in model.parameters()) <= SMALL
-    return min(cores or 1, MOST_PROCESSES) if on_cpu and small and (cores or 1) > 1 else 0
+    return min(cores, MOST_PROCESSES) if on_cpu and small and cores > 1 else 0
 
 
 def model_folder(name: str) -> Path:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 
 from wideseek_rl.batch import MicroBatch
 from wideseek_rl.config import LossConfig
+from wideseek_rl.products import LEAST_LOGP
 
 
 class CausalModel(Protocol):
@@ -51,10 +52,6 @@ class LossInputs:
     reference_logprobs: Tensor | None = None
     """Wanted if `kl` is above 0."""
 
-
-LEAST_LOGP = -80.0
-"""In nats. What is less likely adds nothing to an entropy; its float32 probability would soon be
-denormal, which CPUs compute ten times slower."""
 
 MAX_LOGITS = 1 << 27
 """Most logits held at once; 4 bytes each."""

@@ -1,4 +1,4 @@
-"""Matrix products and attention by the fastest way the device has.
+"""Matrix products, attention and probabilities by the fastest way the device has.
 
 On CPUs float32 products go to oneDNN, which is up to twice as fast as the BLAS behind
 `torch.nn.functional.linear` (that one picks slow kernels on CPUs of other makers than its own). The
@@ -14,6 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 GPU_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Without cuDNN's, which prepares itself anew, slowly, for every length of a sequence."""
+
+LEAST_LOGP = -80.0
+"""In nats. What is less likely is never drawn and adds nothing to an entropy; a little further
+down, float32 probabilities are denormal, and CPUs compute those ten times slower."""
 
 TYPICAL_ROWS = 64
 """What matrices are packed for; other numbers of rows work as well."""

@@ -7,10 +7,7 @@ import torch
 from torch import Tensor
 
 from wideseek_rl.engine.requests import Request
-
-LEAST_LOGP = -80.0
-"""In nats. Less likely tokens are never drawn: their float32 probabilities would soon be denormal,
-which CPUs compute ten times slower."""
+from wideseek_rl.products import LEAST_LOGP
 
 
 @dataclass(frozen=True, slots=True)

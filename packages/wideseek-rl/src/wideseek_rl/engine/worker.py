@@ -4,6 +4,7 @@ It reads messages from its standard input, answers on its standard output, and e
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from wideseek_core.errors import PolicyError
 from wideseek_rl.engine.messages import Answer, Ask, Close, Forget, Setup, Weights, packed, receive
 from wideseek_rl.engine.torch_engine import TorchEngine
 from wideseek_rl.model import Qwen3
+
+logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -62,6 +65,10 @@ class Worker:
             )
         except PolicyError as error:
             outcome = error
+        except Exception as error:
+            # Whatever it is, the one who waits must hear of it.
+            logger.exception("sampling failed")
+            outcome = PolicyError(f"sampling failed: {type(error).__name__}: {error}")
         finally:
             del self._tasks[ask.number]
         self._send(Answer(ask.number, outcome))
