@@ -77,10 +77,11 @@ def tracked() -> Iterator[tuple[Path, str]]:
             continue
 
 
-def test_the_six_packages_are_there() -> None:
+def test_the_seven_packages_are_there() -> None:
     assert MODULES == [
         "wideseek_agents",
         "wideseek_core",
+        "wideseek_data",
         "wideseek_eval",
         "wideseek_judge",
         "wideseek_rl",

@@ -13,11 +13,11 @@ from wideseek_apps.demos import (
 )
 from wideseek_apps.training import ATLAS_TEAM
 from wideseek_core import Document, Page, Status
-from wideseek_eval import atlas
-from wideseek_eval.atlas import load_wide
-from wideseek_eval.atlas.invented import invent
-from wideseek_eval.atlas.teacher import Teacher
-from wideseek_eval.atlas.wide import Wide
+from wideseek_data import atlas
+from wideseek_data.atlas import load_wide
+from wideseek_data.atlas.invented import invent
+from wideseek_data.atlas.teacher import Teacher
+from wideseek_data.atlas.wide import Wide
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl.start import start_policy
 from wideseek_tools.memory import MemoryPages, MemorySearch

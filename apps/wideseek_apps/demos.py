@@ -19,11 +19,11 @@ from wideseek_agents import ChatTokenizer, PromptSet, ScriptedPolicy, Team, Team
 from wideseek_agents.policies.scripted import Respond
 from wideseek_core import Config, Document, Episode, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
-from wideseek_eval.atlas.chains import Chain, chains
-from wideseek_eval.atlas.invented import InventedWorld, invent
-from wideseek_eval.atlas.teacher import Teacher
-from wideseek_eval.atlas.wide import Wide, questions
-from wideseek_eval.atlas.world import pages_of
+from wideseek_data.atlas.chains import Chain, chains
+from wideseek_data.atlas.invented import InventedWorld, invent
+from wideseek_data.atlas.teacher import Teacher
+from wideseek_data.atlas.wide import Wide, questions
+from wideseek_data.atlas.world import pages_of
 from wideseek_rl import Row, TrainedTurn, build_rows
 from wideseek_rl.demos import DemoSet
 from wideseek_tools.memory import MemoryPages, MemorySearch

@@ -13,8 +13,8 @@ from wideseek_apps.training import ATLAS_TEAM
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
 from wideseek_core.files import write_atomically
+from wideseek_data import AtlasData
 from wideseek_eval import (
-    AtlasData,
     DataConfig,
     RunConfig,
     Summary,

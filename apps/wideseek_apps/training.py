@@ -18,8 +18,8 @@ from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config, ConfigError, Episode, Judge, Task
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import ProgressBar
+from wideseek_data import AtlasData
 from wideseek_eval import (
-    AtlasData,
     DataConfig,
     Result,
     RunConfig,

@@ -13,7 +13,7 @@ from pydantic import Field
 from wideseek_core import Config
 from wideseek_core.config import cache_folder
 from wideseek_core.files import locked
-from wideseek_eval import atlas
+from wideseek_data import atlas
 from wideseek_tools.config import ToolsConfig
 from wideseek_tools.index import IndexConfig, build_index
 from wideseek_tools.tools import Tools, open_tools

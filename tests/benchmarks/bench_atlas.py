@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from wideseek_eval import atlas
-from wideseek_eval.atlas.wide import Wide
-from wideseek_eval.atlas.world import url_of
+from wideseek_data import atlas
+from wideseek_data.atlas.wide import Wide
+from wideseek_data.atlas.world import url_of
 from wideseek_tools.config import ToolsConfig
 from wideseek_tools.index import IndexConfig, build_index
 from wideseek_tools.tools import open_tools

@@ -1,9 +1,8 @@
-"""Datasets, resumable evaluation runs, statistics and reports, and a world of true facts."""
+"""Datasets, resumable evaluation runs, statistics and reports."""
 
 from wideseek_eval.breakdown import Report, make_report
 from wideseek_eval.compare import Comparison, compare
 from wideseek_eval.datasets import (
-    AtlasData,
     DataConfig,
     JsonlData,
     QaData,
@@ -31,7 +30,6 @@ from wideseek_eval.summary import Metric, Slice, Summary, summarise
 from wideseek_eval.sweep import Sweep, run_sweep, sweep_page
 
 __all__ = [
-    "AtlasData",
     "Comparison",
     "DataConfig",
     "EpisodeSummary",

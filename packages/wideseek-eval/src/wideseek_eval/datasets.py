@@ -1,37 +1,21 @@
 """What a run is asked: the known data sets as configuration, and tasks out of it."""
 
+import functools
 import logging
-import random
+import operator
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from wideseek_core import Config, DataError, Task
+from wideseek_core import DataError, Task
+from wideseek_core.datasets import Selection, select
 from wideseek_eval.formats.jsonl import load_jsonl
 from wideseek_eval.formats.widesearch import REVISION, SHA256, digest, load_widesearch, locate
 
 logger = logging.getLogger(__name__)
-
-
-class Selection(Config):
-    """Which of a data set's tasks are asked."""
-
-    limit: int | None = Field(default=None, ge=1)
-    """At most this many tasks; all of them if null."""
-    shuffle: bool = False
-    """Take them in random order, drawn with `seed`, rather than in the file's."""
-    seed: int = 0
-    min_rows: int | None = Field(default=None, ge=0)
-    """Only tasks whose reference table has at least this many rows."""
-    max_rows: int | None = Field(default=None, ge=0)
-    """Only tasks whose reference table has at most this many rows."""
-
-    @model_validator(mode="after")
-    def _rows_in_order(self) -> "Selection":
-        if self.min_rows and self.max_rows is not None and self.min_rows > self.max_rows:
-            raise ValueError(f"min_rows {self.min_rows} is more than max_rows {self.max_rows}")
-        return self
 
 
 class JsonlData(Selection):
@@ -74,28 +58,32 @@ class WideSearchData(Selection):
     skip_bad_rows: bool = False
 
 
-Domain = Literal[
-    "airports", "cities", "computer_languages", "countries", "deep_sky",
-    "elements", "holidays", "human_languages", "isotopes", "us_states",
-]  # fmt: skip
+DATASETS = "wideseek.datasets"
+"""Entry-point group of data sets from other distributions: objects with `config`, the class of
+their configuration, and `open`, which gives the tasks of one."""
 
 
-class AtlasData(Selection):
-    """The bundled world of true facts."""
+class _Dataset(Protocol):
+    config: type[Selection]
 
-    kind: Literal["atlas"] = "atlas"
-    split: Literal["train", "dev", "test"] = "test"
-    questions: Literal["wide", "qa"] = "wide"
-    max_columns: int | None = Field(default=None, ge=1)
-    """Only wide questions that ask for at most this many columns beside the key."""
-    shapes: tuple[Literal["group", "both", "range", "top"], ...] | None = None
-    """Only wide questions whose rows are picked so: all of a listed group, those with a second
-    property too, those above or below a bound, the k largest."""
-    domains: tuple[Domain, ...] | None = None
-    """Only wide questions about these."""
+    def open(self, config: Any) -> list[Task]: ...
 
 
-DataConfig = Annotated[AtlasData | JsonlData | QaData | WideSearchData, Field(discriminator="kind")]
+@cache
+def _installed() -> dict[type[Selection], _Dataset]:
+    found: list[_Dataset] = [entry.load() for entry in entry_points(group=DATASETS)]
+    return {dataset.config: dataset for dataset in found}
+
+
+def _union() -> Any:
+    members = (JsonlData, QaData, WideSearchData, *_installed())
+    return Annotated[functools.reduce(operator.or_, members), Field(discriminator="kind")]
+
+
+if TYPE_CHECKING:
+    DataConfig = Selection
+else:
+    DataConfig = _union()
 """Any of the known data sets, told apart by `kind`."""
 
 
@@ -105,21 +93,6 @@ def load_tasks(config: DataConfig) -> list[Task]:
     Raises `DataError` naming file and line, also when nothing is left to ask.
     """
     match config:
-        case AtlasData():
-            # Imported on use: only this kind needs the bundled world.
-            from wideseek_eval.atlas import load_tasks as load_atlas
-
-            return load_atlas(
-                config.split,
-                kind=config.questions,
-                limit=config.limit,
-                seed=config.seed,
-                max_rows=config.max_rows,
-                min_rows=config.min_rows,
-                max_columns=config.max_columns,
-                shapes=config.shapes,
-                domains=config.domains,
-            )
         case WideSearchData():
             tasks, skipped, place = _widesearch(config)
         case JsonlData():
@@ -133,26 +106,13 @@ def load_tasks(config: DataConfig) -> list[Task]:
         case QaData():
             tasks, skipped = load_jsonl(config.path, skip_bad=config.skip_bad_rows)
             place = config.path
+        case _:
+            return _installed()[type(config)].open(config)
     for reason in skipped:
         logger.warning("skipped %s", reason)
     if not tasks:
         raise DataError(f"{place}: no tasks")
     return select(tasks, config)
-
-
-def select(tasks: list[Task], selection: Selection) -> list[Task]:
-    """Filters by rows, then shuffles, then cuts. Raises `DataError` if nothing is left."""
-    low, high = selection.min_rows, selection.max_rows
-    chosen = [
-        task
-        for task in tasks
-        if (low is None or task.rows >= low) and (high is None or task.rows <= high)
-    ]
-    if not chosen:
-        raise DataError(f"none of {len(tasks)} tasks has between {low or 0} and {high} rows")
-    if selection.shuffle:
-        random.Random(selection.seed).shuffle(chosen)
-    return chosen[: selection.limit]
 
 
 def _widesearch(config: WideSearchData) -> tuple[list[Task], list[str], Path]:

@@ -1,0 +1,25 @@
+"""The bundled world of true facts: pages to search, wide questions and short-answer questions."""
+
+from wideseek_data.atlas.store import (
+    AtlasFiles,
+    domains,
+    fingerprint,
+    load_chains,
+    load_tasks,
+    load_wide,
+    manifest,
+    materialise,
+    pages,
+)
+
+__all__ = [
+    "AtlasFiles",
+    "domains",
+    "fingerprint",
+    "load_chains",
+    "load_tasks",
+    "load_wide",
+    "manifest",
+    "materialise",
+    "pages",
+]
