@@ -13,6 +13,8 @@ from wideseek_core import (
     PolicyUnavailable,
     Sampling,
     ToolSpec,
+    VersionSpan,
+    one_version,
 )
 
 HELLO = Message(role="user", content="Which moons has Neptune?")
@@ -29,6 +31,7 @@ class Engine:
         self.sessions: list[str] = []
         self.budgets: list[int] = []
         self.closed: list[str] = []
+        self.seeds: list[int | None] = []
 
     async def generate(
         self, prompt_ids: Sequence[int], *, session: str, sampling: Sampling
@@ -39,7 +42,13 @@ class Engine:
         if not self._answers:
             raise PolicyUnavailable("no more answers")
         ids = tuple(self._answers.pop(0)[: sampling.max_tokens])
-        return Generated(ids=ids, logprobs=(-0.5,) * len(ids), finish=self._finish, version=3)
+        self.seeds.append(sampling.seed)
+        return Generated(
+            ids=ids,
+            logprobs=(-0.5,) * len(ids),
+            finish=self._finish,
+            versions=one_version(3, len(ids)),
+        )
 
     async def close_session(self, session: str) -> None:
         self.closed.append(session)
@@ -66,7 +75,8 @@ async def test_a_prompt_is_the_last_one_with_the_sampled_ids_and_the_new_message
 async def test_a_reply_carries_what_was_sampled(tokenizer: ChatTokenizer) -> None:
     ids = (*tokenizer.encode_data("yes"), tokenizer.end_id)
     reply = await TokenPolicy(Engine(ids), tokenizer).open(()).reply([HELLO])
-    assert (reply.response_ids, reply.version, reply.finish) == (ids, 3, Finish.STOP)
+    assert (reply.response_ids, reply.finish) == (ids, Finish.STOP)
+    assert reply.versions == (VersionSpan(version=3, start=0, end=len(ids)),)
     assert reply.logprobs == (-0.5,) * len(ids)
     assert (reply.prompt_tokens, reply.response_tokens) == (len(reply.prompt_ids), len(ids))
 
@@ -174,3 +184,19 @@ async def test_a_script_is_cut_where_its_window_ends(tokenizer: ChatTokenizer) -
     policy = ScriptedPolicy(lambda messages, tools: "x" * 50, tokenizer, max_tokens=10)
     reply = await policy.open(()).reply([HELLO])
     assert (reply.finish, reply.text, len(reply.response_ids)) == (Finish.LENGTH, "x" * 10, 10)
+
+
+async def test_every_turn_of_every_agent_has_a_seed_of_its_own(tokenizer: ChatTokenizer) -> None:
+    async def seeds(*agents: int) -> list[int | None]:
+        engine = Engine(*([tokenizer.end_id] for _ in range(2 * len(agents))))
+        policy = TokenPolicy(engine, tokenizer)
+        conversations = [policy.open((), seed=agent) for agent in agents]
+        for message in (HELLO, MORE):
+            for conversation in conversations:
+                await conversation.reply([message])
+        return engine.seeds
+
+    first = await seeds(1, 2, 2)  # the second agent of seed 2 is another conversation
+    assert len(set(first)) == 6
+    assert all(seed is not None and 0 <= seed < 2**63 for seed in first)
+    assert await seeds(1, 2, 2) == first

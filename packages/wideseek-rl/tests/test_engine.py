@@ -221,6 +221,53 @@ async def test_new_weights_take_effect_after_a_reset() -> None:
     assert before.ids != after.ids
 
 
+async def test_tokens_of_two_versions_are_told_apart() -> None:
+    model, old, ids = tiny(eos=()), tiny(eos=()), prompt(3, 50)
+    engine = TorchEngine(model)
+    made = asyncio.create_task(engine.generate(ids, session="a", sampling=Sampling(max_tokens=900)))
+    for _ in range(10_000):
+        if engine.computed_tokens > 55:
+            break
+        await asyncio.sleep(0.001)
+    async with engine.paused():
+        model.load_state_dict(tiny(seed=1, eos=()).state_dict())
+        engine.reset_cache()
+        engine.version = 5
+    result = await made
+    before, after = result.versions
+    assert (before.version, after.version, after.end) == (0, 5, 900)
+    assert before.end == after.start > 0
+    assert result.version == 0
+    assert_close(result.logprobs[: before.end], true_logprobs(old, ids, result.ids[: before.end]))
+    given = [*ids, *result.ids[: after.start]]
+    assert_close(
+        result.logprobs[after.start :], true_logprobs(model, given, result.ids[after.start :])
+    )
+
+
+async def test_a_requests_own_seed_decides_its_draws() -> None:
+    engine, ids = TorchEngine(tiny(eos=())), prompt(1, 20)
+
+    async def sample(session: str, seed: int | None) -> tuple[int, ...]:
+        sampling = Sampling(max_tokens=12, seed=seed)
+        return (await engine.generate(ids, session=session, sampling=sampling)).ids
+
+    assert await sample("a", 7) == await sample("b", 7)
+    assert await sample("a", 7) != await sample("a", 8)
+    assert await sample("a", None) != await sample("b", None)
+
+
+async def test_a_stop_id_ends_a_response() -> None:
+    engine, ids = TorchEngine(tiny(eos=())), prompt(1, 20)
+    whole = await engine.generate(ids, session="a", sampling=Sampling(max_tokens=9, seed=1))
+    stop = whole.ids[4]
+    cut = await engine.generate(
+        ids, session="a", sampling=Sampling(max_tokens=9, seed=1, stop_ids=(stop,))
+    )
+    assert cut.ids == whole.ids[: whole.ids.index(stop) + 1]
+    assert (whole.finish, cut.finish) == (Finish.LENGTH, Finish.STOP)
+
+
 async def test_requests_in_flight_survive_a_pause_and_a_reset() -> None:
     model, system = tiny(), prompt(5, 30)
     engine = TorchEngine(model, EngineConfig(max_batch=4))

@@ -166,7 +166,7 @@ def _turn(reply: Reply, plan: Plan, results: Sequence[ToolResult]) -> Turn:
         logprobs=reply.logprobs,
         prompt_tokens=reply.prompt_tokens,
         response_tokens=reply.response_tokens,
-        version=reply.version,
+        versions=reply.versions,
         calls=tuple(call.call for call in plan.calls),
         dropped_calls=plan.dropped,
         results=tuple(results),

@@ -38,6 +38,7 @@ from wideseek_core.scores import (
 )
 from wideseek_core.search import Document, Page, PageSource, SearchBackend
 from wideseek_core.tasks import ColumnRule, Language, Record, TableGold, Task, TextGold
+from wideseek_core.versions import VersionSpan, VersionSpans, one_version
 
 __all__ = [
     "KEY_JOINT",
@@ -88,6 +89,9 @@ __all__ = [
     "TrainError",
     "Trajectory",
     "Turn",
+    "VersionSpan",
+    "VersionSpans",
     "WideSeekError",
     "load_config",
+    "one_version",
 ]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from wideseek_core.messages import ToolCall, ToolResult
 from wideseek_core.policy import Finish
+from wideseek_core.versions import VersionSpans, oldest
 
 
 class Status(StrEnum):
@@ -45,12 +46,17 @@ class Turn:
     """Of `response_ids`, under the distribution that sampled them, in nats."""
     prompt_tokens: int = 0
     response_tokens: int = 0
-    version: int = 0
-    """Number of updates the sampling weights had seen."""
+    versions: VersionSpans = ()
+    """Which weights sampled which token of the response."""
     calls: tuple[ToolCall, ...] = ()
     """Valid calls, after dropping malformed ones and those over the limit."""
     dropped_calls: int = 0
     results: tuple[ToolResult, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The oldest of the versions that sampled the turn."""
+        return oldest(self.versions)
 
 
 AgentRole = Literal["lead", "subagent", "single"]

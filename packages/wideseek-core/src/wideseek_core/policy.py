@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from wideseek_core.messages import Message, ToolSpec
+from wideseek_core.versions import VersionSpans, oldest
 
 
 class Finish(StrEnum):
@@ -33,6 +34,10 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 1024
     """Most tokens of one response, the end token included."""
+    stop_ids: tuple[int, ...] = ()
+    """Token ids that end a response, beside the end tokens of the model itself."""
+    seed: int | None = None
+    """Decides every random draw, with the prompt; below 2**63. Without one the engine chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +48,13 @@ class Generated:
     logprobs: tuple[float, ...]
     """Log-probability of each id under the sampling distribution, in nats."""
     finish: Finish
-    version: int = 0
-    """Which weights sampled it: the number of updates they had seen."""
+    versions: VersionSpans = ()
+    """Which weights sampled which token; empty where the engine does not know."""
+
+    @property
+    def version(self) -> int:
+        """The oldest of the versions that sampled it."""
+        return oldest(self.versions)
 
 
 class TokenEngine(Protocol):
@@ -77,7 +87,13 @@ class Reply:
     logprobs: tuple[float, ...] = ()
     prompt_tokens: int = 0
     response_tokens: int = 0
-    version: int = 0
+    versions: VersionSpans = ()
+    """Which weights sampled which token of the response."""
+
+    @property
+    def version(self) -> int:
+        """The oldest of the versions that sampled it."""
+        return oldest(self.versions)
 
 
 class Conversation(Protocol):

@@ -30,7 +30,8 @@ class TurnRecord(Record):
     finish: Finish
     prompt_tokens: int
     response_tokens: int
-    version: int
+    versions: tuple[tuple[int, int, int], ...]
+    """Which weights sampled which tokens: (version, start, end), where `end` is excluded."""
     calls: tuple[CallRecord, ...]
     dropped_calls: int
     results: tuple[ResultRecord, ...]
@@ -96,7 +97,7 @@ def _turn(turn: Turn) -> TurnRecord:
         finish=turn.finish,
         prompt_tokens=turn.prompt_tokens,
         response_tokens=turn.response_tokens,
-        version=turn.version,
+        versions=tuple((span.version, span.start, span.end) for span in turn.versions),
         calls=tuple(CallRecord(name=c.name, arguments=c.arguments) for c in turn.calls),
         dropped_calls=turn.dropped_calls,
         results=tuple(ResultRecord(request=r.request, text=r.text, ok=r.ok) for r in turn.results),

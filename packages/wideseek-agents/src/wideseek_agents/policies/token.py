@@ -1,5 +1,6 @@
 """A policy over a token engine: ids in, ids out."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from wideseek_core import Conversation, Message, Reply, Sampling, TokenEngine, T
 class TokenPolicy:
     """Agents of a token engine.
 
-    Sessions are named after the seed, so that an engine that draws its random numbers from the
-    session's name samples the same again. Tools reach the model through the system message.
+    Sessions are named after the seed of the agent, and every turn has a seed of its own that
+    follows from it, so that an engine samples the same again. Tools reach the model through the
+    system message.
     """
 
     def __init__(
@@ -64,12 +66,16 @@ class _TokenConversation:
         self._session = session
         self._opened = opened
         self._closed = False
+        self._turn = 0
 
     async def reply(self, messages: Sequence[Message]) -> Reply:
         prompt = self._dialogue.ask(messages)
         sampling = replace(
-            self._sampling, max_tokens=self._dialogue.room(self._sampling.max_tokens)
+            self._sampling,
+            max_tokens=self._dialogue.room(self._sampling.max_tokens),
+            seed=_turn_seed(self._session, self._turn),
         )
+        self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
         self._dialogue.answer(generated.ids)
         return Reply(
@@ -80,7 +86,7 @@ class _TokenConversation:
             logprobs=generated.logprobs,
             prompt_tokens=len(prompt),
             response_tokens=len(generated.ids),
-            version=generated.version,
+            versions=generated.versions,
         )
 
     async def close(self) -> None:
@@ -92,3 +98,9 @@ class _TokenConversation:
         finally:
             # Only now may another conversation take the name.
             self._opened.discard(self._session)
+
+
+def _turn_seed(session: str, turn: int) -> int:
+    """The seed of one turn: a number of 63 bits, since servers keep it in a signed integer."""
+    name = f"{session}/{turn}".encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:8]) >> 1

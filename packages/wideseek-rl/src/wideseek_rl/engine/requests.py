@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wideseek_core.policy import Finish, Generated, Sampling
+from wideseek_core.versions import VersionSpan
 from wideseek_rl.engine.store import Cached
 
 DRAWS = 64
@@ -26,7 +27,7 @@ class Request:
     seed: int
     future: asyncio.Future[Generated]
     logprobs: list[float] = field(default_factory=list[float])
-    version: int = 0
+    versions: list[VersionSpan] = field(default_factory=list[VersionSpan])
     cancelled: bool = False
     """Nobody waits for it any more."""
     keep: bool = True
@@ -68,11 +69,13 @@ class Request:
     def draw(self) -> float:
         """The random number in [0, 1) that decides the next token.
 
-        It depends on the engine's seed, the session, the prompt's length and the token's index
-        alone, so a response does not change with what else is in the batch.
+        It depends on the engine's seed, the request's own (without one: the session), the prompt's
+        length and the token's index alone, so a response does not change with what else is in the
+        batch.
         """
         if self._generator is None:
-            name = f"{self.seed}\0{self.session}\0{self.prompt_length}".encode()
+            own = self.session if self.sampling.seed is None else self.sampling.seed
+            name = f"{self.seed}\0{own}\0{self.prompt_length}".encode()
             key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest())
             self._generator = np.random.Generator(np.random.Philox(key=key))
         while len(self._draws) <= self.sampled:
@@ -80,11 +83,21 @@ class Request:
             self._draws = np.concatenate((self._draws, more))
         return float(self._draws[self.sampled])
 
+    def take(self, token: int, logprob: float, version: int) -> None:
+        """Appends a sampled token, and which weights sampled it."""
+        at = self.sampled
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        start = at
+        if self.versions and self.versions[-1].version == version:
+            start = self.versions.pop().start
+        self.versions.append(VersionSpan(version=version, start=start, end=at + 1))
+
     def result(self, finish: Finish) -> Generated:
         """The response as the caller gets it."""
         return Generated(
             ids=tuple(self.ids[self.prompt_length :]),
             logprobs=tuple(self.logprobs),
             finish=finish,
-            version=self.version,
+            versions=tuple(self.versions),
         )

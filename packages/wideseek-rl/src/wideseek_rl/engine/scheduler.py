@@ -111,9 +111,8 @@ class Scheduler:
                 request.indexed = True
                 if self.config.share_prefixes:
                     self.store.index(request.cached)
-            request.ids.append(choice.id)
-            request.logprobs.append(choice.logprob)
-            stop = choice.id in eos
+            request.take(choice.id, choice.logprob, self.version)
+            stop = choice.id in eos or choice.id in request.sampling.stop_ids
             if stop or request.sampled >= request.max_tokens:
                 finish = Finish.STOP if stop else Finish.LENGTH
                 finished.append(Finished(request, request.result(finish)))
@@ -206,7 +205,6 @@ class Scheduler:
                 self.pool.copy(begun, taken[0])
             cached.pages += taken
             cached.filled = known
-            request.version = request.version if request.sampled else self.version
             self.running.append(request)
         else:
             self._release(cached)
