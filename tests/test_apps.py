@@ -28,7 +28,7 @@ from .conftest import ROOT, Ended, Run, World, command
 
 TALK = ("policy.turn_tokens=16", "policy.processes=0")
 STEPS = (
-    "rl.questions_per_step=2",
+    "rl.prompts_per_step=2",
     "rl.group_size=2",
     "rl.checkpoint.every_steps=1",
     "data.limit=8",
@@ -111,7 +111,7 @@ def test_a_killed_training_goes_on(
 def samples(pid: str) -> bool:
     """Whether this is a living process that samples."""
     try:
-        return b"wideseek_rl.engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"wideseek_rl.engines.builtin.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -19,7 +19,7 @@ from wideseek_data.atlas.invented import invent
 from wideseek_data.atlas.teacher import Teacher
 from wideseek_data.atlas.wide import Wide
 from wideseek_judge import JudgeConfig, open_judge
-from wideseek_rl.start import start_policy
+from wideseek_rl.models.start_policy import start_policy
 from wideseek_tools.memory import MemoryPages, MemorySearch
 
 

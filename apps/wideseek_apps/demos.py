@@ -24,8 +24,8 @@ from wideseek_data.atlas.invented import InventedWorld, invent
 from wideseek_data.atlas.teacher import Teacher
 from wideseek_data.atlas.wide import Wide, questions
 from wideseek_data.atlas.world import pages_of
-from wideseek_rl import Row, TrainedTurn, build_rows
-from wideseek_rl.demos import DemoSet
+from wideseek_rl import TrainedTurn, TrainingSample, build_samples
+from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_tools.memory import MemoryPages, MemorySearch
 
 Made = TypeVar("Made")
@@ -132,12 +132,12 @@ def _jobs(
 
 
 def _rows(job: _Job) -> Demonstrations:
-    rows: list[Row] = []
+    rows: list[TrainingSample] = []
     kept, left_out = Counter[str](), Counter[str]()
     for episode in asyncio.run(_episodes(job)):
         for trajectory in episode.trajectories:
             turns = [TrainedTurn(turn=turn, weight=1.0, advantage=1.0) for turn in trajectory.turns]
-            for row in build_rows(turns):
+            for row in build_samples(turns):
                 fits = len(row) <= job.longest
                 (kept if fits else left_out)[trajectory.role] += 1
                 rows += [row] * fits

@@ -23,7 +23,7 @@ from wideseek_rl import (
     WeightSync,
     load_model,
 )
-from wideseek_rl.start import start_policy
+from wideseek_rl.models.start_policy import start_policy
 
 SMALL = 50_000_000
 """Parameters up to which a model is copied to every core: its products are too small to share."""

@@ -22,7 +22,7 @@ from wideseek_core import Config, ConfigError
 from wideseek_core.files import write_atomically
 from wideseek_rl import Qwen3, Qwen3Config, load_model, new_model, save_model
 from wideseek_rl.config import SFTConfig
-from wideseek_rl.sft import SFTProgress, train_on_demos
+from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
 logger = logging.getLogger(__name__)
 

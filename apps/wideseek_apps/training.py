@@ -36,13 +36,13 @@ from wideseek_rl import (
     OptimizerConfig,
     RLConfig,
     Rollouts,
-    TorchBackend,
-    TorchBackendConfig,
-    Trainer,
+    TorchTrainer,
+    TorchTrainerConfig,
+    TrainingLoop,
     TrainSummary,
-    open_sinks,
+    open_loggers,
 )
-from wideseek_rl.sinks import ProgressSink
+from wideseek_rl.loop.loggers import ProgressLogger
 
 logger = logging.getLogger(__name__)
 
@@ -85,19 +85,19 @@ class TrainConfig(Config):
     """What is trained on."""
     evaluation: EvaluationConfig = EvaluationConfig()
     rl: RLConfig = RLConfig(
-        questions_per_step=6,
+        prompts_per_step=6,
         group_size=6,
         steps=60,
         max_seconds=600,
-        concurrent_rollouts=64,
+        max_concurrent_rollouts=64,
         # `outcome` would blame a failed rollout's last turn alone: a single agent, which fails
         # often and long after its first bad call, lost by it.
-        algorithm=GroupRelativeConfig(credit="rows", selection="all"),
-        backend=TorchBackendConfig(
+        algorithm=GroupRelativeConfig(credit="table", selection="all"),
+        backend=TorchTrainerConfig(
             optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
             max_batch_tokens=2048,
             autocast="bfloat16",
-            min_surprise=0.3,
+            min_nll=0.3,
         ),
         checkpoint=CheckpointConfig(every_steps=10, best_metric=None),
     )
@@ -192,7 +192,9 @@ async def measure(
     folder = config.folder / name
     set_aside(folder, step)
     run = RunConfig(
-        folder=folder, trials=config.evaluation.trials, concurrency=config.rl.concurrent_rollouts
+        folder=folder,
+        trials=config.evaluation.trials,
+        concurrency=config.rl.max_concurrent_rollouts,
     )
     shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
     shaping["policy"] = {
@@ -215,21 +217,21 @@ def set_aside(folder: Path, step: int) -> None:
 async def fit(config: TrainConfig, bench: Bench, tasks: list[Task]) -> TrainSummary:
     """The training itself."""
     rl, local = config.rl, bench.local
-    backend = TorchBackend(local.model, rl.backend, tokenizer_file=local.folder / "tokenizer.json")
+    backend = TorchTrainer(local.model, rl.backend, tokenizer_file=local.folder / "tokenizer.json")
     rollouts = Rollouts(
         bench.sample,
         bench.judge,
         group_size=rl.group_size,
-        concurrent=rl.concurrent_rollouts,
+        concurrent=rl.max_concurrent_rollouts,
         seed=rl.seed,
     )
     with ProgressBar("training", rl.steps) as bar:
-        trainer = Trainer(
+        trainer = TrainingLoop(
             rl,
             backend,
             rollouts,
             folder=config.folder,
             sync=local.sync,
-            sinks=[*open_sinks(rl.sinks, config.folder), ProgressSink(bar)],
+            loggers=[*open_loggers(rl.loggers, config.folder), ProgressLogger(bar)],
         )
         return await trainer.fit(tasks)

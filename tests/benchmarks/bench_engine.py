@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 
 from wideseek_core import Sampling, TokenEngine
-from wideseek_rl.checkpoint_format import save_model
-from wideseek_rl.engine import EngineConfig, ReplicatedEngine, TorchEngine
-from wideseek_rl.model import Qwen3, Qwen3Config, new_model
+from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl.models.hf_format import save_model
+from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
 
 SHAPES = {
     "256x6, 8/4 heads, ffn 768": Qwen3Config(

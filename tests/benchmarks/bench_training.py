@@ -16,12 +16,12 @@ from wideseek_core.progress import show
 from wideseek_rl import (
     Qwen3,
     Qwen3Config,
-    Row,
-    TorchBackend,
-    TorchBackendConfig,
+    TorchTrainer,
+    TorchTrainerConfig,
     TrainedTurn,
+    TrainingSample,
     UpdateMetrics,
-    build_rows,
+    build_samples,
     new_model,
 )
 
@@ -73,9 +73,9 @@ def agents(rng: random.Random, questions: int) -> list[tuple[int, list[TrainedTu
 
 
 def measured(
-    model: Qwen3, rows: Sequence[Row], config: TorchBackendConfig
+    model: Qwen3, rows: Sequence[TrainingSample], config: TorchTrainerConfig
 ) -> tuple[float, UpdateMetrics]:
-    backend = TorchBackend(model, config)
+    backend = TorchTrainer(model, config)
     started = time.process_time()
     metrics = backend.update(rows)
     return time.process_time() - started, metrics
@@ -98,9 +98,9 @@ def main() -> None:
         0,
     )
     made = agents(random.Random(0), 4 if quick else 8)
-    merged = [row for group, turns in made for row in build_rows(turns, group=group)]
-    apart = [row for group, turns in made for t in turns for row in build_rows([t], group=group)]
-    plain = TorchBackendConfig(max_batch_tokens=8192, share_prefixes=False)
+    merged = [row for group, turns in made for row in build_samples(turns, group=group)]
+    apart = [row for group, turns in made for t in turns for row in build_samples([t], group=group)]
+    plain = TorchTrainerConfig(max_batch_tokens=8192, share_prefixes=False)
     shared = plain.model_copy(update={"share_prefixes": True})
     everything = plain.model_copy(update={"loss": plain.loss.model_copy(update={"entropy": 1e-12})})
     cases = {

@@ -7,10 +7,10 @@ from wideseek_rl import (
     BestOfGroupConfig,
     GroupRelative,
     GroupRelativeConfig,
+    build_step_batch,
     make_algorithm,
-    step_rows,
 )
-from wideseek_rl.selection import SelectionName
+from wideseek_rl.algorithm.selection import SelectionName
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -22,10 +22,10 @@ def test_rows_of_a_step_by_hand() -> None:
     narrow = make_scored(make_agent(make_turn([9], [1, 2, 3, 4, 5])), value=0.0)
     flat = [make_scored(make_agent(make_turn([6], [1])), value=0.3) for _ in range(2)]
     config = GroupRelativeConfig(advantage=AdvantageConfig(std="none"))
-    step = step_rows([[wide, narrow], flat], GroupRelative(config))
+    step = build_step_batch([[wide, narrow], flat], GroupRelative(config))
     assert step.rewards == [pytest.approx([0.6, 0.1]), pytest.approx([0.4, 0.4])]
-    assert (step.dropped, step.flat) == (0, 1)
-    shown = [(int(r.ids[0]), float(r.weights[-1]), float(r.advantages[-1])) for r in step.rows]
+    assert (step.dropped, step.zero_variance) == (0, 1)
+    shown = [(int(r.ids[0]), float(r.weights[-1]), float(r.advantages[-1])) for r in step.samples]
     assert shown == [
         (8, pytest.approx(1 / 2 / 2 / 2 / 2), pytest.approx(0.25)),  # 1/Q · 1/G · 1/N · 1/|o|
         (7, pytest.approx(1 / 2 / 2 / 2 / 4), pytest.approx(0.25)),
@@ -39,17 +39,17 @@ def test_broken_and_unscored_rollouts_are_dropped_and_counted() -> None:
     good = [make_scored(value=0.1), make_scored(value=0.9)]
     unscored = make_scored(state=ScoreState.UNSCORED, value=0.0)
     broken = make_scored(error="endpoint gone")
-    step = step_rows([[*good, unscored], [broken]], make_algorithm(GroupRelativeConfig()))
+    step = build_step_batch([[*good, unscored], [broken]], make_algorithm(GroupRelativeConfig()))
     assert step.dropped == 2
     assert [len(rewards) for rewards in step.rewards] == [2]
-    assert len(step.rows) == 2
+    assert len(step.samples) == 2
 
 
 def test_token_weighting_counts_every_token_of_the_step_alike() -> None:
     long = make_scored(make_agent(make_turn([1], [2, 3, 4])), value=1.0)
     short = make_scored(make_agent(make_turn([1], [5])), value=0.0)
-    step = step_rows([[long, short]], GroupRelative(GroupRelativeConfig(weighting="token")))
-    assert [float(row.weights[-1]) for row in step.rows] == [0.25, 0.25]
+    step = build_step_batch([[long, short]], GroupRelative(GroupRelativeConfig(weighting="token")))
+    assert [float(sample.weights[-1]) for sample in step.samples] == [0.25, 0.25]
 
 
 def test_all_agents_of_a_rollout_share_its_advantage() -> None:
@@ -98,5 +98,5 @@ def test_rejection_sampling_imitates_the_best_rollouts_alone() -> None:
 def test_a_rollout_without_trained_turns_still_counts_in_its_group() -> None:
     lost = make_scored(make_agent(status=Status.ERROR), valid=False)
     group = [make_scored(make_agent(make_turn([1], [2])), value=1.0), lost]
-    (row,) = step_rows([group], GroupRelative(GroupRelativeConfig())).rows
-    assert float(row.weights[-1]) == 0.5
+    (sample,) = build_step_batch([group], GroupRelative(GroupRelativeConfig())).samples
+    assert float(sample.weights[-1]) == 0.5

@@ -7,10 +7,10 @@ from wideseek_rl import (
     CheckpointStore,
     OptimizerConfig,
     RLConfig,
-    TorchBackendConfig,
+    TorchTrainerConfig,
     TrainerState,
+    check_resumed_config,
     read_checkpoint,
-    settle_config,
 )
 
 
@@ -93,16 +93,16 @@ def test_a_best_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) ->
 
 def test_a_changed_key_is_named_when_resuming(tmp_path: Path) -> None:
     path = tmp_path / "rl_config.json"
-    settle_config(path, RLConfig(), resuming=False)
-    changed = RLConfig(backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=2e-6)))
+    check_resumed_config(path, RLConfig(), resuming=False)
+    changed = RLConfig(backend=TorchTrainerConfig(optimizer=OptimizerConfig(lr=2e-6)))
     with pytest.raises(ConfigError, match=r"^backend\.optimizer\.lr: .* 1e-06, now it is 2e-06"):
-        settle_config(path, changed, resuming=True)
-    settle_config(path, changed, resuming=True, free=frozenset({"backend.optimizer"}))
-    settle_config(path, changed, resuming=True)
+        check_resumed_config(path, changed, resuming=True)
+    check_resumed_config(path, changed, resuming=True, free=frozenset({"backend.optimizer"}))
+    check_resumed_config(path, changed, resuming=True)
 
 
 def test_a_damaged_config_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rl_config.json"
     path.write_text("{", "utf-8")
     with pytest.raises(CheckpointError, match=r"rl_config\.json: not JSON"):
-        settle_config(path, RLConfig(), resuming=True)
+        check_resumed_config(path, RLConfig(), resuming=True)

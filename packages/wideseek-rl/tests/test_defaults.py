@@ -5,7 +5,7 @@ from wideseek_rl import AdvantageConfig, GroupRelativeConfig, RewardConfig, RLCo
 
 def test_a_step_has_128_questions_of_8_rollouts_and_makes_one_update() -> None:
     config = RLConfig()
-    assert (config.questions_per_step, config.group_size, config.epochs) == (128, 8, 1)
+    assert (config.prompts_per_step, config.group_size, config.epochs) == (128, 8, 1)
     assert (config.backend.updates_per_step, config.backend.max_batch_tokens) == (1, 32_000)
     assert config.checkpoint.every_steps == 30
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from wideseek_core import ContextOverflow, Finish, PolicyError, Sampling
-from wideseek_rl.engine import EngineConfig, TorchEngine
-from wideseek_rl.engine.pages import PAGE
-from wideseek_rl.model import Qwen3, Qwen3Config, new_model
+from wideseek_rl.engines.builtin import EngineConfig, TorchEngine
+from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
+from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
 
 EOS = 2
 
@@ -310,7 +310,7 @@ async def test_a_long_run_leaves_nothing_behind() -> None:
             await engine.close_session(f"lost{i}")
     # What was closed or cancelled has gone by the time that something later is answered.
     await engine.generate([3], session="last", sampling=Sampling(max_tokens=1))
-    assert engine.cached_tokens == PAGE
+    assert engine.cached_tokens == BLOCK_SIZE
     before = engine.computed_tokens
     await engine.generate(system, session="anew", sampling=Sampling(max_tokens=1))
     assert engine.computed_tokens == before + len(system)

@@ -4,21 +4,27 @@ import pytest
 import torch
 
 from wideseek_core import Sampling
-from wideseek_rl.engine import torch_engine
-from wideseek_rl.engine.attention import attend, reading
-from wideseek_rl.engine.pages import PAGE, PagePool
-from wideseek_rl.engine.sampling import invert, nucleus
-from wideseek_rl.engine.store import BLOCK, Cached, Store, block_hashes, common_prefix
-from wideseek_rl.engine.torch_engine import TorchEngine, sampling_dtype
-from wideseek_rl.model import Qwen3Config, new_model
+from wideseek_rl.engines.builtin import engine as torch_engine
+from wideseek_rl.engines.builtin.attention import attend, reading
+from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE, BlockPool
+from wideseek_rl.engines.builtin.engine import TorchEngine, sampling_dtype
+from wideseek_rl.engines.builtin.prefix_cache import (
+    BLOCK,
+    CachedSequence,
+    PrefixCache,
+    block_hashes,
+    common_prefix,
+)
+from wideseek_rl.engines.builtin.sampling import invert, nucleus
+from wideseek_rl.models.qwen3 import Qwen3Config, new_model
 
 SHAPE = Qwen3Config(
     vocab_size=31, hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=8, ffn_size=16
 )
 
 
-def pool(count: int) -> PagePool:
-    return PagePool(SHAPE, count, torch.float32, torch.device("cpu"))
+def pool(count: int) -> BlockPool:
+    return BlockPool(SHAPE, count, torch.float32, torch.device("cpu"))
 
 
 def test_a_draw_picks_the_token_at_which_the_cumulative_probability_passes_it() -> None:
@@ -88,8 +94,8 @@ def test_common_prefixes_of_long_lists_are_found_at_any_place() -> None:
 
 
 def test_the_longest_shared_prefix_is_found_until_its_owner_is_forgotten() -> None:
-    store, ids = Store(), list(range(5 * BLOCK))
-    short, long = Cached(ids[: 2 * BLOCK]), Cached(ids)
+    store, ids = PrefixCache(), list(range(5 * BLOCK))
+    short, long = CachedSequence(ids[: 2 * BLOCK]), CachedSequence(ids)
     for cached in (short, long):
         cached.filled = len(cached.ids)
         store.index(cached)
@@ -101,8 +107,8 @@ def test_the_longest_shared_prefix_is_found_until_its_owner_is_forgotten() -> No
 
 
 def test_the_session_idle_longest_goes_first() -> None:
-    store = Store()
-    a, b, c = Cached([1]), Cached([2]), Cached([3])
+    store = PrefixCache()
+    a, b, c = CachedSequence([1]), CachedSequence([2]), CachedSequence([3])
     for name, cached in (("a", a), ("b", b), ("c", c)):
         assert store.put(name, cached) is None
     assert store.put("a", a) is a
@@ -128,7 +134,7 @@ def test_attention_over_scattered_pages_equals_softmax_attention(bags: bool) -> 
     generator = torch.Generator().manual_seed(0)
     pages.keys.normal_(generator=generator)
     pages.values.normal_(generator=generator)
-    tables, lengths = [[5, 2, 9], [7], [1, 4, 3]], [2 * PAGE + 3, PAGE, PAGE + 1]
+    tables, lengths = [[5, 2, 9], [7], [1, 4, 3]], [2 * BLOCK_SIZE + 3, BLOCK_SIZE, BLOCK_SIZE + 1]
     q = torch.randn(3, 4, 8, generator=generator)
     read = reading(SHAPE, tables, lengths, pages.keys)
     if not bags:

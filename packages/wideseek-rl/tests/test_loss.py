@@ -5,11 +5,11 @@ import torch
 from pydantic import ValidationError
 
 from wideseek_rl import LossConfig, LossInputs, policy_loss
-from wideseek_rl.batch import collate
-from wideseek_rl.loss import SUMS, LossOutputs, token_logprobs
-from wideseek_rl.rows import TrainedTurn, build_rows
+from wideseek_rl.batch.packing import collate
+from wideseek_rl.batch.prefix_tree import single
+from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
-from wideseek_rl.trees import single
+from wideseek_rl.trainers.loss import SUMS, LossOutputs, token_logprobs
 
 
 def loss_of(
@@ -114,7 +114,7 @@ def test_the_dual_clip_must_lie_above_the_clip_range() -> None:
 
 def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
     model = tiny_model()
-    (row,) = build_rows([TrainedTurn(turn=make_turn([1, 5], [7, 2]), weight=1.0, advantage=1.0)])
+    (row,) = build_samples([TrainedTurn(turn=make_turn([1, 5], [7, 2]), weight=1.0, advantage=1.0)])
     logprobs, entropy = token_logprobs(model, collate([single(row)]), temperature=0.7)
     ids = torch.tensor([[1, 5, 7, 2]])
     full = (model.logits(model.hidden(ids, torch.tensor([4]))) / 0.7).log_softmax(-1)[0]
@@ -124,7 +124,7 @@ def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
 
 
 def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = build_rows(
+    rows = build_samples(
         [
             TrainedTurn(turn=make_turn([1, i], [7, i, 9, 2]), weight=1.0, advantage=1.0)
             for i in range(3, 6)
@@ -133,7 +133,7 @@ def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch
     gradients: list[torch.Tensor] = []
     for limit in (1 << 27, 17 * 5):
         model = tiny_model()
-        monkeypatch.setattr("wideseek_rl.loss.MAX_LOGITS", limit)
+        monkeypatch.setattr("wideseek_rl.trainers.loss.MAX_LOGITS", limit)
         total = token_logprobs(model, collate([single(row) for row in rows]))[0].sum()
         found = torch.autograd.grad(total, list(model.parameters()))
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))

@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 
 from wideseek_core import ScoreState, Status, ToolCall, ToolResult
-from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, step_rows
-from wideseek_rl.metrics import rollout_metrics
+from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, build_step_batch
+from wideseek_rl.loop.metrics import rollout_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
-def figures(*groups: list[ScoredEpisode]) -> dict[str, float]:
-    return rollout_metrics(groups, step_rows(groups, GroupRelative(GroupRelativeConfig())))
+def metrics(*groups: list[ScoredEpisode]) -> dict[str, float]:
+    return rollout_metrics(groups, build_step_batch(groups, GroupRelative(GroupRelativeConfig())))
 
 
 def test_figures_of_a_step_by_hand() -> None:
@@ -17,7 +17,7 @@ def test_figures_of_a_step_by_hand() -> None:
     sub = make_agent(
         make_turn(calls=["search", "search", "access"]), role="subagent", status=Status.TURN_LIMIT
     )
-    found = figures(
+    found = metrics(
         [make_scored(lead, sub, sub, value=0.4), make_scored(make_agent(), value=0.0, valid=False)]
     )
     assert found["rollouts"] == 2
@@ -37,7 +37,7 @@ def test_figures_of_a_step_by_hand() -> None:
 
 def test_tools_that_nobody_used_and_results_that_failed_have_figures_too() -> None:
     results = [ToolResult(request="u", text="", ok=ok) for ok in (True, False, True, True)]
-    found = figures([make_scored(make_agent(replace(make_turn(), results=tuple(results))))])
+    found = metrics([make_scored(make_agent(replace(make_turn(), results=tuple(results))))])
     assert (found["calls/access_per_rollout"], found["calls/search_per_turn"]) == (0, 0)
     assert found["calls/failed_share"] == 0.25
 
@@ -45,23 +45,23 @@ def test_tools_that_nobody_used_and_results_that_failed_have_figures_too() -> No
 def test_every_query_of_a_call_is_a_search() -> None:
     many = ToolCall(name="search", arguments={"queries": [{"query": "a"}, {"query": "b"}]})
     one = ToolCall(name="search", arguments={"query": "c"})
-    found = figures([make_scored(make_agent(replace(make_turn(), calls=(many, one)), make_turn()))])
+    found = metrics([make_scored(make_agent(replace(make_turn(), calls=(many, one)), make_turn()))])
     assert (found["calls/search_per_rollout"], found["requests/search_per_rollout"]) == (2, 3)
     assert found["requests/search_per_turn"] == 1.5
 
 
 def test_an_answer_of_the_right_form_by_a_lead_that_failed_is_no_answer() -> None:
-    found = figures([make_scored(), make_scored(make_agent(status=Status.TURN_LIMIT))])
+    found = metrics([make_scored(), make_scored(make_agent(status=Status.TURN_LIMIT))])
     assert found["score/format_rate"] == 0.5
 
 
 def test_dropped_rollouts_are_in_no_mean() -> None:
     unscored = make_scored(value=0.0, state=ScoreState.UNSCORED)
-    found = figures([make_scored(value=0.8), unscored, make_scored(error="gone")])
+    found = metrics([make_scored(value=0.8), unscored, make_scored(error="gone")])
     assert found["score/mean"] == pytest.approx(0.8)
     assert (found["dropped/error"], found["dropped/unscored"]) == (1, 1)
 
 
 def test_a_step_without_usable_rollouts_has_figures_too() -> None:
-    found = figures([make_scored(error="gone")])
+    found = metrics([make_scored(error="gone")])
     assert (found["rollouts"], found["dropped/error"], found["score/mean"]) == (1, 1, 0)

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from wideseek_core import CheckpointError
-from wideseek_rl.checkpoint_format import (
+from wideseek_rl.models.hf_format import (
     config_from_json,
     config_to_json,
     load_model,
     read_config,
     save_model,
 )
-from wideseek_rl.model import Qwen3, Qwen3Config, new_model
-from wideseek_rl.products import linear
+from wideseek_rl.models.ops import linear
+from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
 
 
 def shape(**changes: Any) -> Qwen3Config:

@@ -9,11 +9,11 @@ import torch
 
 from wideseek_core import ContextOverflow, PolicyError, Sampling
 from wideseek_rl import EngineConfig, ReplicatedEngine, TorchEngine
-from wideseek_rl.model import Qwen3, new_model
+from wideseek_rl.models.qwen3 import Qwen3, new_model
 from wideseek_rl.testing import tiny_model
 
 PROMPT = [3, 4, 5, 6, 7, 8]
-FREE = Sampling(max_tokens=12)
+RESUMABLE_KEYS = Sampling(max_tokens=12)
 ENDLESS = Sampling(max_tokens=4000)
 
 
@@ -35,9 +35,9 @@ def children() -> list[int]:
 
 async def responses(engine: ReplicatedEngine | TorchEngine) -> list[tuple[int, ...]]:
     async def talk(session: str) -> tuple[int, ...]:
-        first = await engine.generate(PROMPT, session=session, sampling=FREE)
+        first = await engine.generate(PROMPT, session=session, sampling=RESUMABLE_KEYS)
         more = [*PROMPT, *first.ids, 9, 10]
-        second = await engine.generate(more, session=session, sampling=FREE)
+        second = await engine.generate(more, session=session, sampling=RESUMABLE_KEYS)
         await engine.close_session(session)
         await engine.close_session(session)
         return (*first.ids, *second.ids)
@@ -61,7 +61,7 @@ async def test_new_weights_are_sampled_from_once_they_are_told(pair: ReplicatedE
     assert await responses(pair) == before
     async with pair.updating() as changed:
         changed(7)
-    made = await pair.generate(PROMPT, session="a", sampling=FREE)
+    made = await pair.generate(PROMPT, session="a", sampling=RESUMABLE_KEYS)
     assert (pair.version, made.version) == (7, 7)
     after = await responses(pair)
     assert after == await responses(TorchEngine(pair.model))
@@ -72,9 +72,9 @@ async def test_errors_and_cancelled_requests_pass_through() -> None:
     config = EngineConfig(max_batch=1, max_context=300_000, max_cache_tokens=300_032)
     async with ReplicatedEngine(endless_model(), config, processes=1) as engine:
         with pytest.raises(ContextOverflow, match="300000"):
-            await engine.generate([3] * 300_000, session="a", sampling=FREE)
+            await engine.generate([3] * 300_000, session="a", sampling=RESUMABLE_KEYS)
         with pytest.raises(PolicyError, match="ids outside"):
-            await engine.generate([-1], session="a", sampling=FREE)
+            await engine.generate([-1], session="a", sampling=RESUMABLE_KEYS)
         # It would hold the only place for many minutes.
         longest = Sampling(max_tokens=300_000)
         endless = asyncio.create_task(engine.generate(PROMPT, session="b", sampling=longest))
@@ -82,7 +82,7 @@ async def test_errors_and_cancelled_requests_pass_through() -> None:
         endless.cancel()
         with pytest.raises(asyncio.CancelledError):
             await endless
-        asked = engine.generate(PROMPT, session="c", sampling=FREE)
+        asked = engine.generate(PROMPT, session="c", sampling=RESUMABLE_KEYS)
         assert len((await asyncio.wait_for(asked, 60)).ids) == 12
 
 
@@ -99,7 +99,7 @@ async def test_a_process_that_dies_takes_its_sessions_and_no_others() -> None:
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         lost = [outcome for outcome in outcomes if isinstance(outcome, PolicyError)]
         assert (len(lost), len(outcomes)) == (2, 4)
-        made = await engine.generate(PROMPT, session="new", sampling=FREE)
+        made = await engine.generate(PROMPT, session="new", sampling=RESUMABLE_KEYS)
         assert len(made.ids) == 12
         async with engine.updating() as changed:
             changed(1)
@@ -107,7 +107,7 @@ async def test_a_process_that_dies_takes_its_sessions_and_no_others() -> None:
         with pytest.raises(PolicyError, match="ended"):
             await engine.generate(PROMPT, session="new", sampling=ENDLESS)
         with pytest.raises(PolicyError, match="all processes"):
-            await engine.generate(PROMPT, session="newer", sampling=FREE)
+            await engine.generate(PROMPT, session="newer", sampling=RESUMABLE_KEYS)
     assert children() == before
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 from wideseek_rl import (
     CheckpointConfig,
     CheckpointStore,
+    LoggersConfig,
     OptimizerConfig,
     RLConfig,
-    SinksConfig,
-    TorchBackendConfig,
+    TorchTrainerConfig,
 )
 from wideseek_rl.toy import train_toy
 
 CONFIG = RLConfig(
-    questions_per_step=3,
+    prompts_per_step=3,
     group_size=4,
     steps=12,
-    backend=TorchBackendConfig(optimizer=OptimizerConfig(lr=1e-2, eps=1e-8), threads=1),
+    backend=TorchTrainerConfig(optimizer=OptimizerConfig(lr=1e-2, eps=1e-8), threads=1),
     checkpoint=CheckpointConfig(every_steps=2),
-    sinks=SinksConfig(tensorboard=False),
+    loggers=LoggersConfig(tensorboard=False),
 )
 
 

@@ -1,6 +1,6 @@
 from wideseek_core import AgentRole, Status, Trajectory
 from wideseek_rl import SELECTIONS
-from wideseek_rl.selection import (
+from wideseek_rl.algorithm.selection import (
     all_turns,
     main_turns,
     outcome_agents,

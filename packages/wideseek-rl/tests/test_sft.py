@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from wideseek_core import DataError, TrainError
 from wideseek_rl import DemoSet, OptimizerConfig, SFTConfig, train_on_demos
-from wideseek_rl.sft import SFTProgress, held_out_loss, make_batches
 from wideseek_rl.testing import tiny_model
+from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, make_batches
 
 CPU = torch.device("cpu")
 

@@ -11,12 +11,16 @@
     │   ├── NoContent         the page exists nowhere, or holds no readable text
     │   ├── ToolRefused       the request is not allowed: bad URL, private address, robots.txt
     │   └── ToolUnavailable   a service failed, timed out, or wants a key it did not get
-    ├── JudgeError            no verdict could be had (never a score)
-    └── TrainError            training can't go on
+    ├── JudgeError            no verdict can ever be had (never a score)
+    │   └── NoVerdict         no verdict could be had on this answer
+    ├── ServiceError          an HTTP service failed; packages turn it into an error of their own
+    └── TrainError            training can't continue
         └── CheckpointError   a checkpoint that is corrupt or belongs to another run
 
 What the model does wrong is data, never an exception: see `Status` and `ToolResult`.
 """
+
+from enum import StrEnum
 
 
 class WideSeekError(Exception):
@@ -64,11 +68,60 @@ class ToolUnavailable(ToolError):
 
 
 class JudgeError(WideSeekError):
-    """No verdict could be had. It is never turned into a score."""
+    """No verdict can ever be had. It is never turned into a score."""
+
+
+class NoVerdict(JudgeError):
+    """No verdict could be had on this answer, which stays unscored."""
+
+
+class ServiceFault(StrEnum):
+    """How an HTTP service failed."""
+
+    CONNECT = "connect"
+    """It can't be reached, or the connection was lost."""
+    TIMEOUT = "timeout"
+    """It took too long."""
+    REFUSED = "refused"
+    """It refused the key or the request (4xx); asking again is useless."""
+    STATUS = "status"
+    """It answered with another error status."""
+    TOO_LARGE = "too_large"
+    """Its response is longer than allowed."""
+    NOT_JSON = "not_json"
+    """Its response is not the JSON that was asked for."""
+    QUEUE = "queue"
+    """The request waited too long for a free slot."""
+
+
+class ServiceError(WideSeekError):
+    """An HTTP service failed; packages turn it into an error of their own.
+
+    Its fields say how, so that the caller can decide what it means. No key is in any of them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ServiceFault,
+        status: int | None = None,
+        body: str = "",
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        """What failed."""
+        self.status = status
+        """The HTTP status; None if no response came."""
+        self.body = body
+        """The beginning of the response's body."""
+        self.attempts = attempts
+        """Requests made."""
 
 
 class TrainError(WideSeekError):
-    """Training can't go on."""
+    """Training can't continue."""
 
 
 class CheckpointError(TrainError):

@@ -1,49 +1,49 @@
 """Multi-agent reinforcement learning: groups, rewards, advantages, losses, engines and trainers."""
 
-from wideseek_rl.advantage import AdvantageConfig, advantages
-from wideseek_rl.algorithm import (
+from wideseek_rl.algorithm.advantage import AdvantageConfig, advantages
+from wideseek_rl.algorithm.algorithms import (
     Algorithm,
     AlgorithmConfig,
     BestOfGroup,
     BestOfGroupConfig,
     GroupRelative,
     GroupRelativeConfig,
-    StepRows,
+    StepBatch,
+    build_step_batch,
     make_algorithm,
-    step_rows,
 )
-from wideseek_rl.backend import TrainerBackend, UpdateMetrics
-from wideseek_rl.checkpoint import (
-    CheckpointStore,
-    TrainerState,
-    read_checkpoint,
-    settle_config,
-)
-from wideseek_rl.checkpoint_format import load_model, read_config, save_model
+from wideseek_rl.algorithm.reward import RewardConfig, reward
+from wideseek_rl.algorithm.selection import SELECTIONS, Selection
+from wideseek_rl.batch.demonstrations import DemoSet
+from wideseek_rl.batch.samples import TrainedTurn, TrainingSample, build_samples
 from wideseek_rl.config import (
     CheckpointConfig,
+    LoggersConfig,
     LossConfig,
     OptimizerConfig,
     RLConfig,
     SFTConfig,
-    SinksConfig,
-    TorchBackendConfig,
+    TorchTrainerConfig,
 )
-from wideseek_rl.demos import DemoSet
-from wideseek_rl.engine import EngineConfig, ReplicatedEngine, TorchEngine
-from wideseek_rl.loss import LossInputs, LossOutputs, policy_loss
-from wideseek_rl.model import Qwen3, Qwen3Config, new_model
-from wideseek_rl.records import EpisodeRecord
-from wideseek_rl.reward import RewardConfig, reward
-from wideseek_rl.rollouts import Rollouts, RolloutSource, RunEpisode
-from wideseek_rl.rows import Row, TrainedTurn, build_rows
-from wideseek_rl.scored import ScoredEpisode
-from wideseek_rl.selection import SELECTIONS, Selection
-from wideseek_rl.sft import SFTProgress, held_out_loss, train_on_demos
-from wideseek_rl.sinks import ProgressSink, Sink, StepReport, open_sinks
-from wideseek_rl.sync import EngineSync, NoSync, WeightSync
-from wideseek_rl.torch_backend import TorchBackend
-from wideseek_rl.trainer import Evaluate, Trainer, TrainSummary
+from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl.loop.checkpoint import (
+    CheckpointStore,
+    TrainerState,
+    check_resumed_config,
+    read_checkpoint,
+)
+from wideseek_rl.loop.loggers import MetricLogger, ProgressLogger, StepReport, open_loggers
+from wideseek_rl.loop.records import EpisodeRecord
+from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
+from wideseek_rl.models.hf_format import load_model, read_config, save_model
+from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
+from wideseek_rl.rollout.runner import Rollouts, RolloutSource, RunEpisode
+from wideseek_rl.rollout.scored import ScoredEpisode
+from wideseek_rl.sync.protocol import EngineSync, NoSync, WeightSync
+from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss
+from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
+from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, train_on_demos
+from wideseek_rl.trainers.torch import TorchTrainer
 
 __all__ = [
     "SELECTIONS",
@@ -61,12 +61,14 @@ __all__ = [
     "Evaluate",
     "GroupRelative",
     "GroupRelativeConfig",
+    "LoggersConfig",
     "LossConfig",
     "LossInputs",
     "LossOutputs",
+    "MetricLogger",
     "NoSync",
     "OptimizerConfig",
-    "ProgressSink",
+    "ProgressLogger",
     "Qwen3",
     "Qwen3Config",
     "RLConfig",
@@ -74,39 +76,37 @@ __all__ = [
     "RewardConfig",
     "RolloutSource",
     "Rollouts",
-    "Row",
     "RunEpisode",
     "SFTConfig",
     "SFTProgress",
     "ScoredEpisode",
     "Selection",
-    "Sink",
-    "SinksConfig",
+    "StepBatch",
     "StepReport",
-    "StepRows",
-    "TorchBackend",
-    "TorchBackendConfig",
     "TorchEngine",
+    "TorchTrainer",
+    "TorchTrainerConfig",
     "TrainSummary",
     "TrainedTurn",
     "Trainer",
-    "TrainerBackend",
     "TrainerState",
+    "TrainingLoop",
+    "TrainingSample",
     "UpdateMetrics",
     "WeightSync",
     "advantages",
-    "build_rows",
+    "build_samples",
+    "build_step_batch",
+    "check_resumed_config",
     "held_out_loss",
     "load_model",
     "make_algorithm",
     "new_model",
-    "open_sinks",
+    "open_loggers",
     "policy_loss",
     "read_checkpoint",
     "read_config",
     "reward",
     "save_model",
-    "settle_config",
-    "step_rows",
     "train_on_demos",
 ]

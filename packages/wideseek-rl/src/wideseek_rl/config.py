@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from wideseek_core import Config
-from wideseek_rl.algorithm import AlgorithmConfig, GroupRelativeConfig
+from wideseek_rl.algorithm.algorithms import AlgorithmConfig, GroupRelativeConfig
 
 
 class OptimizerConfig(Config):
@@ -64,7 +64,7 @@ class LossConfig(Config):
         return self.kl > 0 or self.entropy > 0
 
 
-class TorchBackendConfig(Config):
+class TorchTrainerConfig(Config):
     """How one step trains on one device."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -89,8 +89,8 @@ class TorchBackendConfig(Config):
     share_prefixes: bool = True
     """Run tokens that several rows begin with once, where that costs less; the gradient is the
     same."""
-    min_surprise: float = Field(default=0.0, ge=0)
-    """Rows whose trained tokens had less surprise together, −Σ log π in nats, are left out. A token
+    min_nll: float = Field(default=0.0, ge=0)
+    """Samples whose trained tokens had less nll together, −Σ log π in nats, are left out. A token
     of probability p has a gradient of the order 1 − p, so what a sure agent said teaches next to
     nothing and costs as much as the rest. Has no effect where a KL or entropy term trains too."""
 
@@ -142,7 +142,7 @@ class CheckpointConfig(Config):
     """The evaluation metric whose highest value names the best checkpoint; null keeps none."""
 
 
-class SinksConfig(Config):
+class LoggersConfig(Config):
     """Where figures and episodes go, beside `metrics.jsonl`."""
 
     tensorboard: bool = True
@@ -157,12 +157,12 @@ class RLConfig(Config):
     """A training run."""
 
     algorithm: AlgorithmConfig = GroupRelativeConfig()
-    backend: TorchBackendConfig = TorchBackendConfig()
-    questions_per_step: int = Field(default=128, ge=1)
+    backend: TorchTrainerConfig = TorchTrainerConfig()
+    prompts_per_step: int = Field(default=128, ge=1)
     """Tasks whose rollouts make one step."""
     group_size: int = Field(default=8, ge=1)
     """Rollouts of each task."""
-    concurrent_rollouts: int = Field(default=64, ge=1)
+    max_concurrent_rollouts: int = Field(default=64, ge=1)
     """Rollouts under way at once."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the tasks, where `steps` is null."""
@@ -175,4 +175,4 @@ class RLConfig(Config):
     evaluate_every: int = Field(default=0, ge=0)
     """Steps between evaluations; 0 for none."""
     checkpoint: CheckpointConfig = CheckpointConfig()
-    sinks: SinksConfig = SinksConfig()
+    loggers: LoggersConfig = LoggersConfig()

@@ -15,8 +15,8 @@ from wideseek_core import (
     Trajectory,
     Turn,
 )
-from wideseek_rl.model import Qwen3, Qwen3Config, new_model
-from wideseek_rl.scored import ScoredEpisode
+from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
+from wideseek_rl.rollout.scored import ScoredEpisode
 
 
 def make_turn(

@@ -23,12 +23,12 @@ from wideseek_core import (
     Turn,
 )
 from wideseek_rl.config import RLConfig
-from wideseek_rl.model import Qwen3
-from wideseek_rl.rollouts import Rollouts
-from wideseek_rl.sinks import open_sinks
+from wideseek_rl.loop.loggers import open_loggers
+from wideseek_rl.loop.training import TrainingLoop, TrainSummary
+from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.rollout.runner import Rollouts
 from wideseek_rl.testing import tiny_model
-from wideseek_rl.torch_backend import TorchBackend
-from wideseek_rl.trainer import Trainer, TrainSummary
+from wideseek_rl.trainers.torch import TorchTrainer
 
 START = 1
 """The id that every prompt begins with."""
@@ -67,12 +67,12 @@ def toy_rollouts(model: Qwen3, *, group_size: int, tokens: int = 3) -> Rollouts:
 def train_toy(folder: Path, config: RLConfig) -> TrainSummary:
     """A whole run on `toy_tasks`, of a model that is made here; for processes of their own."""
     model = tiny_model()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         config,
-        TorchBackend(model, config.backend),
+        TorchTrainer(model, config.backend),
         toy_rollouts(model, group_size=config.group_size),
         folder=folder,
-        sinks=open_sinks(config.sinks, folder),
+        loggers=open_loggers(config.loggers, folder),
     )
     return asyncio.run(trainer.fit(toy_tasks()))
 

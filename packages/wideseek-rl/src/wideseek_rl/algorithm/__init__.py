@@ -1,0 +1,1 @@
+"""What rollouts are worth: reward, advantage, turn selection, weights. Plain Python."""

@@ -1,0 +1,1 @@
+"""From sampled turns to micro-batches: training samples, prefix trees, packing, demonstrations."""

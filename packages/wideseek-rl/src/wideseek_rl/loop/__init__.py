@@ -1,0 +1,1 @@
+"""The training loop with its checkpoints, metrics and loggers."""

@@ -1,0 +1,158 @@
+"""Checkpoints of a run: whole or absent, checksummed, the newest few kept."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic import ValidationError
+
+from wideseek_core import CheckpointError, Config, ConfigError, Record
+from wideseek_core.files import folder_atomically, sha256, write_atomically
+
+R = TypeVar("R", bound=Record)
+
+MANIFEST = "manifest.json"
+BEST = "best"
+
+
+class Manifest(Record):
+    """What a checkpoint consists of; written last."""
+
+    version: Literal[1] = 1
+    files: dict[str, str]
+    """SHA-256 by path within the checkpoint."""
+
+
+class TrainerState(Record):
+    """Where a run stands. Tasks and seeds follow from the step, so no generator needs saving."""
+
+    version: Literal[1] = 1
+    step: int
+    """Steps done."""
+    updates: int = 0
+    """Steps that changed the weights: the version that engines report."""
+    seconds: float = 0.0
+    """Training time so far."""
+    best: float | None = None
+    """Highest value of the best-checkpoint metric."""
+    tasks: str
+    """Fingerprint of the tasks and their order."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run: `step_000030/` and so on, and `best/`."""
+
+    def __init__(self, folder: Path, *, keep_last: int) -> None:
+        self._folder, self._keep_last = folder, keep_last
+
+    def save(self, state: TrainerState, write: Callable[[Path], None]) -> Path:
+        """Saves a step; `write` puts the weights into the folder it is given."""
+        path = self._folder / f"step_{state.step:06d}"
+        write_checkpoint(path, state, write)
+        for old in self._steps()[: -self._keep_last]:
+            shutil.rmtree(old)
+        return path
+
+    def save_best(self, state: TrainerState, write: Callable[[Path], None]) -> Path:
+        """Saves a step as the best one so far."""
+        path = self._folder / BEST
+        write_checkpoint(path, state, write)
+        return path
+
+    def latest(self) -> Path | None:
+        """The checkpoint of the highest step; it may still be corrupt."""
+        return self._steps()[-1] if self._steps() else None
+
+    def clean(self) -> None:
+        """Removes what a killed writer left behind; no other process may be writing.
+
+        The best checkpoint that it was about to replace comes back.
+        """
+        for replaced in self._folder.glob(f".{BEST}.old.*/old"):
+            if not (self._folder / BEST).exists():
+                replaced.rename(self._folder / BEST)
+        for name in ("step_*", f"{BEST}.*"):
+            for path in self._folder.glob(f".{name}"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _steps(self) -> list[Path]:
+        found = (path for path in self._folder.glob("step_*") if path.is_dir())
+        return sorted(path for path in found if re.fullmatch(r"step_\d{6,}", path.name))
+
+
+def write_checkpoint(path: Path, state: TrainerState, write: Callable[[Path], None]) -> None:
+    """Writes weights, `state.json` and the manifest; the folder appears whole or not at all."""
+    with folder_atomically(path) as folder:
+        write(folder)
+        (folder / "state.json").write_text(state.model_dump_json(indent=2), "utf-8")
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        sums = {str(file.relative_to(folder)): sha256(file) for file in files}
+        (folder / MANIFEST).write_text(Manifest(files=sums).model_dump_json(indent=2), "utf-8")
+
+
+def read_checkpoint(path: Path) -> TrainerState:
+    """The state of a checkpoint whose files are all as they were written.
+
+    Raises `CheckpointError` naming the file that is not.
+    """
+    manifest = _read(path / MANIFEST, Manifest)
+    for name, digest in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing from the checkpoint")
+        if sha256(file) != digest:
+            raise CheckpointError(f"{file}: damaged, its checksum is not the one in {MANIFEST}")
+    return _read(path / "state.json", TrainerState)
+
+
+def check_resumed_config(
+    path: Path, config: Config, *, free: frozenset[str] = frozenset(), resuming: bool
+) -> None:
+    """Stores a run's resolved config, or compares it with the one stored when resuming.
+
+    `free` names the dotted keys (or their parents) that may change between the two.
+
+    Raises `ConfigError` naming the first key that differs.
+    """
+    now = cast(dict[str, Any], json.loads(config.model_dump_json()))
+    if resuming and path.exists():
+        try:
+            before: object = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: not JSON: {error}") from None
+        old, new = _flat(before), _flat(now)
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key) and not _is_free(key, free):
+                raise ConfigError(
+                    f"{key}: the run was started with {old.get(key)!r}, now it is "
+                    f"{new.get(key)!r}; use the old value, or another run folder"
+                )
+    write_atomically(path, json.dumps(now, indent=2) + "\n")
+
+
+def _is_free(key: str, free: frozenset[str]) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:end]) in free for end in range(1, len(parts) + 1))
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    """Leaves by dotted key; lists are leaves."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    leaves: dict[str, object] = {}
+    for key, below in cast(dict[str, object], value).items():
+        leaves |= _flat(below, f"{prefix}.{key}" if prefix else key)
+    return leaves
+
+
+def _read(path: Path, cls: type[R]) -> R:
+    try:
+        return cls.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing, this is no whole checkpoint") from None
+    except (ValidationError, ValueError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: can't be read: {line}") from None

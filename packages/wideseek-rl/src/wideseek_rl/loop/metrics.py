@@ -1,0 +1,115 @@
+"""The metrics of one step's rollouts, by name."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from wideseek_core import Status, TableMetrics, ToolCall
+from wideseek_rl.algorithm.algorithms import StepBatch
+from wideseek_rl.rollout.scored import ScoredEpisode
+
+TOOLS = ("access", "create_sub_agents", "search")
+"""Tools that have their metrics in every step, used or not."""
+
+
+def rollout_metrics(
+    groups: Sequence[Sequence[ScoredEpisode]], trained: StepBatch
+) -> dict[str, float]:
+    """Means over the usable rollouts, and counts of those left out."""
+    everything = [scored for group in groups for scored in group]
+    usable = [scored for scored in everything if scored.usable]
+    rewards = [value for values in trained.rewards for value in values]
+    broken = sum(bool(scored.episode.error) for scored in everything)
+    metrics = {
+        "rollouts": float(len(everything)),
+        "dropped/error": float(broken),
+        "dropped/unscored": float(trained.dropped - broken),
+        "groups/zero_variance": float(trained.zero_variance),
+        "reward/mean": _mean(rewards),
+        "reward/std_in_group": _mean(
+            statistics.stdev(values) for values in trained.rewards if len(values) > 1
+        ),
+        "score/mean": _mean(scored.score.value for scored in usable),
+        "score/format_rate": _mean(float(scored.answered) for scored in usable),
+    }
+    return metrics | _table_metrics(usable) | _agents(usable) | _calls(usable) | _lengths(usable)
+
+
+def _table_metrics(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
+    """Item and row F1 and success, where the tasks are tables."""
+    tables = [s.score.metrics for s in usable if isinstance(s.score.metrics, TableMetrics)]
+    if not tables:
+        return {}
+    return {
+        "score/item_f1": _mean(table.item_f1 for table in tables),
+        "score/row_f1": _mean(table.row_f1 for table in tables),
+        "score/success": _mean(table.success for table in tables),
+    }
+
+
+def _agents(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
+    """How wide and how long rollouts were, and how their agents ended."""
+    agents = [agent for scored in usable for agent in scored.episode.trajectories]
+    metrics = {
+        "agents/subagents_per_rollout": _mean(
+            sum(agent.role == "subagent" for agent in scored.episode.trajectories)
+            for scored in usable
+        )
+    }
+    for role in sorted({agent.role for agent in agents}):
+        metrics[f"turns/{role}"] = _mean(len(a.turns) for a in agents if a.role == role)
+    for status in Status:
+        metrics[f"ended/{status}"] = _mean(float(agent.status is status) for agent in agents)
+    return metrics
+
+
+def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
+    """Calls of each tool and what they ask for, per rollout and per turn; what came to nothing.
+
+    A dropped call is the model's mistake. Failed results are errors and empty pages, of which a
+    service that is down makes many, and subagents that failed.
+    """
+    turns = [turn for scored in usable for turn in scored.turns]
+    calls = [call for turn in turns for call in turn.calls]
+    made = Counter(call.name for call in calls)
+    asked: Counter[str] = Counter()
+    for call in calls:
+        asked[call.name] += _requests(call)
+    metrics = {
+        "calls/dropped_per_turn": _mean(turn.dropped_calls for turn in turns),
+        "calls/failed_share": _mean(not result.ok for turn in turns for result in turn.results),
+    }
+    for name in sorted({*TOOLS, *made}):
+        metrics[f"calls/{name}_per_rollout"] = made[name] / max(len(usable), 1)
+        metrics[f"calls/{name}_per_turn"] = made[name] / max(len(turns), 1)
+        metrics[f"requests/{name}_per_rollout"] = asked[name] / max(len(usable), 1)
+        metrics[f"requests/{name}_per_turn"] = asked[name] / max(len(turns), 1)
+    return metrics
+
+
+def _requests(call: ToolCall) -> int:
+    """How many queries, pages or subtasks a call asks for: the length of its list, or one."""
+    lists = [value for value in call.arguments.values() if isinstance(value, list)]
+    return len(lists[0]) if lists else 1
+
+
+def _lengths(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
+    """Tokens of responses and prompts."""
+    turns = [turn for scored in usable for turn in scored.turns]
+    responses = [turn.response_tokens for turn in turns]
+    ends = [agent.turns[-1] for s in usable for agent in s.episode.trajectories if agent.turns]
+    return {
+        "tokens/response_mean": _mean(responses),
+        "tokens/response_max": float(max(responses, default=0)),
+        "tokens/prompt_mean": _mean(turn.prompt_tokens for turn in turns),
+        "tokens/agent_total_mean": _mean(t.prompt_tokens + t.response_tokens for t in ends),
+        "tokens/response_per_rollout": sum(responses) / max(len(usable), 1),
+        "tokens/generated": float(sum(responses)),
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean; 0 of nothing."""
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else 0.0

@@ -1,0 +1,1 @@
+"""Language models as torch modules, and their folders in Hugging Face format."""

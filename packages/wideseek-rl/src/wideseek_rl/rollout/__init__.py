@@ -1,0 +1,1 @@
+"""Which prompts a step takes, their rollouts, and the scored results. Plain Python."""

@@ -1,0 +1,88 @@
+"""Groups of scored rollouts from plain callables: one that runs an episode, and a judge."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from wideseek_core import Episode, Judge, PolicyError, Score, Task
+from wideseek_rl.rollout.sampler import rollout_seed
+from wideseek_rl.rollout.scored import ScoredEpisode, failed, unscored
+
+RunEpisode = Callable[[Task, int, int], Awaitable[Episode]]
+"""Runs one rollout: `await run_episode(task, trial, seed)`."""
+
+
+class RolloutSource(Protocol):
+    """Where the training loop gets its data."""
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[list[ScoredEpisode]]:
+        """The scored rollouts of each task, in the order of the tasks.
+
+        Rollouts that broke are among them, with their `error`; the loop leaves them out.
+        """
+        ...
+
+
+class Rollouts:
+    """Runs the rollouts of a step side by side, at most `concurrent` at once.
+
+    A rollout frees its place before it is judged, so that generation never waits for the judge.
+    `on_scored` hears of each rollout as it is done.
+    """
+
+    def __init__(
+        self,
+        run_episode: RunEpisode,
+        judge: Judge,
+        *,
+        group_size: int,
+        concurrent: int = 64,
+        seed: int = 0,
+        on_scored: Callable[[ScoredEpisode], None] | None = None,
+    ) -> None:
+        self._run, self._judge = run_episode, judge
+        self._group_size, self._seed = group_size, seed
+        self._places = asyncio.Semaphore(concurrent)
+        self._on_scored = on_scored
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[list[ScoredEpisode]]:
+        """`group_size` rollouts of each task. Raises `JudgeError` if nothing can be judged.
+
+        A task that stands there again, as at the end of an epoch, goes on counting its trials.
+        """
+        trials: Counter[str] = Counter()
+        pending: list[list[asyncio.Task[ScoredEpisode]]] = []
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                first = trials[task.id]
+                trials[task.id] = last = first + self._group_size
+                pending.append(
+                    [group.create_task(self._one(task, n, step)) for n in range(first, last)]
+                )
+        return [[rollout.result() for rollout in rollouts] for rollouts in pending]
+
+    async def _one(self, task: Task, trial: int, step: int) -> ScoredEpisode:
+        seed = rollout_seed(self._seed, step, task.id, trial)
+        async with self._places:
+            try:
+                episode = await self._run(task, trial, seed)
+            except PolicyError as error:
+                episode = Episode(task_id=task.id, trial=trial, trajectories=(), error=str(error))
+        scored = ScoredEpisode(episode=episode, score=await self._verdict(task, episode))
+        if self._on_scored is not None:
+            self._on_scored(scored)
+        return scored
+
+    async def _verdict(self, task: Task, episode: Episode) -> Score:
+        """The judge's, but that a failed agent has no answer to score.
+
+        Whether its last text has the form of one still decides which of its turns train.
+        """
+        if episode.error or not episode.trajectories:
+            return unscored(episode.error)
+        main = episode.main
+        if not main.status.failed:
+            return await self._judge.score(task, episode.answer)
+        text = main.turns[-1].text.rpartition("</think>")[2].strip() if main.turns else ""
+        return failed(await self._judge.score(task, text), f"the agent failed: {main.status}")

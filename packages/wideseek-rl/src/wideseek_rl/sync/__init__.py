@@ -1,0 +1,1 @@
+"""How new weights travel from a trainer to the rollout engines."""

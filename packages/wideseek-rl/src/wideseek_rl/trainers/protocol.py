@@ -1,0 +1,71 @@
+"""The seam between the training loop and what holds the weights.
+
+`TorchTrainer` is the one that ships. A Megatron or NeMo-Aligner backend implements the same three
+methods: samples carry all it needs (ids, token weights, advantages, log-probabilities), and the
+loop knows nothing of tensors, ranks or optimizers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wideseek_rl.batch.samples import TrainingSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateMetrics:
+    """What one step of training did. Means run over trained tokens, of all updates of the step."""
+
+    updates: int = 0
+    """Optimizer steps made."""
+    stopped: int = 0
+    """1 if the mean ratio passed its limit and the rest of the step was given up."""
+    skipped: int = 0
+    """Updates left out because their gradient was not finite."""
+    samples: int = 0
+    """Samples that ran through the model."""
+    zero_advantage_samples: int = 0
+    """Samples without gradient (all advantages 0), which did not run."""
+    tokens_trained: int = 0
+    tokens_run: int = 0
+    """Positions that ran through the model once per update, padding included."""
+    loss: float = 0.0
+    grad_norm: float = 0.0
+    """Before clipping, mean over updates."""
+    lr: float = 0.0
+    ratio: float = 1.0
+    """π/π_old."""
+    clipped_low: float = 0.0
+    """Fraction of tokens clipped from below."""
+    clipped_high: float = 0.0
+    dual_clipped: float = 0.0
+    kl: float = 0.0
+    """k3 estimate between the weights and those the log-probabilities are of."""
+    reference_kl: float = 0.0
+    entropy: float = 0.0
+    """In nats."""
+    mismatch: float = 0.0
+    """Mean |log π_trainer − log π_sampler| before the first update: 0 for equal arithmetic."""
+    mismatch_kl: float = 0.0
+    """k3 estimate of the same."""
+    seconds: float = 0.0
+
+
+class Trainer(Protocol):
+    """Holds the weights and the optimizer."""
+
+    def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+        """Trains on the samples of one step; the weights of the tokens are final.
+
+        Raises `TrainError` when training can't go on.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes model, tokenizer and optimizer into an existing folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` wrote. Raises `CheckpointError`."""
+        ...

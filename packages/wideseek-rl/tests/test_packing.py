@@ -1,0 +1,59 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wideseek_rl import TrainedTurn, TrainingSample, build_samples
+from wideseek_rl.batch.packing import collate, pack, plan
+from wideseek_rl.batch.prefix_tree import single
+from wideseek_rl.testing import make_turn
+
+
+def sample(prompt: int, response: int) -> TrainingSample:
+    turn = make_turn([1] * prompt, list(range(2, 2 + response)))
+    return build_samples([TrainedTurn(turn=turn, weight=0.5, advantage=-1.0)])[0]
+
+
+def test_rows_are_packed_longest_first_within_the_budget() -> None:
+    samples = [sample(3, 2), sample(8, 2), sample(3, 3), sample(7, 2)]
+    batches = pack([single(one) for one in samples], 20)
+    assert [[len(tree) for tree in batch] for batch in batches] == [[10, 9], [6, 5]]
+
+
+def test_a_row_longer_than_the_budget_gets_its_own_batch() -> None:
+    batches = pack([single(sample(50, 5)), single(sample(3, 2))], 20)
+    assert [[len(tree) for tree in batch] for batch in batches] == [[55], [5]]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(41, 200), st.booleans())
+def test_no_row_is_lost_and_no_batch_is_too_large(
+    lengths: list[int], budget: int, share: bool
+) -> None:
+    batches = plan([sample(length, 1) for length in lengths], budget, share=share)
+    samples = [len(r) for batch in batches for tree in batch for r in tree.samples]
+    assert sorted(samples) == sorted(n + 1 for n in lengths)
+    assert all(len(batch) * max(map(len, batch)) <= budget for batch in batches)
+
+
+def test_collating_pads_on_the_right_and_points_at_the_predicting_states() -> None:
+    batch = collate([single(sample(2, 2)), single(sample(1, 2))])
+    assert torch.equal(batch.ids, torch.tensor([[1, 1, 2, 3], [1, 2, 3, 0]]))
+    assert torch.equal(batch.lengths, torch.tensor([4, 3]))
+    assert torch.equal(batch.places, torch.tensor([1, 2, 4, 5]))
+    assert torch.equal(batch.targets, torch.tensor([2, 3, 2, 3]))
+    assert torch.equal(batch.weights, torch.full((4,), 0.5))
+    assert torch.equal(batch.advantages, torch.full((4,), -1.0))
+    assert torch.equal(batch.logprobs, torch.full((4,), -0.5))
+    assert (batch.tokens, batch.branches) == (8, None)
+
+
+def test_batches_with_branches_keep_to_themselves() -> None:
+    alike = [branch(64, 1, 2), branch(64, 2, 2)]
+    batches = plan([branch(0, 5, 4), *alike, branch(0, 9, 6)], 1000)
+    assert [[len(tree.samples) for tree in batch] for batch in batches] == [[1, 1], [2]]
+    assert [collate(batch).branches is None for batch in batches] == [True, False]
+
+
+def branch(shared: int, first: int, tail: int) -> TrainingSample:
+    """Starts with `shared` tokens that its siblings have too."""
+    turn = make_turn([first, *[16] * shared][::-1], [first] * tail)
+    return build_samples([TrainedTurn(turn=turn, weight=0.5, advantage=1.0)])[0]

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from wideseek_core import TrainError, Turn
+from wideseek_rl import TrainedTurn, TrainingSample, build_samples
+from wideseek_rl.batch.samples import split_samples
+from wideseek_rl.testing import make_turn
+
+
+def trained(turn: Turn, weight: float = 1.0, advantage: float = 1.0) -> TrainedTurn:
+    return TrainedTurn(turn=turn, weight=weight, advantage=advantage)
+
+
+def ids(samples: list[TrainingSample]) -> list[list[int]]:
+    return sorted([int(i) for i in sample.ids] for sample in samples)
+
+
+def test_turns_that_extend_one_another_make_one_row() -> None:
+    first = make_turn([1, 2], [3, 4], logprob=-1.0)
+    second = make_turn([1, 2, 3, 4, 5], [6], logprob=-2.0)
+    (sample,) = build_samples([trained(second, 0.5, 2.0), trained(first, 0.25, -1.0)], group=3)
+    assert sample.ids.tolist() == [1, 2, 3, 4, 5, 6]
+    assert sample.weights.tolist() == [0, 0, 0.25, 0.25, 0, 0.5]
+    assert sample.advantages.tolist() == [0, 0, -1, -1, 0, 2]
+    assert sample.logprobs.tolist() == [0, 0, -1, -1, 0, -2]
+    assert (sample.group, sample.trained, len(sample)) == (3, 3, 6)
+
+
+def test_a_rebuilt_context_begins_a_new_row() -> None:
+    turns = [make_turn([1, 2], [3]), make_turn([1, 9], [4]), make_turn([1, 9, 4, 5], [6])]
+    samples = build_samples([trained(turn) for turn in turns])
+    assert ids(samples) == [[1, 2, 3], [1, 9, 4, 5, 6]]
+
+
+def test_siblings_from_one_prompt_never_share_a_row() -> None:
+    turns = [make_turn([1, 2], [3, 4]), make_turn([1, 2], [3, 4, 5]), make_turn([1, 2], [3, 4])]
+    samples = build_samples([trained(turn) for turn in turns])
+    assert ids(samples) == [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4, 5]]
+    assert sum(sample.trained for sample in samples) == 7
+
+
+def test_a_branch_takes_its_forebear_only_once() -> None:
+    root = make_turn([1], [2])
+    branches = [make_turn([1, 2, 7], [8]), make_turn([1, 2, 9], [10])]
+    samples = build_samples([trained(turn) for turn in [root, *branches]])
+    assert ids(samples) == [[1, 2, 7, 8], [1, 2, 9, 10]]
+    assert sum(sample.trained for sample in samples) == 3
+
+
+def test_large_ids_sort_and_merge_as_numbers() -> None:
+    first = make_turn([151_645, 255], [256, 65_536])
+    second = make_turn([151_645, 255, 256, 65_536, 7], [1])
+    assert len(build_samples([trained(second), trained(first)])) == 1
+
+
+def test_a_long_conversation_makes_one_row_of_its_own_length() -> None:
+    context: list[int] = [1]
+    turns: list[Turn] = []
+    for number in range(200):
+        turns.append(make_turn(context, [number, number + 1]))
+        context = [*context, number, number + 1, 500]
+    (sample,) = build_samples([trained(turn) for turn in turns])
+    assert len(sample) == len(context) - 1
+    assert sample.trained == 400
+
+
+def test_turns_of_chat_endpoints_cannot_train() -> None:
+    with pytest.raises(TrainError, match="0 prompt ids, 0 response ids"):
+        build_samples([trained(make_turn([], []))])
+
+
+def test_updates_get_whole_questions_and_keep_the_scale() -> None:
+    samples = [
+        sample
+        for group in range(3)
+        for _ in range(2)
+        for sample in build_samples([trained(make_turn([1], [group]))], group=group)
+    ]
+    parts = list(split_samples(samples, 2))
+    assert [sorted({sample.group for sample in part}) for part in parts] == [[0, 2], [1]]
+    # The mean over three questions becomes the mean over two, and over one.
+    assert [float(part[0].weights.max()) for part in parts] == [1.5, 3.0]
+
+
+def test_there_are_never_more_updates_than_questions() -> None:
+    samples = build_samples([trained(make_turn())])
+    (part,) = split_samples(samples, 4)
+    assert np.array_equal(part[0].weights, samples[0].weights)

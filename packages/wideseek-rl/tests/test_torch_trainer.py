@@ -1,0 +1,255 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
+from wideseek_rl import (
+    LossConfig,
+    OptimizerConfig,
+    Qwen3,
+    TorchTrainer,
+    TorchTrainerConfig,
+    TrainedTurn,
+    TrainingSample,
+    build_samples,
+)
+from wideseek_rl.testing import make_turn, tiny_model
+
+FAST = OptimizerConfig(lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+
+
+def samples_of(*turns: Turn, advantage: float = 1.0, group: int = 0) -> list[TrainingSample]:
+    count = sum(len(turn.response_ids) for turn in turns)
+    return build_samples(
+        [TrainedTurn(turn=turn, weight=1 / count, advantage=advantage) for turn in turns],
+        group=group,
+    )
+
+
+def weights(model: Qwen3) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def gradient(samples: list[TrainingSample], *, max_batch_tokens: int = 1000) -> torch.Tensor:
+    """The gradient of one update, unclipped, as it reaches the optimizer."""
+    model = tiny_model()
+    config = TorchTrainerConfig(
+        optimizer=OptimizerConfig(grad_clip=1e9), max_batch_tokens=max_batch_tokens
+    )
+    TorchTrainer(model, config).update(samples)
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def conversation() -> list[Turn]:
+    """Four turns of which three extend one another; the second context was rebuilt."""
+    first = make_turn([1, 4, 5], [6, 7, 2], logprob=-2.0)
+    second = make_turn([1, 4, 5, 6, 7, 2, 8, 9], [10, 2], logprob=-2.5)
+    third = make_turn([1, 4, 5, 6, 7, 2, 8, 9, 10, 2, 3], [11, 12, 2], logprob=-3.0)
+    return [first, second, third, make_turn([1, 8], [13, 2], logprob=-2.0)]
+
+
+def credited() -> list[TrainedTurn]:
+    return [
+        TrainedTurn(turn=turn, weight=weight, advantage=advantage)
+        for turn, weight, advantage in zip(
+            conversation(), (0.1, 0.2, 0.05, 0.3), (1.0, -0.5, 2.0, -1.0), strict=True
+        )
+    ]
+
+
+def test_merged_rows_have_the_gradient_of_one_row_per_turn() -> None:
+    merged = build_samples(credited())
+    single = [sample for turn in credited() for sample in build_samples([turn])]
+    assert (len(merged), len(single)) == (2, 4)
+    difference = (gradient(merged) - gradient(single)).abs().max()
+    assert float(difference) < 1e-5
+    assert float(gradient(merged).abs().max()) > 1e-2
+
+
+def test_micro_batches_have_the_gradient_of_one_batch() -> None:
+    samples = build_samples(credited())
+    difference = (gradient(samples) - gradient(samples, max_batch_tokens=1)).abs().max()
+    assert float(difference) < 1e-6
+
+
+def test_a_whole_update_by_hand() -> None:
+    # Without weights every token has probability 1/17. Two tokens of weight 1/2 each:
+    # the sampler gave 1/20, so r = 20/17 = 1.17647 within the clip range, A = −1: loss 1.17647;
+    # the other sample's sampler gave 1/10, r = 10/17 is clipped at 0.8, A = −0.5: loss 0.4.
+    model = tiny_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    near = samples_of(make_turn([1], [5, 6], logprob=-math.log(20)), advantage=-1.0)
+    far = samples_of(make_turn([1], [7, 8], logprob=-math.log(10)), advantage=-0.5)
+    metrics = TorchTrainer(model, TorchTrainerConfig()).update(near + far)
+    assert metrics.loss == pytest.approx(20 / 17 + 0.4, rel=1e-6)
+    assert metrics.ratio == pytest.approx(15 / 17, rel=1e-6)
+    assert (metrics.clipped_low, metrics.clipped_high) == (0.5, 0.0)
+    assert metrics.mismatch == pytest.approx((math.log(20 / 17) + math.log(17 / 10)) / 2, rel=1e-6)
+    assert metrics.entropy == pytest.approx(math.log(17), rel=1e-6)
+
+
+def test_good_tokens_grow_likelier_and_bad_ones_rarer() -> None:
+    model = tiny_model()
+    good = make_turn([1, 3], [5], logprob=-2.83)
+    bad = make_turn([1, 3], [6], logprob=-2.83)
+    samples = samples_of(good) + samples_of(bad, advantage=-1.0)
+    TorchTrainer(model, TorchTrainerConfig(optimizer=FAST)).update(samples)
+    with torch.no_grad():
+        logits = model.logits(model.hidden(torch.tensor([[1, 3]]), torch.tensor([2])))[0, -1]
+    assert float(logits[5]) > float(logits[6])
+
+
+def test_rows_without_advantage_do_not_run() -> None:
+    model = tiny_model()
+    before = weights(model)
+    metrics = TorchTrainer(model, TorchTrainerConfig()).update(
+        samples_of(make_turn(), advantage=0.0)
+    )
+    assert (
+        metrics.updates,
+        metrics.samples,
+        metrics.zero_advantage_samples,
+        metrics.tokens_run,
+    ) == (
+        0,
+        0,
+        1,
+        0,
+    )
+    assert torch.equal(weights(model), before)
+
+
+def test_with_kl_rows_without_advantage_pull_towards_the_reference() -> None:
+    model = tiny_model()
+    config = TorchTrainerConfig(optimizer=FAST, loss=LossConfig(kl=1.0))
+    backend = TorchTrainer(model, config)
+    assert backend.update(samples_of(make_turn(logprob=-2.83))).reference_kl == pytest.approx(0)
+    moved = backend.update(samples_of(make_turn(logprob=-2.83), advantage=0.0))
+    assert moved.samples == 1
+    assert moved.reference_kl > 0
+    last = [backend.update(samples_of(make_turn(logprob=-2.83), advantage=0.0)) for _ in range(20)]
+    assert last[-1].reference_kl < moved.reference_kl
+
+
+def test_several_updates_share_out_the_questions() -> None:
+    samples = [sample for n in range(4) for sample in samples_of(make_turn([1], [n + 3]), group=n)]
+    config = TorchTrainerConfig(optimizer=FAST, updates_per_step=2, recompute_logprobs=True)
+    metrics = TorchTrainer(tiny_model(), config).update(samples)
+    assert metrics.updates == 2
+    assert metrics.tokens_trained == 4
+    assert metrics.kl > 0  # the second update sees weights that the first one moved
+
+
+def test_recomputed_logprobs_make_the_first_ratio_one() -> None:
+    config = TorchTrainerConfig(recompute_logprobs=True)
+    metrics = TorchTrainer(tiny_model(), config).update(samples_of(make_turn(logprob=-0.1)))
+    assert (metrics.ratio, metrics.kl) == (1.0, 0.0)
+    assert metrics.mismatch > 1
+
+
+def test_truncated_importance_weights_bound_the_mismatch() -> None:
+    def loss(cap: float | None) -> float:
+        config = TorchTrainerConfig(recompute_logprobs=True, loss=LossConfig(importance_cap=cap))
+        samples = samples_of(make_turn([1], [5], logprob=-9.0))
+        return TorchTrainer(tiny_model(), config).update(samples).loss
+
+    assert loss(2.0) == pytest.approx(2 * loss(None))
+
+
+def test_importance_weights_need_recomputed_logprobs() -> None:
+    with pytest.raises(ConfigError, match="importance_cap needs recompute_logprobs"):
+        TorchTrainer(tiny_model(), TorchTrainerConfig(loss=LossConfig(importance_cap=2.0)))
+
+
+def test_a_mean_ratio_past_the_limit_stops_the_step() -> None:
+    model = tiny_model()
+    before = weights(model)
+    samples = [
+        sample
+        for n in range(2)
+        for sample in samples_of(make_turn([1], [n + 3], logprob=-9.0), group=n)
+    ]
+    metrics = TorchTrainer(model, TorchTrainerConfig(updates_per_step=2)).update(samples)
+    assert (metrics.updates, metrics.stopped, metrics.tokens_trained) == (0, 1, 1)
+    assert metrics.ratio > 5
+    assert torch.equal(weights(model), before)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
+    model = tiny_model()
+    before = weights(model)
+    (sample,) = samples_of(make_turn(logprob=-2.83))
+    broken = TrainingSample(
+        ids=sample.ids,
+        weights=np.array([0, np.inf, np.inf], dtype=np.float32),
+        advantages=sample.advantages,
+        logprobs=sample.logprobs,
+    )
+    backend = TorchTrainer(model, TorchTrainerConfig())
+    assert backend.update([broken]).skipped == 1
+    assert backend.update([broken]).updates == 0
+    assert torch.equal(weights(model), before)
+    with pytest.raises(TrainError, match="3 times in a sample"):
+        backend.update([broken])
+
+
+def test_a_loaded_backend_goes_on_with_equal_numbers(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(optimizer=FAST)
+    first = TorchTrainer(tiny_model(), config)
+    samples = build_samples(credited())
+    first.update(samples)
+    first.save(tmp_path)
+    second = TorchTrainer(tiny_model(seed=9), config)
+    second.load(tmp_path)
+    for _ in range(3):
+        assert first.update(samples).loss == second.update(samples).loss
+    assert torch.equal(weights(first.model), weights(second.model))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    TorchTrainer(tiny_model(), TorchTrainerConfig()).save(tmp_path)
+    with pytest.raises(CheckpointError, match="model of another shape"):
+        TorchTrainer(tiny_model(vocabulary=19), TorchTrainerConfig()).load(tmp_path)
+
+
+def test_a_truncated_optimizer_file_is_refused(tmp_path: Path) -> None:
+    backend = TorchTrainer(tiny_model(), TorchTrainerConfig())
+    backend.update(samples_of(make_turn(logprob=-2.83)))
+    backend.save(tmp_path)
+    path = tmp_path / "optimizer.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors"):
+        backend.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config", [TorchTrainerConfig(autocast="bfloat16"), TorchTrainerConfig(matmul="medium")]
+)
+def test_lower_precision_comes_close_to_float32(config: TorchTrainerConfig) -> None:
+    samples = build_samples(credited())
+    exact = TorchTrainer(tiny_model(), TorchTrainerConfig()).update(samples)
+    rough = TorchTrainer(tiny_model(), config).update(samples)
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert rough.loss == pytest.approx(exact.loss, rel=0.02)
+    assert rough.grad_norm == pytest.approx(exact.grad_norm, rel=0.05)
+
+
+def test_rows_of_sure_agents_are_left_out_up_to_the_threshold() -> None:
+    sure = samples_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
+    unsure = samples_of(make_turn([1, 7], [8, 9, 2], logprob=-0.2))
+    assert sure[0].nll == pytest.approx(0.15)
+    both = TorchTrainer(tiny_model(), TorchTrainerConfig()).update([*sure, *unsure])
+    assert (both.samples, both.zero_advantage_samples) == (2, 0)
+    some = TorchTrainer(tiny_model(), TorchTrainerConfig(min_nll=0.3)).update([*sure, *unsure])
+    assert (some.samples, some.zero_advantage_samples, some.tokens_trained) == (1, 1, 3)
+
+
+def test_a_kl_term_trains_sure_agents_too() -> None:
+    config = TorchTrainerConfig(min_nll=0.3, loss=LossConfig(kl=0.1))
+    samples = samples_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
+    assert TorchTrainer(tiny_model(), config).update(samples).samples == 1
