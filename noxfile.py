@@ -50,8 +50,8 @@ def isolated(session: nox.Session, package: str) -> None:
     session.install(*wheels, package)
     module = package.replace("-", "_")
     session.run("python", "-c", f"import {module} as m; assert 'site-packages' in m.__file__")
-    if package != "wideseek-rl":
-        session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
+    session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
+    if package not in ("wideseek-rl", "wideseek-apps"):
         session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('torch')")
     testing = ("pytest", "pytest-asyncio", "hypothesis", *EXTRAS.get(package, ()))
     session.install(*wheels, *testing)
