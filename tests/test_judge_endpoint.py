@@ -99,7 +99,7 @@ def test_the_endpoint_its_model_and_its_key_can_be_set(
 ) -> None:
     monkeypatch.setenv("WIDESEEK_JUDGE_API_KEY", "s3cret")
     with serving(Endpoint()) as model:
-        scored = outcome(tmp_path, f"endpoint.url={model.url}", "endpoint.model=grader-7b")
+        scored = outcome(tmp_path, f"endpoint.base_url={model.url}", "endpoint.model=grader-7b")
     # Both keys and the Danube are right, the Amazon is not: 3 of 4 cells.
     assert scored["results"][0]["score"]["metrics"]["item_f1"] == pytest.approx(3 / 4)
     assert model.keys == ["Bearer s3cret"]
@@ -115,7 +115,9 @@ def test_another_variable_may_hold_the_key_and_a_file_the_settings(
     monkeypatch.setenv("OTHER_KEY", "k2")
     with serving(Endpoint()) as model:
         config = tmp_path / "judge.yaml"
-        config.write_text(f"endpoint: {{url: '{model.url}', api_key_env: OTHER_KEY, model: m}}\n")
+        config.write_text(
+            f"endpoint: {{base_url: '{model.url}', api_key_env: OTHER_KEY, model: m}}\n"
+        )
         outcome(tmp_path, str(config), "endpoint.model=m2")
     assert model.keys == ["Bearer k2"]
     assert model.bodies[0]["model"] == "m2"
@@ -123,7 +125,7 @@ def test_another_variable_may_hold_the_key_and_a_file_the_settings(
 
 def test_an_unreadable_judge_leaves_the_answer_unscored(tmp_path: Path) -> None:
     with serving(Endpoint(reply="I would rather not say.")) as model:
-        scored = outcome(tmp_path, f"endpoint.url={model.url}")
+        scored = outcome(tmp_path, f"endpoint.base_url={model.url}")
     assert scored["summary"]["overall"]["counts"]["unscored"] == 1
     assert scored["summary"]["overall"]["metrics"]["item_f1"]["avg"]["questions"] == 0
 
@@ -132,7 +134,8 @@ def test_a_refused_key_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(Endpoint(status=401)) as model:
-        command = ["score", *files(tmp_path), "--set", f"endpoint.url={model.url}", "cache=null"]
+        setting = f"endpoint.base_url={model.url}"
+        command = ["score", *files(tmp_path), "--set", setting, "cache=null"]
         monkeypatch.setattr(sys, "argv", ["wideseek-eval", *command])
         with pytest.raises(SystemExit) as exit_:
             main()
@@ -146,7 +149,7 @@ def test_an_imported_run_is_graded_again_by_a_model(tmp_path: Path) -> None:
     tasks = files(tmp_path)[:4]
     run(["import", str(folder), *tasks, "--mode", "strict", "--judge", "exact"])
     with serving(Endpoint()) as model:
-        judged = ["--mode", "strict", "--judge", "llm", "--set", f"endpoint.url={model.url}"]
+        judged = ["--mode", "strict", "--judge", "llm", "--set", f"endpoint.base_url={model.url}"]
         run(["regrade", str(folder), "--name", "model", *judged, "cache=null"])
     figures = [
         load_run(folder, name).results[0].score.value  # pyright: ignore[reportOptionalMemberAccess]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from wideseek_core import Score, TableGold, TableMetrics, Task
-from wideseek_judge import JudgeConfig, Table, open_judge, parse_table
+from wideseek_core.tables import MarkdownTable, parse_table
+from wideseek_judge import JudgeConfig, open_judge
 
 WIDE = Path(__file__).parents[2] / "shared/data/wikitables/wide_dev.jsonl"
 
@@ -35,7 +36,7 @@ def tasks() -> list[Task]:
     ]
 
 
-def table_of(task: Task) -> Table:
+def table_of(task: Task) -> MarkdownTable:
     assert isinstance(task.gold, TableGold)
     table = parse_table(task.gold.text)
     assert table is not None
@@ -51,7 +52,7 @@ def with_csv(task: Task) -> Task:
     return task.model_copy(update={"gold": gold})
 
 
-def markdown(table: Table, cell: Callable[[str], str] = str) -> str:
+def markdown(table: MarkdownTable, cell: Callable[[str], str] = str) -> str:
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     rows = [f"| {' | '.join(map(cell, line))} |" for line in lines]
     return "```markdown\n" + "\n".join(rows) + "\n```"
@@ -73,7 +74,7 @@ async def imperfect(mode: str, kind: str, answers: Iterable[tuple[Task, str]]) -
         return {task.id for task, text in answers if not perfect(await judge.score(task, text))}
 
 
-@pytest.mark.parametrize("kind", ["exact", "normalised"])
+@pytest.mark.parametrize("kind", ["exact", "normalized"])
 @pytest.mark.parametrize("mode", ["strict", "reward"])
 async def test_every_reference_as_its_own_answer_scores_one(kind: str, mode: str) -> None:
     found = tasks()
@@ -82,7 +83,7 @@ async def test_every_reference_as_its_own_answer_scores_one(kind: str, mode: str
     assert await imperfect(mode, kind, answers) == set()
 
 
-@pytest.mark.parametrize("kind", ["exact", "normalised"])
+@pytest.mark.parametrize("kind", ["exact", "normalized"])
 async def test_every_reference_is_right_in_the_official_way_too(kind: str) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("dateparser")

@@ -24,7 +24,7 @@ ROOMS = {
         "wideseek_tools/fetch/",
         "wideseek_tools/backends/",
         "wideseek_agents/policies/",
-        "wideseek_judge/chat.py",
+        "wideseek_judge/llm/client.py",
         "wideseek_rl/sync/",
     ),
     "rich": ("wideseek_core/progress.py", "wideseek_eval/report.py"),

@@ -19,7 +19,8 @@ from typing import Any
 
 from wideseek_core import Message, Score, TableGold, Task
 from wideseek_core.progress import show
-from wideseek_judge import JudgeConfig, Table, open_judge, parse_table
+from wideseek_core.tables import MarkdownTable, parse_table
+from wideseek_judge import JudgeConfig, open_judge
 
 COUNTS = {"--quick": 20, "--all": 1_000_000}
 DATA = Path(__file__).parents[3] / "shared/data/wikitables/wide_dev.jsonl"
@@ -81,7 +82,7 @@ def noisy(draw: random.Random, cell: str) -> str:
     return "-"
 
 
-def spoilt(draw: random.Random, table: Table) -> str:
+def spoilt(draw: random.Random, table: MarkdownTable) -> str:
     """A noisy copy as Markdown, some rows left out."""
     rows = [[noisy(draw, cell) for cell in row] for row in table.rows if draw.random() > 0.1]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
@@ -128,7 +129,7 @@ async def run(path: Path, count: int) -> None:
     count = len(work)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        column, wanted = await judge(work, certain_first=False, batching="column", cache=None)
+        column, wanted = await judge(work, skip_certain=False, batching="column", cache=None)
         table, alone = await judge(work, batching="table", cache=None)
         ours, first = await judge(work, cache=cache)
         again, second = await judge(work, cache=cache)

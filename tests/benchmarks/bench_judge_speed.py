@@ -104,13 +104,13 @@ async def run(count: int) -> None:
     show(f"{count} tables of 40x6, one core\n")
     show("| mode | judge | answers | CPU s | ms/table | ratio to strict, noisy |")
     show("|---|---|---|---|---|---|")
-    first = await seconds("strict", "normalised", spoilt)
-    lines = [("strict", "normalised", "noisy", first)]
+    first = await seconds("strict", "normalized", spoilt)
+    lines = [("strict", "normalized", "noisy", first)]
     for mode, kind, name, work in (
-        ("strict", "normalised", "perfect", perfect),
-        ("reward", "normalised", "noisy", spoilt),
+        ("strict", "normalized", "perfect", perfect),
+        ("reward", "normalized", "noisy", spoilt),
         ("strict", "exact", "noisy", spoilt),
-        ("official", "normalised", "noisy", spoilt),
+        ("official", "normalized", "noisy", spoilt),
     ):
         lines.append((mode, kind, name, await seconds(mode, kind, work)))
     for mode, kind, name, taken in lines:

@@ -1,8 +1,8 @@
 import pytest
 
-from wideseek_judge.canonical import canonical, fold, is_empty, plain, same, surely_differ
-from wideseek_judge.dates import parse_date, read_date
-from wideseek_judge.numbers import first_number, parse_number
+from wideseek_judge.text.canonical import canonical, fold, is_empty, plain, same, surely_differ
+from wideseek_judge.text.dates import parse_date, read_date
+from wideseek_judge.text.numbers import first_number, parse_number
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_check_passes_an_endpoint_that_judges_well(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stub: Any
 ) -> None:
     with endpoint(stub(honest).answer) as url:
-        assert run(monkeypatch, "check", f"endpoint.url={url}") == 0
+        assert run(monkeypatch, "check", f"endpoint.base_url={url}") == 0
     shown = capsys.readouterr().out
     assert "3 requests" in shown
     assert "WRONG" not in shown
@@ -78,7 +78,7 @@ def test_check_fails_with_one_line(
     line: str,
 ) -> None:
     with endpoint(lambda _: answer) as url:
-        assert run(monkeypatch, "check", f"endpoint.url={url}") == 2
+        assert run(monkeypatch, "check", f"endpoint.base_url={url}") == 2
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
@@ -87,7 +87,7 @@ def test_check_fails_with_one_line(
 def test_check_names_an_endpoint_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("endpoint.url=http://127.0.0.1:9/v1", "endpoint.attempts=1")
+    arguments = ("endpoint.base_url=http://127.0.0.1:9/v1", "endpoint.max_attempts=1")
     assert run(monkeypatch, "check", *arguments) == 2
     assert capsys.readouterr().err.startswith("JudgeError: http://127.0.0.1:9/v1: ConnectError")
 

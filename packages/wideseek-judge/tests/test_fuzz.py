@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wideseek_core import ColumnRule, Score, ScoreState, TableGold, TableMetrics, Task
-from wideseek_judge import JudgeConfig, TableJudge, find_answer, find_tables, open_judge
-from wideseek_judge.canonical import canonical, same
-from wideseek_judge.replies import read_correct, read_numbers
-from wideseek_judge.strict import METRICS, PREPROCESS, decide, preprocess
-from wideseek_judge.verdicts import NormalisedVerdicts
+from wideseek_core.tables import find_tables
+from wideseek_judge import JudgeConfig, TableJudge, find_answer, open_judge
+from wideseek_judge.llm.replies import read_correct, read_numbers
+from wideseek_judge.offline import NormalizedVerdicts
+from wideseek_judge.rules.strict import METRICS, PREPROCESS, decide, preprocess
+from wideseek_judge.text.canonical import canonical, same
 
 GOLD = TableGold(
     text="| a | b | c |\n|---|---|---|\n| 1 | x | 2003-01-05 |\n| 2 | y | https://a.org |",
@@ -55,7 +56,7 @@ PIECES = (
 
 
 def judge(mode: Literal["strict", "reward"] = "strict") -> TableJudge:
-    return TableJudge(JudgeConfig(mode=mode), NormalisedVerdicts())
+    return TableJudge(JudgeConfig(mode=mode), NormalizedVerdicts())
 
 
 def check(score: Score) -> None:

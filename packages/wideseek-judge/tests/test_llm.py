@@ -114,7 +114,7 @@ async def test_asking_less_gives_the_scores_of_asking_by_column(mode: str, stub:
         )
         task = Task(id=str(number), question=f"q{number}", gold=gold)
         ours = await score(few, answer, task, mode=mode, batching="table")
-        theirs = await score(many, answer, task, mode=mode, certain_first=False, batching="column")
+        theirs = await score(many, answer, task, mode=mode, skip_certain=False, batching="column")
         assert ours.metrics == theirs.metrics
         assert ours.judge_calls <= 2
     assert len(few.prompts) <= 65
@@ -149,7 +149,7 @@ async def test_one_request_per_column_without_shortcuts_gives_the_same_score(stu
         return means_the_same(answer, gold) or answer.replace(",", "") == gold.replace(",", "")
 
     chat = stub(same_digits)
-    plain = await score(chat, certain_first=False, batching="column")
+    plain = await score(chat, skip_certain=False, batching="column")
     assert plain.value == pytest.approx(6 / 8)
     assert len(chat.prompts) == 4  # keys, and three columns
 
@@ -165,7 +165,7 @@ async def test_large_tables_are_asked_in_several_requests(stub: Any) -> None:
     chat = stub(marked)
     task = Task(id="t", question="q", gold=gold)
     answer = head + rows.replace(" |\n", "!x |\n").replace("v9 |", "v9!x |")
-    result = await score(chat, answer, task, batch_pairs=4)
+    result = await score(chat, answer, task, max_batch_items=4)
     assert result.value == 1.0
     assert len(chat.prompts) == 3
 
@@ -201,7 +201,7 @@ async def test_unreadable_replies_are_counted_and_asked_again(stub: Any) -> None
 
 
 async def test_an_answer_that_cannot_be_judged_is_unscored_not_zero(stub: Any) -> None:
-    config = JudgeConfig(kind="llm", cache=None, parse_attempts=2)
+    config = JudgeConfig(kind="llm", cache=None, max_parse_attempts=2)
     async with open_judge(config, stub(means_the_same, replies=["?", "?"])) as judge:
         result = await judge.score(TASK, ANSWER)
         assert result.state is ScoreState.UNSCORED

@@ -38,7 +38,7 @@ def figures(score: Score) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("mode", ["strict", "reward"])
-@pytest.mark.parametrize("kind", ["exact", "normalised"])
+@pytest.mark.parametrize("kind", ["exact", "normalized"])
 async def test_the_reference_itself_scores_one(kind: str, mode: str) -> None:
     result = await score(ANSWER, kind=kind, mode=mode)
     assert figures(result) == (1, 1, 1, 1, 1)
@@ -189,7 +189,7 @@ async def test_rows_and_cells_are_explained() -> None:
     assert [(c.key, c.column, c.answer, c.gold, c.score, c.by) for c in result.cells] == [
         ("A", "name", "A", "A", 1.0, "key"),
         ("A", "size", "1", "1", 1.0, "exact"),
-        ("A", "note", "z", "x", 0.0, "normalised"),
+        ("A", "note", "z", "x", 0.0, "normalized"),
     ]
 
 
@@ -214,8 +214,8 @@ def test_a_usable_reference_passes_the_check() -> None:
 
 
 async def test_the_official_rules_want_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("official", "frames", "official_rules"):
-        monkeypatch.delitem(sys.modules, f"wideseek_judge.{name}", raising=False)
+    for name in ("official", "pandas_tables", "official_functions"):
+        monkeypatch.delitem(sys.modules, f"wideseek_judge.rules.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigError, match=r"pip install 'wideseek-judge\[official\]'"):
         await score(ANSWER, mode="official")

@@ -211,7 +211,7 @@ async def test_a_tolerance_that_is_text_is_a_fault() -> None:
 async def test_aligned_keys_join_many_to_many_and_recall_passes_one() -> None:
     # quirk 5: "a" and "A" both mean A: 3 joined rows of 3 cells over 6 wanted cells.
     text = ANSWER + "\n| a | 1 | x |"
-    result = await score(text, kind="normalised")
+    result = await score(text, kind="normalized")
     assert figures(result)[:3] == pytest.approx((9 / 9, 9 / 6, 2 * 1 * 1.5 / 2.5))
 
 
@@ -222,7 +222,7 @@ async def test_keys_that_are_not_judged_by_text_are_not_aligned() -> None:
         "note": EXACT,
     }
     text = ANSWER.replace("| A |", "| a |")
-    assert figures(await score(text, gold(rules=rules), kind="normalised"))[0] == pytest.approx(
+    assert figures(await score(text, gold(rules=rules), kind="normalized"))[0] == pytest.approx(
         1 / 2
     )
 
@@ -230,7 +230,7 @@ async def test_keys_that_are_not_judged_by_text_are_not_aligned() -> None:
 async def test_column_names_are_aligned_by_the_judge() -> None:
     text = ANSWER.replace("Name", "*Name*")
     assert figures(await score(text, kind="exact")) == (0, 0, 0, 0, 0)
-    assert figures(await score(text, kind="normalised"))[0] == 1
+    assert figures(await score(text, kind="normalized"))[0] == 1
 
 
 async def test_preprocessing_may_merge_keys() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from wideseek_judge.replies import read_correct, read_numbers
+from wideseek_judge.llm.replies import read_correct, read_numbers
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from wideseek_core import ColumnRule, DataError
-from wideseek_judge.strict import check_rule, decide, hosts, preprocess
+from wideseek_judge.rules.strict import check_rule, decide, hosts, preprocess
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from wideseek_apps.policy import LocalPolicy, PolicyConfig
 from wideseek_core import Episode, Language, TableGold, Task, TextGold
 from wideseek_core.errors import ConfigError, PolicyError
 from wideseek_core.progress import console
-from wideseek_judge import parse_table
+from wideseek_core.tables import parse_table
 
 
 class AskConfig(TeamsConfig):

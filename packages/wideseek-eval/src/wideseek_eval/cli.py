@@ -100,13 +100,13 @@ def _add_responses(one: argparse.ArgumentParser) -> None:
 
 def _add_judge(one: argparse.ArgumentParser) -> None:
     one.add_argument("--mode", default="official", help="how tables are scored")
-    one.add_argument("--judge", default="normalised", help="who decides on cells")
+    one.add_argument("--judge", default="normalized", help="who decides on cells")
     one.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="settings of the judge, such as endpoint.url=URL endpoint.model=NAME, or YAML files",
+        help="settings of the judge, such as endpoint.base_url=URL endpoint.model=NAME, or YAML",
     )
     one.add_argument("--concurrency", type=int, default=8)
 

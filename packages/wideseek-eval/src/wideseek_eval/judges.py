@@ -17,7 +17,7 @@ OpenJudge = Callable[[str, str, Sequence[str]], AbstractAsyncContextManager[Judg
 """Opens a judge.
 
 `mode` is how tables are scored (`official`, `strict`, `reward`), `judge` who decides on cells
-(`exact`, `normalised`, `llm`). Settings are `key=value` or YAML files, whose meaning is up to the
+(`exact`, `normalized`, `llm`). Settings are `key=value` or YAML files, whose meaning is up to the
 package. Raises `ConfigError` for what it does not know.
 """
 

@@ -1,19 +1,12 @@
 """Scores for wide tables and short answers: deterministic, LLM-judged, explained cell by cell."""
 
-from wideseek_judge.answers import find_answer
-from wideseek_judge.chat import Chat, ChatClient
 from wideseek_judge.config import EndpointConfig, JudgeConfig
-from wideseek_judge.desk import JudgeCounts
+from wideseek_judge.counts import JudgeCounts
 from wideseek_judge.judge import TableJudge, open_judge
-from wideseek_judge.matching import check_gold
-from wideseek_judge.tables import (
-    Table,
-    choose_table,
-    column_name,
-    find_tables,
-    parse_csv,
-    parse_table,
-)
+from wideseek_judge.llm.client import Chat, ChatClient
+from wideseek_judge.rules.columns import choose_table, column_name
+from wideseek_judge.rules.matching import check_gold
+from wideseek_judge.rules.short_answers import find_answer
 
 __all__ = [
     "Chat",
@@ -21,14 +14,10 @@ __all__ = [
     "EndpointConfig",
     "JudgeConfig",
     "JudgeCounts",
-    "Table",
     "TableJudge",
     "check_gold",
     "choose_table",
     "column_name",
     "find_answer",
-    "find_tables",
     "open_judge",
-    "parse_csv",
-    "parse_table",
 ]

@@ -11,7 +11,7 @@ from wideseek_core.progress import show
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.judge import TableJudge, open_judge
 
-_USAGE = """usage: wideseek-judge check [CONFIG.yaml] [endpoint.url=URL] [key=value ...]
+_USAGE = """usage: wideseek-judge check [CONFIG.yaml] [endpoint.base_url=URL] [key=value ...]
 
 Asks the endpoint to judge a table and two short answers whose verdicts are known.
 Exit 0 if it judges them, 2 with one line if it can't.
@@ -46,8 +46,8 @@ def run(arguments: Sequence[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         raise HelpRequested(f"{_USAGE}\n{describe(JudgeConfig)}")
     # A check that read earlier verdicts from the cache would not reach the endpoint.
-    fixed = ("kind=llm", "mode=strict", "cache=null", "certain_first=true", "extract=[whole]")
-    config = load_config(JudgeConfig, ["endpoint.attempts=2", *arguments[1:], *fixed])
+    fixed = ("kind=llm", "mode=strict", "cache=null", "skip_certain=true", "extract=[whole]")
+    config = load_config(JudgeConfig, ["endpoint.max_attempts=2", *arguments[1:], *fixed])
     asyncio.run(check(config))
 
 
@@ -81,7 +81,7 @@ def _report(
     )
     counts = judge.counts
     return (
-        f"{config.endpoint.url}  model {config.endpoint.model}\n"
+        f"{config.endpoint.base_url}  model {config.endpoint.model}\n"
         f"{verdicts}\n"
         f"{counts.calls} requests in {seconds:.1f} s, {counts.parse_failures} unreadable replies"
     )

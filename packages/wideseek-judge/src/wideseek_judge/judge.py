@@ -13,22 +13,19 @@ from wideseek_core import (
     TextGold,
     TextMetrics,
 )
-from wideseek_judge.answers import contains, exact_match, find_answer, token_f1
-from wideseek_judge.chat import Chat, ChatClient
+from wideseek_core.errors import NoVerdict
+from wideseek_core.text import after_thinking
 from wideseek_judge.config import JudgeConfig
-from wideseek_judge.desk import JudgeCounts
-from wideseek_judge.llm import LlmVerdicts
-from wideseek_judge.matching import score_table
-from wideseek_judge.store import VerdictCache
-from wideseek_judge.verdicts import (
-    Case,
-    ExactVerdicts,
-    NormalisedVerdicts,
-    NoVerdict,
-    Verdicts,
-)
+from wideseek_judge.counts import JudgeCounts
+from wideseek_judge.llm.cache import VerdictCache
+from wideseek_judge.llm.client import Chat, ChatClient
+from wideseek_judge.llm.verdicts import LlmVerdicts
+from wideseek_judge.offline import ExactVerdicts, NormalizedVerdicts
+from wideseek_judge.rules.matching import score_table
+from wideseek_judge.rules.short_answers import contains, exact_match, find_answer, token_f1
+from wideseek_judge.verdicts import JudgingContext, Verdicts
 
-OfficialScorer = Callable[[Case, TableGold, str, Verdicts], Awaitable[Score]]
+OfficialScorer = Callable[[JudgingContext, TableGold, str, Verdicts], Awaitable[Score]]
 
 
 class TableJudge:
@@ -48,13 +45,13 @@ class TableJudge:
         Raises `JudgeError` when no answer can ever be judged (no such endpoint, a refused key),
         and `DataError` for an unusable reference.
         """
-        case = Case(
+        context = JudgingContext(
             task_id=task.id, question=task.question, official=self._config.mode == "official"
         )
         try:
             if isinstance(task.gold, TableGold):
-                return await self._table(case, task.gold, answer)
-            return await self._text(case, task.gold, answer)
+                return await self._table(context, task.gold, answer)
+            return await self._text(context, task.gold, answer)
         except NoVerdict as error:
             self.counts.unscored += 1
             empty = TableMetrics() if isinstance(task.gold, TableGold) else TextMetrics()
@@ -62,19 +59,19 @@ class TableJudge:
                 state=ScoreState.UNSCORED,
                 metrics=empty,
                 message=str(error),
-                judge_calls=case.calls,
+                judge_calls=context.calls,
             )
 
-    async def _table(self, case: Case, gold: TableGold, answer: str) -> Score:
+    async def _table(self, context: JudgingContext, gold: TableGold, answer: str) -> Score:
         mode = self._config.mode
         if mode == "official" or self._score_official is not None:
             assert self._score_official is not None
-            return await self._score_official(case, gold, answer, self._verdicts)
-        final = answer.rpartition("</think>")[2]
-        return await score_table(case, gold, final, mode=mode, verdicts=self._verdicts)
+            return await self._score_official(context, gold, answer, self._verdicts)
+        final = after_thinking(answer)
+        return await score_table(context, gold, final, mode=mode, verdicts=self._verdicts)
 
-    async def _text(self, case: Case, gold: TextGold, answer: str) -> Score:
-        final = answer.rpartition("</think>")[2]
+    async def _text(self, context: JudgingContext, gold: TextGold, answer: str) -> Score:
+        final = after_thinking(answer)
         found = find_answer(final, self._config.extract)
         if found is None:
             places = ", ".join(self._config.extract)
@@ -83,7 +80,7 @@ class TableJudge:
                 metrics=TextMetrics(),
                 message=f"no short answer in the text (looked for: {places})",
             )
-        verdict = await self._verdicts.correct(case, found, gold.answers)
+        verdict = await self._verdicts.correct(context, found, gold.answers)
         metrics = TextMetrics(
             correct=verdict.score,
             exact_match=exact_match(found, gold.answers),
@@ -95,14 +92,14 @@ class TableJudge:
             metrics=metrics,
             format_valid=True,
             message=f"answer {found!r} judged by {verdict.by}",
-            judge_calls=case.calls,
+            judge_calls=context.calls,
         )
 
 
 def _official() -> OfficialScorer:
     """The official scorer. Raises `ConfigError` without the libraries it stands on."""
     try:
-        from wideseek_judge.official import score_officially
+        from wideseek_judge.rules.official import score_officially
     except ImportError as error:
         raise ConfigError(
             f"mode 'official' needs pandas and dateparser ({error.name} is missing): "
@@ -119,8 +116,8 @@ async def open_judge(config: JudgeConfig, chat: Chat | None = None) -> AsyncGene
     """
     if config.kind == "exact":
         yield TableJudge(config, ExactVerdicts())
-    elif config.kind == "normalised":
-        yield TableJudge(config, NormalisedVerdicts())
+    elif config.kind == "normalized":
+        yield TableJudge(config, NormalizedVerdicts())
     else:
         async with AsyncExitStack() as stack:
             if chat is None:

@@ -16,21 +16,23 @@ from wideseek_core import (
     TableGold,
     TableMetrics,
 )
-from wideseek_judge.frames import official_gold, official_name, official_table
-from wideseek_judge.guessing import Row, likely_pairs
-from wideseek_judge.metrics import Counts, table_metrics
-from wideseek_judge.official_rules import decide, preprocess
-from wideseek_judge.tables import Table
-from wideseek_judge.verdicts import Alignment, Case, Comparison, Spelled, Verdict, Verdicts
+from wideseek_core.tables import MarkdownTable
+from wideseek_judge.rules.candidate_rows import Row, candidate_pairs
+from wideseek_judge.rules.official_functions import decide, preprocess
+from wideseek_judge.rules.pandas_tables import official_gold, official_name, official_table
+from wideseek_judge.rules.table_metrics import Counts, table_metrics
+from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, KeyMap, Verdict, Verdicts
 
 _KEY = Verdict(1.0, "key")
 _JUDGED = ColumnRule(metric=("llm_judge",))
 
 
-async def score_officially(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -> Score:
+async def score_officially(
+    context: JudgingContext, gold: TableGold, answer: str, verdicts: Verdicts
+) -> Score:
     """The score of an answer text; any fault but the judge's is zeros with a message."""
     try:
-        return await _score(case, gold, answer, verdicts)
+        return await _score(context, gold, answer, verdicts)
     except JudgeError:
         raise
     except Exception as error:  # noqa: BLE001 - the official rule: any fault is zero
@@ -85,7 +87,9 @@ class _Match:
     pairs: list[tuple[Row, Row]]
 
 
-async def _score(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -> Score:
+async def _score(
+    context: JudgingContext, gold: TableGold, answer: str, verdicts: Verdicts
+) -> Score:
     table = official_table(answer)
     if table is None:
         return _zeros("no table in the answer")
@@ -96,7 +100,7 @@ async def _score(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -
     names = list(table.columns)
     if set(names) != set(plan.required):
         names_only = Alignment(column="", values=names, references=plan.required)
-        (aligned,) = await verdicts.align(case, [names_only])
+        (aligned,) = await verdicts.align(context, [names_only])
         names = [aligned.get(name, name) for name in names]
     if set(names) != set(plan.required):
         return _zeros(f"columns {names} are not the required {plan.required}")
@@ -104,17 +108,17 @@ async def _score(case: Case, gold: TableGold, answer: str, verdicts: Verdicts) -
     reference = _cut(_frame(list(target.columns), target), plan.required)
     response.drop_duplicates(plan.keys)
     reference.drop_duplicates(plan.keys)
-    await _align_keys(case, plan, response, reference, verdicts)
+    await _align_keys(context, plan, response, reference, verdicts)
     for column, rule in plan.rules.items():
         for frame in (response, reference) if rule.preprocess else ():
             frame.cells[column] = [
                 preprocess(cell, rule.preprocess) for cell in frame.cells[column]
             ]
     match = _Match(response=response, reference=reference, pairs=_join(plan, response, reference))
-    return await _judge(case, plan, match, verdicts)
+    return await _judge(context, plan, match, verdicts)
 
 
-def _plan(gold: TableGold, target: Table) -> _Plan:
+def _plan(gold: TableGold, target: MarkdownTable) -> _Plan:
     """The rules in normal names. Without any, the judge decides on every column."""
     required = [official_name(name) for name in gold.required_columns or target.columns]
     keys = [official_name(name) for name in gold.key_columns]
@@ -122,7 +126,7 @@ def _plan(gold: TableGold, target: Table) -> _Plan:
     return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, _JUDGED))
 
 
-def _frame(names: list[str], table: Table) -> _Frame:
+def _frame(names: list[str], table: MarkdownTable) -> _Frame:
     if len(set(names)) != len(names):
         raise ValueError(f"several columns of one name: {names}")
     cells = [list(column) for column in zip(*table.rows, strict=True)] or [[] for _ in names]
@@ -134,7 +138,7 @@ def _cut(frame: _Frame, names: list[str]) -> _Frame:
 
 
 async def _align_keys(
-    case: Case, plan: _Plan, response: _Frame, reference: _Frame, verdicts: Verdicts
+    context: JudgingContext, plan: _Plan, response: _Frame, reference: _Frame, verdicts: Verdicts
 ) -> None:
     """Renames keys to those of the reference, for key columns judged by text."""
     keys = [key for key in plan.keys if key in plan.rules and _by_text(plan.rules[key])]
@@ -143,16 +147,16 @@ async def _align_keys(
     rows, references = response.rows(plan.required), reference.rows(plan.required)
     at = [plan.required.index(key) for key in plan.keys]
 
-    def ahead(certain: Sequence[Spelled]) -> Sequence[Comparison]:
+    def ahead(certain: Sequence[KeyMap]) -> Sequence[Comparison]:
         known = dict(zip(keys, certain, strict=True))
         names = [known.get(key, {}) for key in plan.keys]
-        return _questions(plan, likely_pairs(rows, references, at, names), raw=True)
+        return _questions(plan, candidate_pairs(rows, references, at, names), raw=True)
 
     alignments = [
         Alignment(column=key, values=response.cells[key], references=reference.cells[key])
         for key in keys
     ]
-    for key, names in zip(keys, await verdicts.align(case, alignments, ahead), strict=True):
+    for key, names in zip(keys, await verdicts.align(context, alignments, ahead), strict=True):
         response.cells[key] = [names.get(cell, cell) for cell in response.cells[key]]
         response.mapped += 1
 
@@ -177,7 +181,7 @@ def _questions(
     return questions
 
 
-async def _judge(case: Case, plan: _Plan, match: _Match, verdicts: Verdicts) -> Score:
+async def _judge(context: JudgingContext, plan: _Plan, match: _Match, verdicts: Verdicts) -> Score:
     scored: dict[tuple[str, str], list[Verdict]] = {}
     for at, column in enumerate(plan.required):
         if column in plan.keys:
@@ -191,9 +195,11 @@ async def _judge(case: Case, plan: _Plan, match: _Match, verdicts: Verdicts) -> 
             scored[column, metric] = [decide(metric, rule, *c) for c in cells] if by_rule else []
     questions = _questions(plan, match.pairs) if match.pairs else []
     if questions:
-        for question, found in zip(questions, await verdicts.compare(case, questions), strict=True):
+        for question, found in zip(
+            questions, await verdicts.compare(context, questions), strict=True
+        ):
             scored[question.column, "llm_judge"] = found
-    return _explained(case, plan, match, scored)
+    return _explained(context, plan, match, scored)
 
 
 def _join(plan: _Plan, response: _Frame, reference: _Frame) -> list[tuple[Row, Row]]:
@@ -206,7 +212,7 @@ def _join(plan: _Plan, response: _Frame, reference: _Frame) -> list[tuple[Row, R
 
 
 def _explained(
-    case: Case,
+    context: JudgingContext,
     plan: _Plan,
     match: _Match,
     scored: dict[tuple[str, str], list[Verdict]],
@@ -245,7 +251,7 @@ def _explained(
         cells=tuple(cells),
         missing_rows=tuple(KEY_JOINT.join(key) for key in theirs if key not in set(ours)),
         extra_rows=tuple(KEY_JOINT.join(key) for key in ours if key not in set(theirs)),
-        judge_calls=case.calls,
+        judge_calls=context.calls,
     )
 
 

@@ -9,7 +9,7 @@ from wideseek_core import ColumnRule
 pytest.importorskip("pandas")
 pytest.importorskip("dateparser")
 
-from wideseek_judge.official_rules import decide, preprocess
+from wideseek_judge.rules.official_functions import decide, preprocess
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from wideseek_judge import find_answer
-from wideseek_judge.answers import agrees, contains, exact_match, last_boxed, token_f1
+from wideseek_judge.rules.short_answers import agrees, contains, exact_match, token_f1
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from wideseek_judge.answers import agrees, contains, exact_match, last_boxed, to
     ],
 )
 def test_the_last_balanced_box_counts(text: str, answer: str | None) -> None:
-    assert last_boxed(text) == answer
+    assert find_answer(text, ("boxed",)) == answer
 
 
 def test_places_are_tried_in_order() -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pandas
 
 from wideseek_core import TableGold
-from wideseek_judge.tables import Table
+from wideseek_core.tables import MarkdownTable
 
 _FENCED = re.compile(r"```markdown(.*?)```", re.DOTALL)
 _PIPE_LINES = re.compile(r"((?:\|.*\n?)+)")
@@ -24,7 +24,7 @@ def official_name(name: str) -> str:
     return name.strip().lower().replace(" ", "")
 
 
-def official_table(text: str) -> Table | None:
+def official_table(text: str) -> MarkdownTable | None:
     """The table of an answer; None if the official extraction finds none.
 
     Raises whatever `read_csv` raises on it.
@@ -56,7 +56,7 @@ def _first_block(text: str) -> str | None:
     return run[1] if run else None
 
 
-def official_gold(gold: TableGold) -> Table | None:
+def official_gold(gold: TableGold) -> MarkdownTable | None:
     """The reference as the official evaluator reads it: CSV, or the same way as answers."""
     if gold.format == "markdown":
         return official_table(gold.text.lstrip("\ufeff"))
@@ -64,12 +64,12 @@ def official_gold(gold: TableGold) -> Table | None:
     return _cast(frame, drop_unnamed=False)
 
 
-def _cast(frame: Any, *, drop_unnamed: bool) -> Table:
+def _cast(frame: Any, *, drop_unnamed: bool) -> MarkdownTable:
     """Names in normal form, and every value as text: `nan`, `5`, `5.0`, `True`."""
     columns = [str(name) for name in frame.columns]
     kept = [at for at, name in enumerate(columns) if not (drop_unnamed and _unnamed(name))]
     values = [_texts(frame.iloc[:, at].tolist()) for at in kept]
-    return Table(
+    return MarkdownTable(
         columns=tuple(official_name(columns[at]) for at in kept),
         rows=tuple(zip(*values, strict=True)) if values else (),
     )

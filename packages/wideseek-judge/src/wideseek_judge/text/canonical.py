@@ -5,8 +5,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from wideseek_judge.dates import parse_date
-from wideseek_judge.numbers import parse_number
+from wideseek_judge.text.dates import parse_date
+from wideseek_judge.text.numbers import parse_number
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|sup|sub|span|small|a)(?:\s[^<>]{0,200})?>", re.IGNORECASE)
@@ -40,7 +40,7 @@ _EMPTY = frozenset(
     )
 )
 _DASHES = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-"})
-_LONGEST_MARKED = 4000
+_MAX_MARKUP = 4000
 """Longer texts are no cells; looking for markup in them would take too long."""
 _QUOTES = "\"'“”‘’«»"
 
@@ -49,7 +49,7 @@ def plain(text: str) -> str:
     """A cell without markup, footnote marks, invisible and full-width characters."""
     if text.isascii() and text.isalnum():
         return text
-    if len(text) > _LONGEST_MARKED:
+    if len(text) > _MAX_MARKUP:
         return " ".join(unicodedata.normalize("NFKC", text).split())
     if "<" in text or "&" in text:
         text = _TAG.sub("", _BREAK.sub(" ", html.unescape(text)))

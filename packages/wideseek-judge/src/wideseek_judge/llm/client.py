@@ -12,8 +12,8 @@ import httpx
 
 from wideseek_core import JudgeError, Message
 from wideseek_core.config import secret
+from wideseek_core.errors import NoVerdict
 from wideseek_judge.config import EndpointConfig
-from wideseek_judge.verdicts import NoVerdict
 
 _HOPELESS = {
     401: "the key was refused",
@@ -22,7 +22,7 @@ _HOPELESS = {
     405: "no chat endpoint there",
 }
 _LOCAL = re.compile(r"https?://(?:localhost|127\.|\[::1\])")
-_LONGEST_WAIT_S = 60.0
+_MAX_WAIT_S = 60.0
 
 
 class Chat(Protocol):
@@ -47,14 +47,14 @@ class ChatClient:
         key = secret(config.api_key_env)
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._http = httpx.AsyncClient(
-            base_url=f"{config.url.rstrip('/')}/",
+            base_url=f"{config.base_url.rstrip('/')}/",
             headers=headers,
             timeout=config.timeout_s,
-            limits=httpx.Limits(max_connections=config.concurrent),
+            limits=httpx.Limits(max_connections=config.max_concurrent),
             transport=transport,
-            trust_env=not _LOCAL.match(config.url),  # a proxy can't reach this machine
+            trust_env=not _LOCAL.match(config.base_url),  # a proxy can't reach this machine
         )
-        self._slots = asyncio.Semaphore(config.concurrent)
+        self._slots = asyncio.Semaphore(config.max_concurrent)
         self._next_start = 0.0
         self._reached = False
 
@@ -79,7 +79,7 @@ class ChatClient:
         }
         async with self._slots:
             fault = ""
-            for attempt in range(self._config.attempts):
+            for attempt in range(self._config.max_attempts):
                 await self._pace()
                 try:
                     response = await self._http.post("chat/completions", json=body)
@@ -93,15 +93,15 @@ class ChatClient:
                         return reply
                     fault = _describe(response)
                     wait = response.headers.get("retry-after")
-                if attempt + 1 < self._config.attempts:
+                if attempt + 1 < self._config.max_attempts:
                     await asyncio.sleep(self._wait_s(attempt, wait))
         kind = NoVerdict if self._reached else JudgeError
-        raise kind(f"{self._config.url}: {fault} (after {self._config.attempts} attempts)")
+        raise kind(f"{self._config.base_url}: {fault} (after {self._config.max_attempts} attempts)")
 
     def _read(self, response: httpx.Response) -> str | None:
         """The reply in a response; None if asking again may help."""
         status = response.status_code
-        where = f"{self._config.url}, model {self._config.model!r}"
+        where = f"{self._config.base_url}, model {self._config.model!r}"
         if status in _HOPELESS:
             raise JudgeError(f"{where}: {_HOPELESS[status]} ({_describe(response)})")
         if status in (408, 409, 425, 429) or status >= 500:
@@ -126,9 +126,9 @@ class ChatClient:
     def _wait_s(self, attempt: int, asked: str | None) -> float:
         """Seconds until the next try: what the server asks for, else doubling with jitter."""
         if asked is not None and asked.strip().isdecimal():
-            return min(float(asked), _LONGEST_WAIT_S)
+            return min(float(asked), _MAX_WAIT_S)
         doubled = self._config.backoff_s * 2**attempt
-        return min(doubled, _LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
+        return min(doubled, _MAX_WAIT_S) * random.uniform(0.8, 1.2)
 
 
 def _describe(response: httpx.Response) -> str:

@@ -6,11 +6,11 @@ import httpx
 import pytest
 
 from wideseek_core import JudgeError, Message
+from wideseek_core.errors import NoVerdict
 from wideseek_judge import ChatClient, EndpointConfig
-from wideseek_judge.verdicts import NoVerdict
 
 HELLO = [Message(role="user", content="Judge this.")]
-CONFIG = EndpointConfig(url="http://judge.test/v1/", model="m", attempts=3, backoff_s=0)
+CONFIG = EndpointConfig(base_url="http://judge.test/v1/", model="m", max_attempts=3, backoff_s=0)
 
 
 def reply(text: str | None) -> httpx.Response:
@@ -137,7 +137,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
         now -= 1
         return reply("x")
 
-    config = CONFIG.model_copy(update={"concurrent": 2, "requests_per_minute": 1e6})
+    config = CONFIG.model_copy(update={"max_concurrent": 2, "requests_per_minute": 1e6})
     async with ChatClient(config, transport=httpx.MockTransport(handler)) as chat:
         replies = await asyncio.gather(*(chat(HELLO) for _ in range(10)))
     assert replies == ["x"] * 10

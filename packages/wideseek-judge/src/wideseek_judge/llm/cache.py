@@ -14,7 +14,7 @@ from wideseek_core.files import append_line
 
 logger = logging.getLogger(__name__)
 
-_MOST_VARIABLES = 500
+_MAX_VARIABLES = 500
 
 
 class VerdictCache:
@@ -43,8 +43,8 @@ class VerdictCache:
         """The verdicts that are known."""
         found: dict[str, str] = {}
         with self._lock:
-            for start in range(0, len(keys), _MOST_VARIABLES):
-                part = keys[start : start + _MOST_VARIABLES]
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                part = keys[start : start + _MAX_VARIABLES]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, value FROM verdicts WHERE key IN ({marks})"
                 with closing(self._file.execute(query, part)) as rows:

@@ -37,5 +37,5 @@ def to_json(value: object) -> str:
 @lru_cache
 def prompt(name: PromptName) -> Prompt:
     """The prompt of that name."""
-    text = (resources.files("wideseek_judge") / "prompts" / f"{name}.md").read_text("utf-8")
+    text = (resources.files("wideseek_judge.llm") / "templates" / f"{name}.md").read_text("utf-8")
     return Prompt(text=text, version=hashlib.sha256(text.encode()).hexdigest()[:12])

@@ -10,37 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wideseek_core import Message, PolicyError
-from wideseek_judge.chat import Chat
+from wideseek_core.errors import NoVerdict
 from wideseek_judge.config import JudgeConfig
-from wideseek_judge.prompts import PromptName, prompt
-from wideseek_judge.replies import read_numbers
-from wideseek_judge.store import Exchange, Transcripts
-from wideseek_judge.verdicts import Case, NoVerdict
+from wideseek_judge.counts import JudgeCounts
+from wideseek_judge.llm.cache import Exchange, Transcripts
+from wideseek_judge.llm.client import Chat
+from wideseek_judge.llm.prompts import PromptName, prompt
+from wideseek_judge.llm.replies import read_numbers
+from wideseek_judge.verdicts import JudgingContext
 
 _AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
 _PROMPT: PromptName = "table"
-_WORTH_HALVING = 8
-_LONGEST_VALUE = 1000
-_MOST_LETTERS = 40_000
+_MIN_HALVED = 8
+_MAX_VALUE_CHARACTERS = 1000
+_MAX_CHARACTERS = 40_000
 """Of the values in one request."""
-
-
-@dataclass(slots=True)
-class JudgeCounts:
-    """What judging has cost and met so far."""
-
-    calls: int = 0
-    """Requests to the model."""
-    certain: int = 0
-    """Cells, keys and answers settled without it."""
-    cached: int = 0
-    """Those it had settled before."""
-    asked: int = 0
-    """Those put to it."""
-    parse_failures: int = 0
-    """Replies that could not be read, or left something out."""
-    unscored: int = 0
-    """Answers left without a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +48,7 @@ class Item:
     value: str
     reference: str = ""
     highest: int = 1
-    case: Case
+    context: JudgingContext
 
     def shown(self) -> object:
         """What the model sees of it, beside its number and its group."""
@@ -74,10 +58,10 @@ class Item:
 
 
 def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]} …"
+    return value if len(value) <= _MAX_VALUE_CHARACTERS else f"{value[:_MAX_VALUE_CHARACTERS]} …"
 
 
-class Clerk:
+class JudgeClient:
     """Sends messages to the model; counts and records what is said."""
 
     def __init__(self, config: JudgeConfig, chat: Chat, counts: JudgeCounts) -> None:
@@ -85,18 +69,20 @@ class Clerk:
         self._model = config.endpoint.model
         self._transcripts = Transcripts(config.transcripts)
 
-    async def ask(self, purpose: PromptName, cases: Sequence[Case], messages: list[Message]) -> str:
-        """One exchange, which counts for every case it serves. Raises `JudgeError`."""
+    async def ask(
+        self, purpose: PromptName, contexts: Sequence[JudgingContext], messages: list[Message]
+    ) -> str:
+        """One exchange, which counts for every answer it serves. Raises `JudgeError`."""
         self._counts.calls += 1
-        for case in cases:
-            case.calls += 1
+        for context in contexts:
+            context.calls += 1
         try:
             reply = await self._chat(messages)
         except PolicyError as error:  # from an engine of our own
             raise NoVerdict(f"{purpose}: {error}") from error
         if self._transcripts.wanted:
             exchange = Exchange(
-                tasks=tuple(case.task_id for case in cases),
+                tasks=tuple(context.task_id for context in contexts),
                 purpose=purpose,
                 model=self._model,
                 prompt="\n\n".join(message.content for message in messages),
@@ -106,11 +92,11 @@ class Clerk:
         return reply
 
 
-class Desk:
+class RequestBatcher:
     """Collects items. Use within a running loop; close it after use."""
 
-    def __init__(self, config: JudgeConfig, clerk: Clerk, counts: JudgeCounts) -> None:
-        self._config, self._clerk, self._counts = config, clerk, counts
+    def __init__(self, config: JudgeConfig, clerk: JudgeClient, counts: JudgeCounts) -> None:
+        self._config, self._client, self._counts = config, clerk, counts
         self._waiting: list[Item] = []
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[str, asyncio.Future[int]] = {}
@@ -140,11 +126,11 @@ class Desk:
     def _accept(self, items: Sequence[Item]) -> None:
         if self._config.batching == "shared":
             self._waiting.extend(items)
-            if len(self._waiting) >= self._config.batch_pairs:
+            if len(self._waiting) >= self._config.max_batch_items:
                 self._flush()
             elif self._waiting and self._timer is None:
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._config.gather_s, self._flush)
+                self._timer = loop.call_later(self._config.batch_window_s, self._flush)
             return
         parts: dict[Group | None, list[Item]] = {}
         for item in items:
@@ -164,9 +150,9 @@ class Desk:
         batch: list[Item] = []
         letters = 0
         for item in items:
-            length = min(len(item.value) + len(item.reference), 2 * _LONGEST_VALUE)
+            length = min(len(item.value) + len(item.reference), 2 * _MAX_VALUE_CHARACTERS)
             if batch and (
-                len(batch) >= self._config.batch_pairs or letters + length > _MOST_LETTERS
+                len(batch) >= self._config.max_batch_items or letters + length > _MAX_CHARACTERS
             ):
                 self._start(batch)
                 batch, letters = [], 0
@@ -183,10 +169,10 @@ class Desk:
     async def _settle(self, batch: Sequence[Item]) -> None:
         """Sees to it that every item of a batch gets a number or a failure."""
         failure: BaseException = NoVerdict(
-            f"{_PROMPT}: no readable verdict in {self._config.parse_attempts} replies"
+            f"{_PROMPT}: no readable verdict in {self._config.max_parse_attempts} replies"
         )
         try:
-            await self._send(batch, self._config.parse_attempts)
+            await self._send(batch, self._config.max_parse_attempts)
         except asyncio.CancelledError:
             failure = NoVerdict(f"{_PROMPT}: the judge was closed")
             raise
@@ -200,16 +186,16 @@ class Desk:
 
     async def _send(self, items: Sequence[Item], attempts: int) -> None:
         """Asks, hands out what is answered, and asks again for the rest."""
-        cases = list({id(item.case): item.case for item in items}.values())
+        contexts = list({id(item.context): item.context for item in items}.values())
         messages = prompt(_PROMPT).fill(groups=_grouped(items))
-        if attempts < self._config.parse_attempts:
+        if attempts < self._config.max_parse_attempts:
             messages = [Message(role="user", content=messages[0].content + _AGAIN)]
-        numbers = read_numbers(await self._clerk.ask(_PROMPT, cases, messages))
+        numbers = read_numbers(await self._client.ask(_PROMPT, contexts, messages))
         left: list[Item] = []
         for at, item in enumerate(items, 1):
             number = (numbers or {}).get(at, -1)
             if not 0 <= number <= item.highest:
-                if numbers is None or not item.case.official:
+                if numbers is None or not item.context.official:
                     left.append(item)
                     continue
                 number = 0
@@ -221,7 +207,7 @@ class Desk:
         if attempts <= 1:
             return
         # A reply that was cut off may fit for half as many items.
-        halved = numbers is None and len(left) > _WORTH_HALVING
+        halved = numbers is None and len(left) > _MIN_HALVED
         middle = len(left) // 2 if halved else len(left)
         for part in (left[:middle], left[middle:]):
             if part:

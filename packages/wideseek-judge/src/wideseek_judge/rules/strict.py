@@ -8,9 +8,9 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from wideseek_core import ColumnRule, DataError
-from wideseek_judge.canonical import canonical, fold, is_empty, plain, same
-from wideseek_judge.dates import read_date
-from wideseek_judge.numbers import first_number, parse_number
+from wideseek_judge.text.canonical import canonical, fold, is_empty, plain, same
+from wideseek_judge.text.dates import read_date
+from wideseek_judge.text.numbers import first_number, parse_number
 from wideseek_judge.verdicts import Verdict
 
 _NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?%?|[+-]?\.\d+%?")

@@ -7,17 +7,17 @@ the keys are still open. Verdicts on cells of rows that are not joined in the en
 from collections.abc import Sequence
 from functools import lru_cache
 
-from wideseek_judge.canonical import canonical, fold
-from wideseek_judge.verdicts import Spelled
+from wideseek_judge.text.canonical import canonical, fold
+from wideseek_judge.verdicts import KeyMap
 
 Row = tuple[str, ...]
 
-_MOST_PAIRS = 10_000
+_MAX_PAIRS = 10_000
 """Beyond so many pairs of open rows no one guesses: it would take longer than a request."""
 
 
-def likely_pairs(
-    rows: Sequence[Row], references: Sequence[Row], keys: Sequence[int], certain: Sequence[Spelled]
+def candidate_pairs(
+    rows: Sequence[Row], references: Sequence[Row], keys: Sequence[int], certain: Sequence[KeyMap]
 ) -> list[tuple[Row, Row]]:
     """Answer row and reference row: certain ones, and the likeliest for the others.
 
@@ -35,7 +35,7 @@ def likely_pairs(
             pairs.append((row, known))
     taken = {id(known) for _, known in pairs}
     free = [row for row in references if id(row) not in taken]
-    if not free or len(left) * len(free) > _MOST_PAIRS:
+    if not free or len(left) * len(free) > _MAX_PAIRS:
         return pairs
     for row in left:
         likeness, best = max(((_likeness(row, one, keys), one) for one in free), key=_first)

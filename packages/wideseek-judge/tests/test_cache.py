@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from wideseek_core import CorruptFile
-from wideseek_judge.store import VerdictCache, cache_key
+from wideseek_judge.llm.cache import VerdictCache, cache_key
 
 
 def test_verdicts_outlive_the_process(tmp_path: Path) -> None:

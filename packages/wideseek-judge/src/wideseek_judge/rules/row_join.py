@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
 
 from wideseek_core import ColumnRule, DataError, TableGold
-from wideseek_judge.canonical import canonical
-from wideseek_judge.guessing import Row, likely_pairs
-from wideseek_judge.strict import check_rule, preprocess
-from wideseek_judge.tables import column_name, parse_csv, parse_markdown
-from wideseek_judge.verdicts import Alignment, Case, Comparison, Spelled, Verdicts
+from wideseek_core.tables import MarkdownTable, parse_csv, parse_table
+from wideseek_judge.rules.candidate_rows import Row, candidate_pairs
+from wideseek_judge.rules.columns import column_name
+from wideseek_judge.rules.strict import check_rule, preprocess
+from wideseek_judge.text.canonical import canonical
+from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, KeyMap, Verdicts
 
 Questions = Callable[[Sequence[tuple[Row, Row]]], Sequence[Comparison]]
 """What would be asked about joined rows."""
@@ -55,9 +58,16 @@ class Join:
         return len(self.pairs) + len(self.extra)
 
 
+@lru_cache(maxsize=1024)
+def _reference_table(text: str, form: Literal["markdown", "csv"]) -> MarkdownTable | None:
+    """Remembered, since the same reference is read for every answer."""
+    text = text.lstrip("\ufeff")
+    return parse_csv(text) if form == "csv" else parse_table(text)
+
+
 def gold_grid(gold: TableGold) -> Grid:
     """The reference table; rows whose key came before are dropped. Raises `DataError`."""
-    table = parse_csv(gold.text) if gold.format == "csv" else parse_markdown(gold.text)
+    table = _reference_table(gold.text, gold.format)
     if table is None:
         raise DataError("the reference holds no table")
     names = [column_name(name) for name in table.columns]
@@ -96,14 +106,18 @@ def short_number(cell: str) -> str:
 
 
 async def join_rows(
-    case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts, questions: Questions
+    context: JudgingContext,
+    target: Grid,
+    rows: Sequence[Row],
+    verdicts: Verdicts,
+    questions: Questions,
 ) -> Join:
     """Joins rows one to one by key; `questions` are what will be asked about the joined rows.
 
     A row whose key surely came before is dropped without harm. One that only the judge found to
     name an entity that came before counts as an extra row.
     """
-    aligned = await _align_keys(case, target, rows, verdicts, questions)
+    aligned = await _align_keys(context, target, rows, verdicts, questions)
     by_key = {target.key(row): row for row in target.rows}
     free = dict(by_key)
     join = Join()
@@ -129,40 +143,44 @@ async def join_rows(
 
 
 async def _align_keys(
-    case: Case, target: Grid, rows: Sequence[Row], verdicts: Verdicts, questions: Questions
-) -> list[Spelled]:
+    context: JudgingContext,
+    target: Grid,
+    rows: Sequence[Row],
+    verdicts: Verdicts,
+    questions: Questions,
+) -> list[KeyMap]:
     """What the values of each key column are called in the reference.
 
     Equal values first, then those made equal by the column's preprocessing, then the judge.
     """
     prepared = [_prepared(target, rows, at) for at in target.keys]
 
-    def ahead(certain: Sequence[Spelled]) -> Sequence[Comparison]:
+    def ahead(certain: Sequence[KeyMap]) -> Sequence[Comparison]:
         known = [one | two for one, two in zip(certain, prepared, strict=True)]
-        return questions(likely_pairs(rows, target.rows, target.keys, known))
+        return questions(candidate_pairs(rows, target.rows, target.keys, known))
 
     alignments = [
         _alignment(target, rows, at, known) for at, known in zip(target.keys, prepared, strict=True)
     ]
-    found = await verdicts.align(case, alignments, ahead)
+    found = await verdicts.align(context, alignments, ahead)
     return [one | two for one, two in zip(found, prepared, strict=True)]
 
 
-def _prepared(target: Grid, rows: Sequence[Row], at: int) -> Spelled:
+def _prepared(target: Grid, rows: Sequence[Row], at: int) -> KeyMap:
     """The values of a key column that its preprocessing makes equal to a reference."""
     names = target.rules[at].preprocess
     references = dict.fromkeys(row[at] for row in target.rows)
     unknown = dict.fromkeys(row[at] for row in rows if row[at] not in references)
     if not names or not unknown:
         return {}
-    spelled: Spelled = {}
+    spelled: KeyMap = {}
     for reference in references:
         spelled.setdefault(canonical(preprocess(reference, names)), reference)
     found = {value: spelled.get(canonical(preprocess(value, names))) for value in unknown}
     return {value: name for value, name in found.items() if name is not None}
 
 
-def _alignment(target: Grid, rows: Sequence[Row], at: int, known: Spelled) -> Alignment:
+def _alignment(target: Grid, rows: Sequence[Row], at: int, known: KeyMap) -> Alignment:
     """What is left to align of a key column; nothing if all its values are known."""
     references = list(dict.fromkeys(row[at] for row in target.rows))
     values = [value for value in dict.fromkeys(row[at] for row in rows) if value not in known]

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from wideseek_judge.canonical import canonical, plain, same
+from wideseek_core.text import boxed_answer
+from wideseek_judge.text.canonical import canonical, plain, same
 
 Place = Literal["boxed", "tag", "whole"]
 
-_BOXED = re.compile(r"\\boxed\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NOT_WORD = re.compile(r"[^\w\s]|_")
@@ -19,7 +18,7 @@ _WRAPPED = re.compile(r"\\(?:text|mathrm|textbf)\s*\{([^{}]*)\}")
 
 def find_answer(text: str, places: Sequence[Place]) -> str | None:
     """The short answer in a text, from the first of the places that has one."""
-    found = {"boxed": last_boxed, "tag": _last_tag, "whole": _whole}
+    found = {"boxed": _boxed, "tag": _last_tag, "whole": _whole}
     for place in places:
         answer = found[place](text)
         if answer is not None:
@@ -27,23 +26,9 @@ def find_answer(text: str, places: Sequence[Place]) -> str | None:
     return None
 
 
-def last_boxed(text: str) -> str | None:
-    r"""What the last balanced `\boxed{...}` holds; None without any, or if it is blank."""
-    inside = {match.end() for match in _BOXED.finditer(text)}
-    if not inside:
-        return None
-    opened: list[int] = []
-    last: tuple[int, int] | None = None
-    for match in _BRACE.finditer(text):
-        if match[0] == "{":
-            opened.append(match.end())
-        elif match[0] == "}" and opened:
-            start = opened.pop()
-            if start in inside and (last is None or start > last[0]):
-                last = (start, match.start())
-    if last is None:
-        return None
-    answer = _WRAPPED.sub(r"\1", text[slice(*last)])
+def _boxed(text: str) -> str | None:
+    r"""What the last `\boxed{...}` holds, without LaTeX's escapes; None if nothing."""
+    answer = _WRAPPED.sub(r"\1", boxed_answer(text))
     return answer.replace("\\%", "%").replace("\\$", "$").replace("\\&", "&").strip() or None
 
 
@@ -57,22 +42,22 @@ def _whole(text: str) -> str | None:
     return text.strip() or None
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Lower case without punctuation and articles, one space between words."""
     text = _NOT_WORD.sub("", plain(text).casefold())
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
 def exact_match(answer: str, references: Sequence[str]) -> float:
-    """1 if the normalised answer equals a normalised reference."""
-    return float(normalised(answer) in {normalised(reference) for reference in references})
+    """1 if the normalized answer equals a normalized reference."""
+    return float(normalized(answer) in {normalized(reference) for reference in references})
 
 
 def token_f1(answer: str, references: Sequence[str]) -> float:
     """Best F1 over the words shared with a reference."""
-    words = normalised(answer).split()
+    words = normalized(answer).split()
     return max(
-        (_word_f1(words, normalised(reference).split()) for reference in references), default=0.0
+        (_word_f1(words, normalized(reference).split()) for reference in references), default=0.0
     )
 
 
@@ -85,8 +70,8 @@ def _word_f1(words: Sequence[str], target: Sequence[str]) -> float:
 
 def contains(answer: str, references: Sequence[str]) -> float:
     """1 if the words of a reference stand in the answer, in a row."""
-    padded = f" {normalised(answer)} "
-    wanted = (normalised(reference) for reference in references)
+    padded = f" {normalized(answer)} "
+    wanted = (normalized(reference) for reference in references)
     return float(any(words and f" {words} " in padded for words in wanted))
 
 

@@ -28,8 +28,8 @@ _WORDS = {
     "none": 0,
     "": 0,
 }
-_LONGEST = 400_000
-_MOST_TRIES = 50
+_MAX_CHARACTERS = 400_000
+_MAX_TRIES = 50
 
 
 def read_numbers(reply: str) -> dict[int, int] | None:
@@ -60,7 +60,7 @@ def read_correct(reply: str) -> bool | None:
 
 
 def _final(reply: str) -> str:
-    return reply[-_LONGEST:].rpartition("</think>")[2]
+    return reply[-_MAX_CHARACTERS:].rpartition("</think>")[2]
 
 
 def _objects(reply: str) -> Iterator[dict[str, object]]:
@@ -71,7 +71,7 @@ def _objects(reply: str) -> Iterator[dict[str, object]]:
             yield found
     decoder = json.JSONDecoder()
     position = reply.rfind("{")
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         if position < 0:
             return
         try:

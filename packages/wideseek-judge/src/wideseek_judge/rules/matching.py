@@ -18,12 +18,13 @@ from wideseek_core import (
     TableGold,
     TableMetrics,
 )
-from wideseek_judge import strict
-from wideseek_judge.guessing import Row
-from wideseek_judge.joining import JUDGED, Grid, Join, gold_grid, join_rows
-from wideseek_judge.metrics import Counts, table_metrics
-from wideseek_judge.tables import Table, choose_table, column_name
-from wideseek_judge.verdicts import Alignment, Case, Comparison, Verdict, Verdicts
+from wideseek_core.tables import MarkdownTable
+from wideseek_judge.rules import strict
+from wideseek_judge.rules.candidate_rows import Row
+from wideseek_judge.rules.columns import choose_table, column_name
+from wideseek_judge.rules.row_join import JUDGED, Grid, Join, gold_grid, join_rows
+from wideseek_judge.rules.table_metrics import Counts, table_metrics
+from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, Verdict, Verdicts
 
 Pair = tuple[Row, Row]
 """Answer row and reference row."""
@@ -32,7 +33,7 @@ _KEY = Verdict(1.0, "key")
 
 
 async def score_table(
-    case: Case,
+    context: JudgingContext,
     gold: TableGold,
     answer: str,
     *,
@@ -46,7 +47,7 @@ async def score_table(
     table = choose_table(answer, target.columns)
     if table is None:
         return failed("no table in the answer")
-    positions = await _positions(case, table, target.columns, verdicts)
+    positions = await _positions(context, table, target.columns, verdicts)
     missing = [name for name, at in zip(target.columns, positions, strict=True) if at is None]
     if missing:
         return failed(f"columns missing: {', '.join(missing)}")
@@ -57,9 +58,9 @@ async def score_table(
     if mode == "reward":
         rows = target.shortened(rows)
         target = replace(target, rows=target.shortened(target.rows))
-    join = await join_rows(case, target, rows, verdicts, partial(_questions, target))
-    scores = await _judge_cells(case, target, join, verdicts)
-    return _explained(case, target, join, scores)
+    join = await join_rows(context, target, rows, verdicts, partial(_questions, target))
+    scores = await _judge_cells(context, target, join, verdicts)
+    return _explained(context, target, join, scores)
 
 
 def failed(message: str) -> Score:
@@ -73,7 +74,7 @@ def check_gold(gold: TableGold) -> None:
 
 
 async def _positions(
-    case: Case, table: Table, columns: Sequence[str], verdicts: Verdicts
+    context: JudgingContext, table: MarkdownTable, columns: Sequence[str], verdicts: Verdicts
 ) -> list[int | None]:
     """Where each required column stands in the answer: same name first, then aligned ones."""
     names = [column_name(name) for name in table.columns]
@@ -85,7 +86,7 @@ async def _positions(
     if not spare:
         return positions
     names_only = Alignment(column="", values=spare, references=wanted)
-    (aligned,) = await verdicts.align(case, [names_only])
+    (aligned,) = await verdicts.align(context, [names_only])
     for name in spare:
         found = aligned.get(name)
         if found in wanted and positions[columns.index(found)] is None:
@@ -94,7 +95,7 @@ async def _positions(
 
 
 async def _judge_cells(
-    case: Case, target: Grid, join: Join, verdicts: Verdicts
+    context: JudgingContext, target: Grid, join: Join, verdicts: Verdicts
 ) -> list[list[Verdict]]:
     """A verdict per required column and joined row; a cell's worst metric counts."""
     scores: list[list[Verdict]] = [[_KEY] * len(join.pairs) for _ in target.columns]
@@ -105,7 +106,9 @@ async def _judge_cells(
     questions = _questions(target, join.pairs)
     if not questions or not join.pairs:
         return scores
-    for at, verdict in zip(_judged(target), await verdicts.compare(case, questions), strict=True):
+    for at, verdict in zip(
+        _judged(target), await verdicts.compare(context, questions), strict=True
+    ):
         scores[at] = [
             new if old is _KEY or new.score <= old.score else old
             for old, new in zip(scores[at], verdict, strict=True)
@@ -153,7 +156,9 @@ def _criterion(rule: ColumnRule) -> str:
     return rule.criterion if isinstance(rule.criterion, str) else ""
 
 
-def _explained(case: Case, target: Grid, join: Join, scores: Sequence[Sequence[Verdict]]) -> Score:
+def _explained(
+    context: JudgingContext, target: Grid, join: Join, scores: Sequence[Sequence[Verdict]]
+) -> Score:
     """The figures, and why each cell got its score."""
     cells: list[CellScore] = []
     item_score = row_score = 0.0
@@ -189,5 +194,5 @@ def _explained(case: Case, target: Grid, join: Join, scores: Sequence[Sequence[V
         cells=tuple(cells),
         missing_rows=tuple(KEY_JOINT.join(target.key(row)) for row in join.missing),
         extra_rows=tuple(KEY_JOINT.join(target.key(row)) for row in join.extra),
-        judge_calls=case.calls,
+        judge_calls=context.calls,
     )

@@ -1,13 +1,13 @@
 import pytest
 
-from wideseek_judge.guessing import likely_pairs
+from wideseek_judge.rules.candidate_rows import candidate_pairs
 
 GOLD = [("Vienna", "Danube", "blue"), ("Cairo", "Nile", "white"), ("Bonn", "Rhine", "grey")]
 
 
 def guessed(rows: list[tuple[str, ...]], *certain: dict[str, str]) -> list[tuple[str, str]]:
     keys = tuple(range(len(certain)))
-    return [(row[0], gold[0]) for row, gold in likely_pairs(rows, GOLD, keys, certain)]
+    return [(row[0], gold[0]) for row, gold in candidate_pairs(rows, GOLD, keys, certain)]
 
 
 def test_rows_of_certain_keys_come_first() -> None:
@@ -38,8 +38,8 @@ def test_a_row_that_is_like_none_is_left_out() -> None:
 
 def test_no_rows_no_references_and_empty_cells_are_fine() -> None:
     assert guessed([], {}) == []
-    assert likely_pairs([("a", "b")], [], (0,), [{}]) == []
-    assert likely_pairs([("", "")], [("", "x"), ("y", "")], (0, 1), [{}, {}]) != []
+    assert candidate_pairs([("a", "b")], [], (0,), [{}]) == []
+    assert candidate_pairs([("", "")], [("", "x"), ("y", "")], (0, 1), [{}, {}]) != []
 
 
 def test_several_keys_name_a_row_together() -> None:
@@ -50,4 +50,4 @@ def test_several_keys_name_a_row_together() -> None:
 def test_huge_tables_are_not_guessed() -> None:
     rows = [(f"a{at}", "x") for at in range(200)]
     gold = [(f"b{at}", "x") for at in range(200)]
-    assert likely_pairs(rows, gold, (0,), [{}]) == []
+    assert candidate_pairs(rows, gold, (0,), [{}]) == []

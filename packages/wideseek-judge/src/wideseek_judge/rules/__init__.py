@@ -1,0 +1,1 @@
+"""How tables and short answers become scores."""
