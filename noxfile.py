@@ -9,7 +9,7 @@ nox.options.sessions = ["lint", "types", "tests", "isolated"]
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
-CODE = ("packages", "apps", "tests", "noxfile.py")
+CODE = ("packages", "apps", "scripts", "tests", "noxfile.py")
 
 
 def sync(session: nox.Session, *arguments: str) -> None:

@@ -9,8 +9,8 @@ Captured = pytest.CaptureFixture[str]
 
 def test_without_a_terminal_progress_is_lines_on_stderr(capsys: Captured) -> None:
     with ProgressBar("training", 2, every_s=0) as bar:
-        bar.advance(figures={"reward": 0.12345, "state": "warm"})
-        bar.advance(figures={"reward": 1234567.0})
+        bar.advance(metrics={"reward": 0.12345, "state": "warm"})
+        bar.advance(metrics={"reward": 1234567.0})
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -42,7 +42,7 @@ def test_a_job_that_fails_says_how_far_it_came(capsys: Captured) -> None:
 
 def test_figures_are_not_taken_for_markup(capsys: Captured) -> None:
     with ProgressBar("[red]x[/red]", 1) as bar:
-        bar.advance(figures={"a": "[b]"})
+        bar.advance(metrics={"a": "[b]"})
     assert "[red]x[/red]: 1/1 in 0 s  a [b]" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: help, one line for what the user can mend, a traceback for what is a bug."""
+"""How a command ends: help, one line for what the user can fix, a traceback for a bug."""
 
 import sys
 from collections.abc import Generator, Iterator

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from wideseek_core.fields import kind_of, models_in
 
-LONGEST_VALUE = 80
+MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""
 
 
@@ -74,4 +74,4 @@ def _siblings(cls: type[BaseModel], parents: Sequence[str]) -> list[type[BaseMod
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, append-only JSON lines, folder locks."""
+"""Files and folders written atomically, append-only JSON lines, and lock files."""
 
 import fcntl
 import hashlib
@@ -40,9 +40,28 @@ def file_atomically(path: Path) -> Generator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
+        sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(path: Path) -> None:
+    """Flushes a folder's entries to disk, so that a rename in it survives a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_files(folder: Path) -> None:
+    """Flushes all files and folders below `folder` to disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
 
 
 @contextmanager
@@ -64,12 +83,16 @@ def _umask() -> int:
 
 @contextmanager
 def folder_atomically(path: Path) -> Generator[Path]:
-    """A temporary sibling folder that becomes `path` (replacing it) if the block succeeds."""
+    """A temporary sibling folder that becomes `path` (replacing it) if the block succeeds.
+
+    All its files are flushed to disk before the rename.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     work.chmod(0o777 & ~_umask())
     try:
         yield work
+        _sync_files(work)
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
             os.rename(path, old / "old")
@@ -77,6 +100,7 @@ def folder_atomically(path: Path) -> Generator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(work, path)
+        sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

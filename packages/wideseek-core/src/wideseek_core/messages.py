@@ -1,4 +1,4 @@
-"""What is said between agents, models and tools: messages, tool schemas, tool calls, results."""
+"""Messages, tool schemas, tool calls and tool results."""
 
 from dataclasses import dataclass
 from typing import Literal

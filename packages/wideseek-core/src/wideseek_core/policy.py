@@ -1,10 +1,10 @@
-"""The seam between the agent loop and a language model.
+"""The interface between the agent loop and a language model.
 
 A `Policy` opens one `Conversation` per agent. A conversation grows: each `reply` adds messages and
 samples one assistant turn. Token policies keep ids, so that what was sampled is never decoded and
 encoded again; chat endpoints keep messages and leave the id fields empty.
 
-A `TokenEngine` is the lower seam, ids in and ids out, which in-process and remote engines share.
+A `TokenEngine` is the interface below: ids in and ids out, shared by local and remote engines.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ console = Console(stderr=True)
 
 
 class ProgressBar:
-    """Counts steps of one job and shows named figures beside them.
+    """Counts steps of one job and shows named metrics beside them.
 
     Use as a context manager. Off a terminal it writes a line at most every `every_s` seconds.
     """
@@ -34,7 +34,7 @@ class ProgressBar:
     def __init__(self, title: str, total: int | None, *, every_s: float = 5.0) -> None:
         self._title, self._total, self._every_s = title, total, every_s
         self._done = 0
-        self._figures = ""
+        self._metrics = ""
         self._started = time.monotonic()
         self._printed = -1e9
         self._shown = ""
@@ -50,11 +50,11 @@ class ProgressBar:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task(self._title, total=self._total, figures="")
+            self._task = self._bar.add_task(self._title, total=self._total, metrics="")
             self._bar.start()
         return self
 
@@ -69,25 +69,25 @@ class ProgressBar:
         if self._shown != self._state():
             self._line()
 
-    def advance(self, steps: int = 1, figures: Mapping[str, float | str] | None = None) -> None:
-        """Moves on by `steps`; `figures` replace what is shown beside the bar."""
+    def advance(self, steps: int = 1, metrics: Mapping[str, float | str] | None = None) -> None:
+        """Moves on by `steps`; `metrics` replace what is shown beside the bar."""
         self._done += steps
-        if figures is not None:
-            self._figures = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
+        if metrics is not None:
+            self._metrics = "  ".join(f"{name} {_short(value)}" for name, value in metrics.items())
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, figures=self._figures)
+            self._bar.update(self._task, completed=self._done, metrics=self._metrics)
         elif time.monotonic() - self._printed >= self._every_s:
             self._line()
 
     def _state(self) -> str:
         total = f"/{self._total}" if self._total is not None else ""
-        return f"{self._done}{total} {self._figures}"
+        return f"{self._done}{total} {self._metrics}"
 
     def _line(self) -> None:
         self._printed, self._shown = time.monotonic(), self._state()
-        done, _, figures = self._shown.partition(" ")
+        done, _, metrics = self._shown.partition(" ")
         seconds = self._printed - self._started
-        line = f"{self._title}: {done} in {seconds:.0f} s  {figures}".rstrip()
+        line = f"{self._title}: {done} in {seconds:.0f} s  {metrics}".rstrip()
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on answers, with their explanation, and the seam of those who give them."""
+"""Verdicts on answers, with their explanation, and the interface of judges."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol

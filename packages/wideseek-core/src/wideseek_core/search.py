@@ -1,4 +1,4 @@
-"""The seam between agents and the sources of text: search backends and page sources."""
+"""The interfaces of search backends and page sources, and what they return."""
 
 from dataclasses import dataclass
 from typing import Protocol
