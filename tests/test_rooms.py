@@ -20,6 +20,7 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/__main__.py"))
 ROOMS = {
     "torch": ("wideseek_rl/",),
     "httpx": (
+        "wideseek_core/http.py",
         "wideseek_tools/http.py",
         "wideseek_tools/fetch/",
         "wideseek_tools/backends/",

@@ -98,6 +98,8 @@ class ServiceError(WideSeekError):
     """An HTTP service failed; packages turn it into an error of their own.
 
     Its fields say how, so that the caller can decide what it means. No key is in any of them.
+    The HTTP client raises it, and so may a caller's check of an answer that reports a failure
+    inside a 200; such a failure is tried again if `can_pass` is set.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class ServiceError(WideSeekError):
         status: int | None = None,
         body: str = "",
         attempts: int = 1,
+        can_pass: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -118,6 +122,10 @@ class ServiceError(WideSeekError):
         """The beginning of the response's body."""
         self.attempts = attempts
         """Requests made."""
+        self.can_pass = can_pass
+        """Whether another attempt may help."""
+        self.retry_after_s = retry_after_s
+        """The pause that the service asks for; None if it asks for none."""
 
 
 class TrainError(WideSeekError):

@@ -1,6 +1,7 @@
 """Says what is wrong with a configuration, in one line that names the key as a user writes it."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError
@@ -73,5 +74,5 @@ def _siblings(cls: type[BaseModel], parents: Sequence[str]) -> list[type[BaseMod
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = re.sub(r"(?<=://)[^/@\s]+(?=@)", "[redacted]", repr(value))
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."

@@ -1,0 +1,405 @@
+"""The HTTP client of every service: one set of limits, retries, proxies, errors and redaction.
+
+A request waits for a slot, then has `deadline_s` for all its attempts. Only faults that can pass
+are tried again. Whatever goes wrong is a `ServiceError`, and no text of it holds a key.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
+
+import httpx
+from pydantic import JsonValue
+
+from wideseek_core.bodies import ACCEPT_ENCODING, read_body
+from wideseek_core.config import secret
+from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.errors import ConfigError, ServiceError, ServiceFault
+from wideseek_core.headers import decoded_text, header_value, retry_after_s
+from wideseek_core.json_text import parse_json
+from wideseek_core.proxies import certificates, proxy_for
+from wideseek_core.redaction import Redactor, is_secret_name, printable, secrets_in_url
+from wideseek_core.text import clean
+
+PASSING_STATUSES = frozenset(
+    {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527, 529, 530}
+)
+"""Statuses that may be gone at the next attempt."""
+UNPROCESSED_STATUSES = frozenset({425, 429, 503})
+"""Those that say that nothing was done, so that a request with effects may be repeated too."""
+MAX_PAUSE_S = 60.0
+"""Longest pause between attempts, whatever the server asks for."""
+MAX_CONNECT_S = 30.0
+MAX_ERROR_BYTES = 100_000
+MAX_EXCERPT_CHARS = 300
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # its other lines hold whole URLs
+
+T = TypeVar("T")
+Check = Callable[[JsonValue], None]
+"""Looks at an answer; raises `ServiceError` for one that reports a failure inside a 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A complete response with a status of 2xx."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in small letters."""
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content in the charset that its type names, else in UTF-8."""
+        return decoded_text(self.content, self.headers.get("content-type", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    method: str
+    url: str
+    headers: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    content: bytes | None = None
+    idempotent: bool = True
+
+
+class HttpClient:
+    """A client of one service. Use with `async with`.
+
+        async with HttpClient("Serper", config, key_header="X-API-KEY") as client:
+            answer = await client.post_json("/search", {"q": "width of the Nile"})
+
+    Args:
+        name: of the service, for messages.
+        config: where it is and how hard it may be used.
+        headers: sent with every request; values under names of secrets are redacted.
+        key_header: carries the key of `config.api_key_env`, after `Bearer` in `Authorization`.
+        key_required: whether a named variable must be set.
+        transport: replaces the network, for tests.
+
+    Raises:
+        ConfigError: the key is missing or can't be sent, a proxy or certificate variable is bad.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: EndpointConfig,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "Authorization",
+        key_required: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.config = config
+        secrets = secrets_in_url(config.base_url)
+        fixed = {"Accept-Encoding": ACCEPT_ENCODING.encode()}
+        for header, value in (headers or {}).items():
+            fixed[header] = header_value(value, f"the header {header}")
+            secrets |= {value} if is_secret_name(header) else set()
+        if key := _key(name, config.api_key_env, key_required):
+            value = f"Bearer {key}" if key_header.lower() == "authorization" else key
+            fixed[key_header] = header_value(value, config.api_key_env)
+            secrets.add(key)
+        proxy = None if transport else proxy_for(config.base_url)
+        self.redact = Redactor(secrets | (secrets_in_url(proxy) if proxy else set()))
+        self._name = self.redact(name)
+        self._base, self._query, auth = _without_credentials(config.base_url)
+        self._slots = asyncio.Semaphore(config.max_concurrent)
+        self._next_start = 0.0
+        is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
+        # Reading certificates takes a while, and plain HTTP needs none. Redirects are not followed.
+        verify = (certificates() or True) if is_tls and not transport else False
+        self._client = httpx.AsyncClient(
+            headers=[(header.encode(), value) for header, value in fixed.items()],
+            auth=auth,
+            timeout=httpx.Timeout(config.timeout_s, connect=min(MAX_CONNECT_S, config.timeout_s)),
+            limits=httpx.Limits(max_connections=config.max_concurrent),
+            transport=transport,
+            proxy=_proxy(proxy, verify) if proxy else None,
+            trust_env=False,  # `proxies` has read it
+            verify=verify,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def post_json(
+        self,
+        path: str,
+        body: JsonValue,
+        *,
+        idempotent: bool = True,
+        check: Check | None = None,
+    ) -> JsonValue:
+        """The JSON answer to a JSON request. Raises `ServiceError`.
+
+        A request that is not `idempotent` is repeated only if the service surely did nothing.
+        """
+        try:
+            text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+        except (ValueError, RecursionError) as error:
+            line = f"{self._name}: the request can't be written as JSON: {error}"
+            raise ServiceError(line, kind=ServiceFault.REFUSED) from None
+        request = _Request(
+            method="POST",
+            url=self._url(path),
+            headers={"Content-Type": b"application/json"},
+            content=clean(text).encode(),
+            idempotent=idempotent,
+        )
+        return await self._send(request, lambda response: _parsed(response, check))
+
+    async def get_json(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Check | None = None,
+    ) -> JsonValue:
+        """The JSON at a path. Raises `ServiceError`."""
+        request = _Request(method="GET", url=self._url(path, params), headers=_sent(headers))
+        return await self._send(request, lambda response: _parsed(response, check))
+
+    async def get_text(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> str:
+        """The text at a path. Raises `ServiceError`."""
+
+        def read(response: HttpResponse) -> str:
+            if check is not None:
+                check(response.text)
+            return response.text
+
+        request = _Request(method="GET", url=self._url(path, params), headers=_sent(headers))
+        return await self._send(request, read)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        idempotent: bool = True,
+    ) -> HttpResponse:
+        """Any request; its response has a status of 2xx. Raises `ServiceError`."""
+        request = _Request(
+            method=method,
+            url=self._url(path, params),
+            headers=_sent(headers),
+            content=content,
+            idempotent=idempotent,
+        )
+        return await self._send(request, lambda response: response)
+
+    def _url(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        given = urlencode({name: clean(value) for name, value in (params or {}).items()})
+        query = "&".join(part for part in (self._query, given) if part)
+        address = f"{self._base}/{path.removeprefix('/')}" if path else self._base
+        return f"{address}{'&' if '?' in path else '?'}{query}" if query else address
+
+    async def _send(self, request: _Request, read: Callable[[HttpResponse], T]) -> T:
+        """The answer as `read` understands it, after as many attempts as are allowed."""
+        async with self._slot():
+            await self._pace()
+            started = time.monotonic()
+            attempts = 0
+            while True:
+                left_s = self.config.deadline_s - (time.monotonic() - started)
+                attempts += 1
+                try:
+                    return read(await self._attempt(request, min(self.config.timeout_s, left_s)))
+                except ServiceError as fault:
+                    pause_s = self._pause_s(fault, attempts)
+                    left_s = self.config.deadline_s - (time.monotonic() - started)
+                    is_last = attempts >= self.config.max_attempts or pause_s >= left_s
+                    if is_last or not fault.can_pass:
+                        raise self._final(fault, attempts) from None
+                await asyncio.sleep(pause_s)
+                await self._pace()
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncGenerator[None]:
+        limit_s = self.config.queue_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            line = f"{self._name}: no free slot within {limit_s:g} s"
+            raise ServiceError(line, kind=ServiceFault.QUEUE) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _pace(self) -> None:
+        """Waits for the next start that the rate limit allows."""
+        if self.config.max_requests_per_s is not None:
+            now = time.monotonic()
+            start = max(now, self._next_start)
+            self._next_start = start + 1.0 / self.config.max_requests_per_s
+            await asyncio.sleep(start - now)
+
+    def _pause_s(self, fault: ServiceError, attempts: int) -> float:
+        """What the server asks for, else a doubling pause with jitter."""
+        if fault.retry_after_s is not None:
+            return min(fault.retry_after_s, MAX_PAUSE_S)
+        doubled = self.config.backoff_s * 2.0 ** min(attempts - 1, 30)
+        return min(doubled, MAX_PAUSE_S) * random.uniform(0.5, 1.0)
+
+    async def _attempt(self, request: _Request, timeout_s: float) -> HttpResponse:
+        """One attempt. Raises `ServiceError`, which can pass if the request may be repeated."""
+        repeatable = request.idempotent
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._client.stream(
+                    request.method,
+                    request.url,
+                    headers=[(name.encode(), value) for name, value in request.headers.items()],
+                    content=request.content,
+                ) as response,
+            ):
+                return await self._read(response, repeatable)
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+            line = f"no answer within {timeout_s:.3g} s"
+            raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=repeatable) from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+            line = f"the request can't be sent: {error}"
+            raise ServiceError(line, kind=ServiceFault.REFUSED) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            reason = str(error) or type(error).__name__
+            can_pass = "CERTIFICATE" not in reason
+            line = f"can't be reached: {reason}"
+            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=can_pass) from None
+        except httpx.HTTPError as error:
+            line = f"the connection broke off ({type(error).__name__}: {error})".replace(": )", ")")
+            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=repeatable) from None
+
+    async def _read(self, response: httpx.Response, repeatable: bool) -> HttpResponse:
+        status = response.status_code
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        encoding = headers.get("content-encoding", "")
+        if response.is_stream_consumed:  # by a transport of a test, which decoded it too
+            chunks, encoding = response.aiter_bytes(), ""
+        else:
+            chunks = response.aiter_raw()
+        if response.is_success:
+            content = await read_body(chunks, encoding, self.config.max_bytes)
+            return HttpResponse(status, headers, content)
+        try:
+            content = await read_body(chunks, encoding, MAX_ERROR_BYTES)
+        except ServiceError:
+            content = b""  # the status tells enough
+        raise self._status_fault(HttpResponse(status, headers, content), repeatable)
+
+    def _status_fault(self, response: HttpResponse, repeatable: bool) -> ServiceError:
+        status = response.status
+        body = self._excerpt(response.text)
+        line = f"HTTP {status}" + (f": {body}" if body else "")
+        if 300 <= status < 400:
+            target = self._excerpt(response.headers.get("location", "nowhere"))
+            line = f"HTTP {status}: redirects to {target}; is the address right?"
+        if status in (401, 403) and self.config.api_key_env:
+            line += f" (the key is read from {self.config.api_key_env})"
+        passing = PASSING_STATUSES if repeatable else UNPROCESSED_STATUSES
+        can_pass = status in passing and "insufficient_quota" not in response.text
+        is_refusal = 400 <= status < 500 and status not in PASSING_STATUSES
+        return ServiceError(
+            line,
+            kind=ServiceFault.REFUSED if is_refusal else ServiceFault.STATUS,
+            status=status,
+            body=body,
+            can_pass=can_pass,
+            retry_after_s=retry_after_s(response.headers),
+        )
+
+    def _excerpt(self, text: str) -> str:
+        """The beginning of a text in one line, without secrets, which are removed first."""
+        words = self.redact(printable(text[: 20 * MAX_EXCERPT_CHARS])).split()
+        return " ".join(words)[:MAX_EXCERPT_CHARS]
+
+    def _final(self, fault: ServiceError, attempts: int) -> ServiceError:
+        """The fault as the caller gets it, with the service's name and the number of attempts."""
+        tried = f" (after {attempts} attempts)" if attempts > 1 else ""
+        return ServiceError(
+            f"{self._name}: {printable(self.redact(str(fault)))}{tried}",
+            kind=fault.kind,
+            status=fault.status,
+            body=self._excerpt(fault.body),
+            attempts=attempts,
+            can_pass=fault.can_pass,
+            retry_after_s=fault.retry_after_s,
+        )
+
+
+def _key(service: str, variable: str, required: bool) -> str:
+    """A service's key from the environment; empty where none is needed."""
+    found = secret(variable) if variable else None
+    if found is not None:
+        return found.get_secret_value()
+    if variable and required:
+        raise ConfigError(f"{service} needs a key: set the environment variable {variable}")
+    return ""
+
+
+def _without_credentials(base_url: str) -> tuple[str, str, httpx.BasicAuth | None]:
+    """An address without user and password, its query, and what the user and password become."""
+    parts = urlsplit(base_url)
+    auth = None
+    if parts.username is not None:
+        auth = httpx.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+    netloc = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), parts.query, auth
+
+
+def _proxy(address: str, verify: bool | ssl.SSLContext) -> httpx.Proxy:
+    context = verify if isinstance(verify, ssl.SSLContext) else None
+    return httpx.Proxy(address, ssl_context=context)
+
+
+def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:
+    return {
+        name: header_value(value, f"the header {name}") for name, value in (headers or {}).items()
+    }
+
+
+def _parsed(response: HttpResponse, check: Check | None) -> JsonValue:
+    try:
+        value = parse_json(response.content)
+    except ValueError:
+        text = response.text[: 20 * MAX_EXCERPT_CHARS]
+        line = f"the answer is not JSON: {text[:MAX_EXCERPT_CHARS]}"
+        raise ServiceError(
+            line, kind=ServiceFault.NOT_JSON, status=response.status, body=text, can_pass=True
+        ) from None
+    if check is not None:
+        check(value)
+    return value
