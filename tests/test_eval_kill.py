@@ -24,7 +24,7 @@ from wideseek_core import (
     Trajectory,
 )
 from wideseek_eval import RunConfig, load_run, run_evaluation, summarise
-from wideseek_eval.folder import read_results
+from wideseek_eval.runs.folder import read_results
 
 KILLS = 20
 GOLD = TableGold(text="| a |\n| - |\n| 1 |", key_columns=("a",), required_columns=("a",))
@@ -46,7 +46,7 @@ class NumberJudge:
 
 
 def evaluate(folder: Path) -> None:
-    config = RunConfig(folder=folder, trials=4, concurrency=4)
+    config = RunConfig(folder=folder, trials=4, max_concurrent=4)
     asyncio.run(run_evaluation(config, TASKS, run_episode, NumberJudge()))
 
 

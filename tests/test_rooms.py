@@ -28,7 +28,7 @@ ROOMS = {
         "wideseek_judge/llm/client.py",
         "wideseek_rl/sync/",
     ),
-    "rich": ("wideseek_core/progress.py", "wideseek_eval/report.py"),
+    "rich": ("wideseek_core/progress.py", "wideseek_eval/reports/text.py"),
 }
 """Where a library may be imported, relative to the `src` folders. Apps import what they like."""
 

@@ -7,7 +7,7 @@ from wideseek_apps.start_policy import make_start_policy
 from wideseek_apps.training import Outcome, TrainConfig, train
 from wideseek_core.config import exit_on_error, load_config
 from wideseek_core.progress import logging_to_console, show
-from wideseek_eval.report import comparison_text
+from wideseek_eval.reports.text import comparison_text
 
 
 def main() -> None:

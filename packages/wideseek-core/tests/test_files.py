@@ -218,3 +218,50 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_text_that_utf8_cannot_hold_is_written_as_the_replacement_character(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.txt", "cut \ud83d")
+    append_text(tmp_path / "a.txt", "\ud83d\ude00")
+    assert (tmp_path / "a.txt").read_text("utf-8") == "cut \ufffd\U0001f600\n"
+
+
+def test_a_symbolic_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    (tmp_path / "new.json").symlink_to(tmp_path / "below" / "made.json")
+    write_atomically(tmp_path / "link.json", "new")
+    write_atomically(tmp_path / "new.json", "made")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_text() == "new"
+    assert (tmp_path / "below" / "made.json").read_text() == "made"
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        write_atomically(pipe, "through")
+        assert reader.communicate(timeout=30)[0] == "through"
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_is_written_to_where_it_is(tmp_path: Path, name: str) -> None:
+    script = (
+        "import sys; from pathlib import Path; from wideseek_core.files import write_atomically\n"
+        "print('table', flush=True); write_atomically(Path(sys.argv[1]), '{}\\n')"
+    )
+    command = [sys.executable, "-c", script, name]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stdout == "table\n{}\n"
+    with (tmp_path / "out").open("w") as file:
+        subprocess.run(command, stdout=file, check=True)
+    assert (tmp_path / "out").read_text() == "table\n{}\n"
+
+
+def test_a_device_is_written_to(tmp_path: Path) -> None:
+    write_atomically(Path("/dev/null"), "gone")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(Path("/dev/full"), "kept")

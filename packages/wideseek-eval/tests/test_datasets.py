@@ -9,8 +9,8 @@ from wideseek_core import ConfigError, DataError, TableGold, Task, TextGold
 from wideseek_core.config import validate
 from wideseek_core.datasets import Selection, select
 from wideseek_eval import DataConfig, JsonlData, QaData, WideSearchData, load_tasks
-from wideseek_eval.formats.tables import csv_cells, looks_like_table, markdown_cells
-from wideseek_eval.formats.widesearch import digest
+from wideseek_eval.datasets.reference_tables import csv_cells, looks_like_table, markdown_cells
+from wideseek_eval.datasets.widesearch import digest
 
 TABLE = "```markdown\n| City | Country |\n| --- | --- |\n| Bonn | Germany |\n| Lyon | France |\n```"
 WIDE: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wideseek_eval.formats.widesearch import REPOSITORY, REVISION, SHA256, digest
+from wideseek_eval.datasets.widesearch import REPOSITORY, REVISION, SHA256, digest
 
 pytest.importorskip("huggingface_hub")
 

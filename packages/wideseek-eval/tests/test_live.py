@@ -2,8 +2,8 @@ import pytest
 
 from wideseek_core import Score, ScoreState, Status, TableMetrics, TextMetrics
 from wideseek_eval import Result
-from wideseek_eval.live import LiveFigures
-from wideseek_eval.records import EpisodeSummary
+from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.results import EpisodeSummary
 
 EPISODE = EpisodeSummary(status=Status.FINISHED)
 

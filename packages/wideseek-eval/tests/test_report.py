@@ -15,14 +15,14 @@ from wideseek_core import (
     Task,
 )
 from wideseek_eval import Result, StoredRun, Summary, summarise
-from wideseek_eval.breakdown import ending, make_report
-from wideseek_eval.compare import compare
-from wideseek_eval.diff import DiffCell, diff_tables
-from wideseek_eval.html import report_page
-from wideseek_eval.records import EpisodeSummary
-from wideseek_eval.report import comparison_text, report_text, sweep_text
-from wideseek_eval.svg import Point, Share, bar_chart, curve, share_chart
-from wideseek_eval.sweep import run_sweep, sweep_page
+from wideseek_eval.reports.diff import DiffCell, diff_tables
+from wideseek_eval.reports.html import report_page
+from wideseek_eval.reports.svg import Point, Share, bar_chart, curve, share_chart
+from wideseek_eval.reports.sweep import run_sweep, sweep_page
+from wideseek_eval.reports.text import comparison_text, report_text, sweep_text
+from wideseek_eval.runs.results import EpisodeSummary
+from wideseek_eval.statistics.breakdown import ending, make_report
+from wideseek_eval.statistics.compare import compare
 
 GOLD = TableGold(
     text="| City | Country |\n|---|---|\n| Bonn | Germany |\n| Lyon | France |",

@@ -19,9 +19,9 @@ from wideseek_core import (
     Task,
     Trajectory,
 )
+from wideseek_core.episode_records import read_episodes
+from wideseek_core.runs import sole_writer
 from wideseek_eval import Result, RunConfig, evaluate, load_run, run_evaluation
-from wideseek_eval.episodes import read_episodes
-from wideseek_eval.folder import sole_writer
 
 GOLD = TableGold(text="| a |\n| - |\n| 1 |", key_columns=("a",), required_columns=("a",))
 TASKS = [Task(id=f"t{index}", question=f"question {index}", gold=GOLD) for index in range(4)]
@@ -71,7 +71,7 @@ def keys(results: tuple[Result, ...]) -> list[tuple[str, int]]:
 
 
 async def test_evaluate_in_memory_gives_the_mean_over_questions() -> None:
-    summary = await evaluate(TASKS, CountingTeam(), NumberJudge(), trials=2, concurrency=3)
+    summary = await evaluate(TASKS, CountingTeam(), NumberJudge(), trials=2, max_concurrent=3)
     assert summary.item_f1.mean == pytest.approx((0.0 + 0.1 + 0.2 + 0.3) / 4)
     assert summary.item_f1.questions == 4
     assert summary.overall.counts.scored == 8
@@ -79,7 +79,7 @@ async def test_evaluate_in_memory_gives_the_mean_over_questions() -> None:
 
 
 async def test_a_finished_run_holds_each_rollout_once(tmp_path: Path) -> None:
-    config = RunConfig(folder=tmp_path / "run", trials=2, concurrency=3)
+    config = RunConfig(folder=tmp_path / "run", trials=2, max_concurrent=3)
     await run_evaluation(config, TASKS, CountingTeam(), NumberJudge())
     run = load_run(tmp_path / "run")
     assert keys(run.results) == [(f"t{index}", trial) for index in range(4) for trial in range(2)]
@@ -145,7 +145,7 @@ async def test_an_unscored_answer_is_judged_again_without_a_new_rollout(tmp_path
 async def test_a_judge_that_can_not_score_stops_the_run_but_the_answer_stays(
     tmp_path: Path,
 ) -> None:
-    config = RunConfig(folder=tmp_path, concurrency=1)
+    config = RunConfig(folder=tmp_path, max_concurrent=1)
     with pytest.raises(JudgeError, match="no such endpoint"):
         await run_evaluation(config, TASKS, CountingTeam(), MissingJudge())
     (kept,) = load_run(tmp_path).results
@@ -154,7 +154,7 @@ async def test_a_judge_that_can_not_score_stops_the_run_but_the_answer_stays(
 
 async def test_a_run_whose_rollouts_all_break_stops(tmp_path: Path) -> None:
     team = CountingTeam(frozenset((task.id, trial) for task in TASKS for trial in range(9)))
-    config = RunConfig(folder=tmp_path, trials=9, concurrency=2, give_up_after=5)
+    config = RunConfig(folder=tmp_path, trials=9, max_concurrent=2, give_up_after=5)
     with pytest.raises(PolicyUnavailable, match=r"the first 5 rollouts all broke: .*is down"):
         await run_evaluation(config, TASKS, team, NumberJudge())
 

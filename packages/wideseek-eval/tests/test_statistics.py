@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wideseek_eval.statistics import holm, mean_of, pass_at, resampled_means, t95
+from wideseek_eval.statistics.means import holm, mean_of, pass_at, resampled_means, t95
 
 
 def test_the_interval_of_three_questions_by_hand() -> None:

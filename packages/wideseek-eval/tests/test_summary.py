@@ -17,9 +17,9 @@ from wideseek_core import (
 )
 from wideseek_core.tasks import Language
 from wideseek_eval import Result, summarise
-from wideseek_eval.compare import check_same_tasks, compare
-from wideseek_eval.official import official_summary
-from wideseek_eval.records import EpisodeSummary, summarise_episode
+from wideseek_eval.runs.results import EpisodeSummary, summarise_episode
+from wideseek_eval.statistics.compare import check_same_tasks, compare
+from wideseek_eval.statistics.official import official_summary
 
 EPISODE = EpisodeSummary(status=Status.FINISHED, subagents=2)
 

@@ -2,14 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from wideseek_core import CheckpointError, ConfigError
+from wideseek_core import CheckpointError
 from wideseek_rl import (
     CheckpointStore,
-    OptimizerConfig,
-    RLConfig,
-    TorchTrainerConfig,
     TrainerState,
-    check_resumed_config,
     read_checkpoint,
 )
 
@@ -89,20 +85,3 @@ def test_a_best_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) ->
     store.clean()
     assert read_checkpoint(best).step == 4
     assert list(tmp_path.iterdir()) == [best]
-
-
-def test_a_changed_key_is_named_when_resuming(tmp_path: Path) -> None:
-    path = tmp_path / "rl_config.json"
-    check_resumed_config(path, RLConfig(), resuming=False)
-    changed = RLConfig(backend=TorchTrainerConfig(optimizer=OptimizerConfig(lr=2e-6)))
-    with pytest.raises(ConfigError, match=r"^backend\.optimizer\.lr: .* 1e-06, now it is 2e-06"):
-        check_resumed_config(path, changed, resuming=True)
-    check_resumed_config(path, changed, resuming=True, free=frozenset({"backend.optimizer"}))
-    check_resumed_config(path, changed, resuming=True)
-
-
-def test_a_damaged_config_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "rl_config.json"
-    path.write_text("{", "utf-8")
-    with pytest.raises(CheckpointError, match=r"rl_config\.json: not JSON"):
-        check_resumed_config(path, RLConfig(), resuming=True)

@@ -8,8 +8,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wideseek_core import ConfigError, ScoreState
-from wideseek_core.files import read_records
-from wideseek_rl import EpisodeRecord, LoggersConfig, MetricLogger, StepReport, open_loggers
+from wideseek_core.episode_records import read_episodes
+from wideseek_rl import LoggersConfig, MetricLogger, StepReport, open_loggers
 from wideseek_rl.loop.loggers import EpisodeLogger, JsonLinesLogger, TensorBoardLogger, WandbLogger
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
@@ -47,10 +47,10 @@ def test_episodes_are_records_with_their_rewards(tmp_path: Path) -> None:
     metric_logger.write(
         StepReport(step=12, metrics={}, groups=[[unscored], group], rewards=[[0.6]])
     )
-    records = list(read_records(tmp_path / "step_000012.jsonl", EpisodeRecord))
+    records = list(read_episodes(tmp_path / "step_000012.jsonl"))
     assert [record.reward for record in records] == [None, None, 0.6]
-    assert records[2].trajectories[0].turns[0].calls[0].name == "search"
-    assert (records[2].version, records[2].step, records[2].trial) == (1, 12, 1)
+    assert records[2].episode.trajectories[0].turns[0].calls[0].name == "search"
+    assert (records[2].version, records[2].step, records[2].episode.trial) == (1, 12, 1)
 
 
 def test_tensorboard_holds_the_same_curves(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from wideseek_core import (
     TextGold,
     TextMetrics,
 )
+from wideseek_core.rollouts import unscored
 from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, reward
 from wideseek_rl.algorithm.selection import outcome_turns
-from wideseek_rl.rollout.scored import unscored
 from wideseek_rl.testing import make_agent, make_turn
 
 TASKS = [Task(id=name, question="?", gold=TextGold(answers=("x",))) for name in "abc"]
@@ -86,7 +86,7 @@ async def test_a_policy_failure_is_recorded_and_its_siblings_go_on() -> None:
     rollouts = Rollouts(fragile, YesJudge(), group_size=3, on_scored=heard.append)
     ((first, broken, third),) = await rollouts.collect(TASKS[:1], 0)
     assert (first.usable, broken.usable, third.usable) == (True, False, True)
-    assert broken.episode.error == "endpoint gone"
+    assert broken.episode.error == "PolicyError: endpoint gone"
     assert len(heard) == 3
 
 
@@ -108,7 +108,7 @@ async def test_without_a_verdict_a_failed_lead_is_left_out_too() -> None:
     class Silent:
         async def score(self, task: Task, answer: str) -> Score:
             assert answer == "the text"
-            return unscored("endpoint gone")
+            return unscored(task, "endpoint gone")
 
     ((scored,),) = await Rollouts(failed_lead, Silent(), group_size=1).collect(TASKS[:1], 0)
     assert not scored.usable

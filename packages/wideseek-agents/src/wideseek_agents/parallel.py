@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from wideseek_core import WideSeekError
+from wideseek_core.exception_groups import ungrouped
 
 T = TypeVar("T")
 
@@ -14,20 +14,7 @@ async def in_parallel(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
     Of several errors a bug comes before a `WideSeekError`, so that none is hidden.
     """
-    try:
+    with ungrouped():
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in jobs]
-    except BaseExceptionGroup as group:
-        errors = _leaves(group)
-        raise next((e for e in errors if not isinstance(e, WideSeekError)), errors[0]) from None
     return [task.result() for task in tasks]
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            leaves += _leaves(cast(BaseExceptionGroup[BaseException], error))
-        else:
-            leaves.append(error)
-    return leaves

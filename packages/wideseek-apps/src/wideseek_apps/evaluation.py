@@ -25,7 +25,7 @@ from wideseek_eval import (
     sweep_text,
     write_report,
 )
-from wideseek_eval.sweep import run_sweep, sweep_page
+from wideseek_eval.reports.sweep import run_sweep, sweep_page
 from wideseek_judge import JudgeConfig, open_judge
 
 
@@ -70,7 +70,7 @@ class EvaluationConfig(TeamsConfig):
 
     judge: JudgeConfig = JudgeConfig()
     data: DataConfig = AtlasData(split="test")
-    run: RunConfig = RunConfig(concurrency=32)
+    run: RunConfig = RunConfig(max_concurrent=32)
     sweep: SweepConfig = SweepConfig()
 
 
@@ -78,14 +78,14 @@ class WideSearchConfig(EvaluationConfig):
     """Wide questions; the atlas's test split unless told otherwise."""
 
     data: DataConfig = AtlasData(split="test", limit=200)
-    run: RunConfig = RunConfig(folder=Path("runs/widesearch"), concurrency=32)
+    run: RunConfig = RunConfig(folder=Path("runs/widesearch"), max_concurrent=32)
 
 
 class QaConfig(EvaluationConfig):
     """Questions with short answers; the atlas's test split unless told otherwise."""
 
     data: DataConfig = AtlasData(split="test", questions="qa", limit=200)
-    run: RunConfig = RunConfig(folder=Path("runs/qa"), concurrency=32)
+    run: RunConfig = RunConfig(folder=Path("runs/qa"), max_concurrent=32)
 
 
 @asynccontextmanager

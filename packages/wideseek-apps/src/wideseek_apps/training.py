@@ -18,6 +18,7 @@ from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config, ConfigError, Episode, Judge, Task
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import ProgressBar
+from wideseek_core.runs import sole_writer
 from wideseek_data import AtlasData
 from wideseek_eval import (
     DataConfig,
@@ -27,8 +28,8 @@ from wideseek_eval import (
     load_tasks,
     run_evaluation,
 )
-from wideseek_eval.compare import Comparison, compare
-from wideseek_eval.folder import RunFolder, read_header, sole_writer
+from wideseek_eval.runs.folder import RunFolder, read_header
+from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import (
     CheckpointConfig,
@@ -194,7 +195,7 @@ async def measure(
     run = RunConfig(
         folder=folder,
         trials=config.evaluation.trials,
-        concurrency=config.rl.max_concurrent_rollouts,
+        max_concurrent=config.rl.max_concurrent_rollouts,
     )
     shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
     shaping["policy"] = {

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from wideseek_core.json_text import Number
 from wideseek_core.messages import ToolCall, ToolResult
 from wideseek_core.policy import Finish
 from wideseek_core.versions import VersionSpans, oldest
@@ -42,7 +43,7 @@ class Turn:
     finish: Finish
     prompt_ids: tuple[int, ...] = ()
     response_ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[Number, ...] = ()
     """Of `response_ids`, under the distribution that sampled them, in nats."""
     prompt_tokens: int = 0
     response_tokens: int = 0
@@ -91,7 +92,7 @@ class Episode:
     """The answering agent's final text."""
     error: str = ""
     """Why the rollout could not be completed (policy failure); empty otherwise."""
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
     @property
     def main(self) -> Trajectory:

@@ -1,11 +1,11 @@
 """How a command ends: help, one line for what the user can fix, a traceback for a bug."""
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import cast
 
 from wideseek_core.errors import WideSeekError
+from wideseek_core.exception_groups import first_cause, is_foreseen
 
 
 class HelpRequested(Exception):
@@ -26,26 +26,13 @@ def exit_on_error() -> Generator[None]:
     except (WideSeekError, OSError) as error:
         _fail(error)
     except BaseExceptionGroup as group:
-        _fail(_first(group))
+        cause = first_cause(group)
+        if not is_foreseen(cause):
+            raise
+        _fail(cause)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a task group that holds known ones only; any other rises as it is."""
-    known, rest = group.split(lambda error: isinstance(error, WideSeekError | OSError))
-    if rest is not None or known is None:
-        raise group
-    return next(_leaves(known))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
-        return
-    for below in cast(tuple[BaseException, ...], error.exceptions):
-        yield from _leaves(below)
 
 
 def _fail(error: BaseException) -> None:

@@ -2,18 +2,20 @@
 
 import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from wideseek_core.errors import DataError
+from wideseek_core.json_text import parse_json, parse_record, to_json
+from wideseek_core.text import clean
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -22,15 +24,44 @@ BLOCK = 1 << 16
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or nothing."""
-    data = content.encode() if isinstance(content, str) else content
+    """Writes a whole file or nothing; text that UTF-8 can't hold becomes U+FFFD.
+
+    A symbolic link keeps pointing to its file, which is replaced. What can't be replaced (a pipe,
+    a device, `/dev/stdout`) is written to.
+    """
+    data = clean(content).encode() if isinstance(content, str) else content
+    stream = _open_stream(path)
+    if stream is not None:
+        with stream:
+            stream.write(data)
+        return
     with file_atomically(path) as file:
         file.write(data)
 
 
+def _open_stream(path: Path) -> IO[bytes] | None:
+    """`path` opened for writing if it is a descriptor, a pipe or a device; None for files."""
+    descriptor = _DESCRIPTOR.fullmatch(str(path))
+    if descriptor is not None:
+        number = descriptor["number"]
+        # The process's own descriptor: opening the path again would truncate a redirected file.
+        return os.fdopen(os.dup(int(number or _STANDARD[path.name])), "wb")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return path.open("wb")
+    return None
+
+
+_DESCRIPTOR = re.compile(r"/dev/(?:stdout|stderr)|/(?:dev|proc/self)/fd/(?P<number>\d+)")
+_STANDARD = {"stdout": 1, "stderr": 2}
+
+
 @contextmanager
 def file_atomically(path: Path) -> Generator[IO[bytes]]:
-    """A file to write that becomes `path` (replacing it) if the block succeeds: fsync, rename."""
+    """A file to write that becomes `path` (replacing it) if the block succeeds: fsync, rename.
+
+    The file that a symbolic link points to is replaced, not the link.
+    """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -117,7 +148,7 @@ def locked(path: Path) -> Generator[None]:
 
 def append_line(path: Path, record: BaseModel) -> None:
     """Appends one record as a JSON line, in one write, flushed to disk."""
-    append_text(path, record.model_dump_json())
+    append_text(path, to_json(record))
 
 
 def append_text(path: Path, line: str) -> None:
@@ -126,7 +157,7 @@ def append_text(path: Path, line: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         with _naming(path):
-            data = memoryview((line + "\n").encode())
+            data = memoryview((clean(line) + "\n").encode())
             while data:
                 data = data[os.write(descriptor, data) :]
             os.fsync(descriptor)
@@ -153,35 +184,38 @@ def drop_torn_line(path: Path) -> None:
             file.truncate(start)
 
 
-def read_records(path: Path, cls: type[R]) -> Iterator[R]:
-    """The records of a JSON-lines file. Raises `DataError` with file:line."""
-    for number, line in _lines(path):
+def read_records(path: Path, cls: type[R], *, growing: bool = False) -> Iterator[R]:
+    """The records of a JSON-lines file. Raises `DataError` with file:line.
+
+    Of a `growing` file, whose writer may be at work or may have been killed, a last line without
+    its newline is not read.
+    """
+    for number, line in _lines(path, growing=growing):
         try:
-            yield cls.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            message = f"{where}: {problem['msg']}" if where else problem["msg"]
-            raise DataError(f"{path}:{number}: {message}") from None
+            yield parse_record(line, cls)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of each line of a JSON-lines file. Raises `DataError`."""
     for number, line in _lines(path):
         try:
-            value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: not JSON: {error}") from None
+            value = parse_json(line)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: expected a JSON object")
-        yield number, cast(dict[str, Any], value)
+        yield number, value
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, *, growing: bool = False) -> Iterator[tuple[int, str]]:
     """Number and text of the non-blank lines, streamed."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, 1):
+                if growing and not raw.endswith(b"\n"):
+                    return
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError:

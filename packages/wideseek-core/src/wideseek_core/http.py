@@ -23,7 +23,7 @@ from pydantic import JsonValue
 from wideseek_core.bodies import ACCEPT_ENCODING, read_body
 from wideseek_core.config import secret
 from wideseek_core.endpoint import EndpointConfig
-from wideseek_core.errors import ConfigError, ServiceError, ServiceFault
+from wideseek_core.errors import ConfigError, DataError, ServiceError, ServiceFault
 from wideseek_core.headers import decoded_text, header_value, retry_after_s
 from wideseek_core.json_text import parse_json
 from wideseek_core.proxies import certificates, proxy_for
@@ -394,7 +394,7 @@ def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:
 def _parsed(response: HttpResponse, check: Check | None) -> JsonValue:
     try:
         value = parse_json(response.content)
-    except ValueError:
+    except DataError:
         text = response.text[: 20 * MAX_EXCERPT_CHARS]
         line = f"the answer is not JSON: {text[:MAX_EXCERPT_CHARS]}"
         raise ServiceError(

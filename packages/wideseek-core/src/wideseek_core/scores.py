@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from wideseek_core.json_text import Number
 from wideseek_core.tasks import Record, Task
 
 
@@ -30,7 +31,7 @@ class CellScore(Record):
     column: str
     answer: str
     gold: str
-    score: float
+    score: Number
     by: str
     """What decided: `key`, `exact`, `number`, `date`, `judge`, ..."""
 
@@ -39,13 +40,13 @@ class TableMetrics(Record):
     """Precision, recall and F1 over cells (item) and rows, in [0, 1] in strict mode."""
 
     kind: Literal["table"] = "table"
-    item_precision: float = 0.0
-    item_recall: float = 0.0
-    item_f1: float = 0.0
-    row_precision: float = 0.0
-    row_recall: float = 0.0
-    row_f1: float = 0.0
-    success: float = 0.0
+    item_precision: Number = 0.0
+    item_recall: Number = 0.0
+    item_f1: Number = 0.0
+    row_precision: Number = 0.0
+    row_recall: Number = 0.0
+    row_f1: Number = 0.0
+    success: Number = 0.0
     """1 if the tables are equal."""
 
 
@@ -53,11 +54,11 @@ class TextMetrics(Record):
     """How right a short answer is."""
 
     kind: Literal["text"] = "text"
-    correct: float = 0.0
+    correct: Number = 0.0
     """The judge's verdict, 0 or 1."""
-    exact_match: float = 0.0
-    token_f1: float = 0.0
-    contains: float = 0.0
+    exact_match: Number = 0.0
+    token_f1: Number = 0.0
+    contains: Number = 0.0
 
 
 class Score(Record):

@@ -1,11 +1,11 @@
 """The bundled atlas as a data set: its configuration, and its tasks."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from wideseek_core.datasets import Selection
+from wideseek_core.plugins import Plugin
 from wideseek_core.tasks import Task
 
 Domain = Literal[
@@ -47,13 +47,5 @@ def load_atlas(config: AtlasData) -> list[Task]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dataset:
-    config: type[AtlasData] = AtlasData
-
-    def open(self, config: AtlasData) -> list[Task]:
-        return load_atlas(config)
-
-
-ATLAS = _Dataset()
+ATLAS = Plugin(config=AtlasData, open=load_atlas)
 """The plug-in of the group `wideseek.datasets`."""

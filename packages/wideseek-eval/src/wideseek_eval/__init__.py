@@ -1,33 +1,33 @@
 """Datasets, resumable evaluation runs, statistics and reports."""
 
-from wideseek_eval.breakdown import Report, make_report
-from wideseek_eval.compare import Comparison, compare
-from wideseek_eval.datasets import (
+from wideseek_eval.datasets.config import (
     DataConfig,
     JsonlData,
     QaData,
     WideSearchData,
     load_tasks,
 )
-from wideseek_eval.folder import StoredRun, load_run
-from wideseek_eval.html import report_page
 from wideseek_eval.judges import open_judge
-from wideseek_eval.records import EpisodeSummary, Result, RunEpisode
-from wideseek_eval.regrade import regrade
-from wideseek_eval.report import (
+from wideseek_eval.reports.html import report_page
+from wideseek_eval.reports.sweep import Sweep, run_sweep, sweep_page
+from wideseek_eval.reports.text import (
     comparison_text,
     report_text,
     summary_text,
     sweep_text,
     write_report,
 )
-from wideseek_eval.responses import export_responses
-from wideseek_eval.rollout import evaluate
-from wideseek_eval.runs import RunConfig, run_evaluation
-from wideseek_eval.scoring import ResponseFiles, import_responses, score_responses
-from wideseek_eval.statistics import Mean
-from wideseek_eval.summary import Metric, Slice, Summary, summarise
-from wideseek_eval.sweep import Sweep, run_sweep, sweep_page
+from wideseek_eval.runs.evaluation import RunConfig, run_evaluation
+from wideseek_eval.runs.folder import StoredRun, load_run
+from wideseek_eval.runs.regrade import regrade
+from wideseek_eval.runs.responses import export_responses
+from wideseek_eval.runs.results import EpisodeSummary, Result, RunEpisode
+from wideseek_eval.runs.rollouts import evaluate
+from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_responses
+from wideseek_eval.statistics.breakdown import Report, make_report
+from wideseek_eval.statistics.compare import Comparison, compare
+from wideseek_eval.statistics.means import Mean
+from wideseek_eval.statistics.summary import Metric, Slice, Summary, summarise
 
 __all__ = [
     "Comparison",

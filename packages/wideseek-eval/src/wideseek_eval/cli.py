@@ -13,22 +13,22 @@ from wideseek_core import ConfigError, Judge
 from wideseek_core.config import HelpRequested, exit_on_error
 from wideseek_core.files import sha256, write_atomically
 from wideseek_core.progress import show
-from wideseek_eval.compare import HEADLINE, Comparison, check_same_tasks, compare
-from wideseek_eval.folder import StoredRun, load_run
 from wideseek_eval.judges import open_judge
-from wideseek_eval.regrade import regrade
-from wideseek_eval.report import (
+from wideseek_eval.reports.sweep import Sweep, SweepPoint, sweep_page
+from wideseek_eval.reports.text import (
     comparison_text,
     report_text,
     summary_text,
     sweep_text,
     write_report,
 )
-from wideseek_eval.responses import export_responses
-from wideseek_eval.scoring import ResponseFiles, import_responses, score_responses
-from wideseek_eval.summary import summarise
-from wideseek_eval.sweep import Sweep, SweepPoint, sweep_page
-from wideseek_eval.titles import TITLES
+from wideseek_eval.runs.folder import StoredRun, load_run
+from wideseek_eval.runs.regrade import regrade
+from wideseek_eval.runs.responses import export_responses
+from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_responses
+from wideseek_eval.statistics.compare import HEADLINE, Comparison, check_same_tasks, compare
+from wideseek_eval.statistics.summary import summarise
+from wideseek_eval.statistics.titles import TITLES
 
 _LONGEST_NAME = 12
 """Of a run as the heading of a column."""
@@ -108,7 +108,7 @@ def _add_judge(one: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the judge, such as endpoint.base_url=URL endpoint.model=NAME, or YAML",
     )
-    one.add_argument("--concurrency", type=int, default=8)
+    one.add_argument("--max-concurrent", type=int, default=8)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -142,7 +142,7 @@ def _score(options: argparse.Namespace) -> None:
     async def work() -> None:
         async with _judge(options) as judge:
             files, settings = _files(options), _settings(options)
-            scored = await score_responses(files, judge, settings, options.concurrency)
+            scored = await score_responses(files, judge, settings, options.max_concurrent)
         show(summary_text(scored.summary))
         if options.json is not None:
             write_atomically(options.json, scored.model_dump_json(indent=2) + "\n")
@@ -156,7 +156,7 @@ def _import(options: argparse.Namespace) -> None:
     async def work() -> None:
         async with _judge(options) as judge:
             summary = await import_responses(
-                _files(options), judge, options.run, settings, options.concurrency
+                _files(options), judge, options.run, settings, options.max_concurrent
             )
         show(summary_text(summary))
 
@@ -198,7 +198,7 @@ def _regrade(options: argparse.Namespace) -> None:
                 options.run,
                 judge,
                 name=options.name,
-                concurrency=options.concurrency,
+                max_concurrent=options.max_concurrent,
                 settings=_settings(options),
             )
         show(summary_text(summary))

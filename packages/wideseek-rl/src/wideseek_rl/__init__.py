@@ -29,11 +29,9 @@ from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEng
 from wideseek_rl.loop.checkpoint import (
     CheckpointStore,
     TrainerState,
-    check_resumed_config,
     read_checkpoint,
 )
 from wideseek_rl.loop.loggers import MetricLogger, ProgressLogger, StepReport, open_loggers
-from wideseek_rl.loop.records import EpisodeRecord
 from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
 from wideseek_rl.models.hf_format import load_model, read_config, save_model
 from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
@@ -57,7 +55,6 @@ __all__ = [
     "DemoSet",
     "EngineConfig",
     "EngineSync",
-    "EpisodeRecord",
     "Evaluate",
     "GroupRelative",
     "GroupRelativeConfig",
@@ -97,7 +94,6 @@ __all__ = [
     "advantages",
     "build_samples",
     "build_step_batch",
-    "check_resumed_config",
     "held_out_loss",
     "load_model",
     "make_algorithm",

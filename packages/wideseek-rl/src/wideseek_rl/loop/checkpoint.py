@@ -1,16 +1,15 @@
 """Checkpoints of a run: whole or absent, checksummed, the newest few kept."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from wideseek_core import CheckpointError, Config, ConfigError, Record
-from wideseek_core.files import folder_atomically, sha256, write_atomically
+from wideseek_core import CheckpointError, Record
+from wideseek_core.files import folder_atomically, sha256
 
 R = TypeVar("R", bound=Record)
 
@@ -106,46 +105,6 @@ def read_checkpoint(path: Path) -> TrainerState:
         if sha256(file) != digest:
             raise CheckpointError(f"{file}: damaged, its checksum is not the one in {MANIFEST}")
     return _read(path / "state.json", TrainerState)
-
-
-def check_resumed_config(
-    path: Path, config: Config, *, free: frozenset[str] = frozenset(), resuming: bool
-) -> None:
-    """Stores a run's resolved config, or compares it with the one stored when resuming.
-
-    `free` names the dotted keys (or their parents) that may change between the two.
-
-    Raises `ConfigError` naming the first key that differs.
-    """
-    now = cast(dict[str, Any], json.loads(config.model_dump_json()))
-    if resuming and path.exists():
-        try:
-            before: object = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path}: not JSON: {error}") from None
-        old, new = _flat(before), _flat(now)
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key) and not _is_free(key, free):
-                raise ConfigError(
-                    f"{key}: the run was started with {old.get(key)!r}, now it is "
-                    f"{new.get(key)!r}; use the old value, or another run folder"
-                )
-    write_atomically(path, json.dumps(now, indent=2) + "\n")
-
-
-def _is_free(key: str, free: frozenset[str]) -> bool:
-    parts = key.split(".")
-    return any(".".join(parts[:end]) in free for end in range(1, len(parts) + 1))
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    """Leaves by dotted key; lists are leaves."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    leaves: dict[str, object] = {}
-    for key, below in cast(dict[str, object], value).items():
-        leaves |= _flat(below, f"{prefix}.{key}" if prefix else key)
-    return leaves
 
 
 def _read(path: Path, cls: type[R]) -> R:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wideseek_core import ConfigError
+from wideseek_core.episode_records import episode_record
 from wideseek_core.files import append_text, drop_torn_line, read_objects, write_atomically
+from wideseek_core.json_text import to_json
 from wideseek_core.progress import ProgressBar
 from wideseek_rl.config import LoggersConfig
-from wideseek_rl.loop.records import episode_record
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 
@@ -84,8 +85,10 @@ class EpisodeLogger:
             earned = iter(next(rewards, ()) if any(s.usable for s in group) else ())
             for scored in group:
                 reward = next(earned, None) if scored.usable else None
-                record = episode_record(scored, step=report.step, reward=reward)
-                lines.append(record.model_dump_json() + "\n")
+                record = episode_record(
+                    scored.episode, step=report.step, reward=reward, score=scored.score
+                )
+                lines.append(to_json(record) + "\n")
         write_atomically(self._folder / f"step_{report.step:06d}.jsonl", "".join(lines))
 
     def close(self) -> None:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wideseek_core import CheckpointError, DataError, Task, TrainError
+from wideseek_core.runs import store_config
 from wideseek_rl.algorithm.algorithms import Algorithm, build_step_batch, make_algorithm
 from wideseek_rl.config import RLConfig
 from wideseek_rl.loop.checkpoint import (
     CheckpointStore,
     TrainerState,
-    check_resumed_config,
     read_checkpoint,
 )
 from wideseek_rl.loop.loggers import MetricLogger, StepReport
@@ -121,10 +121,10 @@ class TrainingLoop:
         latest = self._store.latest()
         path = self._folder / "rl_config.json"
         if latest is None:
-            check_resumed_config(path, self._config, resuming=False)
+            store_config(path, self._config, resuming=False)
             return TrainerState(step=0, tasks=order.fingerprint)
         state = read_checkpoint(latest)
-        check_resumed_config(path, self._config, free=RESUMABLE_KEYS, resuming=True)
+        store_config(path, self._config, resuming=True, resumable_keys=RESUMABLE_KEYS)
         if state.tasks != order.fingerprint:
             raise CheckpointError(f"{latest}: belongs to a run on other tasks")
         async with self._sync.updating() as changed:

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from wideseek_core import Episode, Judge, PolicyError, Score, Task
+from wideseek_core import Episode, Judge, Task
+from wideseek_core.rollouts import attempt, score_episode
 from wideseek_rl.rollout.sampler import rollout_seed
-from wideseek_rl.rollout.scored import ScoredEpisode, failed, unscored
+from wideseek_rl.rollout.scored import ScoredEpisode
 
 RunEpisode = Callable[[Task, int, int], Awaitable[Episode]]
 """Runs one rollout: `await run_episode(task, trial, seed)`."""
@@ -65,24 +66,9 @@ class Rollouts:
     async def _one(self, task: Task, trial: int, step: int) -> ScoredEpisode:
         seed = rollout_seed(self._seed, step, task.id, trial)
         async with self._places:
-            try:
-                episode = await self._run(task, trial, seed)
-            except PolicyError as error:
-                episode = Episode(task_id=task.id, trial=trial, trajectories=(), error=str(error))
-        scored = ScoredEpisode(episode=episode, score=await self._verdict(task, episode))
+            episode = await attempt(task, trial, self._run(task, trial, seed))
+        score = await score_episode(self._judge, task, episode)
+        scored = ScoredEpisode(episode=episode, score=score)
         if self._on_scored is not None:
             self._on_scored(scored)
         return scored
-
-    async def _verdict(self, task: Task, episode: Episode) -> Score:
-        """The judge's, but that a failed agent has no answer to score.
-
-        Whether its last text has the form of one still decides which of its turns train.
-        """
-        if episode.error or not episode.trajectories:
-            return unscored(episode.error)
-        main = episode.main
-        if not main.status.failed:
-            return await self._judge.score(task, episode.answer)
-        text = main.turns[-1].text.rpartition("</think>")[2].strip() if main.turns else ""
-        return failed(await self._judge.score(task, text), f"the agent failed: {main.status}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wideseek_core import Episode, Score, ScoreState, Status, TextMetrics, Turn
+from wideseek_core import Episode, Score, ScoreState, Status, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,24 +35,3 @@ class ScoredEpisode:
     def count_calls(self, tool: str) -> int:
         """How many valid calls of a tool were made, by all agents."""
         return sum(call.name == tool for turn in self.turns for call in turn.calls)
-
-
-def unscored(message: str) -> Score:
-    """The verdict on a rollout that no judge saw."""
-    return Score(state=ScoreState.UNSCORED, metrics=TextMetrics(), message=message)
-
-
-def failed(verdict: Score, message: str) -> Score:
-    """What is left of the verdict on the last text of an agent that failed: its form alone.
-
-    Without a verdict the form is not known either, so the rollout stays unscored.
-    """
-    if verdict.state is ScoreState.UNSCORED:
-        return verdict
-    return Score(
-        state=ScoreState.FAILED,
-        metrics=type(verdict.metrics)(),
-        format_valid=verdict.format_valid,
-        message=message,
-        judge_calls=verdict.judge_calls,
-    )

@@ -1,19 +1,14 @@
 """What a run is asked: the known data sets as configuration, and tasks out of it."""
 
-import functools
 import logging
-import operator
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from wideseek_core import DataError, Task
 from wideseek_core.datasets import Selection, select
-from wideseek_eval.formats.jsonl import load_jsonl
-from wideseek_eval.formats.widesearch import REVISION, SHA256, digest, load_widesearch, locate
+from wideseek_core.plugins import kind_union, opener
+from wideseek_eval.datasets.jsonl import load_jsonl
+from wideseek_eval.datasets.widesearch import REVISION, SHA256, digest, load_widesearch, locate
 
 logger = logging.getLogger(__name__)
 
@@ -59,31 +54,13 @@ class WideSearchData(Selection):
 
 
 DATASETS = "wideseek.datasets"
-"""Entry-point group of data sets from other distributions: objects with `config`, the class of
-their configuration, and `open`, which gives the tasks of one."""
-
-
-class _Dataset(Protocol):
-    config: type[Selection]
-
-    def open(self, config: Any) -> list[Task]: ...
-
-
-@cache
-def _installed() -> dict[type[Selection], _Dataset]:
-    found: list[_Dataset] = [entry.load() for entry in entry_points(group=DATASETS)]
-    return {dataset.config: dataset for dataset in found}
-
-
-def _union() -> Any:
-    members = (JsonlData, QaData, WideSearchData, *_installed())
-    return Annotated[functools.reduce(operator.or_, members), Field(discriminator="kind")]
-
+"""Entry-point group of data sets from other distributions: each a `Plugin`, whose configuration is
+a `Selection` and whose `open` gives the tasks that one asks for."""
 
 if TYPE_CHECKING:
     DataConfig = Selection
 else:
-    DataConfig = _union()
+    DataConfig = kind_union(DATASETS, JsonlData, QaData, WideSearchData)
 """Any of the known data sets, told apart by `kind`."""
 
 
@@ -107,7 +84,7 @@ def load_tasks(config: DataConfig) -> list[Task]:
             tasks, skipped = load_jsonl(config.path, skip_bad=config.skip_bad_rows)
             place = config.path
         case _:
-            return _installed()[type(config)].open(config)
+            return opener(DATASETS, config)(config)
     for reason in skipped:
         logger.warning("skipped %s", reason)
     if not tasks:

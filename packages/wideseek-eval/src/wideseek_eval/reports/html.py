@@ -5,14 +5,14 @@ from html import escape
 from importlib.resources import files
 
 from wideseek_core import TableGold, Task
-from wideseek_eval.breakdown import Extreme, Group, Report
-from wideseek_eval.diff import DiffCell, DiffRow, diff_tables
-from wideseek_eval.folder import Key, StoredRun
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import Mean
-from wideseek_eval.summary import Counts, Slice
-from wideseek_eval.svg import Point, Share, bar_chart, share_chart
-from wideseek_eval.titles import TITLES
+from wideseek_eval.reports.diff import DiffCell, DiffRow, diff_tables
+from wideseek_eval.reports.svg import Point, Share, bar_chart, share_chart
+from wideseek_eval.runs.folder import Key, StoredRun
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.breakdown import Extreme, Group, Report
+from wideseek_eval.statistics.means import Mean
+from wideseek_eval.statistics.summary import Counts, Slice
+from wideseek_eval.statistics.titles import TITLES
 
 _TILES = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
 _ENDINGS = {
@@ -52,7 +52,7 @@ def report_page(report: Report, run: StoredRun) -> str:
 
 def page(title: str, body: str) -> str:
     """A page around a body, with the style sheet inside."""
-    style = files("wideseek_eval").joinpath("page.css").read_text("utf-8")
+    style = files("wideseek_eval.reports").joinpath("page.css").read_text("utf-8")
     return (
         "<!doctype html>\n"
         '<html lang="en"><head><meta charset="utf-8">'

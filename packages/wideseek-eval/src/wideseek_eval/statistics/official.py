@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import mean_of
-from wideseek_eval.summary import values_by_question
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.means import mean_of
+from wideseek_eval.statistics.summary import values_by_question
 
 _OFFICIAL = {
     "score": "success",

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from wideseek_core import ConfigError, DataError, Task
-from wideseek_eval.formats.rows import Row, collect, id_of, language_of, read_rows, text_of
-from wideseek_eval.formats.tables import read_gold
+from wideseek_eval.datasets.json_objects import Row, collect, id_of, language_of, read_rows, text_of
+from wideseek_eval.datasets.reference_tables import read_gold
 
 REPOSITORY = "ByteDance-Seed/WideSearch"
 GOLD = "widesearch_gold"

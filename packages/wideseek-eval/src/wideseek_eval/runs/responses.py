@@ -22,10 +22,10 @@ from wideseek_core import (
     Trajectory,
     Turn,
 )
+from wideseek_core.episode_records import read_episodes
 from wideseek_core.files import read_objects, write_atomically
-from wideseek_eval.episodes import read_episodes
-from wideseek_eval.folder import Key, RunFolder, load_run
-from wideseek_eval.records import RunEpisode
+from wideseek_eval.runs.folder import Key, RunFolder, load_run
+from wideseek_eval.runs.results import RunEpisode
 
 
 class Response(BaseModel):
@@ -124,7 +124,8 @@ def export_responses(run: Path, target: Path, *, model: str = "wideseek") -> int
     results = load_run(run).results
     messages: dict[Key, list[dict[str, Any]]] = {}
     if folder.episodes.exists():
-        for episode in read_episodes(folder.episodes):
+        for record in read_episodes(folder.episodes):
+            episode = record.episode
             messages[episode.task_id, episode.trial] = to_messages(episode)
     lines = {
         (result.task_id, result.trial): Response(

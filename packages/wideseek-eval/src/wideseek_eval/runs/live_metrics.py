@@ -3,9 +3,9 @@
 import time
 from collections import Counter, defaultdict
 
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import mean_of
-from wideseek_eval.summary import value_of
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.means import mean_of
+from wideseek_eval.statistics.summary import value_of
 
 _TITLES = {"table": "item F1", "text": "correct"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wideseek_core import KEY_JOINT, CellScore, DataError, Score, TableGold
-from wideseek_eval.formats.tables import norm_column, read_cells
+from wideseek_eval.datasets.reference_tables import norm_column, read_cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from pydantic import Field, JsonValue
 
 from wideseek_core import ConfigError, Episode, Judge, Task
 from wideseek_core.tasks import Record
-from wideseek_eval.datasets import JsonlData, WideSearchData, load_tasks
-from wideseek_eval.official import official_summary
-from wideseek_eval.records import Result
-from wideseek_eval.responses import Replay, read_responses, replay
-from wideseek_eval.rollout import Job, Pace, run_jobs
-from wideseek_eval.runs import RunConfig, run_evaluation
-from wideseek_eval.summary import Summary, summarise
+from wideseek_eval.datasets.config import JsonlData, WideSearchData, load_tasks
+from wideseek_eval.runs.evaluation import RunConfig, run_evaluation
+from wideseek_eval.runs.responses import Replay, read_responses, replay
+from wideseek_eval.runs.results import Result
+from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
+from wideseek_eval.statistics.official import official_summary
+from wideseek_eval.statistics.summary import Summary, summarise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ async def score_responses(
     files: ResponseFiles,
     judge: Judge,
     settings: Mapping[str, JsonValue] | None = None,
-    concurrency: int = 8,
+    max_concurrent: int = 8,
 ) -> Scored:
     """Judges every response, in memory."""
     tasks, stored = read_files(files)
@@ -69,7 +69,7 @@ async def score_responses(
         results.append(result)
 
     jobs = [Job(task=task, trial=trial) for task in tasks for trial in range(stored.trials)]
-    pace = Pace(concurrency=concurrency, give_up_after=0)
+    pace = Pace(max_concurrent=max_concurrent, give_up_after=0)
     await run_jobs(jobs, stored.run_episode, judge, keep, pace)
     order = {task.id: index for index, task in enumerate(tasks)}
     results.sort(key=lambda one: (order[one.task_id], one.trial))
@@ -87,11 +87,11 @@ async def import_responses(
     judge: Judge,
     folder: Path,
     settings: Mapping[str, JsonValue],
-    concurrency: int = 8,
+    max_concurrent: int = 8,
 ) -> Summary:
     """Makes a run of the responses, which reports, comparisons and regradings then read."""
     tasks, stored = read_files(files)
     config = RunConfig(
-        folder=folder, trials=stored.trials, concurrency=concurrency, give_up_after=0
+        folder=folder, trials=stored.trials, max_concurrent=max_concurrent, give_up_after=0
     )
     return await run_evaluation(config, tasks, stored.run_episode, judge, settings=settings)

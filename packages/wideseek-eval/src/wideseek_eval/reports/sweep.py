@@ -6,11 +6,11 @@ from typing import Literal, TypeVar
 
 from wideseek_core import ConfigError
 from wideseek_core.tasks import Record
-from wideseek_eval.html import page
-from wideseek_eval.statistics import Mean
-from wideseek_eval.summary import Summary
-from wideseek_eval.svg import Point, curve
-from wideseek_eval.titles import TITLES
+from wideseek_eval.reports.html import page
+from wideseek_eval.reports.svg import Point, curve
+from wideseek_eval.statistics.means import Mean
+from wideseek_eval.statistics.summary import Summary
+from wideseek_eval.statistics.titles import TITLES
 
 V = TypeVar("V")
 

@@ -10,7 +10,7 @@ import re
 from typing import Literal, cast
 
 from wideseek_core import ColumnRule, DataError, TableGold
-from wideseek_eval.formats.rows import Row, mapping_of, short
+from wideseek_eval.datasets.json_objects import Row, mapping_of, short
 
 PREPROCESS = ("extract_number", "norm_str", "norm_date")
 METRICS = ("exact_match", "in_match", "url_match", "number_near", "date_near", "llm_judge")

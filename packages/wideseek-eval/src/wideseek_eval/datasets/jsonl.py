@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from wideseek_core import DataError, Task, TextGold
-from wideseek_eval.formats.rows import (
+from wideseek_eval.datasets.json_objects import (
     Row,
     collect,
     id_of,
@@ -13,7 +13,7 @@ from wideseek_eval.formats.rows import (
     text_of,
     texts_of,
 )
-from wideseek_eval.formats.tables import looks_like_table, read_gold
+from wideseek_eval.datasets.reference_tables import looks_like_table, read_gold
 
 
 def load_jsonl(

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from wideseek_core.files import write_atomically
-from wideseek_eval.breakdown import Group, Report, make_report
-from wideseek_eval.compare import Comparison
-from wideseek_eval.folder import load_run
-from wideseek_eval.html import report_page
-from wideseek_eval.statistics import Mean
-from wideseek_eval.summary import EFFORT, Counts, Slice, Summary
-from wideseek_eval.sweep import Sweep
-from wideseek_eval.titles import TITLES
+from wideseek_eval.reports.html import report_page
+from wideseek_eval.reports.sweep import Sweep
+from wideseek_eval.runs.folder import load_run
+from wideseek_eval.statistics.breakdown import Group, Report, make_report
+from wideseek_eval.statistics.compare import Comparison
+from wideseek_eval.statistics.means import Mean
+from wideseek_eval.statistics.summary import EFFORT, Counts, Slice, Summary
+from wideseek_eval.statistics.titles import TITLES
 
 WIDTH = 110
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from wideseek_core import DataError, Task
 from wideseek_core.tasks import Record
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import Floats, Mean, holm, mean_of, resampled_means
-from wideseek_eval.summary import EFFORT, Counts, count, values_by_question
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.means import Floats, Mean, holm, mean_of, resampled_means
+from wideseek_eval.statistics.summary import EFFORT, Counts, count, values_by_question
 
 HEADLINE = ("item_f1", "row_f1", "success", "correct", "format_valid")
 """What is compared unless told otherwise: few, since each one widens Holm's correction."""

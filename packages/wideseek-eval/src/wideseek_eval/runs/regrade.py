@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from wideseek_core import ConfigError, Episode, Judge, PolicyError, Task
 from wideseek_core.files import append_line, drop_torn_line
 from wideseek_core.progress import ProgressBar
-from wideseek_eval.folder import RunFolder, agree, load_run, read_header, read_results, sole_writer
-from wideseek_eval.live import LiveFigures
-from wideseek_eval.records import Result
-from wideseek_eval.rollout import Job, Pace, run_jobs
-from wideseek_eval.summary import Summary, summarise
+from wideseek_core.runs import sole_writer
+from wideseek_eval.runs.folder import RunFolder, load_run, read_header, read_results, store_header
+from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.results import Result
+from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
+from wideseek_eval.statistics.summary import Summary, summarise
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -23,7 +24,7 @@ async def regrade(
     judge: Judge,
     *,
     name: str,
-    concurrency: int = 8,
+    max_concurrent: int = 8,
     settings: Mapping[str, JsonValue] | None = None,
 ) -> Summary:
     """Judges every stored answer of a run again, into `results.NAME.jsonl`.
@@ -37,7 +38,7 @@ async def regrade(
     folder = RunFolder(path=path, grading=name)
     with sole_writer(path):
         tasks = read_header(RunFolder(path=path).header).tasks
-        agree(folder, settings or {}, tasks)
+        store_header(folder, settings or {}, tasks)
         drop_torn_line(folder.results)
         done = read_results(folder.results)
         whole = {key for key, result in done.items() if result.outcome != "unscored"}
@@ -57,7 +58,7 @@ async def regrade(
                 for one in left
                 if one.score is not None
             ]
-            await run_jobs(jobs, _never, judge, write, Pace(concurrency=concurrency))
+            await run_jobs(jobs, _never, judge, write, Pace(max_concurrent=max_concurrent))
     return summarise(load_run(path, name).results)
 
 

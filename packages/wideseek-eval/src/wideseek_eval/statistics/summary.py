@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from wideseek_core.tasks import Record
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import Mean, mean_of, pass_at
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.means import Mean, mean_of, pass_at
 
 TABLE_METRICS = (
     "item_f1",

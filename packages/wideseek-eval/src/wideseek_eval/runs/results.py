@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from wideseek_core import Episode, Language, Score, Status, Task
+from wideseek_core.json_text import Number
 from wideseek_core.tasks import Record
 
 RunEpisode = Callable[[Task, int], Awaitable[Episode]]
@@ -33,7 +34,7 @@ class EpisodeSummary(Record):
     prompt_tokens: int = 0
     """Summed over turns: what the model was given to read."""
     response_tokens: int = 0
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
 
 class Result(Record):
@@ -98,8 +99,3 @@ def _requests(episode: Episode, tool: str) -> int:
             lists = [len(value) for value in call.arguments.values() if isinstance(value, list)]
             count += max(lists, default=1)
     return count
-
-
-def empty_episode(task: Task, trial: int, error: str) -> Episode:
-    """What stands for a rollout that broke before it left anything."""
-    return Episode(task_id=task.id, trial=trial, trajectories=(), error=error)

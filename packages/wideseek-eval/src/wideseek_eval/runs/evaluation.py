@@ -10,14 +10,15 @@ from pathlib import Path
 from pydantic import Field, JsonValue
 
 from wideseek_core import Config, ConfigError, Episode, Judge, Task
+from wideseek_core.episode_records import Keep, episode_record
 from wideseek_core.files import append_line, drop_torn_line
 from wideseek_core.progress import ProgressBar
-from wideseek_eval.episodes import Keep, to_store
-from wideseek_eval.folder import Key, RunFolder, begin, load_run, read_results, sole_writer
-from wideseek_eval.live import LiveFigures
-from wideseek_eval.records import Result, RunEpisode
-from wideseek_eval.rollout import Job, Pace, run_jobs
-from wideseek_eval.summary import Summary, summarise
+from wideseek_core.runs import sole_writer
+from wideseek_eval.runs.folder import Key, RunFolder, begin_run, load_run, read_results
+from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.results import Result, RunEpisode
+from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
+from wideseek_eval.statistics.summary import Summary, summarise
 
 
 class RunConfig(Config):
@@ -27,8 +28,8 @@ class RunConfig(Config):
     """Where results go; a run that is there is resumed."""
     trials: int = Field(default=1, ge=1)
     """Rollouts per question. A resumed run may ask for more, not for fewer."""
-    concurrency: int = Field(default=8, ge=1)
-    """Rollouts at a time."""
+    max_concurrent: int = Field(default=8, ge=1)
+    """Maximum number of rollouts at a time."""
     keep_episodes: Keep = "text"
     """Whether `episodes.jsonl` is written, and whether with token ids."""
     retry_errors: bool = True
@@ -55,7 +56,7 @@ async def run_evaluation(
     """
     folder = RunFolder(path=config.folder)
     with sole_writer(folder.path):
-        begin(folder, tasks, settings or {})
+        begin_run(folder, tasks, settings or {})
         for path in (folder.results, folder.episodes):
             drop_torn_line(path)
         done = read_results(folder.results)
@@ -64,7 +65,7 @@ async def run_evaluation(
         with ProgressBar("evaluating", len(tasks) * config.trials) as bar:
             writer = _Writer(folder, config.keep_episodes, bar)
             writer.skip(done, jobs)
-            pace = Pace(concurrency=config.concurrency, give_up_after=config.give_up_after)
+            pace = Pace(max_concurrent=config.max_concurrent, give_up_after=config.give_up_after)
             await run_jobs(jobs, run_episode, judge, writer.write, pace)
     return summarise(load_run(folder.path).results)
 
@@ -108,7 +109,8 @@ class _Writer:
     def write(self, result: Result, episode: Episode | None) -> None:
         """The episode first: a rollout counts once its result is there."""
         if episode is not None and self._keep != "none":
-            append_line(self._folder.episodes, to_store(episode, self._keep))
+            record = episode_record(episode, tokens=self._keep == "full")
+            append_line(self._folder.episodes, record)
         append_line(self._folder.results, result)
         self._live.add(result)
         self._bar.advance(1, self._live.figures())

@@ -6,11 +6,11 @@ from typing import Literal
 
 from wideseek_core import Status, TableMetrics, Task
 from wideseek_core.tasks import Record
-from wideseek_eval.folder import StoredRun
-from wideseek_eval.official import official_summary
-from wideseek_eval.records import Result
-from wideseek_eval.statistics import Mean, mean_of
-from wideseek_eval.summary import Summary, summarise, value_of, values_by_question
+from wideseek_eval.runs.folder import StoredRun
+from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.means import Mean, mean_of
+from wideseek_eval.statistics.official import official_summary
+from wideseek_eval.statistics.summary import Summary, summarise, value_of, values_by_question
 
 _WIDTHS = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 7), (8, 10), (11, None))
 _SIZES = ((1, 5), (6, 10), (11, 20), (21, 40), (41, 80), (81, None))

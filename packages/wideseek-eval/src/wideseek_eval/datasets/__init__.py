@@ -1,0 +1,1 @@
+"""Data sets: their configurations, and tasks out of them."""

@@ -1,1 +1,0 @@
-"""Readers of task files, one module per format."""

@@ -1,0 +1,1 @@
+"""Evaluation runs: rollouts, their results, and the folder they are kept in."""

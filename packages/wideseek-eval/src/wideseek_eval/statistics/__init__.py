@@ -1,0 +1,1 @@
+"""Numbers out of results: means with intervals, summaries, breakdowns, comparisons."""
