@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wideseek_core import ColumnRule, Score, ScoreState, TableGold, TableMetrics, Task
+from wideseek_core.comparators import COMPARATORS, PREPROCESS
 from wideseek_core.tables import find_tables
 from wideseek_judge import JudgeConfig, TableJudge, find_answer, open_judge
 from wideseek_judge.llm.replies import read_correct, read_numbers
 from wideseek_judge.offline import NormalizedVerdicts
-from wideseek_judge.rules.strict import METRICS, PREPROCESS, decide, preprocess
+from wideseek_judge.rules.strict import decide, preprocess
 from wideseek_judge.text.canonical import canonical, same
 
 GOLD = TableGold(
@@ -21,7 +22,7 @@ GOLD = TableGold(
     required_columns=("a", "b", "c"),
     rules={
         "b": ColumnRule(metric=("in_match", "exact_match")),
-        "c": ColumnRule(metric=METRICS[:5]),
+        "c": ColumnRule(metric=COMPARATORS[:5]),
     },
 )
 TASK = Task(id="t", question="q", gold=GOLD)
@@ -131,7 +132,7 @@ def test_comparing_any_values_is_symmetric(one: str, other: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_every_rule_takes_any_values(one: str, other: str) -> None:
-    for name in METRICS[:5]:
+    for name in COMPARATORS[:5]:
         assert decide(name, ColumnRule(criterion=0.1), one, other).score in (0.0, 1.0)
         assert decide(name, ColumnRule(criterion=0.1), one, one).score == 1.0
     preprocess(one, PREPROCESS)

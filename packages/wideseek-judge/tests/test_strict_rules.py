@@ -1,7 +1,8 @@
 import pytest
 
 from wideseek_core import ColumnRule, DataError
-from wideseek_judge.rules.strict import check_rule, decide, hosts, preprocess
+from wideseek_core.comparators import check_rule
+from wideseek_judge.rules.strict import decide, hosts, preprocess
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_hosts_are_read_from_addresses_only() -> None:
 
 
 def test_rules_with_unknown_functions_are_refused() -> None:
-    with pytest.raises(DataError, match=r"column 'size': unknown metric function 'rouge'"):
+    with pytest.raises(DataError, match=r"unknown function 'rouge' for column 'size'"):
         check_rule("size", ColumnRule(metric=("rouge",)))
-    with pytest.raises(DataError, match="unknown preprocess function 'upper'"):
+    with pytest.raises(DataError, match="unknown function 'upper' for column"):
         check_rule("size", ColumnRule(preprocess=("upper",)))

@@ -21,6 +21,8 @@ class ColumnRule(Record):
 
     preprocess: tuple[str, ...] = ()
     metric: tuple[str, ...] = ("exact_match",)
+    """Names from `wideseek_core.comparators`; without any, the judge decides as it does on a column
+    without a rule, except in official mode, where such a column adds nothing."""
     criterion: float | str | None = None
     """Relative tolerance for `number_near`, instruction for `llm_judge`."""
 

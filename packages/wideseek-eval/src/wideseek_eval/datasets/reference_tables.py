@@ -10,10 +10,8 @@ import re
 from typing import Literal, cast
 
 from wideseek_core import ColumnRule, DataError, TableGold
+from wideseek_core.comparators import check_rule
 from wideseek_eval.datasets.json_objects import Row, mapping_of, short
-
-PREPROCESS = ("extract_number", "norm_str", "norm_date")
-METRICS = ("exact_match", "in_match", "url_match", "number_near", "date_near", "llm_judge")
 
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _SEPARATOR = re.compile(r"^[|\-: \t]+$")
@@ -115,17 +113,18 @@ def _rule(column: str, raw: Row) -> ColumnRule:
     criterion: object = raw.get("criterion")
     if criterion is not None and not isinstance(criterion, str | int | float):
         raise DataError(f"the criterion of {column!r} must be a number or text")
-    return ColumnRule(
-        preprocess=_functions(column, raw.get("preprocess"), PREPROCESS),
-        metric=_functions(column, raw.get("metric"), METRICS) or ("exact_match",),
+    rule = ColumnRule(
+        preprocess=_functions(column, raw.get("preprocess")),
+        metric=_functions(column, raw.get("metric")),
         criterion=criterion,
     )
+    check_rule(column, rule)
+    return rule
 
 
-def _functions(column: str, value: object, known: tuple[str, ...]) -> tuple[str, ...]:
+def _functions(column: str, value: object) -> tuple[str, ...]:
     names = cast(list[object], value) if isinstance(value, list) else [value] if value else []
     for name in names:
-        if name not in known:
-            message = f"unknown function {short(name)} for column {column!r}"
-            raise DataError(f"{message}; known: {', '.join(known)}")
+        if not isinstance(name, str):
+            raise DataError(f"column {column!r}: {short(name)} is no name of a function")
     return tuple(str(name) for name in names)

@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import Literal
 
 from wideseek_core import ColumnRule, DataError, TableGold
+from wideseek_core.comparators import check_rule
 from wideseek_core.tables import MarkdownTable, parse_csv, parse_table
 from wideseek_judge.rules.candidate_rows import Row, candidate_pairs
 from wideseek_judge.rules.columns import column_name
-from wideseek_judge.rules.strict import check_rule, preprocess
+from wideseek_judge.rules.strict import preprocess
 from wideseek_judge.text.canonical import canonical
 from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, KeyMap, Verdicts
 

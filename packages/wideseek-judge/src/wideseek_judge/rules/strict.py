@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from wideseek_core import ColumnRule, DataError
+from wideseek_core import ColumnRule
+from wideseek_core.comparators import installed_comparators
+from wideseek_core.errors import NoVerdict
 from wideseek_judge.text.canonical import canonical, fold, is_empty, plain, same
 from wideseek_judge.text.dates import read_date
 from wideseek_judge.text.numbers import first_number, parse_number
@@ -18,9 +20,6 @@ _HOST = re.compile(r"(?:https?://|\bwww\.)[^\s<>()\[\]\"'|]{1,500}", re.IGNORECA
 _BARE_HOST = re.compile(
     r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*\.[a-z]{2,24}(?:/\S*)?", re.IGNORECASE
 )
-
-PREPROCESS = ("extract_number", "norm_str", "norm_date")
-METRICS = ("exact_match", "in_match", "url_match", "number_near", "date_near", "llm_judge")
 
 
 def preprocess(value: str, names: tuple[str, ...]) -> str:
@@ -119,11 +118,24 @@ _SIMPLE: dict[str, tuple[Callable[[str, str], bool], str]] = {
 
 
 def decide(metric: str, rule: ColumnRule, answer: str, gold: str) -> Verdict:
-    """The verdict of one metric function; `llm_judge` is not among them."""
+    """The verdict of one comparator; `llm_judge` is not among them."""
     if metric == "number_near":
         return Verdict(float(number_near(answer, gold, _tolerance(rule))), "number")
-    function, by = _SIMPLE[metric]
-    return Verdict(float(function(answer, gold)), by)
+    if metric in _SIMPLE:
+        function, by = _SIMPLE[metric]
+        return Verdict(float(function(answer, gold)), by)
+    return Verdict(_plugin_score(metric, rule, answer, gold), metric)
+
+
+def _plugin_score(metric: str, rule: ColumnRule, answer: str, gold: str) -> float:
+    """What an installed comparator says. Raises `NoVerdict` if it fails or gives no score."""
+    try:
+        score = float(installed_comparators()[metric](answer, gold, rule.criterion))
+    except Exception as error:  # a plug-in can raise anything
+        raise NoVerdict(f"comparator {metric!r}: {type(error).__name__}: {error}") from error
+    if not 0.0 <= score <= 1.0:
+        raise NoVerdict(f"comparator {metric!r}: {score} is no score from 0 to 1")
+    return score
 
 
 def _tolerance(rule: ColumnRule) -> float:
@@ -132,13 +144,3 @@ def _tolerance(rule: ColumnRule) -> float:
         return float(rule.criterion or 0.0)
     except ValueError:
         return 0.0
-
-
-def check_rule(column: str, rule: ColumnRule) -> None:
-    """Raises `DataError` if a rule names functions that don't exist."""
-    for name in rule.preprocess:
-        if name not in PREPROCESS:
-            raise DataError(f"column {column!r}: unknown preprocess function {name!r}")
-    for name in rule.metric:
-        if name not in METRICS:
-            raise DataError(f"column {column!r}: unknown metric function {name!r}")
