@@ -19,6 +19,7 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/__main__.py"))
 
 ROOMS = {
     "torch": ("wideseek_rl/",),
+    "transformers": ("wideseek_rl/models/transformers_model.py",),
     "httpx": (
         "wideseek_core/http.py",
         "wideseek_tools/http.py",

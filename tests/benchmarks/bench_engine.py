@@ -28,14 +28,15 @@ import torch.nn.functional as F
 
 from wideseek_core import Sampling, TokenEngine
 from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import save_model
-from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
 
 SHAPES = {
-    "256x6, 8/4 heads, ffn 768": Qwen3Config(
+    "256x6, 8/4 heads, ffn 768": DecoderConfig(
         vocab_size=2048, hidden_size=256, layers=6, heads=8, kv_heads=4, head_dim=32, ffn_size=768
     ),
-    "192x6, 6/3 heads, ffn 512": Qwen3Config(
+    "192x6, 6/3 heads, ffn 512": DecoderConfig(
         vocab_size=2048, hidden_size=192, layers=6, heads=6, kv_heads=3, head_dim=32, ffn_size=512
     ),
 }
@@ -107,7 +108,7 @@ def speed(tokens: int, work: Callable[[], object]) -> Speed:
     return Speed(tokens / (time.perf_counter() - wall), tokens / (time.process_time() - cpu))
 
 
-def run_engine(model: Qwen3, sessions: list[Session], config: EngineConfig) -> None:
+def run_engine(model: Decoder, sessions: list[Session], config: EngineConfig) -> None:
     """Plays all sessions at once with our engine."""
     asyncio.run(play(TorchEngine(model, config), sessions))
 
@@ -127,7 +128,7 @@ async def play(engine: TokenEngine, sessions: list[Session]) -> None:
     await asyncio.gather(*(one(session) for session in sessions))
 
 
-async def replicated(model: Qwen3, sessions: list[Session], config: EngineConfig) -> float:
+async def replicated(model: Decoder, sessions: list[Session], config: EngineConfig) -> float:
     """Tokens a second of wall time, of one process a core; those are started before."""
     cores = os.cpu_count() or 1
     best = 0.0
@@ -184,7 +185,7 @@ def generate(theirs: Any, rows: list[tuple[int, ...]], lengths: list[int]) -> li
 
 
 def run_training(
-    model: Qwen3, dtype: torch.dtype, ids: torch.Tensor, lengths: torch.Tensor
+    model: Decoder, dtype: torch.dtype, ids: torch.Tensor, lengths: torch.Tensor
 ) -> None:
     """One forward and backward pass."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -195,7 +196,7 @@ def run_training(
     model.zero_grad()
 
 
-def their_model(model: Qwen3) -> Any:
+def their_model(model: Decoder) -> Any:
     transformers: Any = importlib.import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +208,7 @@ def their_model(model: Qwen3) -> Any:
     return theirs
 
 
-def compare(name: str, config: Qwen3Config, quick: bool) -> None:
+def compare(name: str, config: DecoderConfig, quick: bool) -> None:
     model = new_model(config, 0)
     theirs = their_model(model)
     count = 32 if quick else 64
@@ -235,7 +236,7 @@ def compare(name: str, config: Qwen3Config, quick: bool) -> None:
     compare_training(name, model)
 
 
-def compare_training(name: str, model: Qwen3) -> None:
+def compare_training(name: str, model: Decoder) -> None:
     """8 rows of about 350 tokens."""
     chooser = random.Random(3)
     lengths = torch.tensor([chooser.randint(300, 400) for _ in range(8)])

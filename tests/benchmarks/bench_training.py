@@ -14,8 +14,8 @@ import torch
 from wideseek_core import Finish, Turn
 from wideseek_core.progress import show
 from wideseek_rl import (
-    Qwen3,
-    Qwen3Config,
+    Decoder,
+    DecoderConfig,
     TorchTrainer,
     TorchTrainerConfig,
     TrainedTurn,
@@ -73,7 +73,7 @@ def agents(rng: random.Random, questions: int) -> list[tuple[int, list[TrainedTu
 
 
 def measured(
-    model: Qwen3, rows: Sequence[TrainingSample], config: TorchTrainerConfig
+    model: Decoder, rows: Sequence[TrainingSample], config: TorchTrainerConfig
 ) -> tuple[float, UpdateMetrics]:
     backend = TorchTrainer(model, config)
     started = time.process_time()
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rollouts")
     quick = parser.parse_args().quick
     model = new_model(
-        Qwen3Config(
+        DecoderConfig(
             vocab_size=VOCABULARY,
             hidden_size=256,
             layers=6,

@@ -1,19 +1,21 @@
 import asyncio
 import random
+from typing import Any
 
 import pytest
 import torch
 
-from wideseek_core import ContextOverflow, Finish, PolicyError, Sampling
+from wideseek_core import ConfigError, ContextOverflow, Finish, PolicyError, Sampling
 from wideseek_rl.engines.builtin import EngineConfig, TorchEngine
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
-from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
+from wideseek_rl.models.config import DecoderConfig, RopeConfig
+from wideseek_rl.models.decoder import Decoder, new_model
 
 EOS = 2
 
 
-def tiny(seed: int = 0, eos: tuple[int, ...] = (EOS,)) -> Qwen3:
-    config = Qwen3Config(
+def tiny(seed: int = 0, eos: tuple[int, ...] = (EOS,), **changes: Any) -> Decoder:
+    config = DecoderConfig(
         vocab_size=97,
         hidden_size=48,
         layers=3,
@@ -22,6 +24,7 @@ def tiny(seed: int = 0, eos: tuple[int, ...] = (EOS,)) -> Qwen3:
         head_dim=16,
         ffn_size=80,
         eos_ids=eos,
+        **changes,
     )
     model = new_model(config, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -42,7 +45,7 @@ def prompt(seed: int, length: int) -> list[int]:
 
 @torch.no_grad()
 def true_logprobs(
-    model: Qwen3, ids: list[int], response: tuple[int, ...], temperature: float = 1.0
+    model: Decoder, ids: list[int], response: tuple[int, ...], temperature: float = 1.0
 ) -> list[float]:
     tokens = torch.tensor([[*ids, *response]])
     logits = model.logits(model.hidden(tokens, torch.tensor([tokens.shape[1]])))[0]
@@ -56,7 +59,7 @@ def assert_close(found: tuple[float, ...], wanted: list[float]) -> None:
 
 
 async def talk(
-    engine: TorchEngine, model: Qwen3, session: str, seed: int, system: list[int]
+    engine: TorchEngine, model: Decoder, session: str, seed: int, system: list[int]
 ) -> list[tuple[int, ...]]:
     """Three turns; checks every logprob against a full forward pass."""
     ids, responses = [*system, *prompt(seed, 5 + 17 * (seed % 7))], list[tuple[int, ...]]()
@@ -74,6 +77,26 @@ async def test_logprobs_of_concurrent_sessions_equal_a_full_forward_pass() -> No
     model, system = tiny(), prompt(5, 70)
     engine = TorchEngine(model, EngineConfig(max_batch=6, max_step_tokens=50))
     await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(14)))
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"family": "llama", "qk_norm": False},
+        {"family": "llama", "qk_norm": False, "output_bias": True, "mlp_bias": True},
+        {"family": "qwen2", "qk_norm": False, "qkv_bias": True, "tied_embeddings": False},
+        {"rope": RopeConfig(kind="yarn", factor=4.0, original_positions=64)},
+    ],
+)
+async def test_models_of_other_families_are_sampled_from(switches: dict[str, Any]) -> None:
+    model, system = tiny(**switches), prompt(5, 70)
+    engine = TorchEngine(model, EngineConfig(max_batch=6, max_step_tokens=50))
+    await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(4)))
+
+
+def test_sliding_windows_are_refused() -> None:
+    with pytest.raises(ConfigError, match="sliding-window"):
+        TorchEngine(tiny(sliding_window=8, sliding_layers=(1,)))
 
 
 async def test_responses_do_not_depend_on_the_rest_of_the_batch() -> None:

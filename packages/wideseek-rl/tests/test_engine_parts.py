@@ -16,9 +16,10 @@ from wideseek_rl.engines.builtin.prefix_cache import (
     common_prefix,
 )
 from wideseek_rl.engines.builtin.sampling import invert, nucleus
-from wideseek_rl.models.qwen3 import Qwen3Config, new_model
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import new_model
 
-SHAPE = Qwen3Config(
+SHAPE = DecoderConfig(
     vocab_size=31, hidden_size=16, layers=2, heads=4, kv_heads=2, head_dim=8, ffn_size=16
 )
 

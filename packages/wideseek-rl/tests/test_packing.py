@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
-from wideseek_rl.batch.packing import collate, pack, plan
+from wideseek_rl.batch.packing import BatchShape, collate, pack, plan
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.testing import make_turn
 
@@ -28,7 +28,9 @@ def test_a_row_longer_than_the_budget_gets_its_own_batch() -> None:
 def test_no_row_is_lost_and_no_batch_is_too_large(
     lengths: list[int], budget: int, share: bool
 ) -> None:
-    batches = plan([sample(length, 1) for length in lengths], budget, share=share)
+    batches = plan(
+        [sample(length, 1) for length in lengths], BatchShape(max_tokens=budget, share=share)
+    )
     samples = [len(r) for batch in batches for tree in batch for r in tree.samples]
     assert sorted(samples) == sorted(n + 1 for n in lengths)
     assert all(len(batch) * max(map(len, batch)) <= budget for batch in batches)
@@ -43,14 +45,14 @@ def test_collating_pads_on_the_right_and_points_at_the_predicting_states() -> No
     assert torch.equal(batch.weights, torch.full((4,), 0.5))
     assert torch.equal(batch.advantages, torch.full((4,), -1.0))
     assert torch.equal(batch.logprobs, torch.full((4,), -0.5))
-    assert (batch.tokens, batch.branches) == (8, None)
+    assert (batch.tokens, batch.layout) == (8, None)
 
 
 def test_batches_with_branches_keep_to_themselves() -> None:
     alike = [branch(64, 1, 2), branch(64, 2, 2)]
-    batches = plan([branch(0, 5, 4), *alike, branch(0, 9, 6)], 1000)
+    batches = plan([branch(0, 5, 4), *alike, branch(0, 9, 6)], BatchShape(max_tokens=1000))
     assert [[len(tree.samples) for tree in batch] for batch in batches] == [[1, 1], [2]]
-    assert [collate(batch).branches is None for batch in batches] == [True, False]
+    assert [collate(batch).layout is None for batch in batches] == [True, False]
 
 
 def branch(shared: int, first: int, tail: int) -> TrainingSample:

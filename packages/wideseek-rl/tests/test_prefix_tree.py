@@ -3,10 +3,15 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention.flex_attention import (
+    create_mask,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from wideseek_rl import OptimizerConfig, TorchTrainer, TorchTrainerConfig, TrainingSample
-from wideseek_rl.batch.packing import collate, plan
+from wideseek_rl.batch.packing import MAX_MASK, BatchShape, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, build_prefix_trees, single
+from wideseek_rl.models.flex import block_mask
+from wideseek_rl.models.layout import dense_mask
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.loss import token_logprobs
 
@@ -44,13 +49,18 @@ def test_rows_share_what_they_begin_with() -> None:
     assert paths(tree) == [[0, 1, 2], [0, 1, 3, 4]]
     assert tree.branched
     assert tree.positions().tolist() == [0, 1, 2, 2, 3]
-    assert tree.mask().astype(int).tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 0, 1, 0],
-        [1, 1, 0, 1, 1],
-    ]
+    assert tree.ends().tolist() == [5, 5, 3, 5, 5]
+    ends, positions = torch.as_tensor(tree.ends()), torch.as_tensor(tree.positions())
+    wanted = torch.tensor(
+        [
+            [1, 0, 0, 0, 0],
+            [1, 1, 0, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 1, 0, 1, 0],
+            [1, 1, 0, 1, 1],
+        ]
+    )
+    assert torch.equal(dense_mask(ends[None], positions[None], None)[0, 0].int(), wanted)
 
 
 def test_equal_rows_and_beginnings_of_others_need_no_branch() -> None:
@@ -72,11 +82,108 @@ def test_no_tree_is_larger_than_allowed() -> None:
     assert [len(tree) for tree in build_prefix_trees(samples, 4)] == [3, 4]
 
 
+def test_eight_long_samples_are_one_tree() -> None:
+    # No two of them pay for a mask, all eight do: 8 x 1,800 tokens become 1,500 + 8 x 300.
+    shared = [1 + at % 15 for at in range(1500)]
+    samples = [sample([*shared, 3 + kind, *[kind + 1] * 299]) for kind in range(8)]
+    (tree,) = build_prefix_trees(samples, 32_000)
+    assert len(tree) == 1500 + 8 * 300
+    assert [len(path) for path in tree.paths] == [1800] * 8
+
+
+def test_a_kernel_that_skips_pairs_always_shares() -> None:
+    apart = [sample([1] * 10 + [kind] * 1490) for kind in (2, 3)]
+    assert [len(tree) for tree in build_prefix_trees(apart, 10_000, pair_cost=0.0)] == [2990]
+
+
+def test_trees_are_cut_where_they_would_be_too_large() -> None:
+    # Six samples share 50 tokens, in pairs 20 more, and end in 30 of their own.
+    samples = [
+        sample([*[1] * 50, *[2 + pair] * 20, *[8 + 2 * pair + end] * 30])
+        for pair in range(3)
+        for end in range(2)
+    ]
+    sizes = {
+        limit: sorted(len(t) for t in build_prefix_trees(samples, limit, pair_cost=0.0))
+        for limit in (290, 210, 130, 100)
+    }
+    assert sizes == {
+        290: [50 + 3 * 80],
+        210: [50 + 80, 50 + 2 * 80],
+        130: [130, 130, 130],
+        100: [100] * 6,
+    }
+
+
+def test_masks_of_one_batch_at_a_time_are_made_and_stay_bounded() -> None:
+    shared = [1 + at % 15 for at in range(500)]
+    samples = [
+        sample([*[kind] * 8, *shared, *[kind + member] * 100])
+        for kind in range(1, 17)
+        for member in range(8)
+    ]
+    batches = plan(samples, BatchShape(max_tokens=32_000))
+    assert sum(len(tree) for batch in batches for tree in batch) == 16 * (508 + 8 * 100)
+    for batch in batches:
+        layout = collate(batch).layout
+        assert layout is not None
+        numbers = layout.positions.numel() + layout.ends.numel()
+        assert numbers == 2 * len(batch) * len(batch[0])  # no pairs until somebody asks
+        mask = layout.pattern()
+        assert isinstance(mask, torch.Tensor)
+        assert mask.numel() * mask.element_size() <= MAX_MASK
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_packed_sequences_give_every_token_the_logprob_of_its_own_row(seed: int) -> None:
+    model, samples = tiny_model(), many(seed)
+    alone = {id(one): token_logprobs(model, collate([single(one)]))[0] for one in samples}
+    for batch in plan(samples, BatchShape(max_tokens=300, kind="packed")):
+        packed = collate(batch, packed=True)
+        assert packed.ids.shape[0] == 1
+        assert packed.ids.shape[1] % 128 == 0
+        wanted = torch.cat([alone[id(one)] for one in packed.samples])
+        torch.testing.assert_close(token_logprobs(model, packed)[0], wanted, atol=1e-5, rtol=0)
+
+
+def listed(counts: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Lists of blocks `[1, 1, Q, K]` as a table of those that are in them, `[Q, K]`."""
+    found = torch.zeros(order.shape[-2:], dtype=torch.bool)
+    for query, count in enumerate(counts[0, 0]):
+        found[query, order[0, 0, query, : int(count)].long()] = True
+    return found
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_blocks_of_flex_attention_allow_what_the_dense_mask_allows(window: int | None) -> None:
+    samples = [sample([1] * 900 + [kind] * 200) for kind in (2, 3)] + many(3, 100)
+    (batch,) = plan(samples, BatchShape(max_tokens=10_000, kind="packed"))
+    layout = collate(batch, packed=True).layout
+    assert layout is not None
+    blocks = block_mask(layout.ends, layout.positions, window)
+    wanted = dense_mask(layout.ends, layout.positions, window)[0, 0]
+    width = layout.ends.shape[1]
+    count = width // 128
+    squares = wanted.view(count, 128, count, 128).transpose(1, 2).flatten(2)  # [Q, K, 128 · 128]
+    assert blocks.full_kv_num_blocks is not None
+    assert blocks.full_kv_indices is not None
+    full = listed(blocks.full_kv_num_blocks, blocks.full_kv_indices)
+    some = listed(blocks.kv_num_blocks, blocks.kv_indices)
+    assert bool(squares.all(-1)[full].all())
+    assert bool((squares.any(-1) <= (some | full)).all())
+    assert not bool((some & full).any())
+    if window is None:
+        assert torch.equal(squares.any(-1), some | full)
+        assert 0 < int(full.sum()) < int((some | full).sum()) < count * (count + 1) // 2
+    mask = create_mask(blocks.mask_mod, 1, 1, width, width, device="cpu")
+    assert torch.equal(mask[0, 0], wanted)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_token_has_the_logprob_it_has_in_its_own_row(seed: int) -> None:
     model, samples = tiny_model(), many(seed)
     alone = {id(one): token_logprobs(model, collate([single(one)]))[0] for one in samples}
-    batches = plan(samples, 500)
+    batches = plan(samples, BatchShape(max_tokens=500))
     assert any(tree.branched for batch in batches for tree in batch)
     for batch in batches:
         found = token_logprobs(model, collate(batch))[0]

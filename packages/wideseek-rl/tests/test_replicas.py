@@ -9,7 +9,7 @@ import torch
 
 from wideseek_core import ContextOverflow, PolicyError, Sampling
 from wideseek_rl import EngineConfig, ReplicatedEngine, TorchEngine
-from wideseek_rl.models.qwen3 import Qwen3, new_model
+from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.testing import tiny_model
 
 PROMPT = [3, 4, 5, 6, 7, 8]
@@ -23,7 +23,7 @@ async def pair() -> AsyncGenerator[ReplicatedEngine]:
         yield engine
 
 
-def endless_model() -> Qwen3:
+def endless_model() -> Decoder:
     """One whose turns end with their budget alone."""
     return new_model(dataclasses.replace(tiny_model().config, eos_ids=()), seed=0)
 

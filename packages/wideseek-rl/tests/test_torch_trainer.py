@@ -7,9 +7,9 @@ import torch
 
 from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
 from wideseek_rl import (
+    Decoder,
     LossConfig,
     OptimizerConfig,
-    Qwen3,
     TorchTrainer,
     TorchTrainerConfig,
     TrainedTurn,
@@ -29,7 +29,7 @@ def samples_of(*turns: Turn, advantage: float = 1.0, group: int = 0) -> list[Tra
     )
 
 
-def weights(model: Qwen3) -> torch.Tensor:
+def weights(model: Decoder) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -213,7 +213,7 @@ def test_a_loaded_backend_goes_on_with_equal_numbers(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     TorchTrainer(tiny_model(), TorchTrainerConfig()).save(tmp_path)
-    with pytest.raises(CheckpointError, match="model of another shape"):
+    with pytest.raises(CheckpointError, match=r"embed_tokens.*\[17, 16\].*\[19, 16\]"):
         TorchTrainer(tiny_model(vocabulary=19), TorchTrainerConfig()).load(tmp_path)
 
 

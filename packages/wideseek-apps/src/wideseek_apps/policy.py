@@ -15,9 +15,9 @@ from wideseek_agents import ChatPolicy, ChatPolicyConfig, ChatTokenizer, TokenPo
 from wideseek_agents.policies.endpoint import is_local
 from wideseek_core import Config, ConfigError, Policy, PolicyUnavailable, Sampling
 from wideseek_rl import (
+    Decoder,
     EngineConfig,
     EngineSync,
-    Qwen3,
     ReplicatedEngine,
     TorchEngine,
     WeightSync,
@@ -67,7 +67,7 @@ class LocalModel:
     """A model in this process, with the engine that samples from its parameters."""
 
     folder: Path
-    model: Qwen3
+    model: Decoder
     tokenizer: ChatTokenizer
     engine: TorchEngine | ReplicatedEngine
     config: LocalPolicy
@@ -107,7 +107,7 @@ async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
         )
 
 
-def sampling_processes(config: LocalPolicy, model: Qwen3) -> int:
+def sampling_processes(config: LocalPolicy, model: Decoder) -> int:
     """How many processes sample beside this one. Raises `ConfigError`."""
     on_cpu = model.output_weight.device.type == "cpu"
     if config.processes is not None:

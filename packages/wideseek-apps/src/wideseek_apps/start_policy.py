@@ -20,7 +20,7 @@ from wideseek_apps.policy import chosen_device
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import Config, ConfigError
 from wideseek_core.files import write_atomically
-from wideseek_rl import Qwen3, Qwen3Config, load_model, new_model, save_model
+from wideseek_rl import Decoder, DecoderConfig, load_model, new_model, save_model
 from wideseek_rl.config import SFTConfig
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
@@ -107,10 +107,10 @@ def _vocabulary(config: StartConfig, team: TeamConfig) -> Tokenizer:
     return train_vocabulary(texts, config.vocabulary)
 
 
-def _network(config: StartConfig, tokenizer: Tokenizer) -> Qwen3:
+def _network(config: StartConfig, tokenizer: Tokenizer) -> Decoder:
     if config.parent is not None:
         return load_model(config.parent, "cpu", torch.float32)
-    shape = Qwen3Config(
+    shape = DecoderConfig(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=4096,
         eos_ids=(token_id(tokenizer, END),),

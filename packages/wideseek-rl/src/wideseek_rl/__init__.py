@@ -33,8 +33,9 @@ from wideseek_rl.loop.checkpoint import (
 )
 from wideseek_rl.loop.loggers import MetricLogger, ProgressLogger, StepReport, open_loggers
 from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, read_config, save_model
-from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
 from wideseek_rl.rollout.runner import Rollouts, RolloutSource, RunEpisode
 from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.sync.protocol import EngineSync, NoSync, WeightSync
@@ -52,6 +53,8 @@ __all__ = [
     "BestOfGroupConfig",
     "CheckpointConfig",
     "CheckpointStore",
+    "Decoder",
+    "DecoderConfig",
     "DemoSet",
     "EngineConfig",
     "EngineSync",
@@ -66,8 +69,6 @@ __all__ = [
     "NoSync",
     "OptimizerConfig",
     "ProgressLogger",
-    "Qwen3",
-    "Qwen3Config",
     "RLConfig",
     "ReplicatedEngine",
     "RewardConfig",

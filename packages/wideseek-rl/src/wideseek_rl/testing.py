@@ -15,7 +15,8 @@ from wideseek_core import (
     Trajectory,
     Turn,
 )
-from wideseek_rl.models.qwen3 import Qwen3, Qwen3Config, new_model
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 
@@ -88,9 +89,9 @@ def make_scored(
     )
 
 
-def tiny_model(seed: int = 0, vocabulary: int = 17) -> Qwen3:
+def tiny_model(seed: int = 0, vocabulary: int = 17) -> Decoder:
     """A model of a few thousand parameters."""
-    config = Qwen3Config(
+    config = DecoderConfig(
         vocab_size=vocabulary,
         hidden_size=16,
         layers=2,

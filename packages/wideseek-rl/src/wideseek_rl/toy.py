@@ -25,7 +25,7 @@ from wideseek_core import (
 from wideseek_rl.config import RLConfig
 from wideseek_rl.loop.loggers import open_loggers
 from wideseek_rl.loop.training import TrainingLoop, TrainSummary
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.rollout.runner import Rollouts
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -53,7 +53,7 @@ class ToyJudge:
         return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
 
 
-def toy_rollouts(model: Qwen3, *, group_size: int, tokens: int = 3) -> Rollouts:
+def toy_rollouts(model: Decoder, *, group_size: int, tokens: int = 3) -> Rollouts:
     """Rollouts of one agent and one turn each, sampled from `model` on the CPU."""
 
     async def run_episode(task: Task, trial: int, seed: int) -> Episode:
@@ -78,7 +78,7 @@ def train_toy(folder: Path, config: RLConfig) -> TrainSummary:
 
 
 @torch.no_grad()
-def _sample(model: Qwen3, prompt: Sequence[int], count: int, seed: int) -> Turn:
+def _sample(model: Decoder, prompt: Sequence[int], count: int, seed: int) -> Turn:
     generator = torch.Generator().manual_seed(seed)
     ids, logprobs = list(prompt), list[float]()
     for _ in range(count):

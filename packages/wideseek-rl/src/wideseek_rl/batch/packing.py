@@ -1,30 +1,47 @@
-"""Micro-batches: samples of like length, padded on the right, within a budget of tokens."""
+"""Micro-batches within a budget of tokens: rows of like length, or all in one packed sequence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wideseek_rl.batch.prefix_tree import PrefixTree, build_prefix_trees, single
+from wideseek_rl.batch.prefix_tree import (
+    DENSE_PAIR_COST,
+    MAX_MASKED_TOKENS,
+    PrefixTree,
+    build_prefix_trees,
+    single,
+)
 from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.models.layout import SequenceLayout
+
+MAX_MASK = 1 << 26
+"""Most pairs of tokens under the dense masks of one micro-batch; a byte each."""
+
+PACKED_MULTIPLE = 128
+"""Packed sequences are padded to a multiple: the block size of flex attention."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Branches:
-    """How the tokens of trees see each other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShape:
+    """How samples become micro-batches."""
 
-    positions: Tensor
-    """`[B, T]`, of each token in its own sample."""
-    mask: Tensor
-    """`[B, 1, T, T]`, true where a token may attend; every token attends to itself."""
+    max_tokens: int
+    """Positions of one, padding included."""
+    kind: Literal["rows", "packed"] = "rows"
+    """`rows` are padded on the right; `packed` is one sequence in which nothing is padded."""
+    share: bool = True
+    """Common prefixes stand once, where that costs less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MicroBatch:
-    """Samples as tensors: B samples or trees of at most T tokens, N trained tokens among them."""
+    """Samples as tensors: B sequences of at most T tokens, N trained tokens among them."""
 
+    samples: tuple[TrainingSample, ...]
     ids: Tensor
     """`[B, T]`, int64."""
     lengths: Tensor
@@ -37,7 +54,9 @@ class MicroBatch:
     advantages: Tensor
     logprobs: Tensor
     """`[N]`, of the sampler."""
-    branches: Branches | None = None
+    owners: Tensor
+    """`[N]`, the number of the sample that each token is of."""
+    layout: SequenceLayout | None = None
     """None where every sequence is plainly causal."""
 
     @property
@@ -46,44 +65,80 @@ class MicroBatch:
         return self.ids.numel()
 
 
-def plan(
-    samples: Sequence[TrainingSample], max_tokens: int, *, share: bool = True
-) -> list[list[PrefixTree]]:
-    """All samples in batches of at most `max_tokens` positions; common prefixes share if it pays.
+def plan(samples: Sequence[TrainingSample], shape: BatchShape) -> list[list[PrefixTree]]:
+    """All samples in micro-batches, the largest first.
 
-    Trees with branches keep to themselves: their masks would slow the others down.
+    A sample longer than the budget gets one of its own, so that what is too large for the memory
+    shows at once.
     """
-    trees = (
-        build_prefix_trees(samples, max_tokens) if share else [single(sample) for sample in samples]
-    )
+    rows = shape.kind == "rows"
+    trees = [single(sample) for sample in samples]
+    if shape.share:
+        longest = min(shape.max_tokens, MAX_MASKED_TOKENS) if rows else shape.max_tokens
+        cost = DENSE_PAIR_COST if rows else 0.0
+        trees = build_prefix_trees(samples, longest, pair_cost=cost)
+    if not rows:
+        return fill(trees, shape.max_tokens)
+    # Trees with branches keep to themselves: their masks would slow the others down.
     plain = [tree for tree in trees if not tree.branched]
-    return pack(plain, max_tokens) + pack([tree for tree in trees if tree.branched], max_tokens)
+    branched = [tree for tree in trees if tree.branched]
+    return pack(plain, shape.max_tokens) + pack(branched, shape.max_tokens, MAX_MASK)
 
 
-def pack(trees: Sequence[PrefixTree], max_tokens: int) -> list[list[PrefixTree]]:
-    """Trees by falling length, in batches of at most `max_tokens` positions with padding.
+def pack(
+    trees: Sequence[PrefixTree], max_tokens: int, max_pairs: int | None = None
+) -> list[list[PrefixTree]]:
+    """Trees by falling length, in batches of rows of at most `max_tokens` positions with padding.
 
-    A tree longer than that gets a batch of its own. The longest come first, so that a batch too
-    large for the memory shows at once.
+    `max_pairs` bounds the masks of those that have one.
     """
     batches: list[list[PrefixTree]] = []
     for tree in sorted(trees, key=len, reverse=True):
-        if batches and (len(batches[-1]) + 1) * len(batches[-1][0]) <= max_tokens:
-            batches[-1].append(tree)
-        else:
-            batches.append([tree])
+        if batches:
+            rows, width = len(batches[-1]) + 1, len(batches[-1][0])
+            small = max_pairs is None or rows * width**2 <= max_pairs
+            if rows * width <= max_tokens and small:
+                batches[-1].append(tree)
+                continue
+        batches.append([tree])
     return batches
 
 
-def collate(trees: Sequence[PrefixTree], device: torch.device | str = "cpu") -> MicroBatch:
-    """Pads trees on the right and gathers what trains."""
+def fill(trees: Sequence[PrefixTree], max_tokens: int) -> list[list[PrefixTree]]:
+    """Trees in as few packed sequences as the longest-first rule finds."""
+    batches: list[list[PrefixTree]] = []
+    room: list[int] = []
+    for tree in sorted(trees, key=len, reverse=True):
+        at = next((at for at, left in enumerate(room) if left >= len(tree)), None)
+        if at is None:
+            batches.append([tree])
+            room.append(max_tokens - len(tree))
+        else:
+            batches[at].append(tree)
+            room[at] -= len(tree)
+    return batches
+
+
+def collate(
+    trees: Sequence[PrefixTree],
+    device: torch.device | str = "cpu",
+    *,
+    packed: bool = False,
+    kernel: Literal["mask", "flex"] = "mask",
+) -> MicroBatch:
+    """Trees as rows that are padded on the right, or as one packed sequence."""
     lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
+    offsets = np.cumsum(lengths) - lengths
     width = int(lengths.max())
-    ids = np.zeros((len(trees), width), dtype=np.int64)
-    for index, tree in enumerate(trees):
-        ids[index, : len(tree)] = tree.ids
-    samples = [sample for tree in trees for sample in tree.samples]
-    paths = [index * width + path for index, tree in enumerate(trees) for path in tree.paths]
+    if packed:
+        width = -(-int(lengths.sum()) // PACKED_MULTIPLE) * PACKED_MULTIPLE
+    else:
+        offsets = np.arange(len(trees)) * width
+    ids = np.zeros(width if packed else len(trees) * width, dtype=np.int64)
+    for tree, offset in zip(trees, offsets, strict=True):
+        ids[offset : offset + len(tree)] = tree.ids
+    samples = tuple(sample for tree in trees for sample in tree.samples)
+    paths = [path + at for tree, at in zip(trees, offsets, strict=True) for path in tree.paths]
     trained = [np.flatnonzero(sample.weights) for sample in samples]
     # A sample's token j is predicted by the hidden state of its token j−1.
     places = [path[at - 1] for path, at in zip(paths, trained, strict=True)]
@@ -92,26 +147,43 @@ def collate(trees: Sequence[PrefixTree], device: torch.device | str = "cpu") -> 
         parts = [getattr(sample, name)[at] for sample, at in zip(samples, trained, strict=True)]
         return torch.as_tensor(np.concatenate(parts)).to(device)
 
+    owners = np.repeat(np.arange(len(samples)), [len(at) for at in trained])
+    real = np.array([lengths.sum()]) if packed else lengths
+    layout = None
+    if packed or any(tree.branched for tree in trees):
+        layout = _layout(trees, offsets, (1 if packed else len(trees), width), device, kernel)
     return MicroBatch(
-        ids=torch.as_tensor(ids).to(device),
-        lengths=torch.as_tensor(lengths).to(device),
+        samples=samples,
+        ids=torch.as_tensor(ids.reshape(-1, width)).to(device),
+        lengths=torch.as_tensor(real).to(device),
         places=torch.as_tensor(np.concatenate(places)).to(device),
         targets=gather("ids").long(),
         weights=gather("weights"),
         advantages=gather("advantages"),
         logprobs=gather("logprobs"),
-        branches=_branches(trees, width, device) if any(t.branched for t in trees) else None,
+        owners=torch.as_tensor(owners).to(device),
+        layout=layout,
     )
 
 
-def _branches(trees: Sequence[PrefixTree], width: int, device: torch.device | str) -> Branches:
-    positions = np.zeros((len(trees), width), dtype=np.int64)
-    # What pads attends to itself: a softmax over nothing would not be finite.
-    mask = np.tile(np.eye(width, dtype=np.bool_), (len(trees), 1, 1, 1))
-    mask = mask.reshape(len(trees), 1, width, width)
-    for index, tree in enumerate(trees):
-        positions[index, : len(tree)] = tree.positions()
-        mask[index, 0, : len(tree), : len(tree)] = tree.mask()
-    return Branches(
-        positions=torch.as_tensor(positions).to(device), mask=torch.as_tensor(mask).to(device)
+def _layout(
+    trees: Sequence[PrefixTree],
+    offsets: np.typing.NDArray[np.int64],
+    shape: tuple[int, int],
+    device: torch.device | str,
+    kernel: Literal["mask", "flex"],
+) -> SequenceLayout:
+    """Positions and ends of all tokens; what pads attends to itself, as a softmax must."""
+    count, width = shape
+    positions = np.zeros(count * width, dtype=np.int64)
+    ends = np.arange(count * width) + 1
+    for tree, offset in zip(trees, offsets, strict=True):
+        span = slice(offset, offset + len(tree))
+        positions[span] = tree.positions()
+        ends[span] = tree.ends() + offset
+    ends -= np.repeat(np.arange(count) * width, width)
+    return SequenceLayout(
+        positions=torch.as_tensor(positions.reshape(shape)).to(device),
+        ends=torch.as_tensor(ends.reshape(shape)).to(device),
+        kernel=kernel,
     )

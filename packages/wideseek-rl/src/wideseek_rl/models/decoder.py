@@ -107,9 +107,7 @@ class Layer(nn.Module):
     def _whole(
         self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | None"
     ) -> Tensor:
-        return self._feed_forward(
-            x + self.self_attn(self.input_layernorm(x), cos, sin, pattern)
-        )
+        return self._feed_forward(x + self.self_attn(self.input_layernorm(x), cos, sin, pattern))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.post_attention_layernorm(x))
@@ -146,8 +144,10 @@ class Decoder(nn.Module):
     where a loss needs them.
     """
 
-    packs = True
-    """Whether batches may be packed sequences and prefix trees (see `SequenceLayout`)."""
+    shares_prefixes = True
+    """A layout may hold prefix trees."""
+    plain_head = True
+    """Logits are the product of hidden states and `output_weight`, and no more."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -162,9 +162,7 @@ class Decoder(nn.Module):
         for number, layer in enumerate(self.model.layers):
             cast(Layer, layer).recompute = what if number % every == 0 else "none"
 
-    def hidden(
-        self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None
-    ) -> Tensor:
+    def hidden(self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None) -> Tensor:
         """Final hidden states of right-padded sequences.
 
         Attention never looks right, so padding can't reach a real token; what stands at padded

@@ -17,13 +17,13 @@ BLOCK_SIZE = 128
 """Tokens a side of the blocks that are skipped or computed whole; packed lengths are multiples."""
 
 
-def flex(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask) -> Tensor:
+def flex(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float | None = None) -> Tensor:
     """Attention of `[B, H, T, d]` queries over `[B, Hkv, T, d]` keys and values."""
     kernel: Any = flex_attention
     if not torch.compiler.is_compiling() and q.device.type != "cpu":
         kernel = _compiled()
     shared = q.shape[1] != k.shape[1]
-    return cast(Tensor, kernel(q, k, v, block_mask=mask, enable_gqa=shared))
+    return cast(Tensor, kernel(q, k, v, block_mask=mask, scale=scale, enable_gqa=shared))
 
 
 @cache

@@ -15,9 +15,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-Pattern = "Tensor | BlockMask | None"
-"""What attention takes: a mask `[B, 1, T, T]`, flex attention's blocks, or None for causal."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SequenceLayout:

@@ -5,12 +5,15 @@ On CPUs float32 products go to oneDNN, which is up to twice as fast as the BLAS 
 results are those of float32 arithmetic either way.
 """
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 GPU_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Without cuDNN's, which prepares itself anew, slowly, for every length of a sequence."""
@@ -24,10 +27,11 @@ TYPICAL_ROWS = 64
 
 
 class PackedLinear:
-    """An `[out, in]` matrix that never changes, packed for products."""
+    """An `[out, in]` matrix and perhaps a bias that never change, packed for products."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self.weight = weight.contiguous()
+        self._bias = None if bias is None else bias.to(weight.dtype, copy=True)
         self._packed: Tensor | None = None
         if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
             pack: Any = torch.ops.mkldnn._reorder_linear_weight
@@ -36,7 +40,10 @@ class PackedLinear:
     def __call__(self, x: Tensor) -> Tensor:
         """`[n, in] -> [n, out]`, in the matrix's dtype."""
         x = x.to(self.weight.dtype)
-        return F.linear(x, self.weight) if self._packed is None else _onednn(x, self._packed)
+        if self._packed is None:
+            return F.linear(x, self.weight, self._bias)
+        product = _onednn(x, self._packed)
+        return product if self._bias is None else product.add_(self._bias)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -56,7 +63,11 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: "Tensor | BlockMask | None" = None,
+    scale: float | None = None,
 ) -> Tensor:
     """Softmax attention, causal if there is no mask.
 
@@ -64,13 +75,17 @@ def attention(
         q: `[B, H, T, d]`
         k: `[B, Hkv, S, d]`; each head is shared by `H / Hkv` queries.
         v: like `k`.
-        mask: `[T, S]`, true where a query may attend.
+        mask: `[T, S]`, true where a query may attend, or the blocks of flex attention.
         scale: of the scores; `d ** -0.5` if None.
 
     Returns:
         `[B, H, T, d]`.
     """
     causal = mask is None
+    if mask is not None and not isinstance(mask, Tensor):
+        from wideseek_rl.models.flex import flex
+
+        return flex(q, k, v, mask, scale)
     if q.device.type == "cpu":
         return F.scaled_dot_product_attention(
             q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=True
@@ -83,14 +98,19 @@ def attention(
 
 
 class Linear(nn.Linear):
-    """A layer without bias that multiplies by `linear`."""
+    """A layer that multiplies by `linear`; its bias, if any, starts at 0."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, bias=False)  # pyright: ignore[reportUnknownMemberType]
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, bias=bias)  # pyright: ignore[reportUnknownMemberType]
+        if bias:
+            nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """`[..., in] -> [..., out]`."""
-        return linear(input, self.weight)
+        product = linear(input, self.weight)
+        # A layer without bias has None there, whatever the type of the attribute says.
+        bias = cast("Tensor | None", self.bias)
+        return product if bias is None else product + bias.to(product.dtype)
 
 
 class _Product(torch.autograd.Function):

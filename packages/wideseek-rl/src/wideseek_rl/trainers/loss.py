@@ -10,7 +10,6 @@ alone, so padding and prompts cost nothing.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,24 +18,7 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 from wideseek_rl.batch.packing import MicroBatch
 from wideseek_rl.config import LossConfig
 from wideseek_rl.models.ops import MIN_LOGPROB
-
-
-class CausalModel(Protocol):
-    """What training asks of a model: hidden states, then logits where they are wanted."""
-
-    def hidden(
-        self,
-        ids: Tensor,
-        lengths: Tensor,
-        positions: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """Last hidden states of right-padded ids, `[B, T] -> [B, T, D]`; see `Branches`."""
-        ...
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised log-probabilities of the next token, `[N, D] -> [N, V]`."""
-        ...
+from wideseek_rl.models.protocol import CausalModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,10 +108,7 @@ def token_logprobs(
     Logits are made for trained positions alone; where they would take more than half a gigabyte,
     in chunks that the backward pass computes again.
     """
-    if (branches := batch.branches) is None:
-        hidden = model.hidden(batch.ids, batch.lengths)
-    else:
-        hidden = model.hidden(batch.ids, batch.lengths, branches.positions, branches.mask)
+    hidden = model.hidden(batch.ids, batch.lengths, batch.layout)
     states = hidden.flatten(0, 1).index_select(0, batch.places)  # [N, D]
 
     def head(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 
 from wideseek_core import CheckpointError
-from wideseek_rl.models.hf_format import write_tensors
+from wideseek_rl.models.tensor_files import write_tensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wideseek_core import DataError, TrainError
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.config import SFTConfig
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.trainers.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 Kind = type[np.int16] | type[np.int32]
@@ -56,7 +56,7 @@ class SFTBatch:
 
 
 def train_on_demos(
-    model: Qwen3,
+    model: Decoder,
     demos: DemoSet,
     config: SFTConfig,
     *,
@@ -75,7 +75,7 @@ def train_on_demos(
     return _Run(model, batches, config, device, on_progress).go()
 
 
-def held_out_loss(model: Qwen3, demos: DemoSet, config: SFTConfig) -> float:
+def held_out_loss(model: Decoder, demos: DemoSet, config: SFTConfig) -> float:
     """Mean loss per trained token, in nats, without training."""
     device = next(model.parameters()).device
     total, count = torch.zeros((), device=device), 0
@@ -150,7 +150,7 @@ def _batch(demos: DemoSet, rows: Sequence[int], config: SFTConfig, kind: Kind) -
 Hidden = Callable[[Tensor, Tensor], Tensor]
 
 
-def _loss(hidden: Hidden, model: Qwen3, batch: SFTBatch, autocast: bool) -> Tensor:
+def _loss(hidden: Hidden, model: Decoder, batch: SFTBatch, autocast: bool) -> Tensor:
     with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=autocast):
         states = hidden(batch.ids.long(), batch.lengths).flatten(0, 1)  # [B·T, D]
         logits = model.logits(states.index_select(0, batch.places))  # [N, V]
@@ -166,7 +166,7 @@ class _Run:
 
     def __init__(
         self,
-        model: Qwen3,
+        model: Decoder,
         batches: Sequence[SFTBatch],
         config: SFTConfig,
         device: torch.device,

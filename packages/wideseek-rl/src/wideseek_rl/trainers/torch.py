@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wideseek_core import CheckpointError, ConfigError, TrainError
-from wideseek_rl.batch.packing import MicroBatch, collate, plan
+from wideseek_core import ConfigError, TrainError
+from wideseek_rl.batch.packing import BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.samples import TrainingSample, split_samples
 from wideseek_rl.config import TorchTrainerConfig
-from wideseek_rl.models.hf_format import load_model, save_model
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.open import TrainableModel, load_any_weights, save_any_model
 from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss, token_logprobs
 from wideseek_rl.trainers.optimizer import learning_rate, make_optimizer, set_learning_rate
 from wideseek_rl.trainers.optimizer_state import load_optimizer, save_optimizer
@@ -34,14 +33,18 @@ logger = logging.getLogger(__name__)
 
 
 class TorchTrainer:
-    """Trains a `Qwen3` in place, so that an engine over the same module samples what it learns.
+    """Trains a `Decoder` in place, so that an engine over the same module samples what it learns.
 
     The reference model of the KL term is the model as it is given here, before any `load`.
     `tokenizer_file` is copied into every saved model folder.
     """
 
     def __init__(
-        self, model: Qwen3, config: TorchTrainerConfig, *, tokenizer_file: Path | None = None
+        self,
+        model: TrainableModel,
+        config: TorchTrainerConfig,
+        *,
+        tokenizer_file: Path | None = None,
     ) -> None:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
@@ -55,7 +58,7 @@ class TorchTrainer:
         self._updates = 0
         self._broken = 0
         self._device = next(model.parameters()).device
-        model.checkpoint_layers = config.checkpoint_layers
+        model.recompute("layer" if config.checkpoint_layers else "none")
 
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """One step: as many optimizer steps as configured, on samples that have a gradient."""
@@ -73,17 +76,12 @@ class TorchTrainer:
 
     def save(self, folder: Path) -> None:
         """Writes `model/` in Hugging Face format and `optimizer.safetensors`."""
-        save_model(self.model, folder / "model", self._tokenizer_file)
+        save_any_model(self.model, folder / "model", self._tokenizer_file)
         save_optimizer(self._optimizer, self.model, folder / OPTIMIZER, self._updates)
 
     def load(self, folder: Path) -> None:
         """Takes over what `save` wrote, into the module given at construction."""
-        dtype = next(self.model.parameters()).dtype
-        saved = load_model(folder / "model", self._device, dtype)
-        try:
-            self.model.load_state_dict(saved.state_dict())
-        except RuntimeError:
-            raise CheckpointError(f"{folder}: holds a model of another shape") from None
+        load_any_weights(self.model, folder / "model")
         self._updates = load_optimizer(self._optimizer, self.model, folder / OPTIMIZER)
 
     def _has_gradient(self, sample: TrainingSample) -> bool:
@@ -103,7 +101,10 @@ class TorchTrainer:
         parts = [
             [
                 _Prepared(collate(batch, self._device))
-                for batch in plan(part, config.max_batch_tokens, share=config.share_prefixes)
+                for batch in plan(
+                    part,
+                    BatchShape(max_tokens=config.max_batch_tokens, share=config.share_prefixes),
+                )
             ]
             for part in split_samples(samples, config.updates_per_step)
         ]
@@ -174,7 +175,7 @@ class TorchTrainer:
         )
         return policy_loss(inputs, config), logprobs.detach()
 
-    def _logprobs(self, model: Qwen3, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _logprobs(self, model: TrainableModel, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         loss = self._config.loss
         bfloat16 = self._config.autocast == "bfloat16"
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bfloat16):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
-from wideseek_rl.models.qwen3 import Qwen3Config
+from wideseek_rl.models.config import DecoderConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class AttentionMetadata:
 
 
 def reading(
-    config: Qwen3Config, tables: Sequence[Sequence[int]], lengths: Sequence[int], like: Tensor
+    config: DecoderConfig, tables: Sequence[Sequence[int]], lengths: Sequence[int], like: Tensor
 ) -> AttentionMetadata:
     """How to read the first `lengths[i]` tokens of the pages `tables[i]`."""
     width = max(-(-length // BLOCK_SIZE) for length in lengths)
@@ -58,7 +58,7 @@ def reading(
     )
 
 
-def _bags(config: Qwen3Config, pages: Tensor) -> BagIndex:
+def _bags(config: DecoderConfig, pages: Tensor) -> BagIndex:
     count, width = pages.shape
     heads, kv_heads, dim = config.heads, config.kv_heads, config.head_dim
     group = heads // kv_heads

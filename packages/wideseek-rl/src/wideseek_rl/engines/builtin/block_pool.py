@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wideseek_rl.models.qwen3 import Qwen3Config
+from wideseek_rl.models.config import DecoderConfig
 
 BLOCK_SIZE = 32
 """Tokens of one page."""
@@ -23,7 +23,7 @@ class BlockPool:
     """
 
     def __init__(
-        self, config: Qwen3Config, count: int, dtype: torch.dtype, device: torch.device
+        self, config: DecoderConfig, count: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.count = count
         """Pages that may be in use at once."""

@@ -15,13 +15,13 @@ from wideseek_rl.engines.builtin.prefix_cache import CachedSequence
 from wideseek_rl.engines.builtin.requests import Request
 from wideseek_rl.engines.builtin.scheduler import Finished, Scheduler
 from wideseek_rl.engines.builtin.weights import FusedWeights
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.decoder import Decoder
 
 logger = logging.getLogger(__name__)
 
 
 class TorchEngine:
-    """Samples from a `Qwen3` model in this process; a `wideseek_core.TokenEngine`.
+    """Samples from a `Decoder` model in this process; a `wideseek_core.TokenEngine`.
 
     All requests in flight, of whatever agent or rollout, share one batch that they enter and leave
     between two tokens. A session's cache stays until `close_session`, and whatever a new prompt has
@@ -35,7 +35,7 @@ class TorchEngine:
             engine.version += 1
     """
 
-    def __init__(self, model: Qwen3, config: EngineConfig | None = None) -> None:
+    def __init__(self, model: Decoder, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         self.model = model
         weights = FusedWeights(model, sampling_dtype(model, self.config.dtype))
@@ -204,7 +204,7 @@ class TorchEngine:
         return [Finished(request, reason) for request in self._scheduler.abandon()]
 
 
-def sampling_dtype(model: Qwen3, name: str) -> torch.dtype:
+def sampling_dtype(model: Decoder, name: str) -> torch.dtype:
     """The dtype that `EngineConfig.dtype` names for this model."""
     own = model.output_weight
     if name in ("float32", "bfloat16"):

@@ -148,7 +148,8 @@ def _attend(
     config = weights.config
     heads, rotated, dim = config.heads, config.heads + config.kv_heads, config.head_dim
     split = qkv.view(len(qkv), -1, dim)
-    qk = _normed(split[:, :rotated].float(), weights).mul_(layer.qk_scale)
+    qk = split[:, :rotated].float()
+    qk = (_normed(qk, weights) if layer.normalized else qk) * layer.qk_scale
     pairs = torch.view_as_complex(qk.view(*qk.shape[:2], -1, 2))
     qk = torch.view_as_real(pairs.mul_(batch.rope)).flatten(2).to(keys.dtype)
     q, k, v = qk[:, :heads], qk[:, heads:], split[:, rotated:].to(keys.dtype)

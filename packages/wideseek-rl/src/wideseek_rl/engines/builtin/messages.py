@@ -14,14 +14,14 @@ import torch
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Generated, Sampling
 from wideseek_rl.engines.builtin.config import EngineConfig
-from wideseek_rl.models.qwen3 import Qwen3Config
+from wideseek_rl.models.config import DecoderConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """The first message: what to sample from. `Weights` follow."""
 
-    shape: Qwen3Config
+    shape: DecoderConfig
     dtype: torch.dtype
     """Of the model's parameters."""
     config: EngineConfig

@@ -27,7 +27,7 @@ from wideseek_rl.engines.builtin.messages import (
     packed,
     receive,
 )
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.decoder import Decoder
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ SHUTDOWN_TIMEOUT_S = 10.0
 
 
 class ReplicatedEngine:
-    """Samples from a `Qwen3` model in several processes; a `wideseek_core.TokenEngine`.
+    """Samples from a `Decoder` model in several processes; a `wideseek_core.TokenEngine`.
 
     One process computes on one core: a small model's products are too small to share among cores,
     but the conversations of many agents are not. A session stays with the process it began in,
@@ -58,7 +58,9 @@ class ReplicatedEngine:
         PolicyError: on entry, when a process does not start.
     """
 
-    def __init__(self, model: Qwen3, config: EngineConfig | None = None, *, processes: int) -> None:
+    def __init__(
+        self, model: Decoder, config: EngineConfig | None = None, *, processes: int
+    ) -> None:
         if processes < 1:
             raise ValueError(f"processes must be at least 1, got {processes}")
         self.config = config or EngineConfig()

@@ -12,8 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from wideseek_rl.models.ops import PackedLinear
-from wideseek_rl.models.qwen3 import Layer, Qwen3, rotation
+from wideseek_core import ConfigError
+from wideseek_rl.models.decoder import Decoder, Layer
+from wideseek_rl.models.ops import Linear, PackedLinear
+from wideseek_rl.models.rope import rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class LayerWeights:
     """`[(H + 2 * Hkv) * d, D]`"""
     qk_scale: Tensor
     """`[H + Hkv, d]`; queries carry the softmax scale too."""
+    normalized: bool
+    """Whether query and key heads are scaled to mean square 1 first."""
     out: PackedLinear
     gate_up: PackedLinear
     down: PackedLinear
@@ -32,7 +36,9 @@ class LayerWeights:
 class FusedWeights:
     """A copy of a model's weights for sampling; `refresh` it when the model has changed."""
 
-    def __init__(self, model: Qwen3, dtype: torch.dtype) -> None:
+    def __init__(self, model: Decoder, dtype: torch.dtype) -> None:
+        if model.config.sliding_layers:
+            raise ConfigError("the builtin engine has no sliding-window attention: use another")
         self.model = model
         self.config = model.config
         self.dtype = dtype
@@ -67,21 +73,38 @@ class FusedWeights:
             self._paired(attention.k_proj.weight),
             attention.v_proj.weight,
         )
-        heads, kv_heads, dim = self.config.heads, self.config.kv_heads, self.config.head_dim
-        scale = (
-            self._paired(attention.q_norm.weight).expand(heads, dim) * dim**-0.5,
-            self._paired(attention.k_norm.weight).expand(kv_heads, dim),
-        )
+        qkv_bias = gate_up_bias = None
+        if self.config.qkv_bias:
+            q, k = self._paired(attention.q_proj.bias), self._paired(attention.k_proj.bias)
+            qkv_bias = torch.cat((q, k, attention.v_proj.bias))
+        if self.config.mlp_bias:
+            gate_up_bias = torch.cat((mlp.gate_proj.bias, mlp.up_proj.bias))
         return LayerWeights(
-            qkv=self._folded(torch.cat(rows), before),
-            qk_scale=torch.cat(scale).float(),
-            out=PackedLinear(attention.o_proj.weight.to(self.dtype, copy=True)),
-            gate_up=self._folded(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), between),
-            down=PackedLinear(mlp.down_proj.weight.to(self.dtype, copy=True)),
+            qkv=self._folded(torch.cat(rows), before, qkv_bias),
+            qk_scale=self._qk_scale(layer).float(),
+            normalized=self.config.qk_norm,
+            out=self._copied(attention.o_proj),
+            gate_up=self._folded(
+                torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), between, gate_up_bias
+            ),
+            down=self._copied(mlp.down_proj),
         )
 
-    def _folded(self, matrix: Tensor, norm: Tensor) -> PackedLinear:
-        return PackedLinear((matrix.float() * norm.float()).to(self.dtype))
+    def _qk_scale(self, layer: Layer) -> Tensor:
+        heads, kv_heads, dim = self.config.heads, self.config.kv_heads, self.config.head_dim
+        q_norm, k_norm = layer.self_attn.q_norm, layer.self_attn.k_norm
+        ones = torch.ones(dim, device=self.device)
+        q = ones if q_norm is None else self._paired(q_norm.weight)
+        k = ones if k_norm is None else self._paired(k_norm.weight)
+        return torch.cat((q.expand(heads, dim) * dim**-0.5, k.expand(kv_heads, dim)))
+
+    def _folded(self, matrix: Tensor, norm: Tensor, bias: Tensor | None = None) -> PackedLinear:
+        return PackedLinear((matrix.float() * norm.float()).to(self.dtype), bias)
+
+    def _copied(self, layer: Linear) -> PackedLinear:
+        return PackedLinear(
+            layer.weight.to(self.dtype, copy=True), cast("Tensor | None", layer.bias)
+        )
 
     def _paired(self, rows: Tensor) -> Tensor:
         """Rows of each head in the order 0, d/2, 1, d/2 + 1, ..."""

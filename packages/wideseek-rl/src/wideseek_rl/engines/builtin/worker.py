@@ -25,7 +25,7 @@ from wideseek_rl.engines.builtin.messages import (
     packed,
     receive,
 )
-from wideseek_rl.models.qwen3 import Qwen3
+from wideseek_rl.models.decoder import Decoder
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Worker:
     """Serves one engine; answers go to `out` in the order in which they are ready."""
 
     def __init__(self, setup: Setup, out: BinaryIO) -> None:
-        self._model = Qwen3(setup.shape).to(setup.dtype).requires_grad_(False)
+        self._model = Decoder(setup.shape).to(setup.dtype).requires_grad_(False)
         self._setup = setup
         self._engine: TorchEngine | None = None
         self._out = out
