@@ -249,15 +249,15 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @pytest.mark.parametrize("app", ["train", "widesearch", "qa", "ask"])
 def test_help_lists_fields_and_exits_with_zero(app: str, call: Run) -> None:
-    ended = call(app, "--help")
+    ended = call(app, "--help", "all")
     assert (ended.code, ended.err) == (0, "")
     listed = ended.out.splitlines()
     assert "policy.model: str = start" in listed
-    assert "world.kind: atlas = atlas" in listed
+    assert "With world.kind=atlas (the default):" in listed
 
 
 def test_help_of_training_shows_the_defaults_that_hold(call: Run) -> None:
-    listed = call("train", "--help").out.splitlines()
+    listed = call("train", "--help", "all").out.splitlines()
     assert "evaluation.data.split: train | dev | test = dev" in listed
     assert f"rl.group_size: int = {TrainConfig().rl.group_size}" in listed
 

@@ -1,4 +1,7 @@
 import errno
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -60,3 +63,49 @@ def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ExceptionGroup) as caught, exit_on_error():
         raise mixed
     assert caught.value is mixed
+
+
+SCRIPT = """
+import sys
+from wideseek_core.exits import exit_on_error, leave_on_interrupt, raise_on_interrupt
+import time
+leave_on_interrupt()
+if sys.argv[1] == "working":
+    raise_on_interrupt()
+with exit_on_error():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("phase", "closed"), [("loading", ""), ("working", "closed\n")])
+def test_an_interrupt_never_shows_a_traceback(phase: str, closed: str) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, phase],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (130, closed, "interrupted\n")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    script = "from wideseek_core.exits import exit_on_error\n"
+    script += "from wideseek_core.progress import show\n"
+    script += "with exit_on_error():\n    while True: show('x' * 1000)"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.read(10)
+    running.stdout.close()
+    assert (running.wait(60), running.stderr.read()) == (141, b"")
+    running.stderr.close()

@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -40,7 +43,7 @@ def test_a_job_that_fails_says_how_far_it_came(capsys: Captured) -> None:
     assert capsys.readouterr().err.splitlines()[-1] == "reading: 2/9 in 0 s"
 
 
-def test_figures_are_not_taken_for_markup(capsys: Captured) -> None:
+def test_metrics_are_not_taken_for_markup(capsys: Captured) -> None:
     with ProgressBar("[red]x[/red]", 1) as bar:
         bar.advance(metrics={"a": "[b]"})
     assert "[red]x[/red]: 1/1 in 0 s  a [b]" in capsys.readouterr().err
@@ -62,3 +65,23 @@ def test_a_log_record_is_one_line_on_stderr_however_long(capsys: Captured) -> No
 def test_results_go_to_stdout(capsys: Captured) -> None:
     show("| a |")
     assert capsys.readouterr() == ("| a |\n", "")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "│ Łódź ? ± │"),
+        ("cp1252", "| ?ód? ? ± |"),
+        ("ascii", "| ??d? ? +- |"),
+        ("gbk", "│ ?ód? ? ± │"),
+    ],
+)
+def test_a_result_is_shown_in_any_encoding(encoding: str, shown: str) -> None:
+    script = r"from wideseek_core.progress import show; show('│ Łódź \ud800 ± │')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert done.stderr == b""
+    assert done.stdout.decode(encoding) == f"{shown}\n"

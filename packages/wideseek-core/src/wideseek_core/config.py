@@ -1,22 +1,26 @@
 """Typed configuration: YAML plus dotted overrides into pydantic classes, errors in one clear line.
 
 Defaults live in the classes; a YAML file holds only what differs. This is also the one place that
-reads environment variables.
+reads and sets environment variables.
 """
 
 import copy
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
+from wideseek_core.arguments import is_yaml, split_arguments
 from wideseek_core.errors import ConfigError
 from wideseek_core.exits import HelpRequested, exit_on_error
 from wideseek_core.explain import explain
-from wideseek_core.fields import describe, kind_of, models_in
+from wideseek_core.fields import describe, help_text, kind_of, models_in
+from wideseek_core.typed_yaml import settle
+from wideseek_core.yaml_values import load_raw, plain
 
 __all__ = [
     "Config",
@@ -28,26 +32,51 @@ __all__ = [
     "describe",
     "environment",
     "exit_on_error",
+    "help_text",
     "load_config",
     "merge",
     "read_yaml",
     "secret",
+    "set_environment_default",
     "validate",
 ]
 
-USAGE = "Give [CONFIG.yaml ...] [key=value ...]; what comes later wins. Keys, types and defaults:"
+USAGE = "[CONFIG.yaml ...] [KEY=VALUE ...]"
 
 
 class Config(BaseModel):
     """Root of all configuration classes: frozen, unknown keys are errors.
 
-    A string literal below a field is its documentation, which `--help` shows.
+    A string literal below a field is its documentation, which `--help` shows. `~` at the beginning
+    of a path is the home folder.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _expand_home(cls, value: object) -> object:
+        if isinstance(value, Path):
+            return _expanded(value)
+        if isinstance(value, tuple):
+            items = cast(tuple[object, ...], value)
+            if any(isinstance(item, Path) for item in items):
+                return tuple(_expanded(item) if isinstance(item, Path) else item for item in items)
+        return cast(object, value)
 
 
 C = TypeVar("C", bound=Config)
+
+
+def _expanded(path: Path) -> Path:
+    if not path.parts or not path.parts[0].startswith("~"):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("there is no home folder here: give the path in full") from None
 
 
 def secret(name: str) -> SecretStr | None:
@@ -61,40 +90,76 @@ def environment(name: str, default: str = "") -> str:
     return os.environ.get(name, default)
 
 
+def set_environment_default(name: str, value: str) -> None:
+    """Sets an environment variable that the user has not set, for libraries loaded later."""
+    os.environ.setdefault(name, value)
+
+
 def cache_folder() -> Path:
-    """Where built indexes and caches go: `$WIDESEEK_CACHE`, else `~/.cache/wideseek`."""
-    chosen = os.environ.get("WIDESEEK_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "wideseek"
+    """Where built indexes and caches go: `$WIDESEEK_CACHE`, else `~/.cache/wideseek`.
+
+    A user without a home folder gets one below the folder of temporary files. Raises `ConfigError`
+    if that one belongs to somebody else.
+    """
+    chosen = os.environ.get("WIDESEEK_CACHE", "")
+    if chosen:
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise ConfigError(f"WIDESEEK_CACHE={chosen}: there is no home folder here") from None
+    try:
+        return Path.home() / ".cache" / "wideseek"
+    except RuntimeError:
+        return _temporary_cache()
 
 
-def load_config(cls: type[C], arguments: Sequence[str]) -> C:
+def _temporary_cache() -> Path:
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"wideseek-cache-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != user:
+        raise ConfigError(f"{folder} belongs to another user: set WIDESEEK_CACHE to a folder")
+    return folder
+
+
+def load_config(
+    cls: type[C],
+    arguments: Sequence[str],
+    *,
+    positional: Sequence[str] = (),
+    sentence: str | None = None,
+    usage: str = USAGE,
+) -> C:
     """A config from `[CONFIG.yaml ...] [a.b=c ...]`; later arguments win.
 
-    Raises `ConfigError` (one line, names the key, the value and the nearest known key) and
-    `HelpRequested`.
+    Words that are neither file nor override go to the keys named in `positional`, one each, or all
+    together to the key `sentence`. Raises `ConfigError` (one line, names the key, the value and the
+    nearest known key) and `HelpRequested`.
     """
-    if any(argument in ("-h", "--help") for argument in arguments):
-        raise HelpRequested(f"{USAGE}\n\n{describe(cls)}")
+    takes_words = bool(positional) or sentence is not None
+    found = split_arguments(arguments, cls.model_fields, words=takes_words)
+    if found.help is not None:
+        raise HelpRequested(help_text(cls, found.help, usage))
     raw: dict[str, Any] = {}
-    for argument in arguments:
-        if "=" in argument and not _is_yaml(argument):
+    for argument in found.settings:
+        if "=" in argument and not is_yaml(argument):
             apply(raw, argument)
-        elif argument.startswith("-"):
-            raise ConfigError(f"unknown option {argument!r}: give CONFIG.yaml or key=value")
         else:
-            merge(raw, read_yaml(Path(argument)))
+            merge(raw, _read_raw(Path(argument)))
+    words = found.words
+    if sentence is not None and words:
+        raw[sentence] = " ".join(words)
+    elif len(words) > len(positional):
+        raise ConfigError(f"unexpected argument {words[len(positional)]!r}: usage: {usage}")
+    else:
+        raw |= dict(zip(positional, words, strict=False))
     return validate(cls, raw)
-
-
-def _is_yaml(argument: str) -> bool:
-    """Whether an argument with a `=` in it is a file's name all the same."""
-    return argument.endswith((".yaml", ".yml")) and Path(argument).is_file()
 
 
 def validate(cls: type[C], raw: dict[str, Any]) -> C:
     """`cls` from raw values; its first problem in one line. Raises `ConfigError`."""
     try:
-        return cls.model_validate(complete(cls, raw))
+        return cls.model_validate(settle(cls, complete(cls, raw)))
     except ValidationError as error:
         raise ConfigError(explain(cls, error)) from None
 
@@ -149,21 +214,27 @@ def _model_of(annotation: Any, given: dict[str, Any]) -> type[BaseModel] | None:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `ConfigError` naming the file (and line)."""
+    return cast(dict[str, Any], plain(_read_raw(path)))
+
+
+def _read_raw(path: Path) -> dict[str, Any]:
+    """The same with plain scalars as they were written."""
     try:
-        value: object = yaml.safe_load(path.read_text("utf-8"))
+        value = load_raw(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no such config file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+        hint = "; a setting is written key=value" if ":" in path.name else ""
+        raise ConfigError(f"no such config file: {path}{hint}") from None
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise ConfigError(f"{path}{line}: {problem}") from None
-    if value is None:
+    if value is None or plain(value) is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys, got {type(value).__name__}")
+        raise ConfigError(f"{path}: expected a mapping of keys, got {type(plain(value)).__name__}")
     return cast(dict[str, Any], value)
 
 
@@ -178,9 +249,13 @@ def merge(target: dict[str, Any], update: dict[str, Any]) -> None:
 
 
 def apply(raw: dict[str, Any], override: str) -> None:
-    """Puts one `a.b=value` into raw values; the value is read as YAML."""
+    """Puts one `a.b=value` into raw values; the value is read as YAML. Raises `ConfigError`."""
     dotted, _, text = override.partition("=")
     *parents, leaf = dotted.split(".")
+    if not all([*parents, leaf]):
+        raise ConfigError(f"{override!r}: the key has an empty part; write key=value")
+    if not text.strip():
+        raise ConfigError(f"{override!r}: no value; write {dotted}=null or {dotted}='' for none")
     node = raw
     for name in parents:
         below = node.setdefault(name, {})
@@ -188,6 +263,6 @@ def apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{override!r}: {name!r} is a value, it has no keys")
         node = cast(dict[str, Any], below)
     try:
-        node[leaf] = yaml.safe_load(text)
+        node[leaf] = load_raw(text)
     except yaml.YAMLError:
         raise ConfigError(f"{override!r}: the value is not YAML") from None

@@ -1,11 +1,20 @@
 """How a command ends: help, one line for what the user can fix, a traceback for a bug."""
 
+import os
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 from wideseek_core.errors import WideSeekError
 from wideseek_core.exception_groups import first_cause, is_foreseen
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+PIPE_CLOSED = 141
+"""Exit status if the reader of the output has gone."""
 
 
 class HelpRequested(Exception):
@@ -21,8 +30,10 @@ def exit_on_error() -> Generator[None]:
     try:
         yield
     except HelpRequested as request:
-        sys.stdout.write(f"{request}\n")
+        _write(f"{request}\n")
         raise SystemExit(0) from None
+    except BrokenPipeError:
+        _leave_pipe()
     except (WideSeekError, OSError) as error:
         _fail(error)
     except BaseExceptionGroup as group:
@@ -32,7 +43,37 @@ def exit_on_error() -> Generator[None]:
         _fail(cause)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
+
+
+def leave_on_interrupt() -> None:
+    """From here on Ctrl-C ends the process at once, in one line and without a traceback.
+
+    For the seconds in which libraries are loaded and there is nothing to clean up.
+    """
+    signal.signal(signal.SIGINT, _leave)
+
+
+def raise_on_interrupt() -> None:
+    """From here on Ctrl-C raises `KeyboardInterrupt`, so that open files and runs are closed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def _write(text: str) -> None:
+    """Writes to stdout whatever its encoding can hold."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def _leave_pipe() -> NoReturn:
+    # Python flushes stdout once more at exit, which would fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(PIPE_CLOSED) from None
 
 
 def _fail(error: BaseException) -> None:

@@ -1,12 +1,21 @@
 """The fields of configuration classes: which there are, and their description for `--help`."""
 
+import difflib
 import json
+import textwrap
 import types
 from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from wideseek_core.errors import ConfigError
+
+WIDTH = 100
+"""Columns of the help."""
+ALL = "all"
+"""The key that stands for every field in `--help all`."""
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -22,25 +31,115 @@ def kind_of(model: type[BaseModel]) -> object:
     return None if field is None or field.is_required() else field.default
 
 
-def describe(cls: type[BaseModel], prefix: str = "") -> str:
+def describe(cls: type[BaseModel]) -> str:
     """Every field of a config class: dotted name, type, default, documentation.
 
     Defaults are those that hold where the field stands: what a parent's default object sets goes
     before the field's own.
     """
-    return "\n".join(_lines(cls, prefix, None))
+    return "\n".join(_class_lines(cls, "", None, deep=True))
 
 
-def _lines(cls: type[BaseModel], prefix: str, default: object) -> Iterator[str]:
-    for name, field in cls.model_fields.items():
+def help_text(cls: type[BaseModel], key: str, usage: str) -> str:
+    """What `--help KEY` shows: the whole command for an empty key, one branch otherwise.
+
+    Raises `ConfigError` for an unknown key.
+    """
+    if key == ALL:
+        return f"usage: {usage}\n\n{describe(cls)}"
+    if key:
+        return "\n".join(_branch_lines(cls, key))
+    head = [f"usage: {usage}", "", *_wrapped(cls.__doc__ or "", ""), ""]
+    more = [
+        "",
+        "Later arguments win. A key with keys of its own is one line here:",
+        "--help KEY shows what is below it, --help all everything.",
+    ]
+    return "\n".join([*head, *_class_lines(cls, "", None, deep=False), *more])
+
+
+def _branch_lines(cls: type[BaseModel], key: str) -> Iterator[str]:
+    """The field of a dotted key, and the fields below it."""
+    places: list[tuple[type[BaseModel], object]] = [(cls, None)]
+    *parents, last = key.split(".")
+    for at, name in enumerate(parents):
+        places = [
+            (model, value)
+            for owner, default in places
+            for field, value in _named(owner, name, default)
+            for model in models_in(field.annotation)
+        ]
+        if not places:
+            raise ConfigError(f"--help: unknown key {'.'.join(parents[: at + 1])!r}")
+    found = [pair for owner, default in places for pair in _named(owner, last, default)]
+    if not found:
+        names = [name for owner, _ in places for name in owner.model_fields]
+        near = difflib.get_close_matches(last, names, n=1)
+        hint = f"; did you mean {'.'.join([*parents, near[0]])!r}?" if near else ""
+        raise ConfigError(f"--help: unknown key {key!r}{hint}")
+    for field, value in found:
+        yield from _field_lines(key, field, value)
+        for model in models_in(field.annotation):
+            yield from _model_lines(model, key, value, deep=False)
+
+
+def _named(
+    owner: type[BaseModel], name: str, default: object
+) -> Iterator[tuple[FieldInfo, object]]:
+    field = owner.model_fields.get(name)
+    if field is not None:
+        yield field, _value(field, name, default if isinstance(default, owner) else None)
+
+
+def _class_lines(
+    cls: type[BaseModel], prefix: str, default: object, *, deep: bool
+) -> Iterator[str]:
+    """The fields of a class: plain ones first unless all are shown, then those with keys."""
+    held = default if isinstance(default, cls) else None
+    fields = list(cls.model_fields.items())
+    if not deep:
+        fields.sort(key=lambda item: bool(models_in(item[1].annotation)))
+    for name, field in fields:
+        value, below = _value(field, name, held), models_in(field.annotation)
         dotted = f"{prefix}{name}"
-        below = models_in(field.annotation)
-        value = _value(field, name, default if isinstance(default, cls) else None)
-        yield f"{dotted}: {_type_name(field.annotation)} = {_default(field, value, bool(below))}"
-        if field.description:
-            yield f"    {' '.join(field.description.split())}"
-        for model in below:
-            yield from _lines(model, f"{dotted}.", value)
+        if name == "kind" and prefix:
+            continue  # the heading of the class shows it
+        yield from _field_lines(dotted, field, value)
+        if deep:
+            for model in below:
+                yield from _model_lines(model, dotted, value, deep=True)
+
+
+def _model_lines(
+    model: type[BaseModel], dotted: str, value: object, *, deep: bool
+) -> Iterator[str]:
+    """The fields of one class that may stand at a key, under a heading if it has a kind."""
+    kind = kind_of(model)
+    if kind is not None:
+        default = " (the default)" if isinstance(value, model) else ""
+        yield ""
+        yield f"With {dotted}.kind={kind}{default}:"
+        yield from _wrapped((model.__doc__ or "").split("\n\n")[0], "    ")
+    yield from _class_lines(model, f"{dotted}.", value, deep=deep)
+
+
+def _field_lines(dotted: str, field: FieldInfo, value: object) -> Iterator[str]:
+    below = models_in(field.annotation)
+    keys = sum(len(model.model_fields) for model in below)
+    count = f"   ({keys} keys)" if below else ""
+    yield f"{dotted}: {_type_name(field.annotation)} = {_default(field, value, bool(below))}{count}"
+    yield from _wrapped(field.description or "", "    ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _value(field: FieldInfo, name: str, default: BaseModel | None) -> object:
@@ -56,9 +155,9 @@ def _default(field: FieldInfo, value: object, nested: bool) -> str:
         return "(required)"
     if isinstance(value, BaseModel):
         kind = kind_of(type(value))
-        return str(kind) if kind else ("(below)" if nested else "{}")
+        return str(kind) if kind else ("..." if nested else "{}")
     if isinstance(value, tuple | list | dict):
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=str, ensure_ascii=False)
     if isinstance(value, str):
         return value or '""'
     return "null" if value is None else json.dumps(value, default=str).strip('"')
@@ -69,13 +168,20 @@ def _type_name(annotation: Any) -> str:
         return "null"
     origin = get_origin(annotation)
     if origin is None:
-        return getattr(annotation, "__name__", str(annotation))
+        return _plain_name(annotation)
     parts = get_args(annotation)
     if origin in (Union, types.UnionType):
         return " | ".join(map(_type_name, parts))
-    if str(origin).endswith("Literal"):
+    if origin is Literal:
         return " | ".join(map(str, parts))
-    if str(origin).endswith("Annotated"):
+    if origin is Annotated:
         return _type_name(parts[0])
     inner = ", ".join("..." if part is Ellipsis else _type_name(part) for part in parts)
     return f"{origin.__name__}[{inner}]"
+
+
+def _plain_name(annotation: Any) -> str:
+    """A class's name; the kind instead of the class for members of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return str(kind_of(annotation) or annotation.__name__)
+    return str(getattr(cast(object, annotation), "__name__", cast(object, annotation)))

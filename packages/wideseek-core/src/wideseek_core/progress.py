@@ -44,7 +44,7 @@ class ProgressBar:
     def __enter__(self) -> Self:
         if console.is_terminal:
             self._bar = Progress(
-                SpinnerColumn(),
+                SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
@@ -123,6 +123,36 @@ def _handler() -> logging.Handler:
 
 
 def show(text: str) -> None:
-    """Writes a result to stdout."""
-    sys.stdout.write(text + "\n")
+    """Writes a result to stdout, whatever its encoding can't hold replaced."""
+    sys.stdout.write(_writable(text, sys.stdout.encoding or "utf-8") + "\n")
     sys.stdout.flush()
+
+
+_IN_ASCII = {
+    **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺", "-"),
+    **dict.fromkeys("│┃║╎╏┆┇┊┋", "|"),
+    **dict.fromkeys("┌┏╔┐┓╗└┗╚┘┛╝├┣╠┡┤┫╣┩┬┳╦┴┻╩┼╋╬╇╈┯┷╪", "+"),
+    **dict.fromkeys("–—−", "-"),
+    "→": "->",
+    "±": "+-",
+    "…": "...",
+}
+"""Lines and signs of the reports, for terminals that have no others."""
+
+
+def _writable(text: str, encoding: str) -> str:
+    """The text with only what an encoding can hold."""
+    if _fits(text, encoding):
+        return text
+    return "".join(
+        character if _fits(character, encoding) else _IN_ASCII.get(character, "?")
+        for character in text
+    )
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
