@@ -9,7 +9,6 @@ from wideseek_core import ConfigError, DataError, TableGold, Task, TextGold
 from wideseek_core.config import validate
 from wideseek_core.datasets import Selection, select
 from wideseek_eval import DataConfig, JsonlData, QaData, WideSearchData, load_tasks
-from wideseek_eval.datasets.reference_tables import csv_cells, looks_like_table, markdown_cells
 from wideseek_eval.datasets.widesearch import digest
 
 TABLE = "```markdown\n| City | Country |\n| --- | --- |\n| Bonn | Germany |\n| Lyon | France |\n```"
@@ -118,18 +117,23 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
         ({"answer": [TABLE, TABLE]}, "is one table"),
         ({"is_markdown": "yes"}, "'is_markdown' must be true or false"),
         ({"language": "fr"}, "'language' must be 'en' or 'zh', not 'fr'"),
-        ({"unique_columns": None}, "missing 'unique_columns'"),
         ({"unique_columns": ["Town"]}, "'unique_columns' names 'Town'"),
         ({"unique_columns": [3]}, "'unique_columns' must be a list of column names"),
         ({"evaluation": "{"}, "'evaluation' is not JSON"),
         ({"evaluation": [1]}, "'evaluation' must be an object"),
         ({"evaluation": {"required": ["City", "Mayor"]}}, "'required' names 'Mayor'"),
         ({"instance_id": "w0"}, r"id 'w0' is taken by .*:1"),
-        ({"instance_id": [1]}, "'instance_id' must be a string"),
+        ({"instance_id": [1]}, "'instance_id' must be a string or an integer"),
+        (
+            {"evaluation": {"eval_pipeline": {"City": {"metric": [3]}}}},
+            "'metric' of 'City' must be a list of names",
+        ),
         (
             {"evaluation": {"eval_pipeline": {"City": {"metric": ["almost"]}}}},
             "unknown function 'almost' for column 'City'",
         ),
+        ({"instance_id": True}, "'instance_id' must be a string or an integer, not True"),
+        ({"instance_id": " "}, "'instance_id' must be a string or an integer"),
     ],
 )
 def test_a_bad_row_is_refused_with_file_and_line(
@@ -151,7 +155,7 @@ def test_a_line_that_is_not_json_is_refused_with_its_number(tmp_path: Path) -> N
 
 def test_bad_rows_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "set.jsonl", WIDE, {"answer": "x"})
-    assert len(load_tasks(JsonlData(path=path, skip_bad_rows=True))) == 1
+    assert len(load_tasks(JsonlData(path=path, skip_malformed=True))) == 1
     assert "set.jsonl:2" in caplog.text
 
 
@@ -230,8 +234,167 @@ def test_a_missing_gold_table_or_column_is_named(tmp_path: Path) -> None:
         load_tasks(WideSearchData(path=folder, expect=1))
 
 
-def test_cells_of_tables_are_read_with_escapes_and_quotes() -> None:
-    assert markdown_cells("| a | b |\n|---|---|\n| x \\| y | |\n") == [["a", "b"], ["x | y", ""]]
-    assert csv_cells('a,b\n"x, y",\n') == [["a", "b"], ["x, y", ""]]
-    assert looks_like_table("a | b\n--- | ---\n1 | 2")
-    assert not looks_like_table("either a | b\nor - nothing")
+PLAIN = {"question": "List the moons.", "answer": "| Moon | Radius |\n|---|---|\n| Io | 1 |"}
+
+
+def test_a_task_with_exactly_the_documented_keys_is_accepted(tmp_path: Path) -> None:
+    task = load_one(tmp_path, PLAIN)
+    assert (task.id, task.source, task.rows) == ("set-0", "set", 1)
+    assert (table(task).key_columns, table(task).required_columns) == (
+        ("Moon",),
+        ("Moon", "Radius"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "key"),
+    [
+        ("| a | 1 |\n| b | 1 |", "x"),
+        ("| a | 1 |\n| A | 2 |", "y"),
+        ("| a | 1 |\n|  | 2 |", "y"),
+        ("| a | 1 |\n| a | 1 |", "x"),
+        ("| a | |\n| a | 1 |", "x"),
+    ],
+    ids=["first", "second", "no-blanks", "neither", "neither-blank"],
+)
+def test_without_unique_columns_the_key_is_the_first_column_of_distinct_values(
+    tmp_path: Path, rows: str, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = load_one(tmp_path, {"question": "q", "answer": f"| x | y |\n|---|---|\n{rows}"})
+    assert table(task).key_columns == (key,)
+    assert f"set.jsonl: 1 tasks name no 'unique_columns'; the key column was chosen: '{key}'" in (
+        caplog.text
+    )
+
+
+def test_the_chosen_key_is_one_of_the_required_columns(tmp_path: Path) -> None:
+    none: list[str] = []
+    row = PLAIN | {"evaluation": {"required": ["Radius"]}, "unique_columns": none}
+    assert table(load_one(tmp_path, row)).key_columns == ("Radius",)
+
+
+def test_nothing_is_reported_where_tasks_name_their_keys(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_one(tmp_path, WIDE)
+    assert caplog.text == ""
+
+
+def test_column_names_match_as_written_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    row = PLAIN | {"unique_columns": ["moon"], "evaluation": {"required": ["m o o n", "radius"]}}
+    path = write(tmp_path / "set.jsonl", row)
+    assert table(load_tasks(JsonlData(path=path))[0]).normalize_columns
+    with pytest.raises(DataError, match="'required' names 'm o o n'"):
+        load_tasks(JsonlData(path=path, normalize_columns=False))
+    path = write(tmp_path / "set.jsonl", PLAIN | {"unique_columns": ["Moon"]})
+    (task,) = load_tasks(JsonlData(path=path, normalize_columns=False))
+    assert not table(task).normalize_columns
+
+
+def test_the_table_is_read_as_judges_read_it(tmp_path: Path) -> None:
+    answer = "> | City | Note |\n> |:---+---:|\n> | Bonn | a \\\\| b |\n> | Lyon ｜ c |"
+    task = load_one(tmp_path, {"question": "q", "answer": answer})
+    assert (task.rows, table(task).required_columns) == (2, ("City", "Note"))
+
+
+def test_a_list_of_files_is_one_set_with_a_source_for_each(tmp_path: Path) -> None:
+    first = write(tmp_path / "wide.jsonl", PLAIN, PLAIN, PLAIN)
+    second = write(tmp_path / "qa.jsonl", {"question": "q", "answer": "a"})
+    tasks = load_tasks(JsonlData(path=(first, second)))
+    assert sorted(task.id for task in tasks) == ["qa-0", "wide-0", "wide-1", "wide-2"]
+    assert sorted({task.source for task in tasks}) == ["qa", "wide"]
+
+
+def test_files_are_mixed_by_their_weights(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", *[{"question": "q", "answer": "a"}] * 10)
+    second = write(tmp_path / "b.jsonl", *[{"question": "q", "answer": "a"}] * 10)
+    config = JsonlData(path=(first, second), weights=(3, 1), limit=8, shuffle=True, seed=5)
+    tasks = load_tasks(config)
+    assert sorted(task.source for task in tasks) == ["a"] * 6 + ["b"] * 2
+    assert tasks == load_tasks(config)
+    qa = QaData(path=(first, second), weights=(1, 1))
+    assert len(load_tasks(qa)) == 20
+
+
+def test_files_of_one_name_give_tasks_of_different_ids(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "set.jsonl", {"question": "q", "answer": "a"})
+    paths = (tmp_path / "train/set.jsonl", tmp_path / "test/set.jsonl")
+    assert {task.id for task in load_tasks(QaData(path=paths))} == {"train_set-0", "test_set-0"}
+
+
+def test_an_id_that_two_files_use_is_named_with_both_places(tmp_path: Path) -> None:
+    paths = (write(tmp_path / "a.jsonl", WIDE), write(tmp_path / "b.jsonl", WIDE))
+    with pytest.raises(DataError, match=r"b\.jsonl:1: id 'w1' is taken by .*a\.jsonl:1"):
+        load_tasks(JsonlData(path=paths))
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"path": []}, "path is an empty list"),
+        ({"path": "x", "weights": [1, 2]}, "2 weights for 1 files"),
+        ({"path": ["x", "y"], "weights": [1, 0]}, "weights must be positive"),
+        ({"path": ["x", "y"], "weights": [1, float("nan")]}, "weights must be positive"),
+        ({"path": "x", "seed": -1}, "seed: "),
+    ],
+)
+def test_a_mixture_that_makes_no_sense_is_refused(values: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        validate(JsonlData, values)
+
+
+@pytest.mark.parametrize("kind", [JsonlData, QaData])
+def test_a_json_array_nested_too_deep_is_refused_by_its_file(
+    tmp_path: Path, kind: type[JsonlData | QaData]
+) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"deep\.json: not JSON: nested too deep"):
+        load_tasks(kind(path=path))
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ("[" * 100_000, "'evaluation' is not JSON: nested too deep"),
+        ('{"a": ' + "1" * 6000 + "}", "'evaluation' is not JSON: a number has too many digits"),
+    ],
+    ids=["deep", "long"],
+)
+def test_hostile_json_inside_a_task_is_refused_by_file_and_line(
+    tmp_path: Path, value: str, match: str
+) -> None:
+    refuse(tmp_path, WIDE | {"evaluation": value}, match)
+
+
+@pytest.mark.parametrize(
+    "line", ["1" * 6000, '{"a":' * 100_000, '{"question": ' + "9" * 5000 + "}"]
+)
+def test_a_hostile_line_is_refused_by_file_and_number(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_text(json.dumps(WIDE) + "\n" + line + "\n")
+    with pytest.raises(DataError, match=r"set\.jsonl:2: not JSON"):
+        load_tasks(JsonlData(path=path))
+
+
+def test_text_that_utf8_cannot_hold_is_repaired_where_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"question": "where \\ud83d?", "answer": "\\ud83d\\ude00"}\n')
+    (task,) = load_tasks(JsonlData(path=path))
+    assert task.question == "where \ufffd?"
+    assert isinstance(task.gold, TextGold)
+    assert task.gold.answers == ("\U0001f600",)
+
+
+def test_an_integer_is_an_id(tmp_path: Path) -> None:
+    assert load_one(tmp_path, WIDE | {"instance_id": 7}).id == "7"
+
+
+def test_an_official_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    folder = official_folder(tmp_path)
+    row = {"instance_id": "../x", "query": "q", "evaluation": "{}"}
+    write(folder / "widesearch.jsonl", row)
+    with pytest.raises(DataError, match=r"'\.\./x' can't be part of a file name"):
+        load_tasks(WideSearchData(path=folder, expect=1))

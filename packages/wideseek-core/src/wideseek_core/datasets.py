@@ -1,13 +1,17 @@
 """What every data set's configuration offers: which of its tasks are asked, and in which order."""
 
+import logging
+import math
 import random
 from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
 from wideseek_core.config import Config
-from wideseek_core.errors import DataError
+from wideseek_core.errors import ConfigError, DataError
 from wideseek_core.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 
 class Selection(Config):
@@ -16,8 +20,8 @@ class Selection(Config):
     limit: int | None = Field(default=None, ge=1)
     """Maximum number of tasks; null for all of them."""
     shuffle: bool = False
-    """Take the tasks in a random order, drawn with `seed`, instead of the file's order."""
-    seed: int = 0
+    """Take the tasks in a random order, drawn with `seed`, instead of the data set's own order."""
+    seed: int = Field(default=0, ge=0)
     """Seed of the random order."""
     min_rows: int | None = Field(default=None, ge=0)
     """Only tasks whose reference table has at least this many rows."""
@@ -33,6 +37,34 @@ class Selection(Config):
 
 def select(tasks: Sequence[Task], selection: Selection) -> list[Task]:
     """Filters by rows, then shuffles, then cuts. Raises `DataError` if no task is left."""
+    return _ordered(_of_size(tasks, selection), selection)[: selection.limit]
+
+
+def select_mixture(
+    groups: Sequence[Sequence[Task]], weights: Sequence[float], selection: Selection
+) -> list[Task]:
+    """Tasks of several groups, such as files, in the proportions of `weights`; no task twice.
+
+    There are as many as `limit` asks for, or as the scarcest group allows. Without weights all
+    tasks are taken, in the proportions of the groups' sizes. Groups alternate evenly, so that any
+    first few tasks are a mixture too, or are shuffled together. Raises `DataError` if a group has
+    no task left.
+    """
+    if weights and len(weights) != len(groups):
+        raise ConfigError(f"weights: {len(weights)} are given for {len(groups)} sets of tasks")
+    kept = [_ordered(_of_size(group, selection), selection) for group in groups]
+    sizes = [len(group) for group in kept]
+    counts = _counts(sizes, weights or sizes, selection.limit)
+    places = [
+        ((index + 0.5) / count, number, task)
+        for number, (group, count) in enumerate(zip(kept, counts, strict=True))
+        for index, task in enumerate(group[:count])
+    ]
+    places.sort(key=lambda place: place[:2])
+    return _ordered([task for _, _, task in places], selection)
+
+
+def _of_size(tasks: Sequence[Task], selection: Selection) -> list[Task]:
     low, high = selection.min_rows, selection.max_rows
     chosen = [
         task
@@ -41,6 +73,25 @@ def select(tasks: Sequence[Task], selection: Selection) -> list[Task]:
     ]
     if not chosen:
         raise DataError(f"none of {len(tasks)} tasks has between {low or 0} and {high} rows")
+    return chosen
+
+
+def _ordered(tasks: list[Task], selection: Selection) -> list[Task]:
     if selection.shuffle:
-        random.Random(selection.seed).shuffle(chosen)
-    return chosen[: selection.limit]
+        random.Random(selection.seed).shuffle(tasks)
+    return tasks
+
+
+def _counts(sizes: Sequence[int], weights: Sequence[float], limit: int | None) -> list[int]:
+    """How many tasks each group gives, by largest remainders."""
+    shares = [weight / sum(weights) for weight in weights]
+    # The slack is for shares such as 1/3, which times a size of 3 is not quite 1.
+    most = min(math.floor(size / share + 1e-9) for size, share in zip(sizes, shares, strict=True))
+    total = most if limit is None else min(limit, most)
+    if limit is not None and most < limit and list(weights) != list(sizes):
+        logger.warning("a mixture of these weights has %d tasks, not %d", most, limit)
+    counts = [math.floor(total * share + 1e-9) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda at: counts[at] - total * shares[at])
+    for at in by_remainder[: total - sum(counts)]:
+        counts[at] += 1
+    return [min(count, size) for count, size in zip(counts, sizes, strict=True)]

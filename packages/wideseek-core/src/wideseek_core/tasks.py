@@ -39,6 +39,9 @@ class TableGold(Record):
     required_columns: tuple[str, ...]
     rules: dict[str, ColumnRule] = {}
     """Per column; a column without a rule is compared by the judge's default."""
+    normalize_columns: bool = True
+    """Match column names in lower case and without spaces; false matches them as written. The
+    official mode always normalizes them."""
 
 
 class TextGold(Record):

@@ -1,13 +1,15 @@
 """The bundled atlas as a data set: its configuration, and its tasks."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from wideseek_core.datasets import Selection
+from wideseek_core.datasets import Selection, select_mixture
+from wideseek_core.errors import DataError
 from wideseek_core.plugins import Plugin
 from wideseek_core.tasks import Task
 
+Questions = Literal["wide", "qa"]
 Domain = Literal[
     "airports", "cities", "computer_languages", "countries", "deep_sky",
     "elements", "holidays", "human_languages", "isotopes", "us_states",
@@ -19,7 +21,10 @@ class AtlasData(Selection):
 
     kind: Literal["atlas"] = "atlas"
     split: Literal["train", "dev", "test"] = "test"
-    questions: Literal["wide", "qa"] = "wide"
+    questions: Questions | tuple[Questions, ...] = "wide"
+    """Questions with tables (`wide`), questions with short answers (`qa`), or a list of both."""
+    weights: tuple[float, ...] = ()
+    """For a list of both: their shares among the tasks; without weights all of both are taken."""
     max_columns: int | None = Field(default=None, ge=1)
     """Only wide questions that ask for at most this many columns beside the key."""
     shapes: tuple[Literal["group", "both", "range", "top"], ...] | None = None
@@ -28,23 +33,55 @@ class AtlasData(Selection):
     domains: tuple[Domain, ...] | None = None
     """Only wide questions about these."""
 
+    @property
+    def kinds(self) -> tuple[Questions, ...]:
+        """The kinds of questions as a list."""
+        return (self.questions,) if isinstance(self.questions, str) else self.questions
+
+    @model_validator(mode="after")
+    def _one_weight_a_kind(self) -> Self:
+        if not self.kinds or len(set(self.kinds)) != len(self.kinds):
+            raise ValueError("questions must be wide, qa, or a list of both")
+        if self.weights and len(self.weights) != len(self.kinds):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.kinds)} kinds")
+        if any(not 0 < weight < float("inf") for weight in self.weights):
+            raise ValueError("weights must be positive numbers")
+        return self
+
 
 def load_atlas(config: AtlasData) -> list[Task]:
-    """The atlas's tasks that a configuration asks for."""
+    """The atlas's tasks that a configuration asks for.
+
+    Without `shuffle` they are in a fixed order in which any first few are balanced over the
+    domains. The limits of rows, columns, shapes and domains concern wide questions only.
+    Raises `DataError` if there are none.
+    """
     # Imported on use: reading a configuration needs none of the atlas.
     from wideseek_data.atlas import load_tasks
 
-    return load_tasks(
-        config.split,
-        kind=config.questions,
-        limit=config.limit,
-        seed=config.seed,
-        max_rows=config.max_rows,
-        min_rows=config.min_rows,
-        max_columns=config.max_columns,
-        shapes=config.shapes,
-        domains=config.domains,
-    )
+    groups = [
+        load_tasks(
+            config.split,
+            kind=kind,
+            max_rows=config.max_rows,
+            min_rows=config.min_rows,
+            max_columns=config.max_columns,
+            shapes=config.shapes,
+            domains=config.domains,
+        )
+        for kind in config.kinds
+    ]
+    for kind, group in zip(config.kinds, groups, strict=True):
+        if not group:
+            raise DataError(
+                f"the atlas has no {kind} questions of split {config.split!r} like that"
+            )
+    return select_mixture(groups, config.weights, _without_row_limits(config))
+
+
+def _without_row_limits(config: AtlasData) -> Selection:
+    """They are applied already, and short answers have no rows."""
+    return Selection(limit=config.limit, shuffle=config.shuffle, seed=config.seed)
 
 
 ATLAS = Plugin(config=AtlasData, open=load_atlas)

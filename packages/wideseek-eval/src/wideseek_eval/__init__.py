@@ -5,8 +5,8 @@ from wideseek_eval.datasets.config import (
     JsonlData,
     QaData,
     WideSearchData,
-    load_tasks,
 )
+from wideseek_eval.datasets.open import load_tasks
 from wideseek_eval.judges import open_judge
 from wideseek_eval.reports.html import report_page
 from wideseek_eval.reports.sweep import Sweep, run_sweep, sweep_page

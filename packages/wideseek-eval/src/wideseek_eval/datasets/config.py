@@ -1,38 +1,58 @@
-"""What a run is asked: the known data sets as configuration, and tasks out of it."""
+"""The known data sets as configuration."""
 
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from wideseek_core import DataError, Task
-from wideseek_core.datasets import Selection, select
-from wideseek_core.plugins import kind_union, opener
-from wideseek_eval.datasets.jsonl import load_jsonl
-from wideseek_eval.datasets.widesearch import REVISION, SHA256, digest, load_widesearch, locate
+from pydantic import Field, model_validator
 
-logger = logging.getLogger(__name__)
+from wideseek_core.datasets import Selection
+from wideseek_core.plugins import kind_union
+from wideseek_eval.datasets.widesearch import REVISION
 
 
-class JsonlData(Selection):
-    """JSON lines with `question` (or `query`) and `answer`: tables, short answers, or both."""
+class Files(Selection):
+    """Task files that are read in one go."""
+
+    path: Path | tuple[Path, ...]
+    """A file, or a list of files: JSON lines, or `.json` with one array."""
+    weights: tuple[float, ...] = ()
+    """For a list of files: their shares among the tasks. No task is taken twice, so the scarcest
+    file bounds how many there are. Without weights all tasks of all files are taken."""
+    skip_malformed: bool = False
+    """Leave malformed tasks out, with a warning, instead of stopping at the first."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files as a list."""
+        return (self.path,) if isinstance(self.path, Path) else self.path
+
+    @model_validator(mode="after")
+    def _one_weight_a_file(self) -> Self:
+        if not self.paths:
+            raise ValueError("path is an empty list")
+        if self.weights and len(self.weights) != len(self.paths):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.paths)} files")
+        if any(not 0 < weight < float("inf") for weight in self.weights):
+            raise ValueError("weights must be positive numbers")
+        return self
+
+
+class JsonlData(Files):
+    """Tasks with `question` (or `query`) and `answer`: tables, short answers, or both."""
 
     kind: Literal["jsonl"] = "jsonl"
-    path: Path
     question_key: str = ""
-    """Where the question stands; `question` or `query` if empty."""
+    """Key of the question; `question` or `query` if empty."""
     answer_key: str = ""
-    """Where the answer stands; `answer` or `gt` if empty."""
-    skip_bad_rows: bool = False
-    """Leave malformed rows out, with a warning, rather than stop at the first."""
+    """Key of the answer; `answer` or `gt` if empty."""
+    normalize_columns: bool = True
+    """Match column names in lower case and without spaces; false matches them as written."""
 
 
-class QaData(Selection):
+class QaData(Files):
     """A question-answering set: `question`, and `answer` or `gt` as a string or a list."""
 
     kind: Literal["qa"] = "qa"
-    path: Path
-    """A JSON-lines file, or a `.json` file with one array."""
-    skip_bad_rows: bool = False
 
 
 class WideSearchData(Selection):
@@ -48,9 +68,12 @@ class WideSearchData(Selection):
     sha256: str = ""
     """Digest of task file and gold tables together; if empty, only a download of the pinned
     revision is checked."""
-    expect: int | None = 200
+    expect: int | None = Field(default=200, ge=0)
     """How many tasks there must be; not checked if null."""
-    skip_bad_rows: bool = False
+    skip_malformed: bool = False
+    """Leave malformed tasks out, with a warning, instead of stopping at the first."""
+    normalize_columns: bool = True
+    """Match column names in lower case and without spaces; false matches them as written."""
 
 
 DATASETS = "wideseek.datasets"
@@ -62,46 +85,3 @@ if TYPE_CHECKING:
 else:
     DataConfig = kind_union(DATASETS, JsonlData, QaData, WideSearchData)
 """Any of the known data sets, told apart by `kind`."""
-
-
-def load_tasks(config: DataConfig) -> list[Task]:
-    """The tasks a config asks for.
-
-    Raises `DataError` naming file and line, also when nothing is left to ask.
-    """
-    match config:
-        case WideSearchData():
-            tasks, skipped, place = _widesearch(config)
-        case JsonlData():
-            tasks, skipped = load_jsonl(
-                config.path,
-                question_key=config.question_key,
-                answer_key=config.answer_key,
-                skip_bad=config.skip_bad_rows,
-            )
-            place = config.path
-        case QaData():
-            tasks, skipped = load_jsonl(config.path, skip_bad=config.skip_bad_rows)
-            place = config.path
-        case _:
-            return opener(DATASETS, config)(config)
-    for reason in skipped:
-        logger.warning("skipped %s", reason)
-    if not tasks:
-        raise DataError(f"{place}: no tasks")
-    return select(tasks, config)
-
-
-def _widesearch(config: WideSearchData) -> tuple[list[Task], list[str], Path]:
-    path, gold = locate(config.path, config.gold, config.revision)
-    found = digest(path, gold)
-    pinned = SHA256 if config.path is None and config.revision == REVISION else ""
-    wanted = config.sha256 or pinned
-    if wanted and found != wanted:
-        raise DataError(f"{path}: sha256 of tasks and gold tables is {found}, not {wanted}")
-    tasks, skipped = load_widesearch(path, gold, skip_bad=config.skip_bad_rows)
-    if config.expect is not None and len(tasks) != config.expect:
-        raise DataError(
-            f"{path}: {len(tasks)} tasks, not {config.expect} (data.expect=null accepts any)"
-        )
-    return tasks, skipped, path

@@ -1,124 +1,147 @@
-"""Rows of task files, wherever they come from: reading, and errors that name file and line."""
+"""The JSON objects of task files: reading them, and errors that name file and line."""
 
-import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from wideseek_core import DataError, Language, Task
 from wideseek_core.files import read_objects
+from wideseek_core.json_text import parse_json
 
-Row = Mapping[str, Any]
-"""One JSON object of a task file."""
+JsonObject = Mapping[str, Any]
+"""One task as its file has it."""
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Place (`file:line`, or `file[index]` in a JSON array) and object of each row."""
+@dataclass(slots=True, kw_only=True)
+class TaskFile:
+    """What was read out of one task file."""
+
+    tasks: list[Task] = field(default_factory=list[Task])
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    """Where the task of an id is: `file:line`, or `file[index]` in a JSON array."""
+    skipped: list[str] = field(default_factory=list[str])
+    """Why tasks were left out."""
+    chosen_keys: Counter[str] = field(default_factory=Counter[str])
+    """Key columns that were chosen for tasks that name none."""
+
+
+def read_json_objects(path: Path) -> Iterator[tuple[str, JsonObject]]:
+    """Place and object of each task of a file."""
     if path.suffix != ".json":
-        yield from ((f"{path}:{number}", row) for number, row in read_objects(path))
+        yield from ((f"{path}:{number}", found) for number, found in read_objects(path))
         return
     try:
-        value: object = json.loads(path.read_text("utf-8-sig"))
+        value = parse_json(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not a file") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if not isinstance(value, list):
         raise DataError(f"{path}: expected a JSON array of objects")
-    for index, row in enumerate(cast(list[object], value)):
-        if not isinstance(row, dict):
+    for index, found in enumerate(value):
+        if not isinstance(found, dict):
             raise DataError(f"{path}[{index}]: expected a JSON object")
-        yield f"{path}[{index}]", cast(Row, row)
+        yield f"{path}[{index}]", found
 
 
 def collect(
-    rows: Iterator[tuple[str, Row]], read: Callable[[int, Row], Task], *, skip_bad: bool = False
-) -> tuple[list[Task], list[str]]:
-    """The tasks of a file, and why rows were skipped (nothing is, unless `skip_bad`).
+    found: Iterator[tuple[str, JsonObject]],
+    read: Callable[[int, JsonObject], Task],
+    *,
+    skip_malformed: bool = False,
+) -> TaskFile:
+    """The tasks of a file; malformed ones are skipped only if that is allowed.
 
-    Raises `DataError` naming file and line of the first bad row or repeated id.
+    Raises `DataError` naming file and line of the first malformed task or repeated id.
     """
-    tasks: list[Task] = []
-    skipped: list[str] = []
-    places: dict[str, str] = {}
-    for index, (place, row) in enumerate(rows):
+    file = TaskFile()
+    for index, (place, values) in enumerate(found):
         try:
-            task = read(index, row)
-            if task.id in places:
-                raise DataError(f"id {task.id!r} is taken by {places[task.id]}")
+            task = read(index, values)
+            if task.id in file.places:
+                raise DataError(f"id {task.id!r} is taken by {file.places[task.id]}")
         except DataError as error:
-            if not skip_bad:
+            if not skip_malformed:
                 raise DataError(f"{place}: {error}") from None
-            skipped.append(f"{place}: {error}")
+            file.skipped.append(f"{place}: {error}")
             continue
-        places[task.id] = place
-        tasks.append(task)
-    return tasks, skipped
+        file.places[task.id] = place
+        file.tasks.append(task)
+    return file
 
 
-def text_of(row: Row, *names: str) -> str:
+def text_of(values: JsonObject, *names: str) -> str:
     """The first of these keys that is there, which must be a non-empty string."""
     for name in names:
-        if name in row:
-            value = row[name]
+        if name in values:
+            value = values[name]
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f"{name!r} must be a non-empty string, not {short(value)}")
             return value
     raise DataError(f"missing {' or '.join(map(repr, names))}")
 
 
-def texts_of(row: Row, *names: str) -> tuple[str, ...]:
+def texts_of(values: JsonObject, *names: str) -> tuple[str, ...]:
     """The first of these keys that is there: a string or number, or a list of them."""
     for name in names:
-        if name in row:
-            return _texts(name, row[name])
+        if name in values:
+            return _texts(name, values[name])
     raise DataError(f"missing {' or '.join(map(repr, names))}")
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     values = cast(list[object], value) if isinstance(value, list) else [value]
-    if not all(isinstance(one, str | int | float) for one in values):
+    if not all(isinstance(text, str | int | float) for text in values):
         raise DataError(f"{name!r} must be a string or a list of strings, not {short(values)}")
-    texts = tuple(str(one) for one in values if str(one).strip())
+    texts = tuple(str(text) for text in values if str(text).strip())
     if not texts:
         raise DataError(f"{name!r} is empty")
     return texts
 
 
-def mapping_of(row: Row, name: str) -> Row:
+def mapping_of(values: JsonObject, name: str) -> JsonObject:
     """An object under `name`, given as such or as JSON text; empty if absent."""
-    value: object = row.get(name)
+    value: object = values.get(name)
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{name!r} is not JSON: {error}") from None
+            value = parse_json(value)
+        except DataError as error:
+            raise DataError(f"{name!r} is {error}") from None
     if value is None or value == "":
         return {}
     if not isinstance(value, dict):
         raise DataError(f"{name!r} must be an object, not {short(value)}")
-    return cast(Row, value)
+    return cast(JsonObject, value)
 
 
-def id_of(row: Row, fallback: str) -> str:
-    """`instance_id` or `id`, else `fallback`."""
+def id_of(values: JsonObject, fallback: str) -> str:
+    """`instance_id` or `id` as text, else `fallback`."""
     for name in ("instance_id", "id"):
-        value: object = row.get(name)
-        if isinstance(value, str | int) and str(value).strip():
-            return str(value)
+        value: object = values.get(name)
         if value is not None:
-            raise DataError(f"{name!r} must be a string, not {short(value)}")
+            return identifier(name, value)
     return fallback
 
 
-def language_of(row: Row, question: str) -> Language:
+def identifier(name: str, value: object) -> str:
+    """A string or an integer as an id. Raises `DataError` for anything else, and for blanks."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
+        return str(value)
+    raise DataError(f"{name!r} must be a string or an integer, not {short(value)}")
+
+
+def language_of(values: JsonObject, question: str) -> Language:
     """`language` if given, else by the question's characters."""
-    value: object = row.get("language")
+    value: object = values.get("language")
     if value is None or value == "":
         return "zh" if _CJK.search(question) else "en"
     if value == "en":

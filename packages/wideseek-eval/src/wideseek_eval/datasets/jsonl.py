@@ -1,55 +1,79 @@
 """The `question`/`query` JSON lines of training and test sets: tables and short answers mixed."""
 
-from functools import partial
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from wideseek_core import DataError, Task, TextGold
+from wideseek_core.tables import find_tables
 from wideseek_eval.datasets.json_objects import (
-    Row,
+    JsonObject,
+    TaskFile,
     collect,
     id_of,
     language_of,
-    read_rows,
+    read_json_objects,
     text_of,
     texts_of,
 )
-from wideseek_eval.datasets.reference_tables import looks_like_table, read_gold
+from wideseek_eval.datasets.reference_tables import ReferenceReader
 
 
 def load_jsonl(
-    path: Path, *, question_key: str = "", answer_key: str = "", skip_bad: bool = False
-) -> tuple[list[Task], list[str]]:
-    """The tasks of a file, and why rows were skipped."""
-    read = partial(read_task, path.stem, question_key=question_key, answer_key=answer_key)
-    return collect(read_rows(path), read, skip_bad=skip_bad)
-
-
-def read_task(
-    name: str, index: int, row: Row, *, question_key: str = "", answer_key: str = ""
-) -> Task:
-    """One row as a task; `name` and `index` make its id if it has none. Raises `DataError`."""
-    question = text_of(row, *([question_key] if question_key else ["question", "query"]))
-    answers = texts_of(row, *([answer_key] if answer_key else ["answer", "gt"]))
-    task = Task(
-        id=id_of(row, f"{name}-{index}"),
-        question=question,
-        language=language_of(row, question),
-        gold=TextGold(answers=answers),
-        source=str(row.get("source") or name),
+    path: Path,
+    *,
+    name: str = "",
+    question_key: str = "",
+    answer_key: str = "",
+    normalize_columns: bool = True,
+    skip_malformed: bool = False,
+) -> TaskFile:
+    """The tasks of a file; `name` is their source, and begins their ids, where they have none."""
+    keys = Counter[str]()
+    reader = TaskReader(
+        name=name or path.stem,
+        question_keys=(question_key,) if question_key else ("question", "query"),
+        answer_keys=(answer_key,) if answer_key else ("answer", "gt"),
+        tables=ReferenceReader(normalize_columns=normalize_columns, chosen_keys=keys),
     )
-    if not _is_table(row, answers):
-        return task
-    answer, *more = answers
-    if more:
-        raise DataError("'answer' is a list, but 'is_markdown' says it is one table")
-    gold, rows = read_gold(row, answer, "markdown")
-    return task.model_copy(update={"gold": gold, "rows": rows})
+    file = collect(read_json_objects(path), reader.read, skip_malformed=skip_malformed)
+    file.chosen_keys = keys
+    return file
 
 
-def _is_table(row: Row, answers: tuple[str, ...]) -> bool:
-    said: object = row.get("is_markdown")
-    if isinstance(said, bool):
-        return said
-    if said is not None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReader:
+    """Makes tasks of JSON objects."""
+
+    name: str
+    question_keys: tuple[str, ...]
+    answer_keys: tuple[str, ...]
+    tables: ReferenceReader
+
+    def read(self, index: int, values: JsonObject) -> Task:
+        """One object as a task. Raises `DataError`."""
+        question = text_of(values, *self.question_keys)
+        answers = texts_of(values, *self.answer_keys)
+        task = Task(
+            id=id_of(values, f"{self.name}-{index}"),
+            question=question,
+            language=language_of(values, question),
+            gold=TextGold(answers=answers),
+            source=str(values.get("source") or self.name),
+        )
+        if not _is_table(values, answers):
+            return task
+        answer, *more = answers
+        if more:
+            raise DataError("'answer' is a list, but 'is_markdown' says it is one table")
+        gold, rows = self.tables.read(values, answer, "markdown")
+        return task.model_copy(update={"gold": gold, "rows": rows})
+
+
+def _is_table(values: JsonObject, answers: tuple[str, ...]) -> bool:
+    given: object = values.get("is_markdown")
+    if isinstance(given, bool):
+        return given
+    if given is not None:
         raise DataError("'is_markdown' must be true or false")
-    return any(looks_like_table(answer) for answer in answers)
+    return any(find_tables(answer) for answer in answers)

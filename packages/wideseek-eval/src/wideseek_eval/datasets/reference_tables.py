@@ -1,102 +1,96 @@
 """Reference tables of task files: columns, keys, rules, number of rows.
 
-Only as much of a table is read here as a task needs; comparing tables is a judge's business.
+Only as much of a table is read here as a task needs; comparing tables is the judge's business.
 """
 
-import csv
-import io
-import itertools
-import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from wideseek_core import ColumnRule, DataError, TableGold
 from wideseek_core.comparators import check_rule
-from wideseek_eval.datasets.json_objects import Row, mapping_of, short
-
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
-_SEPARATOR = re.compile(r"^[|\-: \t]+$")
-_PIPE = re.compile(r"(?<!\\)\|")
+from wideseek_core.tables import MarkdownTable, parse_csv, parse_table
+from wideseek_eval.datasets.json_objects import JsonObject, mapping_of, short
 
 
-def looks_like_table(text: str) -> bool:
-    """True if the text holds a Markdown table: a line with pipes and a separator below it."""
-    pairs = itertools.pairwise(text.splitlines())
-    return any("|" in above and "-" in below and _SEPARATOR.match(below) for above, below in pairs)
-
-
-def read_cells(text: str, kind: Literal["markdown", "csv"]) -> list[list[str]]:
-    """Header and rows of the first table in a text. Raises `DataError` if there is none."""
-    return markdown_cells(text) if kind == "markdown" else csv_cells(text)
-
-
-def markdown_cells(text: str) -> list[list[str]]:
-    """Header and rows of the first table in a Markdown text."""
-    fenced = _FENCE.search(text)
-    block = fenced.group(1) if fenced else text
-    lines = [line.strip() for line in block.splitlines() if "|" in line]
-    lines = [line for line in lines if not _SEPARATOR.match(line)]
-    if not lines:
+def read_table(text: str, form: Literal["markdown", "csv"]) -> MarkdownTable:
+    """The table of a text, as judges read it too. Raises `DataError` if there is none."""
+    if form == "csv":
+        table = parse_csv(text)
+        if table is None:
+            raise DataError("the table is empty")
+        return table
+    table = parse_table(text)
+    if table is None:
         raise DataError("the answer holds no Markdown table")
-    return [_cells(line) for line in lines]
+    return table
 
 
-def _cells(line: str) -> list[str]:
-    inner = line.removeprefix("|")
-    if inner.endswith("|") and not inner.endswith("\\|"):
-        inner = inner[:-1]
-    return [cell.strip().replace("\\|", "|") for cell in _PIPE.split(inner)]
+def column_key(name: str, *, normalize: bool = True) -> str:
+    """A column's name as names are compared: in lower case and without spaces, or as written."""
+    return "".join(name.split()).lower() if normalize else name.strip()
 
 
-def csv_cells(text: str) -> list[list[str]]:
-    """Header and rows of a CSV text."""
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
-    except csv.Error as error:
-        raise DataError(f"not CSV: {error}") from None
-    if not rows:
-        raise DataError("the table is empty")
-    return rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceReader:
+    """Reads the reference tables of one file."""
+
+    normalize_columns: bool = True
+    """Whether column names are compared in lower case and without spaces."""
+    chosen_keys: Counter[str] = field(default_factory=Counter[str])
+    """Counts the key columns that were chosen because a task names none."""
+
+    def read(
+        self, values: JsonObject, text: str, form: Literal["markdown", "csv"]
+    ) -> tuple[TableGold, int]:
+        """The reference table of a task, and how many rows it has.
+
+        `required` and `unique_columns` are in `evaluation`, or beside it. Without `required` it is
+        every column of the table. Without `unique_columns` the key is the first required column
+        whose values all differ, or else the first.
+        """
+        table = read_table(text, form)
+        evaluation = mapping_of(values, "evaluation")
+        required = _names(evaluation, values, "required") or table.columns
+        self._check(required, table.columns, "'required'", "the table")
+        keys = _names(evaluation, values, "unique_columns")
+        if keys:
+            self._check(keys, required, "'unique_columns'", "'required'")
+        else:
+            keys = (self._found_key(table, required),)
+            self.chosen_keys[keys[0]] += 1
+        gold = TableGold(
+            text=text,
+            format=form,
+            key_columns=keys,
+            required_columns=required,
+            rules=_rules(evaluation),
+            normalize_columns=self.normalize_columns,
+        )
+        return gold, len(table.rows)
+
+    def _check(self, names: Iterable[str], known: Iterable[str], what: str, where: str) -> None:
+        there = {self._key(name) for name in known}
+        absent = next((name for name in names if self._key(name) not in there), None)
+        if absent is not None:
+            raise DataError(f"{what} names {absent!r}, which is not a column of {where}")
+
+    def _found_key(self, table: MarkdownTable, required: tuple[str, ...]) -> str:
+        places = {self._key(name): at for at, name in reversed(list(enumerate(table.columns)))}
+        for name in required:
+            cells = [row[places[self._key(name)]].casefold() for row in table.rows]
+            if all(cells) and len(set(cells)) == len(cells):
+                return name
+        return required[0]
+
+    def _key(self, name: str) -> str:
+        return column_key(name, normalize=self.normalize_columns)
 
 
-def norm_column(name: str) -> str:
-    """A column's name as names are compared: lower case, no spaces."""
-    return name.replace(" ", "").lower()
-
-
-def read_gold(row: Row, text: str, kind: Literal["markdown", "csv"]) -> tuple[TableGold, int]:
-    """The reference table of a row, and how many rows it has.
-
-    `required` and `unique_columns` stand in `evaluation`, or beside it; without `required` it is
-    every column of the table.
-    """
-    header, *rows = read_cells(text, kind)
-    evaluation = mapping_of(row, "evaluation")
-    required = _names(evaluation, row, "required") or tuple(header)
-    keys = _names(evaluation, row, "unique_columns")
-    if not keys:
-        raise DataError("missing 'unique_columns'")
-    known = {norm_column(name) for name in required}
-    _all_in(keys, known, "'unique_columns'", "'required'")
-    _all_in(required, {norm_column(name) for name in header}, "'required'", "the table")
-    gold = TableGold(
-        text=text,
-        format=kind,
-        key_columns=keys,
-        required_columns=required,
-        rules=_rules(evaluation),
-    )
-    return gold, len(rows)
-
-
-def _all_in(names: tuple[str, ...], known: set[str], what: str, where: str) -> None:
-    absent = [name for name in names if norm_column(name) not in known]
-    if absent:
-        raise DataError(f"{what} names {absent[0]!r}, which is not a column of {where}")
-
-
-def _names(evaluation: Row, row: Row, key: str) -> tuple[str, ...]:
-    value: object = evaluation.get(key, row.get(key))
-    if value is None:
+def _names(evaluation: JsonObject, values: JsonObject, key: str) -> tuple[str, ...]:
+    value: object = evaluation.get(key, values.get(key))
+    if value is None or value == "":
         return ()
     names = cast(list[object], value) if isinstance(value, list) else [value]
     if not all(isinstance(name, str) and name.strip() for name in names):
@@ -104,27 +98,26 @@ def _names(evaluation: Row, row: Row, key: str) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _rules(evaluation: Row) -> dict[str, ColumnRule]:
+def _rules(evaluation: JsonObject) -> dict[str, ColumnRule]:
     pipeline = mapping_of(evaluation, "eval_pipeline")
     return {column: _rule(column, mapping_of(pipeline, column)) for column in pipeline}
 
 
-def _rule(column: str, raw: Row) -> ColumnRule:
+def _rule(column: str, raw: JsonObject) -> ColumnRule:
     criterion: object = raw.get("criterion")
     if criterion is not None and not isinstance(criterion, str | int | float):
         raise DataError(f"the criterion of {column!r} must be a number or text")
     rule = ColumnRule(
-        preprocess=_functions(column, raw.get("preprocess")),
-        metric=_functions(column, raw.get("metric")),
+        preprocess=_functions(column, "preprocess", raw.get("preprocess")),
+        metric=_functions(column, "metric", raw.get("metric")),
         criterion=criterion,
     )
     check_rule(column, rule)
     return rule
 
 
-def _functions(column: str, value: object) -> tuple[str, ...]:
+def _functions(column: str, kind: str, value: object) -> tuple[str, ...]:
     names = cast(list[object], value) if isinstance(value, list) else [value] if value else []
-    for name in names:
-        if not isinstance(name, str):
-            raise DataError(f"column {column!r}: {short(name)} is no name of a function")
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise DataError(f"{kind!r} of {column!r} must be a list of names, not {short(names)}")
     return tuple(str(name) for name in names)

@@ -1,12 +1,21 @@
 """The official layout of WideSearch: one JSON-lines file and a folder of gold CSV tables."""
 
 import hashlib
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 from wideseek_core import ConfigError, DataError, Task
-from wideseek_eval.datasets.json_objects import Row, collect, id_of, language_of, read_rows, text_of
-from wideseek_eval.datasets.reference_tables import read_gold
+from wideseek_eval.datasets.json_objects import (
+    JsonObject,
+    TaskFile,
+    collect,
+    id_of,
+    language_of,
+    read_json_objects,
+    text_of,
+)
+from wideseek_eval.datasets.reference_tables import ReferenceReader
 
 REPOSITORY = "ByteDance-Seed/WideSearch"
 GOLD = "widesearch_gold"
@@ -17,19 +26,26 @@ SHA256 = "72e49ba83511714221f82e9efe8e3cdd86ce03a6d588e64485b51b08f7fe21ee"
 
 
 def load_widesearch(
-    tasks: Path, gold: Path, *, skip_bad: bool = False
-) -> tuple[list[Task], list[str]]:
+    tasks: Path, gold: Path, *, normalize_columns: bool = True, skip_malformed: bool = False
+) -> TaskFile:
     """The tasks of `tasks` with their tables from `gold/{instance_id}.csv`."""
     if not gold.is_dir():
         raise DataError(f"no such folder of gold tables: {gold}")
-    return collect(read_rows(tasks), partial(_read_task, gold), skip_bad=skip_bad)
+    keys = Counter[str]()
+    reader = ReferenceReader(normalize_columns=normalize_columns, chosen_keys=keys)
+    read = partial(_read_task, gold, reader)
+    file = collect(read_json_objects(tasks), read, skip_malformed=skip_malformed)
+    file.chosen_keys = keys
+    return file
 
 
-def _read_task(folder: Path, index: int, row: Row) -> Task:
-    question = text_of(row, "query", "question")
-    name = id_of(row, "")
+def _read_task(folder: Path, reader: ReferenceReader, index: int, values: JsonObject) -> Task:
+    question = text_of(values, "query", "question")
+    name = id_of(values, "")
     if not name:
         raise DataError("missing 'instance_id'")
+    if Path(name).name != name:
+        raise DataError(f"'instance_id' {name!r} can't be part of a file name")
     path = folder / f"{name}.csv"
     try:
         # Some of the tables begin with a byte order mark.
@@ -39,13 +55,13 @@ def _read_task(folder: Path, index: int, row: Row) -> Task:
     except UnicodeDecodeError:
         raise DataError(f"gold table {path} is not UTF-8") from None
     try:
-        gold, rows = read_gold(row, text, "csv")
+        gold, rows = reader.read(values, text, "csv")
     except DataError as error:
         raise DataError(f"{error} (gold table {path})") from None
     return Task(
         id=name,
         question=question,
-        language=language_of(row, question),
+        language=language_of(values, question),
         gold=gold,
         source="widesearch",
         rows=rows,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wideseek_core import KEY_JOINT, CellScore, DataError, Score, TableGold
-from wideseek_eval.datasets.reference_tables import norm_column, read_cells
+from wideseek_eval.datasets.reference_tables import column_key, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def diff_tables(gold: TableGold, answer: str, score: Score) -> TableDiff:
     columns = gold.required_columns
     by_key: dict[str, dict[str, CellScore]] = {}
     for cell in score.cells:
-        by_key.setdefault(cell.key, {})[norm_column(cell.column)] = cell
+        by_key.setdefault(cell.key, {})[column_key(cell.column)] = cell
     rows = [_joined(cells, columns) for cells in by_key.values()]
     missing = _rows_by_key(gold, gold.text, gold.format)
     extra = _rows_by_key(gold, answer, "markdown")
@@ -58,7 +58,7 @@ def diff_tables(gold: TableGold, answer: str, score: Score) -> TableDiff:
 def _joined(cells: dict[str, CellScore], columns: Sequence[str]) -> DiffRow:
     found: list[DiffCell] = []
     for column in columns:
-        cell = cells.get(norm_column(column))
+        cell = cells.get(column_key(column))
         if cell is None:
             found.append(DiffCell())
         else:
@@ -67,28 +67,28 @@ def _joined(cells: dict[str, CellScore], columns: Sequence[str]) -> DiffRow:
 
 
 def _rows_by_key(
-    gold: TableGold, text: str, kind: Literal["markdown", "csv"]
+    gold: TableGold, text: str, form: Literal["markdown", "csv"]
 ) -> dict[str, list[str]]:
     """Normalised key to the row's cells in the order of the required columns.
 
     For display only: a text that can't be read gives no rows.
     """
     try:
-        header, *rows = read_cells(text, kind)
+        table = read_table(text, form)
     except DataError:
         return {}
-    places = {norm_column(name): index for index, name in enumerate(header)}
-    wanted = [places.get(norm_column(name), -1) for name in gold.required_columns]
-    keys = [places.get(norm_column(name), -1) for name in gold.key_columns]
+    places = {column_key(name): index for index, name in enumerate(table.columns)}
+    wanted = [places.get(column_key(name), -1) for name in gold.required_columns]
+    keys = [places.get(column_key(name), -1) for name in gold.key_columns]
 
-    def pick(row: list[str], index: int) -> str:
+    def pick(row: Sequence[str], index: int) -> str:
         return row[index] if 0 <= index < len(row) else ""
 
     return {
         _plain(KEY_JOINT.join(pick(row, index) for index in keys)): [
             pick(row, index) for index in wanted
         ]
-        for row in rows
+        for row in table.rows
     }
 
 
@@ -97,9 +97,9 @@ def _found(rows: dict[str, list[str]], key: str, gold: TableGold) -> list[str]:
     row = rows.get(_plain(key))
     if row is not None:
         return row
-    names = {norm_column(name) for name in gold.key_columns}
+    names = {column_key(name) for name in gold.key_columns}
     parts = iter(key.split(KEY_JOINT))
-    return [next(parts, "") if norm_column(name) in names else "" for name in gold.required_columns]
+    return [next(parts, "") if column_key(name) in names else "" for name in gold.required_columns]
 
 
 def _plain(text: str) -> str:

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from wideseek_core import (
     DataError,
@@ -24,8 +24,14 @@ from wideseek_core import (
 )
 from wideseek_core.episode_records import read_episodes
 from wideseek_core.files import read_objects, write_atomically
+from wideseek_core.json_text import to_json
 from wideseek_eval.runs.folder import Key, RunFolder, load_run
 from wideseek_eval.runs.results import RunEpisode
+
+
+def _as_id(value: object) -> object:
+    """An integer is an id too, as it is in task files."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Response(BaseModel):
@@ -33,7 +39,7 @@ class Response(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    instance_id: str
+    instance_id: Annotated[str, BeforeValidator(_as_id)]
     response: str | None
     messages: list[dict[str, Any]] | None = None
     trial_idx: int | None = None
@@ -128,12 +134,14 @@ def export_responses(run: Path, target: Path, *, model: str = "wideseek") -> int
             episode = record.episode
             messages[episode.task_id, episode.trial] = to_messages(episode)
     lines = {
-        (result.task_id, result.trial): Response(
-            instance_id=result.task_id,
-            response=result.answer,
-            messages=messages.get((result.task_id, result.trial), []),
-            trial_idx=result.trial,
-        ).model_dump_json()
+        (result.task_id, result.trial): to_json(
+            Response(
+                instance_id=result.task_id,
+                response=result.answer,
+                messages=messages.get((result.task_id, result.trial), []),
+                trial_idx=result.trial,
+            )
+        )
         for result in results
         if result.score is not None
     }

@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue
 
 from wideseek_core import ConfigError, Episode, Judge, Task
 from wideseek_core.tasks import Record
-from wideseek_eval.datasets.config import JsonlData, WideSearchData, load_tasks
+from wideseek_eval.datasets.config import JsonlData, WideSearchData
+from wideseek_eval.datasets.open import load_tasks
 from wideseek_eval.runs.evaluation import RunConfig, run_evaluation
 from wideseek_eval.runs.responses import Replay, read_responses, replay
 from wideseek_eval.runs.results import Result
