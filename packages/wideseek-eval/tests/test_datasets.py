@@ -336,7 +336,7 @@ def test_an_id_that_two_files_use_is_named_with_both_places(tmp_path: Path) -> N
         ({"path": []}, "path is an empty list"),
         ({"path": "x", "weights": [1, 2]}, "2 weights for 1 files"),
         ({"path": ["x", "y"], "weights": [1, 0]}, "weights must be positive"),
-        ({"path": ["x", "y"], "weights": [1, float("nan")]}, "weights must be positive"),
+        ({"path": ["x", "y"], "weights": [1, float("nan")]}, "finite number"),
         ({"path": "x", "seed": -1}, "seed: "),
     ],
 )

@@ -73,9 +73,7 @@ def load_atlas(config: AtlasData) -> list[Task]:
     ]
     for kind, group in zip(config.kinds, groups, strict=True):
         if not group:
-            raise DataError(
-                f"the atlas has no {kind} questions of split {config.split!r} like that"
-            )
+            raise DataError(f"no {kind} questions of split {config.split!r} are left to ask")
     return select_mixture(groups, config.weights, _without_row_limits(config))
 
 
