@@ -1,5 +1,6 @@
 """Checks of the whole workspace: `uv run nox` runs lint, types, tests and the isolated wheels."""
 
+import tomllib
 from pathlib import Path
 
 import nox
@@ -46,6 +47,7 @@ def isolated(session: nox.Session, package: str) -> None:
         build(session, dist, lock)
     # uv keeps unpacked wheels by name and version: without the refresh, those of an earlier build.
     wheels = ["-q", "--find-links", str(dist), "-c", str(lock)]
+    wheels += ["--override", str(_overrides(dist))]
     wheels += [f"--refresh-package={name}" for name in PACKAGES]
     session.install(*wheels, package)
     module = package.replace("-", "_")
@@ -77,6 +79,14 @@ def build(session: nox.Session, dist: Path, lock: Path) -> None:
         external=True,
         silent=True,
     )
+
+
+def _overrides(dist: Path) -> Path:
+    """The overrides of the lock, in a file: without them its versions contradict one another."""
+    path = dist / "overrides.txt"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    path.write_text("\n".join(project["tool"]["uv"]["override-dependencies"]) + "\n")
+    return path
 
 
 @nox.session

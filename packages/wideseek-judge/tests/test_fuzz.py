@@ -148,8 +148,6 @@ def test_any_reply_is_read_or_not(reply: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 async def test_the_official_rules_take_any_text(text: str) -> None:
-    pytest.importorskip("pandas")
-    pytest.importorskip("dateparser")
     async with open_judge(JudgeConfig(mode="official")) as official:
         score: Any = await official.score(TASK, text)
     assert score.state in (ScoreState.SCORED, ScoreState.FAILED)

@@ -91,9 +91,6 @@ async def test_two_key_columns_are_aligned_in_one_request(stub: Any) -> None:
 
 @pytest.mark.parametrize("mode", ["strict", "reward", "official"])
 async def test_asking_less_gives_the_scores_of_asking_by_column(mode: str, stub: Any) -> None:
-    if mode == "official":
-        pytest.importorskip("pandas")
-        pytest.importorskip("dateparser")
     draw = random.Random(3)
     head = "| K | L | V | W |\n|---|---|---|---|\n"
 
@@ -353,8 +350,6 @@ async def test_very_long_cells_are_cut_in_the_prompt_and_split_over_requests(stu
 
 
 async def test_the_official_rules_take_what_a_reply_leaves_out_for_zero(stub: Any) -> None:
-    pytest.importorskip("pandas")
-    pytest.importorskip("dateparser")
     chat = stub(means_the_same, replies=['{"1": 1}'])
     result = await score(chat, mode="official")
     # Both keys join; of the other cells only the certain "white" is right, and "2000" = "2,000".

@@ -11,9 +11,6 @@ import pytest
 from wideseek_core import ColumnRule, TableGold, TableMetrics, Task
 from wideseek_judge import JudgeConfig, open_judge
 
-pytest.importorskip("pandas")
-pytest.importorskip("dateparser")
-
 ONES = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 ZEROS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 PLAIN = "k,v,w\nA,1,x\nB,2,y\n"
@@ -515,9 +512,76 @@ TEXTS = [
     ),
 ]
 
+LIBRARIES = [
+    Case(
+        name="beside numbers of more than 64 bits the words for nothing are empty cells",
+        gold="k,v\nA,12345678901234567890123\nB,NULL\nC,N/A\n",
+        answer="| k | v |\n|---|---|\n| A | 12345678901234567890123 |\n| B | |\n| C | NA |",
+        figures=ONES,
+    ),
+    Case(
+        name="a number beyond floats stays text",
+        gold="k,v\nA,1e400\nB,2\n",
+        answer="| k | v |\n|---|---|\n| A | 1e400 |\n| B | 2 |",
+        figures=ONES,
+    ),
+    Case(
+        name="two numbers beyond floats are not both infinite",
+        gold="k,v\nA,1e400\n",
+        answer="| k | v |\n|---|---|\n| A | 1e500 |",
+        figures=(1 / 2, 1 / 2, 1 / 2, 0, 0, 0, 0),
+    ),
+    Case(
+        name="digits beyond the precision of floats are cut as pandas 2 cuts them",
+        gold="k,v\nA,0.12345678901234567\n",
+        answer="| k | v |\n|---|---|\n| A | 0.1234567890123456 |",
+        figures=ONES,
+    ),
+    Case(
+        name="a NUL ends a cell",
+        gold="k,v\nA,a\n",
+        answer="| k | v |\n|---|---|\n| A | a\0b |",
+        figures=ONES,
+    ),
+    Case(
+        name="a quarter is no date",
+        gold="k,v\nA,unknown\n",
+        rules={"v": by("date_near")},
+        answer="| k | v |\n|---|---|\n| A | Q1 2003 |",
+        figures=ONES,
+    ),
+]
+"""What depends on the versions of pandas and dateparser."""
+
+EMPTY = [
+    Case(
+        name="a column without a metric adds nothing",
+        gold="k,v\nA,1\n",
+        rules={"v": by()},
+        answer="| k | v |\n|---|---|\n| A | 1 |",
+        figures=(1 / 2, 1 / 2, 1 / 2, 1, 1, 1, 0),
+    ),
+    Case(
+        name="headers alone fail where the key is not aligned and a rule compares",
+        gold="k,v\n",
+        rules={"k": by("number_near", near=0.1)},
+        answer="| k | v |\n|---|---|",
+        figures=ZEROS,
+    ),
+    Case(
+        name="headers alone are equal where nothing is compared",
+        gold="k\n",
+        rules={"k": by("number_near", near=0.1)},
+        answer="| k |\n|---|",
+        figures=(0, 0, 0, 0, 0, 0, 1),
+    ),
+]
+
 
 @pytest.mark.parametrize(
-    "case", [*ROWS, *TYPES, *RULES, *TEXTS], ids=lambda case: case.name.replace(" ", "-")
+    "case",
+    [*ROWS, *TYPES, *RULES, *TEXTS, *LIBRARIES, *EMPTY],
+    ids=lambda case: case.name.replace(" ", "-"),
 )
 async def test_figures(case: Case) -> None:
     names = tuple(case.gold.partition("\n")[0].split(","))

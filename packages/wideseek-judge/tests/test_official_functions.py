@@ -5,10 +5,6 @@ import datetime
 import pytest
 
 from wideseek_core import ColumnRule
-
-pytest.importorskip("pandas")
-pytest.importorskip("dateparser")
-
 from wideseek_judge.rules.official_functions import decide, preprocess
 
 

@@ -7,9 +7,6 @@ import pytest
 from wideseek_core import ColumnRule, Score, ScoreState, TableGold, TableMetrics, Task
 from wideseek_judge import JudgeConfig, open_judge
 
-pytest.importorskip("pandas")
-pytest.importorskip("dateparser")
-
 EXACT = ColumnRule()
 GOLD = "Name,Size,Note\nA,1,x\nB,2,y\n"
 ANSWER = "| Name | Size | Note |\n|---|---|---|\n| A | 1 | x |\n| B | 2 | y |"

@@ -1,7 +1,9 @@
 """The judge that the apps open: one scorer for rewards and benchmarks."""
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 
 from wideseek_core import (
     ConfigError,
@@ -24,6 +26,12 @@ from wideseek_judge.offline import ExactVerdicts, NormalizedVerdicts
 from wideseek_judge.rules.matching import score_table
 from wideseek_judge.rules.short_answers import contains, exact_match, find_answer, token_f1
 from wideseek_judge.verdicts import JudgingContext, Verdicts
+
+logger = logging.getLogger(__name__)
+
+_INSTALL = "pip install 'wideseek-judge[official]' (in a checkout: uv sync)"
+_OFFICIAL_VERSIONS = {"pandas": "2.3.1", "dateparser": "1.2.2"}
+"""Those that the official evaluator locks: its numbers depend on them."""
 
 OfficialScorer = Callable[[JudgingContext, TableGold, str, Verdicts], Awaitable[Score]]
 
@@ -97,14 +105,17 @@ class TableJudge:
 
 
 def _official() -> OfficialScorer:
-    """The official scorer. Raises `ConfigError` without the libraries it stands on."""
+    """The official scorer. Raises `ConfigError` without the libraries it uses."""
     try:
         from wideseek_judge.rules.official import score_officially
     except ImportError as error:
         raise ConfigError(
-            f"mode 'official' needs pandas and dateparser ({error.name} is missing): "
-            "pip install 'wideseek-judge[official]'"
+            f"mode 'official' needs pandas and dateparser ({error.name} is missing): {_INSTALL}"
         ) from None
+    for library, wanted in _OFFICIAL_VERSIONS.items():
+        if (found := version(library)) != wanted:
+            line = "%s %s is not the official evaluator's %s, the numbers may differ: %s"
+            logger.warning(line, library, found, wanted, _INSTALL)
     return score_officially
 
 

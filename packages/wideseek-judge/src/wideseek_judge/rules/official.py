@@ -246,7 +246,7 @@ def _explained(
     ours, theirs = match.response.rows(plan.keys), match.reference.rows(plan.keys)
     return Score(
         state=ScoreState.SCORED,
-        metrics=table_metrics(counts, equal=_equal(plan, match.response, match.reference)),
+        metrics=table_metrics(counts, equal=_equal(plan, match)),
         format_valid=True,
         cells=tuple(cells),
         missing_rows=tuple(KEY_JOINT.join(key) for key in theirs if key not in set(ours)),
@@ -255,8 +255,19 @@ def _explained(
     )
 
 
-def _equal(plan: _Plan, response: _Frame, reference: _Frame) -> bool:
-    """Equality of the sorted frames; the columns kept beside aligned keys spoil it."""
+def _equal(plan: _Plan, match: _Match) -> bool:
+    """Equality of the sorted frames; the columns kept beside aligned keys spoil it.
+
+    Without joined rows (two tables of headers alone) the official evaluator fails on every column
+    that it compares by anything but the judge.
+    """
+    response, reference = match.response, match.reference
     if response.mapped or response.names != plan.required:
         return False
+    if not match.pairs and any(_compared_by_rule(plan, name) for name in plan.required):
+        return False
     return sorted(response.rows(plan.required)) == sorted(reference.rows(plan.required))
+
+
+def _compared_by_rule(plan: _Plan, column: str) -> bool:
+    return column not in plan.keys and bool(set(plan.rules[column].metric) - {"llm_judge"})
