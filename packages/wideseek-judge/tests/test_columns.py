@@ -12,6 +12,14 @@ def test_the_last_table_with_the_required_columns_is_chosen() -> None:
     assert table.rows == (("3", "4"),)
 
 
+def test_names_match_as_they_are_written_if_that_is_asked_for() -> None:
+    assert column_name(" **Directed by** ", normalize=False) == "Directed by"
+    text = "| a b |\n|---|\n| 1 |\n\n| A B |\n|---|\n| 2 |\n\n| a b |\n|---|\n| 3 |\n\ntext"
+    table = choose_table(text, ["A B"], normalize=False)
+    assert table is not None
+    assert table.rows == (("2",),)
+
+
 @pytest.mark.parametrize(
     ("name", "normal"),
     [

@@ -219,3 +219,12 @@ async def test_the_official_rules_want_their_libraries(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigError, match=r"pip install 'wideseek-judge\[official\]'"):
         await score(ANSWER, mode="official")
+
+
+async def test_column_names_must_match_as_written_only_if_the_reference_says_so() -> None:
+    answer = "| name | SIZE | Note |\n|---|---|---|\n| A | 1 | x |\n| B | 2 | y |"
+    assert figures(await score(answer)) == (1, 1, 1, 1, 1)
+    exact = GOLD.model_copy(update={"normalize_columns": False})
+    assert figures(await score(ANSWER, exact)) == (1, 1, 1, 1, 1)
+    result = await score(answer, exact)
+    assert (result.state, result.message) == (ScoreState.FAILED, "columns missing: Name, Size")

@@ -185,15 +185,23 @@ async def test_a_column_without_metrics_scores_nothing_but_is_wanted() -> None:
     )
 
 
-async def test_a_required_column_without_a_rule_is_a_fault() -> None:
-    result = await score(ANSWER, gold(rules={"name": EXACT, "size": EXACT}))
-    assert figures(result) == (0, 0, 0, 0, 0)
-    assert "KeyError" in result.message
+async def test_the_judge_decides_on_a_required_column_without_a_rule() -> None:
+    result = await score(ANSWER, gold(rules={"size": EXACT}))
+    assert figures(result) == (1, 1, 1, 1, 1)
+    assert {cell.by for cell in result.cells if cell.column == "note"} != {"key"}
 
 
-async def test_an_unknown_metric_is_a_fault() -> None:
+async def test_an_unknown_metric_says_nothing_about_the_answer() -> None:
     rules = {"name": EXACT, "size": EXACT, "note": ColumnRule(metric=("rouge",))}
-    assert (await score(ANSWER, gold(rules=rules))).state is ScoreState.FAILED
+    result = await score(ANSWER, gold(rules=rules))
+    assert result.state is ScoreState.UNSCORED
+    assert "unknown function 'rouge' for column 'note'" in result.message
+
+
+async def test_a_reference_without_a_table_says_nothing_about_the_answer() -> None:
+    result = await score(ANSWER, gold(""))
+    assert result.state is ScoreState.UNSCORED
+    assert result.message.startswith("the reference can't be read: EmptyDataError")
 
 
 async def test_a_tolerance_that_is_text_is_a_fault() -> None:

@@ -18,7 +18,6 @@ from wideseek_core import (
     TableGold,
     TableMetrics,
 )
-from wideseek_core.tables import MarkdownTable
 from wideseek_judge.rules import strict
 from wideseek_judge.rules.candidate_rows import Row
 from wideseek_judge.rules.columns import choose_table, column_name
@@ -44,10 +43,11 @@ async def score_table(
     target = gold_grid(gold)
     if mode == "reward":
         target = replace(target, rules=(JUDGED,) * len(target.columns))
-    table = choose_table(answer, target.columns)
+    table = choose_table(answer, target.columns, normalize=gold.normalize_columns)
     if table is None:
         return failed("no table in the answer")
-    positions = await _positions(context, table, target.columns, verdicts)
+    names = [column_name(name, normalize=gold.normalize_columns) for name in table.columns]
+    positions = await _positions(context, names, target.columns, verdicts)
     missing = [name for name, at in zip(target.columns, positions, strict=True) if at is None]
     if missing:
         return failed(f"columns missing: {', '.join(missing)}")
@@ -74,10 +74,9 @@ def check_gold(gold: TableGold) -> None:
 
 
 async def _positions(
-    context: JudgingContext, table: MarkdownTable, columns: Sequence[str], verdicts: Verdicts
+    context: JudgingContext, names: Sequence[str], columns: Sequence[str], verdicts: Verdicts
 ) -> list[int | None]:
     """Where each required column stands in the answer: same name first, then aligned ones."""
-    names = [column_name(name) for name in table.columns]
     positions = [names.index(name) if name in names else None for name in columns]
     wanted = [name for name, at in zip(columns, positions, strict=True) if at is None]
     if not wanted:

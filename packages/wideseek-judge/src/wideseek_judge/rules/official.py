@@ -10,12 +10,14 @@ from wideseek_core import (
     KEY_JOINT,
     CellScore,
     ColumnRule,
+    DataError,
     JudgeError,
     Score,
     ScoreState,
     TableGold,
     TableMetrics,
 )
+from wideseek_core.comparators import check_rule
 from wideseek_core.tables import MarkdownTable
 from wideseek_judge.rules.candidate_rows import Row, candidate_pairs
 from wideseek_judge.rules.official_functions import decide, preprocess
@@ -30,11 +32,17 @@ _JUDGED = ColumnRule(metric=("llm_judge",))
 async def score_officially(
     context: JudgingContext, gold: TableGold, answer: str, verdicts: Verdicts
 ) -> Score:
-    """The score of an answer text; any fault but the judge's is zeros with a message."""
+    """The score of an answer text.
+
+    What the evaluator can't do with an answer is zeros with a message. A reference or a rule that
+    can't be used says nothing about the answer, which is unscored.
+    """
     try:
         return await _score(context, gold, answer, verdicts)
     except JudgeError:
         raise
+    except DataError as error:
+        return Score(state=ScoreState.UNSCORED, metrics=TableMetrics(), message=str(error))
     except Exception as error:  # noqa: BLE001 - the official rule: any fault is zero
         kind = type(error).__name__
         return _zeros(f"evaluator error: {kind}: {error}")
@@ -93,9 +101,7 @@ async def _score(
     table = official_table(answer)
     if table is None:
         return _zeros("no table in the answer")
-    target = official_gold(gold)
-    if target is None:
-        return _zeros("evaluator error: the reference holds no table")
+    target = _reference(gold)
     plan = _plan(gold, target)
     names = list(table.columns)
     if set(names) != set(plan.required):
@@ -118,12 +124,30 @@ async def _score(
     return await _judge(context, plan, match, verdicts)
 
 
+def _reference(gold: TableGold) -> MarkdownTable:
+    try:
+        target = official_gold(gold)
+    except Exception as error:  # noqa: BLE001 - whatever pandas refuses is no reference
+        problem = f"{type(error).__name__}: {error}"
+        raise DataError(f"the reference can't be read: {problem}") from None
+    if target is None:
+        raise DataError("the reference holds no table")
+    return target
+
+
 def _plan(gold: TableGold, target: MarkdownTable) -> _Plan:
-    """The rules in normal names. Without any, the judge decides on every column."""
+    """The rules in normal names. The judge decides on every column without one.
+
+    Of the key columns it is asked only if there are no rules at all. Raises `DataError` for a rule
+    that names an unknown function.
+    """
     required = [official_name(name) for name in gold.required_columns or target.columns]
     keys = [official_name(name) for name in gold.key_columns]
     rules = {official_name(name): rule for name, rule in gold.rules.items()}
-    return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, _JUDGED))
+    for name, rule in rules.items():
+        check_rule(name, rule)
+    judged = [name for name in required if name not in rules and not (rules and name in keys)]
+    return _Plan(required=required, keys=keys, rules=rules | dict.fromkeys(judged, _JUDGED))
 
 
 def _frame(names: list[str], table: MarkdownTable) -> _Frame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 from wideseek_core import ColumnRule, DataError, TableGold
@@ -71,9 +71,10 @@ def gold_grid(gold: TableGold) -> Grid:
     table = _reference_table(gold.text, gold.format)
     if table is None:
         raise DataError("the reference holds no table")
-    names = [column_name(name) for name in table.columns]
-    columns = tuple(dict.fromkeys(map(column_name, gold.required_columns or table.columns)))
-    keys = tuple(dict.fromkeys(map(column_name, gold.key_columns or columns)))
+    form = partial(column_name, normalize=gold.normalize_columns)
+    names = list(map(form, table.columns))
+    columns = tuple(dict.fromkeys(map(form, gold.required_columns or table.columns)))
+    keys = tuple(dict.fromkeys(map(form, gold.key_columns or columns)))
     absent = [name for name in columns if name not in names]
     if absent:
         raise DataError(f"the reference table has no column {absent[0]!r}")
@@ -90,7 +91,8 @@ def gold_grid(gold: TableGold) -> Grid:
 
 def _rules(gold: TableGold, columns: Row) -> tuple[ColumnRule, ...]:
     """The rule of each required column; the judge decides where there is none."""
-    given = {column_name(name): rule for name, rule in gold.rules.items()}
+    form = partial(column_name, normalize=gold.normalize_columns)
+    given = {form(name): rule for name, rule in gold.rules.items()}
     for name, rule in given.items():
         check_rule(name, rule)
     return tuple(given.get(name, JUDGED) for name in columns)
