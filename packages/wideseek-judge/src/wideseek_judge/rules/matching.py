@@ -47,7 +47,11 @@ async def score_table(
     if table is None:
         return failed("no table in the answer")
     names = [column_name(name, normalize=gold.normalize_columns) for name in table.columns]
-    positions = await _positions(context, names, target.columns, verdicts)
+    positions: list[int | None] = [
+        names.index(name) if name in names else None for name in target.columns
+    ]
+    if gold.normalize_columns:
+        await _align_columns(context, names, target.columns, positions, verdicts)
     missing = [name for name, at in zip(target.columns, positions, strict=True) if at is None]
     if missing:
         return failed(f"columns missing: {', '.join(missing)}")
@@ -73,24 +77,24 @@ def check_gold(gold: TableGold) -> None:
     gold_grid(gold)
 
 
-async def _positions(
-    context: JudgingContext, names: Sequence[str], columns: Sequence[str], verdicts: Verdicts
-) -> list[int | None]:
-    """Where each required column stands in the answer: same name first, then aligned ones."""
-    positions = [names.index(name) if name in names else None for name in columns]
+async def _align_columns(
+    context: JudgingContext,
+    names: Sequence[str],
+    columns: Sequence[str],
+    positions: list[int | None],
+    verdicts: Verdicts,
+) -> None:
+    """Fills in where a required column stands in the answer under another name."""
     wanted = [name for name, at in zip(columns, positions, strict=True) if at is None]
-    if not wanted:
-        return positions
     spare = [name for name in dict.fromkeys(names) if name and name not in columns]
-    if not spare:
-        return positions
+    if not wanted or not spare:
+        return
     names_only = Alignment(column="", values=spare, references=wanted)
     (aligned,) = await verdicts.align(context, [names_only])
     for name in spare:
         found = aligned.get(name)
         if found in wanted and positions[columns.index(found)] is None:
             positions[columns.index(found)] = names.index(name)
-    return positions
 
 
 async def _judge_cells(
