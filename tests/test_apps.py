@@ -214,7 +214,7 @@ async def test_ask_draws_the_table_and_the_sources_of_an_endpoint(
             "policy.model=any",
             f"policy.base_url=http://127.0.0.1:{port}/v1",
             "team.prompts=default",
-            "team.workflow=sa",
+            "team.workflow=single_agent",
         )
     assert ended.code == 0, ended.err
     table, _, sources = ended.out.partition("Sources")
@@ -298,7 +298,7 @@ def test_the_configs_fit_the_apps(path: Path) -> None:
 def test_the_single_agent_has_the_budget_of_the_team() -> None:
     single = load("train", [str(ROOT / "configs" / "train" / "single_agent.yaml")])
     assert isinstance(single, TrainConfig)
-    team = single.team.model_copy(update={"workflow": "mas"})
+    team = single.team.model_copy(update={"workflow": "multi_agent"})
     assert single.model_copy(update={"team": team}) == TrainConfig(folder=single.folder)
 
 

@@ -30,7 +30,7 @@ async def test_demonstrations_end_well_and_drop_no_call() -> None:
         policy = ScriptedPolicy(Teacher(plans).respond)
         teams = [
             Team(ATLAS_TEAM.model_copy(update={"workflow": workflow}), policy, search, pages)
-            for workflow in ("mas", "sa")
+            for workflow in ("multi_agent", "single_agent")
         ]
         for episode in await demonstrate(seed, plans, (teams[0], teams[1]), 0.3):
             assert not episode.error
@@ -55,7 +55,7 @@ async def test_the_teacher_answers_questions_of_the_atlas() -> None:
     assert scores.count(1.0) >= len(scores) // 2
 
 
-@pytest.mark.parametrize("workflow", ["mas", "sa"])
+@pytest.mark.parametrize("workflow", ["multi_agent", "single_agent"])
 async def test_what_the_teacher_never_read_is_unknown(workflow: str) -> None:
     world = invent(1)
     search, _ = world_tools(world)

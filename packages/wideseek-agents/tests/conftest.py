@@ -32,7 +32,7 @@ settings.load_profile("wideseek")
 TRITON = "https://moons.example/triton"
 Script = Callable[[Sequence[Message], Sequence[ToolSpec]], str]
 COMPACT = TeamConfig(prompts="compact")
-SINGLE = TeamConfig(prompts="compact", workflow="sa")
+SINGLE = TeamConfig(prompts="compact", workflow="single_agent")
 
 TEXTS = (
     "user assistant system tool Question: Which moons has Neptune? Triton and Nereid.",
@@ -133,7 +133,9 @@ class Watched:
         self.open_now = 0
         self.hanging = asyncio.Semaphore(0)
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
         self.open_now += 1
         return _WatchedConversation(self, self._inner.open(tools, seed=seed), self._fail)
 

@@ -156,7 +156,7 @@ async def test_passing_faults_are_retried(fault: httpx.Response | Exception) -> 
 
 async def test_retries_end() -> None:
     server = Server(httpx.Response(500, text="oops"))
-    async with server.policy(retries=2) as policy:
+    async with server.policy(max_attempts=3) as policy:
         with pytest.raises(PolicyUnavailable, match=r"\(m\): HTTP 500: oops \(tried 3 times\)"):
             await policy.open(()).reply([HELLO])
     assert len(server.bodies) == 3
@@ -193,7 +193,7 @@ async def test_a_prompt_that_is_too_long_overflows() -> None:
 
 
 async def test_a_conversation_that_fills_its_window_overflows() -> None:
-    async with Server(completion({"content": "a"}, total=60)).policy(window=50) as policy:
+    async with Server(completion({"content": "a"}, total=60)).policy(context_tokens=50) as policy:
         conversation = policy.open(())
         await conversation.reply([HELLO])
         with pytest.raises(ContextOverflow, match="60 tokens fill the window of 50"):

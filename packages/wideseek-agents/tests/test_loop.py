@@ -8,21 +8,21 @@ import httpx
 import pytest
 
 from wideseek_agents import (
+    AgentConfig,
     AgentEnded,
     AgentStarted,
     ChatPolicy,
     ChatPolicyConfig,
     ChatTokenizer,
     Event,
-    Limits,
+    LeadConfig,
     ScriptedPolicy,
-    SingleLimits,
+    SingleConfig,
     Team,
     TeamConfig,
     ToolAnswered,
     TurnTaken,
 )
-from wideseek_agents.config import LeadLimits
 from wideseek_core import (
     Conversation,
     Message,
@@ -51,7 +51,9 @@ async def test_only_what_follows_the_thinking_is_reported(world: World, task: Ta
 
 
 async def test_the_last_turn_must_be_the_answer(world: World, task: Task) -> None:
-    config = TeamConfig(prompts="compact", workflow="sa", single=SingleLimits(turns=2))
+    config = TeamConfig(
+        prompts="compact", workflow="single_agent", single=SingleConfig(max_turns=2)
+    )
     script = turns(*[call("search", query="Triton")] * 2)
     episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
     assert (episode.main.status, episode.answer) == (Status.TURN_LIMIT, "")
@@ -59,20 +61,20 @@ async def test_the_last_turn_must_be_the_answer(world: World, task: Task) -> Non
     assert len(world.queries) == 1
 
 
-async def test_a_response_that_is_cut_off_overflows(
+async def test_a_response_that_reaches_the_limit_of_a_turn_is_cut(
     world: World, task: Task, tokenizer: ChatTokenizer
 ) -> None:
     policy = ScriptedPolicy(turns(call("search", query="Triton")), tokenizer, max_tokens=5)
     episode = await Team(SINGLE, policy, world, world).run(task)
-    assert episode.main.status is Status.CONTEXT_OVERFLOW
+    assert episode.main.status is Status.TURN_CUT
     assert (len(episode.main.turns), episode.main.turns[0].calls) == (1, ())
 
 
 async def test_a_very_long_response_that_is_cut_off_is_repetition(
     world: World, task: Task, tokenizer: ChatTokenizer
 ) -> None:
-    single = SingleLimits(repetition_tokens=100)
-    config = TeamConfig(prompts="compact", workflow="sa", single=single)
+    single = SingleConfig(repetition_tokens=100)
+    config = TeamConfig(prompts="compact", workflow="single_agent", single=single)
     policy = ScriptedPolicy(turns("again " * 200), tokenizer, max_tokens=100)
     episode = await Team(config, policy, world, world).run(task)
     assert episode.main.status is Status.REPETITION
@@ -85,17 +87,19 @@ async def test_results_that_do_not_fit_overflow(
         async def read(self, url: str) -> Page:
             return Page(url=url, text="word " * 1000)
 
-    policy = ScriptedPolicy(turns(call("access", url="u"), "never"), tokenizer, window=600)
+    policy = ScriptedPolicy(turns(call("access", url="u"), "never"), tokenizer, context_tokens=600)
     episode = await Team(SINGLE, policy, world, Wordy()).run(task)
-    assert episode.main.status is Status.CONTEXT_OVERFLOW
+    assert episode.main.status is Status.MESSAGE_OVERFLOW
     assert len(episode.main.turns[0].results) == 1
 
 
 async def test_a_question_that_does_not_fit_leaves_no_turns(
     world: World, task: Task, tokenizer: ChatTokenizer
 ) -> None:
-    policy = ScriptedPolicy(turns("never"), tokenizer, question_tokens=10)
-    episode = await Team(SINGLE, policy, world, world).run(task)
+    single = SingleConfig(max_question_tokens=10)
+    config = TeamConfig(prompts="compact", workflow="single_agent", single=single)
+    policy = ScriptedPolicy(turns("never"), tokenizer)
+    episode = await Team(config, policy, world, world).run(task)
     assert (episode.main.status, episode.main.turns) == (Status.CONTEXT_OVERFLOW, ())
     assert episode.error == ""
 
@@ -105,7 +109,7 @@ async def test_a_failed_subagent_is_reported_and_the_lead_goes_on(world: World, 
         bad = "Subtask: bad" in messages[1].content
         return call("search", queries=[{"query": "x"}]) if bad else "fine"
 
-    config = TeamConfig(prompts="compact", subagent=Limits(turns=2))
+    config = TeamConfig(prompts="compact", subagent=AgentConfig(max_turns=2))
     script = roles(turns(delegate("bad", "good"), "answer"), subagent)
     episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
     statuses = [trajectory.status for trajectory in episode.trajectories]
@@ -122,7 +126,7 @@ async def test_a_lead_may_delegate_in_several_turns(world: World, task: Task) ->
 
 
 async def test_surplus_subagents_are_not_started(world: World, task: Task) -> None:
-    config = TeamConfig(prompts="compact", lead=LeadLimits(requests_per_turn=2))
+    config = TeamConfig(prompts="compact", lead=LeadConfig(requests_per_turn=2))
     script = roles(turns(delegate("a", "b", "c"), "end"), turns("ok"))
     episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
     assert len(episode.trajectories) == 3
@@ -143,17 +147,42 @@ async def test_subagents_of_a_turn_run_at_the_same_time(world: World, task: Task
     assert episode.answer == "end"
 
 
-async def test_a_policy_that_fails_ends_the_episode_with_what_was_done(
+async def test_a_subagent_whose_policy_fails_costs_its_report_alone(
     world: World, task: Task
 ) -> None:
-    script = roles(turns(delegate("hang", "broken"), "never"), turns("ok"))
-    policy = Watched(script, fail=lambda text: "Subtask: broken" in text)
-    episode = await Team(COMPACT, policy, world, world).run(task)
-    assert episode.error == "PolicyUnavailable: gone"
-    assert episode.answer == ""
-    assert [t.status for t in episode.trajectories] == [Status.ERROR] * 3
-    assert [len(t.turns) for t in episode.trajectories] == [1, 0, 0]
+    script = roles(turns(delegate("good", "broken"), "answer"), turns("ok"))
+    policy = Watched(script, fail=lambda text: "\nSubtask: broken\nTurn 1" in text)
+    events: list[Event] = []
+    episode = await Team(COMPACT, policy, world, world).run(task, on_event=events.append)
+    assert (episode.answer, episode.error) == ("answer", "")
+    assert [t.status for t in episode.trajectories] == [
+        Status.FINISHED,
+        Status.FINISHED,
+        Status.ERROR,
+    ]
+    assert [(r.text, r.ok) for r in episode.main.turns[0].results] == [
+        ("ok", True),
+        ("failed", False),
+    ]
+    assert episode.trajectories[2].error == "PolicyUnavailable: gone"
     assert policy.open_now == 0
+    ended = {e.agent: e.status for e in events if isinstance(e, AgentEnded)}
+    assert ended == {0: Status.FINISHED, 1: Status.FINISHED, 2: Status.ERROR}
+
+
+async def test_a_lead_whose_policy_fails_ends_the_episode_with_what_was_done(
+    world: World, task: Task
+) -> None:
+    script = roles(turns(delegate("a"), "never"), turns("report"))
+    policy = Watched(script, fail=lambda text: "report" in text)
+    events: list[Event] = []
+    episode = await Team(COMPACT, policy, world, world).run(task, on_event=events.append)
+    assert (episode.answer, episode.error) == ("", "PolicyUnavailable: gone")
+    assert [t.status for t in episode.trajectories] == [Status.ERROR, Status.FINISHED]
+    assert [len(t.turns) for t in episode.trajectories] == [1, 1]
+    assert policy.open_now == 0
+    started = {event.agent for event in events if isinstance(event, AgentStarted)}
+    assert {event.agent for event in events if isinstance(event, AgentEnded)} == started
 
 
 async def test_a_failed_episode_leaves_its_siblings_alone(world: World, task: Task) -> None:
@@ -186,18 +215,62 @@ async def test_a_bug_below_a_subagent_is_not_told_to_the_lead(world: World, task
         await team.run(task)
 
 
-async def test_a_turn_with_malformed_calls_alone_is_the_answer(world: World, task: Task) -> None:
+async def test_malformed_calls_are_reported_and_may_be_written_again(
+    world: World, task: Task
+) -> None:
     text = "<tool_call>{broken</tool_call>" + call("find", query="x")
-    episode = await Team(SINGLE, ScriptedPolicy(turns(text)), world, world).run(task)
+    seen: list[str] = []
+
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        seen.append(messages[-1].content)
+        return turns(text, call("search", query="Triton"), "done")(messages, tools)
+
+    episode = await Team(SINGLE, ScriptedPolicy(respond), world, world).run(task)
+    assert (episode.main.status, episode.answer) == (Status.FINISHED, "done")
+    first = episode.main.turns[0]
+    assert (first.dropped_calls, first.calls, first.results) == (2, (), ())
+    assert first.notes == ("error: bad call", "error: no tool find")
+    assert seen[1] == "error: bad call\nerror: no tool find\nTurn 2 of 50."
+
+
+async def test_the_default_prompts_tell_what_is_wrong_with_a_call(world: World, task: Task) -> None:
+    config = TeamConfig(workflow="single_agent", single=SingleConfig(requests_per_turn=2))
+    bad = call("search", count=3) + call("find", query="x")
+    many = call("search", query="a") + call("search", query="b") + call("search", query="c")
+    script = turns(bad, many, "done")
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    arguments, unknown = episode.main.turns[0].notes
+    assert "A call of search was not made" in arguments
+    assert '"required": ["query"]' in arguments
+    assert 'no tool named "find". The tools are: search, access.' in unknown
+    (surplus,) = episode.main.turns[1].notes
+    assert "at most 1 are made in one call and 2 in one turn" in surplus
+
+
+async def test_a_last_turn_with_a_malformed_call_is_no_answer(world: World, task: Task) -> None:
+    single = SingleConfig(max_turns=2)
+    config = TeamConfig(prompts="compact", workflow="single_agent", single=single)
+    script = turns(*["<tool_call>{broken</tool_call>"] * 2)
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    assert (episode.main.status, episode.answer) == (Status.TURN_LIMIT, "")
+
+
+async def test_by_the_rule_of_the_reference_malformed_calls_alone_are_the_answer(
+    world: World, task: Task
+) -> None:
+    text = "<tool_call>{broken</tool_call>" + call("find", query="x")
+    config = TeamConfig(prompts="compact", workflow="single_agent", calls="reference")
+    episode = await Team(config, ScriptedPolicy(turns(text)), world, world).run(task)
     assert (episode.main.status, episode.answer) == (Status.FINISHED, text)
-    assert episode.main.turns[0].dropped_calls == 2
+    assert (episode.main.turns[0].dropped_calls, episode.main.turns[0].notes) == (2, ())
 
 
 async def test_the_default_limits_are_those_of_the_method(world: World, task: Task) -> None:
     config, many = TeamConfig(), [{"query": str(n)} for n in range(7)]
     limits = (config.lead, config.subagent, config.single)
-    assert [limit.turns for limit in limits] == [10, 20, 50]
-    assert {(limit.tokens, limit.repetition_tokens) for limit in limits} == {(32_000, 8000)}
+    assert [limit.max_turns for limit in limits] == [10, 20, 50]
+    assert {limit.max_question_tokens for limit in limits} == {4096}
+    assert {(limit.context_tokens, limit.repetition_tokens) for limit in limits} == {(32_000, 8000)}
     assert (config.top_k, config.max_document_chars) == (3, 5000)
     subagent = turns(call("search", queries=many), "ok")
     script = roles(turns(delegate(*map(str, range(12))), "end"), subagent)
@@ -289,15 +362,21 @@ async def test_events_tell_what_happens(world: World, task: Task) -> None:
         (TurnTaken, 0),
         (AgentEnded, 0),
     ]
-    read = [e.request for e in events if isinstance(e, ToolAnswered) and e.tool == "access"]
-    assert read == [TRITON]
+    answered = [(e.tool, e.urls) for e in events if isinstance(e, ToolAnswered)]
+    assert answered == [("access", (TRITON,)), ("create_sub_agents", ())]
 
 
 async def test_seeds_follow_from_seed_task_trial_and_agent(world: World, task: Task) -> None:
     class Seeds(ScriptedPolicy):
         seen: list[int] = []
 
-        def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+        def open(
+            self,
+            tools: Sequence[ToolSpec],
+            *,
+            seed: int = 0,
+            max_question_tokens: int | None = None,
+        ) -> Conversation:
             self.seen.append(seed)
             return super().open(tools, seed=seed)
 

@@ -60,20 +60,20 @@ async def test_a_tool_that_hangs_is_given_up(world: World, task: Task) -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    config = TeamConfig(prompts="compact", workflow="sa", tool_timeout_s=0.01)
+    config = TeamConfig(prompts="compact", workflow="single_agent", tool_timeout_s=0.01)
     script = turns(call("access", url="u"), "end")
     episode = await Team(config, ScriptedPolicy(script), world, Hanging()).run(task)
     assert episode.main.turns[0].results[0].text == "error: no answer within 0.01 s"
 
 
-async def test_pages_are_summarised_for_what_the_agent_wants(world: World, task: Task) -> None:
+async def test_pages_are_summarized_for_what_the_agent_wants(world: World, task: Task) -> None:
     asked: list[str] = []
 
     def summarise(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
         asked.append(messages[-1].content)
         return "<think>hm</think>1353 km"
 
-    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    config = TeamConfig(prompts="compact", workflow="single_agent", use_access_summary=True)
     policy = ScriptedPolicy(turns(call("access", url=TRITON, info_to_extract="radius"), "end"))
     team = Team(config, policy, world, world, summarizer=ScriptedPolicy(summarise))
     episode = await team.run(task)
@@ -82,12 +82,12 @@ async def test_pages_are_summarised_for_what_the_agent_wants(world: World, task:
 
 
 async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Task) -> None:
-    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    config = TeamConfig(prompts="compact", workflow="single_agent", use_access_summary=True)
     policy = ScriptedPolicy(turns(call("access", url=TRITON), "end"))
     summarizer = Watched(turns(), fail=lambda _: True)
     episode = await Team(config, policy, world, world, summarizer=summarizer).run(task)
     result = episode.main.turns[0].results[0]
-    assert (result.text, result.ok) == ("error: the page could not be summarised: gone", False)
+    assert (result.text, result.ok) == ("error: the page could not be summarized: gone", False)
     assert summarizer.open_now == 0
 
 
@@ -95,12 +95,12 @@ async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Tas
 async def test_a_summariser_that_only_thinks_has_failed(
     world: World, task: Task, tokenizer: ChatTokenizer, text: str
 ) -> None:
-    config = TeamConfig(prompts="compact", workflow="sa", use_access_summary=True)
+    config = TeamConfig(prompts="compact", workflow="single_agent", use_access_summary=True)
     policy = ScriptedPolicy(turns(call("access", url=TRITON), "end"))
     summarizer = ScriptedPolicy(turns(text), tokenizer, max_tokens=12)
     episode = await Team(config, policy, world, world, summarizer=summarizer).run(task)
     result = episode.main.turns[0].results[0]
-    assert result.text.endswith("could not be summarised: the model wrote no summary")
+    assert result.text.endswith("could not be summarized: the model wrote no summary")
     assert not result.ok
 
 
@@ -118,7 +118,9 @@ async def test_long_pages_and_documents_are_cut(task: Task) -> None:
         async def read(self, url: str) -> Page:
             return Page(url=url, text="0123456789")
 
-    config = TeamConfig(prompts="compact", workflow="sa", max_document_chars=4, max_page_chars=6)
+    config = TeamConfig(
+        prompts="compact", workflow="single_agent", max_document_chars=4, max_page_chars=6
+    )
     script = turns(call("search", query="q"), call("access", url="u"), "end")
     episode = await Team(config, ScriptedPolicy(script), Long(), Long()).run(task)
     texts = [result.text for turn in episode.main.turns for result in turn.results]

@@ -1,8 +1,8 @@
 """A lead agent, parallel subagents and a single agent in one loop over any policy."""
 
 from wideseek_agents.answers import boxed_answer, table_answer
-from wideseek_agents.calls import Plan, PlannedCall, Request, Shape, plan_calls
-from wideseek_agents.config import LeadLimits, Limits, SingleLimits, TeamConfig
+from wideseek_agents.arguments import Argument, ArgumentSchema, Request
+from wideseek_agents.config import AgentConfig, LeadConfig, SingleConfig, TeamConfig
 from wideseek_agents.events import (
     AgentEnded,
     AgentStarted,
@@ -11,34 +11,41 @@ from wideseek_agents.events import (
     ToolAnswered,
     TurnTaken,
 )
+from wideseek_agents.parsed_calls import CallProblem, ParsedCall, ParsedCalls, parse_tool_calls
 from wideseek_agents.policies import ChatPolicy, ChatPolicyConfig, ScriptedPolicy, TokenPolicy
-from wideseek_agents.prompting import PromptSet
+from wideseek_agents.prompts import PromptSet
 from wideseek_agents.team import Team
 from wideseek_agents.tokens import ChatTokenizer
+from wideseek_agents.tools import Spawn, ToolContext, ToolDefinition
 
 __all__ = [
+    "AgentConfig",
     "AgentEnded",
     "AgentStarted",
+    "Argument",
+    "ArgumentSchema",
+    "CallProblem",
     "ChatPolicy",
     "ChatPolicyConfig",
     "ChatTokenizer",
     "Event",
-    "LeadLimits",
-    "Limits",
+    "LeadConfig",
     "OnEvent",
-    "Plan",
-    "PlannedCall",
+    "ParsedCall",
+    "ParsedCalls",
     "PromptSet",
     "Request",
     "ScriptedPolicy",
-    "Shape",
-    "SingleLimits",
+    "SingleConfig",
+    "Spawn",
     "Team",
     "TeamConfig",
     "TokenPolicy",
     "ToolAnswered",
+    "ToolContext",
+    "ToolDefinition",
     "TurnTaken",
     "boxed_answer",
-    "plan_calls",
+    "parse_tool_calls",
     "table_answer",
 ]

@@ -2,7 +2,7 @@ r"""Answers in an agent's final text: a fenced Markdown table, or `\boxed{...}`.
 
 import re
 
-from wideseek_agents.text import after_thinking
+from wideseek_core.text import after_thinking
 
 _FENCED = re.compile(r"```[ \t]*markdown[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")

@@ -33,13 +33,15 @@ class TurnTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAnswered:
-    """One request is answered. With `tool == "access"` and `ok`, `request` is a source read."""
+    """One request is answered."""
 
     agent: int
     tool: str
     request: str
     ok: bool
     seconds: float
+    urls: tuple[str, ...] = ()
+    """Addresses of the pages that the result shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

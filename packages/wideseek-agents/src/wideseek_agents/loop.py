@@ -1,26 +1,38 @@
 """The one loop that lead, subagents and single agents run through."""
 
-import time
+import asyncio
 from collections.abc import Sequence
+from dataclasses import fields, replace
 
-from wideseek_agents.agents import Agent
-from wideseek_agents.calls import Plan, PlannedCall, Request, plan_calls
+from wideseek_agents.arguments import Request
 from wideseek_agents.events import AgentEnded, AgentStarted, OnEvent, ToolAnswered, TurnTaken
+from wideseek_agents.factory import Agent
+from wideseek_agents.observations import Observations
 from wideseek_agents.parallel import in_parallel
+from wideseek_agents.parsed_calls import ParsedCalls, parse_tool_calls
 from wideseek_agents.recording import AgentRecord
-from wideseek_agents.text import after_thinking
-from wideseek_agents.tools import call_tool
+from wideseek_agents.tools import AgentTool, call_tool
 from wideseek_core import (
     ContextOverflow,
     Conversation,
     Finish,
     Message,
+    PolicyError,
     Reply,
     Status,
     ToolResult,
     Trajectory,
     Turn,
 )
+from wideseek_core.text import after_thinking
+
+_ENDS = {
+    Finish.LENGTH: Status.TURN_CUT,
+    Finish.CONTEXT: Status.CONTEXT_OVERFLOW,
+    Finish.ABORT: Status.ABORTED,
+    Finish.ERROR: Status.ERROR,
+}
+_REPLY_FIELDS = tuple(field.name for field in fields(Reply))
 
 
 async def run_agent(
@@ -31,17 +43,36 @@ async def run_agent(
     Raises `PolicyError` if the model can't be had; the turns so far stay in the record.
     """
     on_event(AgentStarted(agent=record.agent, role=record.role, prompt=record.prompt))
-    conversation = agent.policy.open([tool.spec for tool in agent.tools], seed=seed)
     try:
-        record.status = await _Run(agent, record, conversation, on_event).to_the_end()
+        record.status = await _converse(agent, record, seed, on_event)
+        if not record.status.failed:
+            record.answer = after_thinking(record.turns[-1].text)
+    except PolicyError as problem:
+        record.error = f"{type(problem).__name__}: {problem}"
+        raise
+    except asyncio.CancelledError:
+        record.status = Status.ABORTED
+        raise
+    finally:
+        record.seconds = record.clock.now() - record.started_s
+        on_event(
+            AgentEnded(
+                agent=record.agent, role=record.role, status=record.status, answer=record.answer
+            )
+        )
+    return record.trajectory()
+
+
+async def _converse(agent: Agent, record: AgentRecord, seed: int, on_event: OnEvent) -> Status:
+    conversation = agent.policy.open(
+        [tool.spec for tool in agent.tools],
+        seed=seed,
+        max_question_tokens=agent.limits.max_question_tokens,
+    )
+    try:
+        return await _Run(agent, record, conversation, on_event).to_the_end()
     finally:
         await conversation.close()
-    if not record.status.failed:
-        record.answer = after_thinking(record.turns[-1].text)
-    on_event(
-        AgentEnded(agent=record.agent, role=record.role, status=record.status, answer=record.answer)
-    )
-    return record.trajectory()
 
 
 class _Run:
@@ -55,119 +86,109 @@ class _Run:
         self._conversation = conversation
         self._on_event = on_event
         self._tools = {tool.spec.name: tool for tool in agent.tools}
-        self._shapes = {tool.spec.name: tool.shape for tool in agent.tools}
+        self._schemas = {tool.spec.name: tool.schema for tool in agent.tools}
+        self._observations = Observations(agent)
 
     async def to_the_end(self) -> Status:
-        limits = self._agent.limits
         messages = self._opening()
-        for turn in range(1, limits.turns + 1):
+        for number in range(1, self._agent.limits.max_turns + 1):
             try:
-                reply = await self._conversation.reply(messages)
+                turn = await self._ask(messages)
             except ContextOverflow:
-                return Status.CONTEXT_OVERFLOW
-            plan = self._plan(reply)
-            self._tell_turn(turn, reply, plan)
-            if reply.finish is Finish.LENGTH:
-                self._keep(reply, plan)
-                repeats = reply.response_tokens >= limits.repetition_tokens
-                return Status.REPETITION if repeats else Status.CONTEXT_OVERFLOW
-            if not plan.calls:
-                self._keep(reply, plan)
-                return Status.FINISHED
-            if turn == limits.turns:
-                self._keep(reply, plan)
-                return Status.TURN_LIMIT
-            if reply.prompt_tokens + reply.response_tokens >= limits.tokens:
-                self._keep(reply, plan)
-                return Status.CONTEXT_OVERFLOW
-            results = await self._call(reply, plan)
-            messages = [self._tool_message(plan, results, turn + 1)]
+                return Status.CONTEXT_OVERFLOW if number == 1 else Status.MESSAGE_OVERFLOW
+            parsed = self._parse(turn)
+            self._tell_turn(number, turn, parsed)
+            self._record.turns.append(
+                replace(turn, calls=parsed.calls, dropped_calls=parsed.dropped)
+            )
+            if (end := self._end(number, turn, parsed)) is not None:
+                return end
+            results = await self._call(parsed)
+            messages = self._observations.messages(parsed, results, number + 1)
         raise AssertionError("the last turn returns")
 
     def _opening(self) -> Sequence[Message]:
-        hint = self._agent.messages.hint(1, self._agent.limits.turns)
+        hint = self._agent.messages.hint(1, self._agent.limits.max_turns)
         question = self._agent.opening.fill(
             question=self._agent.question, subtask=self._record.prompt, hint=hint
         )
         system = [Message(role="system", content=self._agent.system)] if self._agent.system else []
         return [*system, Message(role="user", content=question)]
 
-    def _plan(self, reply: Reply) -> Plan:
-        """What the reply asks for; a reply that was cut off asks for nothing."""
-        if reply.finish is Finish.LENGTH:
-            return Plan(calls=(), dropped=0)
+    async def _ask(self, messages: Sequence[Message]) -> Turn:
+        clock = self._record.clock
+        started = clock.now()
+        reply = await self._conversation.reply(messages)
+        values = {name: getattr(reply, name) for name in _REPLY_FIELDS}
+        return Turn(**values, started_s=started, seconds=clock.now() - started)
+
+    def _parse(self, reply: Reply) -> ParsedCalls:
+        """What the reply asks for; a reply that lacks its end asks for nothing."""
+        if reply.finish.cut:
+            return ParsedCalls()
         limits = self._agent.limits
-        return plan_calls(
-            reply.text,
-            self._shapes,
+        return parse_tool_calls(
+            reply.native_calls or self._agent.parser.parse(after_thinking(reply.text)),
+            self._schemas,
             per_call=limits.requests_per_call,
             per_turn=limits.requests_per_turn,
+            lenient=self._agent.lenient,
         )
 
-    async def _call(self, reply: Reply, plan: Plan) -> Sequence[ToolResult]:
-        """All results in the order of the requests; the turn is kept even if a policy fails."""
-        place = len(self._record.turns)
-        self._keep(reply, plan)
+    def _end(self, number: int, reply: Reply, parsed: ParsedCalls) -> Status | None:
+        """How the agent ends after this reply; None if it continues."""
+        limits = self._agent.limits
+        if reply.finish.cut:
+            cut = reply.finish in (Finish.LENGTH, Finish.CONTEXT)
+            repeats = cut and reply.response_tokens >= limits.repetition_tokens
+            return Status.REPETITION if repeats else _ENDS[reply.finish]
+        if not parsed.calls and not (self._agent.lenient and parsed.written):
+            return Status.FINISHED
+        if number == limits.max_turns:
+            return Status.TURN_LIMIT
+        if reply.prompt_tokens + reply.response_tokens >= limits.context_tokens:
+            return Status.CONTEXT_OVERFLOW
+        return None
+
+    async def _call(self, parsed: ParsedCalls) -> Sequence[ToolResult]:
+        """All results in the order of the requests, which the record keeps with the turn."""
+        place = len(self._record.turns) - 1
         results = await in_parallel(
-            self._answer(call, request) for call in plan.calls for request in call.requests
+            self._answer(self._tools[call.call.name], request)
+            for call in parsed.written
+            if call.call is not None
+            for request in call.requests
         )
-        self._record.turns[place] = _turn(reply, plan, results)
+        notes = self._observations.notes(parsed)
+        turn = self._record.turns[place]
+        self._record.turns[place] = replace(turn, results=tuple(results), notes=notes)
         return results
 
-    async def _answer(self, call: PlannedCall, request: Request) -> ToolResult:
-        started = time.monotonic()
-        result = await call_tool(self._tools[call.call.name], request, self._agent.messages)
+    async def _answer(self, tool: AgentTool, request: Request) -> ToolResult:
+        clock = self._record.clock
+        started = clock.now()
+        result = await call_tool(tool, request, self._agent.messages.tool_error)
+        result = replace(result, started_s=started, seconds=clock.now() - started)
         self._on_event(
             ToolAnswered(
                 agent=self._record.agent,
-                tool=call.call.name,
+                tool=result.tool,
                 request=request.subject,
                 ok=result.ok,
-                seconds=time.monotonic() - started,
+                seconds=result.seconds,
+                urls=result.urls,
             )
         )
         return result
 
-    def _tool_message(self, plan: Plan, results: Sequence[ToolResult], turn: int) -> Message:
-        layouts = [self._tools[call.call.name].layout for call in plan.calls for _ in call.requests]
-        shown = [
-            layout.fill(n=number, request=result.request, text=result.text)
-            for number, (layout, result) in enumerate(zip(layouts, results, strict=True), 1)
-        ]
-        messages = self._agent.messages
-        content = messages.tool_message.fill(
-            results=messages.separator.join(shown),
-            hint=messages.hint(turn, self._agent.limits.turns),
-        )
-        return Message(role="tool", content=content)
-
-    def _keep(self, reply: Reply, plan: Plan) -> None:
-        self._record.turns.append(_turn(reply, plan, ()))
-
-    def _tell_turn(self, turn: int, reply: Reply, plan: Plan) -> None:
+    def _tell_turn(self, number: int, reply: Reply, parsed: ParsedCalls) -> None:
         self._on_event(
             TurnTaken(
                 agent=self._record.agent,
-                turn=turn,
-                turns=self._agent.limits.turns,
+                turn=number,
+                turns=self._agent.limits.max_turns,
                 text=reply.text,
                 finish=reply.finish,
-                requests=sum(len(call.requests) for call in plan.calls),
+                requests=parsed.requests,
             )
         )
-
-
-def _turn(reply: Reply, plan: Plan, results: Sequence[ToolResult]) -> Turn:
-    return Turn(
-        text=reply.text,
-        finish=reply.finish,
-        prompt_ids=reply.prompt_ids,
-        response_ids=reply.response_ids,
-        logprobs=reply.logprobs,
-        prompt_tokens=reply.prompt_tokens,
-        response_tokens=reply.response_tokens,
-        versions=reply.versions,
-        calls=tuple(call.call for call in plan.calls),
-        dropped_calls=plan.dropped,
-        results=tuple(results),
-    )

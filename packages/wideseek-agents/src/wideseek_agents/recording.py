@@ -1,5 +1,6 @@
 """What an episode has done so far, kept even if it breaks off."""
 
+import time
 from dataclasses import dataclass, field
 
 from wideseek_core import AgentRole, Status, Trajectory, Turn
@@ -7,17 +8,23 @@ from wideseek_core import AgentRole, Status, Trajectory, Turn
 
 @dataclass(slots=True, kw_only=True)
 class AgentRecord:
-    """One agent's turns as they come. `status` stays `ERROR` until the agent has ended."""
+    """One agent's turns as they come. `status` is `ERROR` until the agent has ended."""
 
     agent: int
     role: AgentRole
     prompt: str
+    clock: "Clock"
+    parent: int | None = None
+    parent_turn: int = 0
     turns: list[Turn] = field(default_factory=list[Turn])
     status: Status = Status.ERROR
     answer: str = ""
+    error: str = ""
+    started_s: float = 0.0
+    seconds: float = 0.0
 
     def trajectory(self) -> Trajectory:
-        """The record as it stands."""
+        """The record as it is now."""
         return Trajectory(
             agent=self.agent,
             role=self.role,
@@ -25,21 +32,46 @@ class AgentRecord:
             turns=tuple(self.turns),
             prompt=self.prompt,
             answer=self.answer,
+            error=self.error,
+            parent=self.parent,
+            parent_turn=self.parent_turn,
+            started_s=self.started_s,
+            seconds=self.seconds,
         )
+
+
+class Clock:
+    """Seconds since an episode began."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        """The time that has passed."""
+        return time.monotonic() - self._began
 
 
 @dataclass(slots=True)
 class Recording:
     """The agents of one episode, in order of creation."""
 
+    clock: Clock = field(default_factory=Clock)
     agents: list[AgentRecord] = field(default_factory=list[AgentRecord])
 
-    def begin(self, role: AgentRole, prompt: str) -> AgentRecord:
+    def begin(self, role: AgentRole, prompt: str, parent: AgentRecord | None = None) -> AgentRecord:
         """A record for the next agent; its number is its place."""
-        record = AgentRecord(agent=len(self.agents), role=role, prompt=prompt)
+        record = AgentRecord(
+            agent=len(self.agents),
+            role=role,
+            prompt=prompt,
+            clock=self.clock,
+            parent=None if parent is None else parent.agent,
+            parent_turn=0 if parent is None else len(parent.turns) - 1,
+            started_s=self.clock.now(),
+        )
         self.agents.append(record)
         return record
 
     def trajectories(self) -> tuple[Trajectory, ...]:
-        """All agents as they stand."""
+        """All agents as they are now."""
         return tuple(record.trajectory() for record in self.agents)

@@ -1,24 +1,29 @@
-"""A team answers a task: a lead with subagents (`mas`), or a single agent (`sa`)."""
+"""A team answers a task: a lead with subagents, or a single agent."""
 
 import hashlib
-import time
+import logging
 
-from wideseek_agents.agents import Agent, Roster
-from wideseek_agents.config import TeamConfig
+from wideseek_agents.config import AgentConfig, TeamConfig
 from wideseek_agents.events import OnEvent, ignore
+from wideseek_agents.factory import Agent, AgentFactory
 from wideseek_agents.loop import run_agent
-from wideseek_agents.prompting import PromptSet
+from wideseek_agents.prompts import PromptSet
 from wideseek_agents.recording import AgentRecord, Recording
+from wideseek_agents.tools import Spawn
 from wideseek_core import (
+    AgentRole,
     ConfigError,
     Episode,
     PageSource,
     Policy,
     PolicyError,
     SearchBackend,
+    Status,
     Task,
     Trajectory,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Team:
@@ -41,19 +46,19 @@ class Team:
     ) -> None:
         """`subagent_policy` serves the subagents by a second model. Raises `ConfigError`.
 
-        `prompts` stands in for the set that the configuration names: many teams can share one.
+        `prompts` stands in for the sets that the configuration names: many teams can share one.
         """
         if config.use_access_summary and summarizer is None:
-            raise ConfigError("use_access_summary: needs a model that summarises, got none")
+            raise ConfigError("use_access_summary: needs a model that summarizes, got none")
         self._config = config
-        self._roster = Roster(
+        self._factory = AgentFactory(
             config=config,
-            prompts=prompts or PromptSet.load(config.prompts),
             policy=policy,
             subagent_policy=subagent_policy or policy,
             search=search,
             pages=pages,
             summarizer=summarizer if config.use_access_summary else None,
+            prompts=_prompts(config, prompts),
         )
 
     async def run(
@@ -61,35 +66,38 @@ class Team:
     ) -> Episode:
         """One rollout; `trial` and `seed` tell equal tasks apart.
 
-        A policy that fails ends it with `Episode.error` and what was done so far. Cancelling it
+        A policy that fails for the answering agent ends it with `Episode.error` and what was done
+        so far; one that fails for a subagent costs that agent's report alone. Cancelling it
         cancels its agents and closes their conversations.
         """
-        started = time.monotonic()
-        rollout = _Rollout(self._roster, task, f"{seed}/{task.id}/{trial}", on_event or ignore)
-        error = ""
+        rollout = _Rollout(self._factory, task, f"{seed}/{task.id}/{trial}", on_event or ignore)
         try:
-            if self._config.workflow == "mas":
+            if self._config.workflow == "multi_agent":
                 await rollout.lead()
             else:
                 await rollout.single()
         except PolicyError as problem:
-            error = f"{type(problem).__name__}: {problem}"
+            logger.debug("task %s, trial %d: %s", task.id, trial, problem)
         trajectories = rollout.recording.trajectories()
+        main = trajectories[0]
+        error = main.error
+        if main.status in (Status.ABORTED, Status.ERROR) and not error:
+            error = f"PolicyUnavailable: the engine ended a response with {main.turns[-1].finish}"
         return Episode(
             task_id=task.id,
             trial=trial,
             trajectories=trajectories,
-            answer=trajectories[0].answer,
+            answer=main.answer,
             error=error,
-            seconds=time.monotonic() - started,
+            seconds=rollout.recording.clock.now(),
         )
 
 
 class _Rollout:
     """The agents of one episode as they come to be."""
 
-    def __init__(self, roster: Roster, task: Task, name: str, on_event: OnEvent) -> None:
-        self._roster = roster
+    def __init__(self, factory: AgentFactory, task: Task, name: str, on_event: OnEvent) -> None:
+        self._factory = factory
         self._task = task
         self._name = name
         self._on_event = on_event
@@ -97,19 +105,49 @@ class _Rollout:
 
     async def lead(self) -> None:
         record = self.recording.begin("lead", self._task.question)
-        await self._run(self._roster.lead(self._task, self._subagent), record)
+        await self._run(self._factory.lead(self._task, self._spawner(record)), record)
 
     async def single(self) -> None:
         record = self.recording.begin("single", self._task.question)
-        await self._run(self._roster.single(self._task), record)
+        await self._run(self._factory.single(self._task, self._spawner(record)), record)
 
-    async def _subagent(self, subtask: str) -> Trajectory:
-        record = self.recording.begin("subagent", subtask)
-        return await self._run(self._roster.subagent(self._task), record)
+    def _spawner(self, parent: AgentRecord) -> Spawn:
+        """Runs subagents of `parent`. One whose policy fails has failed by itself."""
+
+        async def spawn(subtask: str) -> Trajectory:
+            record = self.recording.begin("subagent", subtask, parent)
+            try:
+                agent = self._factory.subagent(self._task, self._spawner(record))
+                return await self._run(agent, record)
+            except PolicyError as problem:
+                logger.warning("agent %d of %s failed: %s", record.agent, self._name, problem)
+                return record.trajectory()
+
+        return spawn
 
     async def _run(self, agent: Agent, record: AgentRecord) -> Trajectory:
         seed = _seed(f"{self._name}/{record.agent}")
         return await run_agent(agent, record, seed=seed, on_event=self._on_event)
+
+
+def _prompts(config: TeamConfig, given: PromptSet | None) -> dict[AgentRole, PromptSet]:
+    """The prompt set of each role, loaded once."""
+    loaded: dict[str, PromptSet] = {}
+    sets: dict[AgentRole, PromptSet] = {}
+    roles: dict[AgentRole, AgentConfig] = {
+        "lead": config.lead,
+        "subagent": config.subagent,
+        "single": config.single,
+    }
+    for role, agent in roles.items():
+        if given is not None and not agent.prompts:
+            sets[role] = given
+            continue
+        name = agent.prompts or config.prompts
+        if name not in loaded:
+            loaded[name] = PromptSet.load(name)
+        sets[role] = loaded[name]
+    return sets
 
 
 def _seed(name: str) -> int:

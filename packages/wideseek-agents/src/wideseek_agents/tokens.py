@@ -13,8 +13,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from wideseek_agents.text import clean
 from wideseek_core import CorruptFile, DataError, Message
+from wideseek_core.text import clean
 
 START, END = "<|im_start|>", "<|im_end|>"
 TAGS = (

@@ -183,7 +183,10 @@ async def _episodes(
 def _teams(seed: int, config: TeamConfig, policy: Policy, prompts: PromptSet) -> tuple[Team, Team]:
     """A team with subagents and a single agent in the world of a seed."""
     search, pages = world_tools(invent(seed))
-    chosen = [config.model_copy(update={"workflow": workflow}) for workflow in ("mas", "sa")]
+    chosen = [
+        config.model_copy(update={"workflow": workflow})
+        for workflow in ("multi_agent", "single_agent")
+    ]
     teams = [Team(one, policy, search, pages, prompts=prompts) for one in chosen]
     return teams[0], teams[1]
 

@@ -169,5 +169,5 @@ def deeper(team: TeamConfig, turns: int) -> TeamConfig:
     """The team with another limit of turns for every agent."""
     roles = ("lead", "subagent", "single")
     return team.model_copy(
-        update={role: getattr(team, role).model_copy(update={"turns": turns}) for role in roles}
+        update={role: getattr(team, role).model_copy(update={"max_turns": turns}) for role in roles}
     )

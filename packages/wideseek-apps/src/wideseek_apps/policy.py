@@ -86,7 +86,9 @@ class LocalModel:
             top_p=config.top_p,
             max_tokens=config.turn_tokens,
         )
-        return TokenPolicy(self.engine, self.tokenizer, window=config.window, sampling=sampling)
+        return TokenPolicy(
+            self.engine, self.tokenizer, context_tokens=config.window, sampling=sampling
+        )
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from wideseek_agents import LeadLimits, Limits, SingleLimits, Team, TeamConfig
+from wideseek_agents import AgentConfig, LeadConfig, SingleConfig, Team, TeamConfig
 from wideseek_apps.policy import LocalModel, LocalPolicy, open_local
 from wideseek_apps.start_policy import StartConfig
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
@@ -49,9 +49,10 @@ logger = logging.getLogger(__name__)
 
 ATLAS_TEAM = TeamConfig(
     prompts="compact",
-    lead=LeadLimits(turns=6),
-    subagent=Limits(turns=6),
-    single=SingleLimits(turns=40),
+    lead=LeadConfig(max_turns=6),
+    subagent=AgentConfig(max_turns=6),
+    single=SingleConfig(max_turns=40),
+    calls="reference",
 )
 """How the start policy was taught to work."""
 

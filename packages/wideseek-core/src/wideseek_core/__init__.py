@@ -20,7 +20,15 @@ from wideseek_core.errors import (
     TrainError,
     WideSeekError,
 )
-from wideseek_core.messages import Message, Role, ToolCall, ToolResult, ToolSpec
+from wideseek_core.messages import (
+    MalformedCall,
+    Message,
+    Role,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    WrittenCall,
+)
 from wideseek_core.policy import (
     Conversation,
     Finish,
@@ -62,6 +70,7 @@ __all__ = [
     "Judge",
     "JudgeError",
     "Language",
+    "MalformedCall",
     "Message",
     "NoContent",
     "NoVerdict",
@@ -98,6 +107,7 @@ __all__ = [
     "VersionSpan",
     "VersionSpans",
     "WideSeekError",
+    "WrittenCall",
     "load_config",
     "one_version",
 ]

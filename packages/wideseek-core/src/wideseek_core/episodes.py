@@ -6,8 +6,7 @@ from typing import Literal
 
 from wideseek_core.json_text import Number
 from wideseek_core.messages import ToolCall, ToolResult
-from wideseek_core.policy import Finish
-from wideseek_core.versions import VersionSpans, oldest
+from wideseek_core.policy import Reply
 
 
 class Status(StrEnum):
@@ -15,14 +14,22 @@ class Status(StrEnum):
 
     FINISHED = "finished"
     """A turn without tool calls."""
+    TURN_CUT = "turn_cut"
+    """A response reached the token limit of one turn."""
     CONTEXT_OVERFLOW = "context_overflow"
-    """A response filled what was left of the window, or a tool message did not fit."""
+    """The question does not fit the context window, or a response filled what was left of it."""
+    MESSAGE_OVERFLOW = "message_overflow"
+    """The results of a turn's tools do not fit the context window."""
     TURN_LIMIT = "turn_limit"
     """The last turn still called tools."""
+    BUDGET_LIMIT = "budget_limit"
+    """The rollout's budget of time, tokens or money was spent."""
     REPETITION = "repetition"
-    """Overflow by one response of extreme length."""
+    """A response of extreme length that was cut off."""
+    ABORTED = "aborted"
+    """The engine gave a response up, or the rollout was cancelled."""
     ERROR = "error"
-    """The policy failed; see the episode's `error`."""
+    """The policy failed; see the trajectory's `error`."""
 
     @property
     def failed(self) -> bool:
@@ -31,33 +38,21 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One assistant turn and what its tools answered.
+class Turn(Reply):
+    """One assistant turn: the model's reply, and what its tools answered."""
 
-    For token policies `prompt_ids` is everything the response was conditioned on, so that turn t+1
-    starts with turn t's `prompt_ids + response_ids` unless the context was rebuilt in between.
-    """
-
-    text: str
-    """The response, decoded."""
-    finish: Finish
-    prompt_ids: tuple[int, ...] = ()
-    response_ids: tuple[int, ...] = ()
-    logprobs: tuple[Number, ...] = ()
-    """Of `response_ids`, under the distribution that sampled them, in nats."""
-    prompt_tokens: int = 0
-    response_tokens: int = 0
-    versions: VersionSpans = ()
-    """Which weights sampled which token of the response."""
     calls: tuple[ToolCall, ...] = ()
     """Valid calls, after dropping malformed ones and those over the limit."""
     dropped_calls: int = 0
+    """Malformed calls, invalid requests, and requests over a limit."""
     results: tuple[ToolResult, ...] = ()
-
-    @property
-    def version(self) -> int:
-        """The oldest of the versions that sampled the turn."""
-        return oldest(self.versions)
+    """Results of the requests of `calls`, in order."""
+    notes: tuple[str, ...] = ()
+    """What the model was told about calls and requests that were not made."""
+    started_s: float = 0.0
+    """When the model was asked, in seconds since the episode began."""
+    seconds: float = 0.0
+    """How long the model took."""
 
 
 AgentRole = Literal["lead", "subagent", "single"]
@@ -76,7 +71,17 @@ class Trajectory:
     prompt: str = ""
     """What the agent was asked: the question, or its subtask."""
     answer: str = ""
-    """The final text, after the last `</think>`; empty if the agent failed."""
+    """The final text, after the thinking; empty if the agent failed."""
+    error: str = ""
+    """Why the policy failed; empty otherwise."""
+    parent: int | None = None
+    """The agent that created this one; None for the agent that answers the user."""
+    parent_turn: int = 0
+    """The turn of `parent` that created this agent, counted from 0."""
+    started_s: float = 0.0
+    """When the agent began, in seconds since the episode began."""
+    seconds: float = 0.0
+    """How long the agent took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

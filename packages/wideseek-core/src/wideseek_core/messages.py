@@ -17,6 +17,8 @@ class Message:
 
     role: Role
     content: str
+    call_id: str = ""
+    """Of a `tool` message: the native tool call it answers; empty if it answers a whole turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,26 @@ class ToolCall:
 
     name: str
     arguments: dict[str, JsonValue]
+    id: str = ""
+    """The identifier that a server gave a native call; empty for calls read from text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MalformedCall:
+    """A call that can't be read, with what is wrong with it."""
+
+    problem: str
+    """The kind of problem, e.g. `not_json` or `not_closed`."""
+    text: str
+    """The call as the model wrote it."""
+    name: str = ""
+    """The tool's name, as far as it can be read."""
+    id: str = ""
+    """The identifier that a server gave a native call."""
+
+
+WrittenCall = ToolCall | MalformedCall
+"""What a model wrote where a tool call is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +79,13 @@ class ToolResult:
     """What was asked for: the query, the URL, the subtask."""
     text: str
     ok: bool = True
+    tool: str = ""
+    """Name of the tool that was called; empty for a call that could not be read."""
+    urls: tuple[str, ...] = ()
+    """Addresses of the pages that the text shows."""
+    agent: int | None = None
+    """Number of the agent that this request created."""
+    started_s: float = 0.0
+    """Start of the request, in seconds since the episode began."""
+    seconds: float = 0.0
+    """Duration of the request."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from wideseek_core.messages import Message, ToolSpec
+from wideseek_core.json_text import Number
+from wideseek_core.messages import Message, ToolSpec, WrittenCall
 from wideseek_core.versions import VersionSpans, oldest
 
 
@@ -22,7 +23,18 @@ class Finish(StrEnum):
     STOP = "stop"
     """The model ended its turn."""
     LENGTH = "length"
-    """The turn's token budget ran out."""
+    """The response reached the token limit of one turn."""
+    CONTEXT = "context"
+    """The response filled what was left of the context window."""
+    ABORT = "abort"
+    """The engine gave the response up."""
+    ERROR = "error"
+    """The server failed, filtered the response, or gave a reason that is not known."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the response lacks its end: true for every reason but `STOP`."""
+        return self is not Finish.STOP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +93,16 @@ class Reply:
 
     text: str
     finish: Finish
+    native_calls: tuple[WrittenCall, ...] = ()
+    """Tool calls that the server has parsed; without any, calls are read from the text."""
+    model: str = ""
+    """Name of the model that wrote the reply."""
     prompt_ids: tuple[int, ...] = ()
-    """All token ids the response was conditioned on; empty for chat endpoints."""
+    """All token ids the response was conditioned on; empty for chat endpoints. Turn t+1 starts
+    with turn t's `prompt_ids + response_ids` unless the context was rebuilt in between."""
     response_ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[Number, ...] = ()
+    """Of `response_ids`, under the distribution that sampled them, in nats."""
     prompt_tokens: int = 0
     response_tokens: int = 0
     versions: VersionSpans = ()
@@ -114,6 +132,11 @@ class Conversation(Protocol):
 class Policy(Protocol):
     """A language model that agents can talk to."""
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
-        """A fresh conversation that knows these tools. `seed` tells equal prompts apart."""
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
+        """A fresh conversation that knows these tools. `seed` tells equal prompts apart.
+
+        With `max_question_tokens`, first messages that take more raise `ContextOverflow`.
+        """
         ...

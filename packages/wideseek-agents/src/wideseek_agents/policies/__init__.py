@@ -1,4 +1,4 @@
-"""Language models behind one seam: token engines, chat endpoints, scripts."""
+"""Language models behind one interface: token engines, chat endpoints, scripts."""
 
 from wideseek_agents.policies.chat import ChatPolicy
 from wideseek_agents.policies.endpoint import ChatPolicyConfig

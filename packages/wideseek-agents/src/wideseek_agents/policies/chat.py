@@ -43,7 +43,9 @@ class ChatPolicy:
         """Whether the API is told about the tools, so that the system prompt need not."""
         return self._config.native_tools
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
         """A fresh conversation."""
         return _ChatConversation(self._config, self._endpoint, tools)
 
@@ -73,8 +75,10 @@ class _ChatConversation:
     async def reply(self, messages: Sequence[Message]) -> Reply:
         for message in messages:
             self._messages += new_message(message, self._unanswered)
-        if self._used >= self._config.window:
-            raise ContextOverflow(f"{self._used} tokens fill the window of {self._config.window}")
+        if self._used >= self._config.context_tokens:
+            raise ContextOverflow(
+                f"{self._used} tokens fill the window of {self._config.context_tokens}"
+            )
         raw = await self._endpoint.post(self._body())
         try:
             answer = WireAnswer.model_validate(raw)
@@ -101,7 +105,7 @@ class _ChatConversation:
             "top_p": config.top_p,
         }
         if config.max_tokens is not None:
-            body["max_tokens"] = min(config.max_tokens, config.window - self._used)
+            body["max_tokens"] = min(config.max_tokens, config.context_tokens - self._used)
         if config.native_tools and self._tools:
             body["tools"] = self._tools
         return body | config.extra

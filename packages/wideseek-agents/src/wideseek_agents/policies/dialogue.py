@@ -7,16 +7,22 @@ sampled is never decoded and encoded again.
 from collections.abc import Sequence
 
 from wideseek_agents.tokens import ChatTokenizer
-from wideseek_core import ContextOverflow, Message
+from wideseek_core import ContextOverflow, Finish, Message
 
 
 class Dialogue:
     """Grows by messages and responses, within a window of tokens."""
 
-    def __init__(self, tokenizer: ChatTokenizer, *, window: int, question_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        *,
+        context_tokens: int,
+        max_question_tokens: int | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
-        self._window = window
-        self._question_tokens = question_tokens
+        self._context_tokens = context_tokens
+        self._max_question_tokens = max_question_tokens
         self._ids: list[int] = []
 
     def ask(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -25,22 +31,29 @@ class Dialogue:
         Raises `ContextOverflow` if the first messages are longer than a question may be, or if
         the prompt leaves no room for a response.
         """
-        first = not self._ids
         new = self._tokenizer.render(messages)
-        if first and len(new) > self._question_tokens:
-            raise ContextOverflow(
-                f"the question takes {len(new)} tokens, more than {self._question_tokens}"
-            )
+        limit = self._max_question_tokens
+        if not self._ids and limit is not None and len(new) > limit:
+            raise ContextOverflow(f"the question takes {len(new)} tokens, more than {limit}")
         self._ids += [*new, *self._tokenizer.generation_prompt]
-        if len(self._ids) >= self._window:
+        if len(self._ids) >= self._context_tokens:
             raise ContextOverflow(
-                f"a prompt of {len(self._ids)} tokens leaves no room in {self._window}"
+                f"a prompt of {len(self._ids)} tokens leaves no room in {self._context_tokens}"
             )
         return tuple(self._ids)
 
-    def room(self, most: int) -> int:
-        """Tokens that the next response may take: `most`, or what is left of the window."""
-        return min(most, self._window - len(self._ids))
+    @property
+    def room(self) -> int:
+        """Tokens that are left of the window."""
+        return self._context_tokens - len(self._ids)
+
+    def finish(self, finish: Finish, max_tokens: int) -> Finish:
+        """Why a response of at most `max_tokens` that is not yet appended stopped.
+
+        The window is what cut it if less than `max_tokens` was left.
+        """
+        full = finish is Finish.LENGTH and self.room < max_tokens
+        return Finish.CONTEXT if full else finish
 
     def answer(self, ids: Sequence[int]) -> None:
         """Appends a sampled response and closes its message."""

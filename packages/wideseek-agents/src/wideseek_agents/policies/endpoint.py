@@ -10,14 +10,14 @@ from email.utils import parsedate_to_datetime
 import httpx
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from wideseek_agents.text import one_line
 from wideseek_core import Config, ConfigError, ContextOverflow, PolicyError, PolicyUnavailable
 from wideseek_core.config import secret
+from wideseek_core.text import one_line
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _TOO_LONG = ("context_length_exceeded", "context length", "context window", "too many tokens")
-_LONGEST_PAUSE_S = 60.0
-_SHOWN_CHARS = 300
+_MAX_PAUSE_S = 60.0
+_MAX_EXCERPT_CHARS = 300
 _OBJECT = TypeAdapter(dict[str, JsonValue])
 
 
@@ -34,20 +34,20 @@ class ChatPolicyConfig(Config):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of one turn; the server's own limit if null."""
-    window: int = Field(default=32_000, ge=1)
+    context_tokens: int = Field(default=32_000, ge=1)
     """Tokens of a whole conversation, by the server's own count."""
     native_tools: bool = False
     """Send the tools as the API's `tools` field instead of in the system prompt."""
-    concurrent: int = Field(default=16, ge=1)
+    max_concurrent: int = Field(default=16, ge=1)
     """Requests in flight at once."""
-    retries: int = Field(default=6, ge=0)
-    """Tries after the first, for faults that can pass: time-outs, 429, 5xx."""
+    max_attempts: int = Field(default=7, ge=1)
+    """Maximum number of attempts, for faults that can pass: timeouts, 429, 5xx."""
     backoff_s: float = Field(default=1.0, ge=0)
-    """First pause between tries; it doubles. The server's `Retry-After` comes first."""
+    """First pause between attempts; it doubles. The server's `Retry-After` comes first."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """For one try."""
+    """Timeout of one attempt."""
     deadline_s: float = Field(default=1800.0, gt=0)
-    """For one turn with all its tries."""
+    """Timeout of one turn with all its attempts."""
     extra: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Further fields of the request, e.g. `chat_template_kwargs`."""
 
@@ -71,14 +71,14 @@ class Endpoint:
                 raise ConfigError(f"api_key_env: the variable {config.api_key_env} is not set")
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._config = config
-        self._slots = asyncio.Semaphore(config.concurrent)
+        self._slots = asyncio.Semaphore(config.max_concurrent)
         self._url = f"{config.base_url.rstrip('/')}/chat/completions"
         if not self._url.startswith(("http://", "https://")):
             raise ConfigError(f"base_url: expected an http(s) address (got {config.base_url!r})")
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(config.timeout_s, connect=30.0),
-            limits=httpx.Limits(max_connections=config.concurrent),
+            limits=httpx.Limits(max_connections=config.max_concurrent),
             transport=transport,
             trust_env=not is_local(config.base_url),  # a proxy can't reach this machine
         )
@@ -96,7 +96,7 @@ class Endpoint:
             raise self._unavailable(f"no answer within {self._config.deadline_s:g} s") from None
 
     async def _post_patiently(self, body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        for attempt in range(self._config.retries + 1):
+        for attempt in range(self._config.max_attempts):
             problem, asked_pause = "", None
             try:
                 async with self._slots:
@@ -114,15 +114,15 @@ class Endpoint:
                     if response.status_code not in _PASSING:
                         raise self._refusal(response, problem)
                     asked_pause = _retry_after(response)
-            if attempt == self._config.retries:
+            if attempt + 1 == self._config.max_attempts:
                 raise self._unavailable(f"{problem} (tried {attempt + 1} times)")
             await self._pause(attempt, asked_pause, problem)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     async def _pause(self, attempt: int, asked: float | None, problem: str) -> None:
         if asked is not None and asked > self._config.deadline_s:
             raise self._unavailable(f"{problem} (asks to wait {asked:g} s)")
-        own = min(_LONGEST_PAUSE_S, self._config.backoff_s * 2**attempt) * random.uniform(0.5, 1)
+        own = min(_MAX_PAUSE_S, self._config.backoff_s * 2**attempt) * random.uniform(0.5, 1)
         await asyncio.sleep(own if asked is None else asked)
 
     def _refusal(self, response: httpx.Response, problem: str) -> PolicyError:
@@ -140,7 +140,7 @@ class Endpoint:
 
 
 def _excerpt(response: httpx.Response) -> str:
-    return one_line(response.text[:_SHOWN_CHARS]) or response.reason_phrase
+    return one_line(response.text[:_MAX_EXCERPT_CHARS]) or response.reason_phrase
 
 
 def _retry_after(response: httpx.Response) -> float | None:

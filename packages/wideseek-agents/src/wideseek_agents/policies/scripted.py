@@ -23,22 +23,24 @@ class ScriptedPolicy:
         respond: Respond,
         tokenizer: ChatTokenizer | None = None,
         *,
-        window: int = 32_000,
+        context_tokens: int = 32_000,
         max_tokens: int | None = None,
-        question_tokens: int = 4096,
     ) -> None:
         self._respond = respond
         self._tokenizer = tokenizer
-        self._window = window
-        self._max_tokens = max_tokens or window
-        self._question_tokens = question_tokens
+        self._context_tokens = context_tokens
+        self._max_tokens = max_tokens or context_tokens
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
         """A fresh conversation."""
         if self._tokenizer is None:
             return _ScriptedConversation(self._respond, tools)
         dialogue = Dialogue(
-            self._tokenizer, window=self._window, question_tokens=self._question_tokens
+            self._tokenizer,
+            context_tokens=self._context_tokens,
+            max_question_tokens=max_question_tokens,
         )
         return _ScriptedTokenConversation(
             self._respond, tools, self._tokenizer, dialogue, self._max_tokens
@@ -81,13 +83,15 @@ class _ScriptedTokenConversation(_ScriptedConversation):
 
     async def reply(self, messages: Sequence[Message]) -> Reply:
         prompt = self._dialogue.ask(messages)
-        room = self._dialogue.room(self._max_tokens)
+        room = min(self._max_tokens, self._dialogue.room)
         whole = self._tokenizer.encode_response(await self._write(messages))
         ids = tuple(whole[:room])
+        finish = Finish.STOP if len(ids) == len(whole) else Finish.LENGTH
+        finish = self._dialogue.finish(finish, self._max_tokens)
         self._dialogue.answer(ids)
         return Reply(
             text=self._tokenizer.decode(ids),
-            finish=Finish.STOP if len(ids) == len(whole) else Finish.LENGTH,
+            finish=finish,
             prompt_ids=prompt,
             response_ids=ids,
             logprobs=(0.0,) * len(ids),

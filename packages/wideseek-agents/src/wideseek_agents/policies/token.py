@@ -22,19 +22,19 @@ class TokenPolicy:
         engine: TokenEngine,
         tokenizer: ChatTokenizer,
         *,
-        window: int = 32_000,
+        context_tokens: int = 32_000,
         sampling: Sampling | None = None,
-        question_tokens: int = 4096,
     ) -> None:
-        """`sampling.max_tokens` bounds one turn, `window` the whole conversation."""
+        """`sampling.max_tokens` bounds one turn, `context_tokens` the whole conversation."""
         self._engine = engine
         self._tokenizer = tokenizer
-        self._window = window
-        self._sampling = sampling or Sampling(max_tokens=window)
-        self._question_tokens = question_tokens
+        self._context_tokens = context_tokens
+        self._sampling = sampling or Sampling(max_tokens=context_tokens)
         self._open: set[str] = set()
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> Conversation:
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
         """A fresh conversation; its session is named after `seed`."""
         session, copies = f"{seed}", 0
         while session in self._open:
@@ -42,7 +42,9 @@ class TokenPolicy:
             session = f"{seed}.{copies}"
         self._open.add(session)
         dialogue = Dialogue(
-            self._tokenizer, window=self._window, question_tokens=self._question_tokens
+            self._tokenizer,
+            context_tokens=self._context_tokens,
+            max_question_tokens=max_question_tokens,
         )
         return _TokenConversation(
             self._engine, self._tokenizer, dialogue, self._sampling, session, self._open
@@ -70,17 +72,19 @@ class _TokenConversation:
 
     async def reply(self, messages: Sequence[Message]) -> Reply:
         prompt = self._dialogue.ask(messages)
+        max_tokens = self._sampling.max_tokens
         sampling = replace(
             self._sampling,
-            max_tokens=self._dialogue.room(self._sampling.max_tokens),
+            max_tokens=min(max_tokens, self._dialogue.room),
             seed=_turn_seed(self._session, self._turn),
         )
         self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
+        finish = self._dialogue.finish(generated.finish, max_tokens)
         self._dialogue.answer(generated.ids)
         return Reply(
             text=self._tokenizer.decode(generated.ids),
-            finish=generated.finish,
+            finish=finish,
             prompt_ids=prompt,
             response_ids=generated.ids,
             logprobs=generated.logprobs,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from wideseek_agents.calls import CLOSING, OPENING
-from wideseek_agents.text import defused
+from wideseek_agents.parsers.hermes import CLOSING, OPENING
 from wideseek_core import Finish, Message, Reply
+from wideseek_core.text import without_control_tokens
 
 
 class _Lenient(BaseModel):
@@ -102,7 +102,11 @@ def new_message(message: Message, answered: Sequence[WireCall]) -> list[dict[str
     The loop has one tool message for all calls of a turn; an API wants one for each native call:
     the first holds it all. Without native calls it is a user's message.
     """
-    text = message.content if message.role in ("system", "assistant") else defused(message.content)
+    text = (
+        message.content
+        if message.role in ("system", "assistant")
+        else without_control_tokens(message.content)
+    )
     if message.role != "tool":
         return [{"role": message.role, "content": text}]
     if not answered:

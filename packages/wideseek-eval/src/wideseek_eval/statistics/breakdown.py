@@ -16,7 +16,11 @@ _WIDTHS = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 7), (8, 10), (11, None))
 _SIZES = ((1, 5), (6, 10), (11, 20), (21, 40), (41, 80), (81, None))
 _STATUS = {
     Status.FINISHED: "no answer found",
+    Status.TURN_CUT: "turn cut off",
     Status.CONTEXT_OVERFLOW: "context overflow",
+    Status.MESSAGE_OVERFLOW: "tool results too long",
+    Status.BUDGET_LIMIT: "budget spent",
+    Status.ABORTED: "aborted",
     Status.TURN_LIMIT: "turn limit",
     Status.REPETITION: "repetition",
     Status.ERROR: "agent error",

@@ -61,7 +61,9 @@ SELECTIONS: Mapping[SelectionName, Selection] = {
 """The selections a configuration can name."""
 
 
-LIMITS = frozenset({Status.CONTEXT_OVERFLOW, Status.TURN_LIMIT})
+LIMITS = frozenset(
+    {Status.TURN_CUT, Status.CONTEXT_OVERFLOW, Status.MESSAGE_OVERFLOW, Status.TURN_LIMIT}
+)
 """Ends that more than the last turn may have led to."""
 
 

@@ -3,9 +3,22 @@
 import re
 from dataclasses import dataclass
 
-from wideseek_core import ConfigError
+from wideseek_core.errors import ConfigError
 
 _PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholders:
+    """The places that a text must have, and those that it may have besides."""
+
+    required: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+
+
+def placeholders(required: str = "", allowed: str = "") -> Placeholders:
+    """Placeholders from names that blanks part."""
+    return Placeholders(required=frozenset(required.split()), allowed=frozenset(allowed.split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +39,11 @@ class Template:
         """The text with its places filled; values without a place are left out."""
         return _PLACE.sub(lambda place: str(values[place[1]]), self.text)
 
-    def check(self, where: str, required: frozenset[str], allowed: frozenset[str]) -> None:
+    def check(self, where: str, expected: Placeholders) -> None:
         """Raises `ConfigError` naming `where` and the first wrong or missing place."""
-        for name in sorted(self.places - required - allowed):
-            known = ", ".join(sorted(required | allowed)) or "none"
-            raise ConfigError(f"{where}: unknown placeholder {{{{{name}}}}} (known: {known})")
-        for name in sorted(required - self.places):
+        known = sorted(expected.required | expected.allowed)
+        for name in sorted(self.places.difference(known)):
+            listed = ", ".join(known) or "none"
+            raise ConfigError(f"{where}: unknown placeholder {{{{{name}}}}} (known: {listed})")
+        for name in sorted(expected.required - self.places):
             raise ConfigError(f"{where}: the placeholder {{{{{name}}}}} is missing")

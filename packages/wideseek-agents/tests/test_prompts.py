@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from wideseek_agents import PromptSet
-from wideseek_agents.prompting import BUILT_IN
-from wideseek_agents.template import Template
+from wideseek_agents.prompts import BUILT_IN
+from wideseek_agents.tools import tool_definitions
 from wideseek_core import ConfigError
+from wideseek_core.templates import Template
 
 
 @pytest.fixture
@@ -22,39 +23,33 @@ def change(file: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("name", ["default", "compact"])
 def test_built_in_sets_load(name: str) -> None:
-    wording = PromptSet.load(name).wording("en")
-    assert set(wording.lead.tools) == {"create_sub_agents"}
-    assert set(wording.subagent.tools) == set(wording.single.tools) == {"search", "access"}
+    prompts = PromptSet.load(name).localized("en")
+    assert set(prompts.systems) == {"lead", "subagent", "single"}
+    for tool in tool_definitions().values():
+        assert prompts.words(tool)["result"].places >= {"request", "text"}
 
 
 def test_the_default_set_speaks_chinese() -> None:
     prompts = PromptSet.load("default")
-    assert "子智能体" in prompts.wording("zh").lead.system.text
-    assert prompts.wording("zh").messages.hint(2, 4) != prompts.wording("en").messages.hint(2, 4)
+    assert "子智能体" in prompts.localized("zh").systems["lead"].text
+    chinese, english = prompts.localized("zh").messages, prompts.localized("en").messages
+    assert chinese.hint(2, 4) != english.hint(2, 4)
 
 
 def test_a_set_without_chinese_falls_back_to_english() -> None:
     prompts = PromptSet.load("compact")
-    assert prompts.wording("zh") is prompts.wording("en")
+    assert prompts.localized("zh") is prompts.localized("en")
 
 
 def test_compact_system_prompts_stay_short() -> None:
-    wording = PromptSet.load("compact").wording("en")
-    for prompt in (wording.lead, wording.subagent, wording.single):
-        assert len(prompt.system.fill(tools=prompt.block, format="a markdown table").split()) <= 25
-
-
-def test_the_default_tools_block_holds_a_schema_for_each_tool() -> None:
-    block = PromptSet.load("default").wording("en").subagent.block
-    lines = block.split("<tools>\n")[1].split("\n</tools>")[0].splitlines()
-    assert [line[:50] for line in lines] == [
-        '{"type": "function", "function": {"name": "search"',
-        '{"type": "function", "function": {"name": "access"',
-    ]
+    prompts = PromptSet.load("compact").localized("en")
+    for system in prompts.systems.values():
+        assert len(system.text.split()) <= 12
+    assert prompts.tools_block.text == "{{tools}}"
 
 
 def test_hints_say_which_turn_comes_and_how_many_are_left() -> None:
-    messages = PromptSet.load("default").wording("en").messages
+    messages = PromptSet.load("default").localized("en").messages
     assert messages.hint(1, 3).startswith("Turn 1 of 3")
     assert "2 are left" in messages.hint(2, 3)
     assert "last" in messages.hint(3, 3)
@@ -63,7 +58,7 @@ def test_hints_say_which_turn_comes_and_how_many_are_left() -> None:
 
 def test_a_folder_is_a_set(copy: Path) -> None:
     change(copy / "en" / "lead.md", "Lead.", "Boss.")
-    assert PromptSet.load(str(copy)).wording("en").lead.system.text.startswith("Boss.")
+    assert PromptSet.load(str(copy)).localized("en").systems["lead"].text.startswith("Boss.")
 
 
 def test_an_unknown_set_names_the_known_ones() -> None:
@@ -72,7 +67,7 @@ def test_an_unknown_set_names_the_known_ones() -> None:
 
 
 def test_a_set_without_languages_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs a folder en or zh"):
+    with pytest.raises(ConfigError, match="needs a folder for a language"):
         PromptSet.load(str(tmp_path))
 
 
@@ -93,11 +88,12 @@ def test_a_missing_file_is_named(copy: Path) -> None:
             "!",
             r"messages\.yaml: tool_error: .*\{\{error\}\} is missing",
         ),
-        ("messages.yaml", "no_content:", "no_contents:", r"unknown message 'no_contents'"),
-        ("messages.yaml", "no_content: no content", "", r"message 'no_content' is missing"),
+        ("messages.yaml", "tool_error:", "tool_errors:", r"unknown message 'tool_errors'"),
+        ("messages.yaml", 'not_json: "error: bad call"', "", r"message 'not_json' is missing"),
         ("messages.yaml", "question: |-", "question: [|-", r"messages\.yaml:\d+: "),
-        ("tools.yaml", "name: search", "name: find", r"tools\.yaml: subagent: expected the tools"),
-        ("tools.yaml", "line:", "lines:", r"tools\.yaml: unknown key .*lines"),
+        ("tools.yaml", "search:\n", "find:\n", r"tools\.yaml: no tool 'find': .* search"),
+        ("tools.yaml", " line:", " lines:", r"tools\.yaml: search: unknown key .*lines"),
+        ("tools.yaml", "{{url}}", "{{uri}}", r"document: unknown placeholder \{\{uri\}\}"),
     ],
 )
 def test_a_mistake_is_named(copy: Path, file: str, old: str, new: str, message: str) -> None:

@@ -1,0 +1,183 @@
+"""Makes the agents of a team: what each is told, which tools it has, how far it may go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from wideseek_agents.config import AgentConfig, TeamConfig
+from wideseek_agents.parsers import ToolCallParser, parser_named
+from wideseek_agents.prompts import LocalizedPrompts, Messages, PromptSet
+from wideseek_agents.tools import (
+    AgentTool,
+    Spawn,
+    ToolContext,
+    ToolDefinition,
+    tool_named,
+)
+from wideseek_core import (
+    AgentRole,
+    Config,
+    ConfigError,
+    PageSource,
+    Policy,
+    SearchBackend,
+    Task,
+    TextGold,
+    ToolSpec,
+)
+from wideseek_core.config import validate
+from wideseek_core.templates import Template
+
+
+@runtime_checkable
+class SendsTools(Protocol):
+    """A policy that may describe the tools to its model itself, beside the system prompt."""
+
+    @property
+    def native_tools(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent ready to run."""
+
+    policy: Policy
+    system: str
+    """The system prompt; none if empty."""
+    opening: Template
+    """Lays out the first message from `question`, its own prompt (`subtask`) and `hint`."""
+    question: str
+    """The user's question."""
+    tools: Sequence[AgentTool]
+    limits: AgentConfig
+    messages: Messages
+    parser: ToolCallParser
+    lenient: bool
+    """Whether calls that can't be made are reported to the model, and read leniently."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFactory:
+    """Everything agents are made of."""
+
+    config: TeamConfig
+    policy: Policy
+    subagent_policy: Policy
+    search: SearchBackend
+    pages: PageSource
+    summarizer: Policy | None
+    prompts: Mapping[AgentRole, PromptSet]
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` for a tool or a format of calls that is not there."""
+        for role in ("lead", "subagent", "single"):
+            limits: AgentConfig = getattr(self.config, role)
+            for name in limits.tools:
+                definition = tool_named(name, f"team.{role}.tools")
+                self._settings(definition)
+            parser_named(self._format(limits))
+
+    def lead(self, task: Task, spawn: Spawn) -> Agent:
+        """The agent that answers by delegating."""
+        return self._agent("lead", task, self.policy, self.config.lead, spawn)
+
+    def subagent(self, task: Task, spawn: Spawn) -> Agent:
+        """An agent for one subtask of `task`."""
+        return self._agent("subagent", task, self.subagent_policy, self.config.subagent, spawn)
+
+    def single(self, task: Task, spawn: Spawn) -> Agent:
+        """The agent that does everything itself."""
+        return self._agent("single", task, self.policy, self.config.single, spawn)
+
+    def _agent(
+        self, role: AgentRole, task: Task, policy: Policy, limits: AgentConfig, spawn: Spawn
+    ) -> Agent:
+        prompts = self.prompts[role].localized(task.language)
+        messages = prompts.messages
+        parser = parser_named(self._format(limits))
+        tools = tuple(
+            self._tool(tool_named(name, f"team.{role}.tools"), prompts, limits, spawn)
+            for name in limits.tools
+        )
+        native = isinstance(policy, SendsTools) and policy.native_tools
+        block = "" if native else _tools_block(tools, prompts, parser)
+        return Agent(
+            policy=policy,
+            system=_system(prompts.systems[role], task, block, messages, limits),
+            opening=messages.subtask if role == "subagent" else messages.question,
+            question=task.question,
+            tools=tools,
+            limits=limits,
+            messages=messages,
+            parser=parser,
+            lenient=self.config.calls == "report",
+        )
+
+    def _format(self, limits: AgentConfig) -> str:
+        """The name of the parser; the reference's rule needs the strict one."""
+        strict = self.config.calls == "reference" and limits.tool_call_format == "hermes"
+        return "hermes_strict" if strict else limits.tool_call_format
+
+    def _tool(
+        self,
+        definition: ToolDefinition,
+        prompts: LocalizedPrompts,
+        limits: AgentConfig,
+        spawn: Spawn,
+    ) -> AgentTool:
+        words = prompts.words(definition)
+        schema = definition.schema if limits.batched else definition.schema.unbatched()
+        spec = ToolSpec(
+            name=definition.name,
+            description=words.description if limits.batched else words.single_description,
+            parameters=schema.json_schema(words.arguments),
+        )
+        context = ToolContext(
+            config=self.config,
+            settings=self._settings(definition),
+            words=words,
+            separator=prompts.messages.separator,
+            search=self.search,
+            pages=self.pages,
+            spawn=spawn,
+            summarizer=self.summarizer,
+        )
+        return AgentTool(
+            spec=spec,
+            usage=words.usage(spec, batched=limits.batched),
+            schema=schema,
+            layout=words["result"],
+            answer=definition.open(context),
+            failures=definition.failures,
+        )
+
+    def _settings(self, definition: ToolDefinition) -> Config:
+        try:
+            return validate(
+                definition.settings, dict(self.config.tool_settings.get(definition.name, {}))
+            )
+        except ConfigError as error:
+            raise ConfigError(f"team.tool_settings.{definition.name}: {error}") from None
+
+
+def _tools_block(
+    tools: Sequence[AgentTool], prompts: LocalizedPrompts, parser: ToolCallParser
+) -> str:
+    """The part of a system prompt that names the tools and says how to call them."""
+    block = Template(parser.instructions) if parser.instructions else prompts.tools_block
+    return block.fill(tools="\n".join(tool.usage for tool in tools)) if tools else ""
+
+
+def _system(
+    template: Template, task: Task, block: str, messages: Messages, limits: AgentConfig
+) -> str:
+    answer = messages.text_format if isinstance(task.gold, TextGold) else messages.table_format
+    return template.fill(
+        tools=block,
+        format=answer.fill(),
+        turns=limits.max_turns,
+        requests_per_call=min(limits.requests_per_call, limits.requests_per_turn),
+        requests_per_turn=limits.requests_per_turn,
+    ).strip()

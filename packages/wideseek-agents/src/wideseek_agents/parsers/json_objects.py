@@ -1,0 +1,52 @@
+"""JSON objects in text that a model wrote, and the tool calls that they spell."""
+
+import json
+from typing import cast
+
+from pydantic import JsonValue
+
+from wideseek_core import MalformedCall, ToolCall, WrittenCall
+
+_STRICT = json.JSONDecoder()
+_LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
+
+
+def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue, int] | None:
+    """The JSON value that begins at `start` or after blanks, and its end; None without one."""
+    while start < len(text) and text[start].isspace():
+        start += 1
+    decoder = _STRICT if strict else _LENIENT
+    try:
+        return cast(tuple[JsonValue, int], decoder.raw_decode(text, start))
+    except (ValueError, RecursionError):  # ValueError: also numbers of thousands of digits
+        return None
+
+
+def read_call(value: JsonValue, *, id: str = "") -> WrittenCall:
+    """The call that an object spells: its name, and its arguments as an object or as JSON text.
+
+    Arguments may be called `parameters`, and all may stand in a `function` object.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict):
+        return MalformedCall(problem="not_json", text=text, id=id)
+    inner = value.get("function")
+    fields = inner if isinstance(inner, dict) else value
+    name = fields.get("name")
+    if not isinstance(name, str) or not name.strip():
+        return MalformedCall(problem="no_name", text=text, id=id)
+    arguments = fields.get("arguments", fields.get("parameters"))
+    return call_of(name.strip(), arguments, id=id)
+
+
+def call_of(name: str, arguments: JsonValue, *, id: str = "") -> WrittenCall:
+    """A call of the tool `name` with arguments as an object, or as JSON text of one."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    for _ in range(2):  # Some servers encode the text twice.
+        if isinstance(arguments, str):
+            found = object_at(arguments, 0)
+            whole = found is not None and not arguments[found[1] :].strip()
+            arguments = found[0] if found is not None and whole else None
+    if isinstance(arguments, dict):
+        return ToolCall(name=name, arguments=arguments, id=id)
+    return MalformedCall(problem="bad_arguments", text=text, name=name, id=id)
