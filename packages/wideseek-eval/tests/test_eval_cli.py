@@ -1,10 +1,12 @@
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from wideseek_core import ConfigError
+from wideseek_core import ConfigError, DataError
 from wideseek_core.config import HelpRequested
 from wideseek_eval.cli import main, run
 from wideseek_eval.judges import open_judge
@@ -103,7 +105,7 @@ def test_settings_of_the_judge_are_handed_on_and_written_down(
     assert json.loads(out.read_text())["settings"] == {
         "mode": "official",
         "judge": "stub/exact",
-        "set": ["endpoint.model=m"],
+        "set": {"endpoint": {"model": "m"}},
     }
     with pytest.raises(ConfigError, match="unknown settings"):
         run([*command, "--set", "endpoint.model=m", "x=1"])
@@ -141,3 +143,154 @@ def test_an_unknown_metric_is_refused(tmp_path: Path, stub_judge: str) -> None:
     run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
     with pytest.raises(ConfigError, match="unknown metric 'f3'; known: "):
         run(["compare", folder, folder, "--metrics", "f3"])
+
+
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> str:
+    """What the command writes to stderr when it refuses: one line, with exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["wideseek-eval", *words])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err.strip()
+    # A progress bar may have written lines of its own before.
+    return error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--draws", "0"], "ConfigError: draws must be from 1 to 10,000,000 (got 0)"),
+        (["--draws", "-5"], "ConfigError: draws must be from 1 to 10,000,000 (got -5)"),
+        (["--draws", "99999999999"], "ConfigError: draws must be from 1 to 10,000,000 (got "),
+        (["--seed", "-1"], "ConfigError: seed must not be negative (got -1)"),
+        (["--draws", "many"], "ConfigError: argument --draws: invalid int value: 'many' (see "),
+        (["--drawz", "5"], "ConfigError: unrecognized arguments: --drawz 5 (see wideseek-eval"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_in_one_line(
+    tmp_path: Path,
+    stub_judge: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    folder = str(tmp_path / "run")
+    run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    capsys.readouterr()
+    assert refusal(monkeypatch, capsys, "compare", folder, folder, *options).startswith(message)
+
+
+@pytest.mark.parametrize("draws", ["1", "10001"])
+def test_any_other_number_of_draws_is_made(tmp_path: Path, stub_judge: str, draws: str) -> None:
+    folder = str(tmp_path / "run")
+    run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    out = tmp_path / "c.json"
+    run(["compare", folder, folder, "--draws", draws, "--json", str(out)])
+    assert json.loads(out.read_text())["draws"] == int(draws)
+
+
+def training_run(path: Path, judge: str) -> Path:
+    """A training run's folder: a config of its own, and evaluations inside."""
+    folder = path / "train"
+    for name, kind in (("before", "never"), ("after", "exact")):
+        run(["import", str(folder / name), *files(path), "--judge", f"{judge}{kind}"])
+    (folder / "config.json").write_text('{"rl": {"steps": 3}}')
+    return folder
+
+
+def test_the_evaluations_inside_a_training_run_are_found(
+    tmp_path: Path, stub_judge: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = training_run(tmp_path, stub_judge)
+    run(["report", str(folder)])
+    assert (folder / "before" / "report.html").exists()
+    assert (folder / "after" / "report.html").exists()
+    capsys.readouterr()
+    run(["compare", str(folder)])
+    shown = capsys.readouterr().out
+    assert f"A is {folder / 'before'}, B is {folder / 'after'}." in shown
+    assert "+0.750" in shown
+    other = tmp_path / "other"
+    run(["import", str(other), *files(tmp_path), "--judge", f"{stub_judge}never"])
+    capsys.readouterr()
+    run(["compare", str(other), str(folder)])
+    assert f"B is {folder / 'after'}." in capsys.readouterr().out
+    run(["export", str(folder), str(tmp_path / "out.jsonl")])
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
+
+
+def test_runs_that_are_not_there_or_not_clear_are_named(tmp_path: Path, stub_judge: str) -> None:
+    with pytest.raises(DataError, match=r"none is not a run: it has no config\.json"):
+        run(["report", str(tmp_path / "none")])
+    single = tmp_path / "single"
+    run(["import", str(single), *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    with pytest.raises(DataError, match="single: give a second run, or a training run"):
+        run(["compare", str(single)])
+    for name in ("turns_1", "turns_2"):
+        run(["import", str(tmp_path / "w" / name), *files(tmp_path), "--judge", f"{stub_judge}x"])
+    with pytest.raises(DataError, match=r"which of its runs\? .*turns_1, .*turns_2"):
+        run(["compare", str(tmp_path / "w"), str(single)])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_report_can_be_shown_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    tasks = {"id": "łódź", "question": "Où est Łódź \ud83d?", "answer": "Łódź"}
+    (tmp_path / "tasks.jsonl").write_text(json.dumps(tasks) + "\n")
+    response = {"instance_id": "łódź", "response": "Łódź \ud83d"}
+    (tmp_path / "responses.jsonl").write_text(json.dumps(response) + "\n")
+    (tmp_path / "stub_judge-1.dist-info").mkdir()
+    (tmp_path / "stub_judge-1.dist-info" / "METADATA").write_text("Name: stub-judge\nVersion: 1\n")
+    entry = "[wideseek.judges]\nstub = stub_judge:open_stub\n"
+    (tmp_path / "stub_judge-1.dist-info" / "entry_points.txt").write_text(entry)
+    (tmp_path / "stub_judge.py").write_text(JUDGE_MODULE)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONIOENCODING": encoding}
+    paths = ["--tasks", "tasks.jsonl", "--responses", "responses.jsonl"]
+    for words in (["import", "łrun", *paths, "--judge", "stub/exact"], ["report", "łrun"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "wideseek_eval.cli", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert "Łódź �" in (tmp_path / "łrun" / "report.html").read_text("utf-8")
+    assert done.stdout.decode(encoding)
+
+
+def test_integers_are_ids_in_tasks_and_responses_alike(tmp_path: Path, stub_judge: str) -> None:
+    tasks, responses = tmp_path / "tasks.jsonl", tmp_path / "responses.jsonl"
+    tasks.write_text('{"instance_id": 7, "question": "a?", "answer": "a"}\n')
+    responses.write_text('{"instance_id": 7, "response": "a"}\n')
+    out = tmp_path / "scores.json"
+    paths = ["--tasks", str(tasks), "--responses", str(responses), "--json", str(out)]
+    run(["score", *paths, "--judge", f"{stub_judge}exact"])
+    (result,) = json.loads(out.read_text())["results"]
+    assert (result["task_id"], result["score"]["metrics"]["correct"]) == ("7", 1.0)
+
+
+def test_scores_can_be_written_to_standard_output(tmp_path: Path, stub_judge: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        run(["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--json", str(pipe)])
+        text = reader.communicate(timeout=30)[0]
+    assert len(json.loads(text)["results"]) == 4
+    assert pipe.is_fifo()
+
+
+def test_a_task_without_a_response_counts_as_zero_in_official_mode(
+    tmp_path: Path, stub_judge: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = files(tmp_path)
+    responses = tmp_path / "responses.jsonl"
+    responses.write_text('{"instance_id": "a", "response": "a"}\n')
+    out = tmp_path / "scores.json"
+    run(["score", *arguments, "--judge", f"{stub_judge}exact", "--json", str(out)])
+    scored = json.loads(out.read_text())
+    assert scored["missing"] == ["b", "c", "d"]
+    assert scored["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.25
+    assert "3 tasks have no response; they count as 0" in capsys.readouterr().out

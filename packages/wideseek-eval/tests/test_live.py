@@ -2,7 +2,7 @@ import pytest
 
 from wideseek_core import Score, ScoreState, Status, TableMetrics, TextMetrics
 from wideseek_eval import Result
-from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import EpisodeSummary
 
 EPISODE = EpisodeSummary(status=Status.FINISHED)
@@ -19,17 +19,21 @@ def text(task: str, correct: float) -> Result:
 
 
 def shown(*results: Result) -> dict[str, str]:
-    live = LiveFigures()
+    live = LiveMetrics()
     for result in results:
         live.add(result)
-    return live.figures()
+    return live.metrics()
 
 
 def test_the_running_mean_has_an_interval_over_questions() -> None:
     # Question means 0.2, 0.4, 0.6: standard error 0.2 / sqrt(3), times t(2) = 4.3027.
     figures = shown(table("a", 0.1), table("a", 0.3), table("b", 0.4), table("c", 0.6))
-    low, high = 0.0, 0.4 + 4.3027 * 0.2 / 3**0.5  # cut at 0
-    assert figures["item F1"] == f"0.400 ± {(high - low) / 2:.3f}"
+    high = 0.4 + 4.3027 * 0.2 / 3**0.5
+    assert figures["item F1"] == f"0.400 [0.000, {high:.3f}]"
+
+
+def test_no_interval_leaves_the_scale() -> None:
+    assert shown(table("a", 0.75))["item F1"] == "0.750 [0.000, 1.000]"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +58,8 @@ def test_what_does_not_count_is_counted_beside_the_mean() -> None:
 
 
 def test_only_new_rollouts_make_up_the_speed() -> None:
-    live = LiveFigures()
+    live = LiveMetrics()
     live.add(table("a", 1.0), new=False)
-    assert live.figures()["rollouts/s"] == "0"
+    assert live.metrics()["rollouts/s"] == "0"
     live.add(table("b", 1.0))
-    assert float(live.figures()["rollouts/s"]) > 0
+    assert float(live.metrics()["rollouts/s"]) > 0

@@ -16,13 +16,13 @@ from wideseek_core import (
 )
 from wideseek_eval import Result, StoredRun, Summary, summarise
 from wideseek_eval.reports.diff import DiffCell, diff_tables
-from wideseek_eval.reports.html import report_page
+from wideseek_eval.reports.pages import report_page, sweep_page
 from wideseek_eval.reports.svg import Point, Share, bar_chart, curve, share_chart
-from wideseek_eval.reports.sweep import run_sweep, sweep_page
 from wideseek_eval.reports.text import comparison_text, report_text, sweep_text
 from wideseek_eval.runs.results import EpisodeSummary
 from wideseek_eval.statistics.breakdown import ending, make_report
 from wideseek_eval.statistics.compare import compare
+from wideseek_eval.statistics.sweep import run_sweep
 
 GOLD = TableGold(
     text="| City | Country |\n|---|---|\n| Bonn | Germany |\n| Lyon | France |",
@@ -166,7 +166,7 @@ def test_the_page_is_well_formed_self_contained_and_escapes_what_models_wrote() 
     assert "&lt;Belgium&gt;" in page
     assert "<Belgium>" not in page
     assert page.count("<details>") == 20
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 3
 
 
 def test_the_page_shows_pass_at_k_and_what_each_kind_of_ending_scores() -> None:
@@ -191,7 +191,7 @@ def test_the_page_of_an_empty_run_is_well_formed() -> None:
 
 def test_the_terminal_report_has_counts_beside_means() -> None:
     text = report_text(make_report("run", RUN))
-    assert "30 scored, 0 failed (no answer found), 0 unscored, 0 broken" in text
+    assert "30 scored, 0 failed, 0 unscored, 0 broken" in text
     assert re.search(r"Item F1 +│ 0\.483", text)
 
 
@@ -201,13 +201,22 @@ def test_a_comparison_is_shown_with_its_adjusted_p() -> None:
     assert "old: 30 scored, 0 failed" in text
 
 
+async def test_no_interval_of_a_sweep_leaves_the_scale() -> None:
+    async def evaluate_at(width: int) -> Summary:
+        return summarise([result("t", 0, 0.75)])
+
+    text = sweep_text(await run_sweep("max_subagents", [1], evaluate_at))
+    assert "[0.000, 1.000]" in text
+    assert "±" not in text
+
+
 async def test_a_sweep_gives_a_curve_with_intervals() -> None:
     async def evaluate_at(width: int) -> Summary:
         return summarise([result(f"t{index}", 0, width * index / 30) for index in range(10)])
 
     sweep = await run_sweep("max_subagents", [1, 2], evaluate_at)
     assert [point.value for point in sweep.points] == ["1", "2"]
-    assert re.search(r"│ 2 +│ +0\.300 ± 0\.", sweep_text(sweep))
+    assert re.search(r"│ 2 +│ +0\.300 .*\n.*\[0\.\d+, 0\.\d+\]", sweep_text(sweep))
     page = sweep_page(sweep)
     check(page)
     assert page.count("<polyline") == 3

@@ -22,10 +22,11 @@ from wideseek_eval import (
     load_tasks,
     report_text,
     run_evaluation,
+    run_sweep,
+    sweep_page,
     sweep_text,
     write_report,
 )
-from wideseek_eval.reports.sweep import run_sweep, sweep_page
 from wideseek_judge import JudgeConfig, open_judge
 
 

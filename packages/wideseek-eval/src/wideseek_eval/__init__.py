@@ -8,8 +8,8 @@ from wideseek_eval.datasets.config import (
 )
 from wideseek_eval.datasets.open import load_tasks
 from wideseek_eval.judges import open_judge
-from wideseek_eval.reports.html import report_page
-from wideseek_eval.reports.sweep import Sweep, run_sweep, sweep_page
+from wideseek_eval.reports.figures import Figure
+from wideseek_eval.reports.pages import report_page, sweep_page
 from wideseek_eval.reports.text import (
     comparison_text,
     report_text,
@@ -28,11 +28,13 @@ from wideseek_eval.statistics.breakdown import Report, make_report
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_eval.statistics.means import Mean
 from wideseek_eval.statistics.summary import Metric, Slice, Summary, summarise
+from wideseek_eval.statistics.sweep import Sweep, run_sweep
 
 __all__ = [
     "Comparison",
     "DataConfig",
     "EpisodeSummary",
+    "Figure",
     "JsonlData",
     "Mean",
     "Metric",

@@ -5,16 +5,19 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NoReturn
 
 from pydantic import JsonValue
 
 from wideseek_core import ConfigError, Judge
-from wideseek_core.config import HelpRequested, exit_on_error
+from wideseek_core.config import HelpRequested, apply, exit_on_error, merge, read_yaml
 from wideseek_core.files import sha256, write_atomically
+from wideseek_core.json_text import to_json
 from wideseek_core.progress import show
 from wideseek_eval.judges import open_judge
-from wideseek_eval.reports.sweep import Sweep, SweepPoint, sweep_page
+from wideseek_eval.reports.pages import sweep_page
 from wideseek_eval.reports.text import (
     comparison_text,
     report_text,
@@ -22,16 +25,25 @@ from wideseek_eval.reports.text import (
     sweep_text,
     write_report,
 )
-from wideseek_eval.runs.folder import StoredRun, load_run
+from wideseek_eval.runs.find import NamedRun, find_pair, find_run, find_runs
 from wideseek_eval.runs.regrade import regrade
 from wideseek_eval.runs.responses import export_responses
 from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_responses
 from wideseek_eval.statistics.compare import HEADLINE, Comparison, check_same_tasks, compare
 from wideseek_eval.statistics.summary import summarise
+from wideseek_eval.statistics.sweep import Sweep, SweepPoint
 from wideseek_eval.statistics.titles import TITLES
 
-_LONGEST_NAME = 12
-"""Of a run as the heading of a column."""
+MAX_NAME = 12
+"""Characters of a run's name that fit the heading of a column."""
+_RUN = "a run's folder, FOLDER:GRADING for a regrading, or a training run's folder"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see {self.prog} --help)")
 
 
 def main() -> None:
@@ -50,104 +62,126 @@ def run(arguments: Sequence[str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    top = argparse.ArgumentParser("wideseek-eval", description=__doc__)
+    top = _Parser("wideseek-eval", description=__doc__)
+    top.add_argument("--version", action="version", version=version("wideseek-eval"))
     commands = top.add_subparsers(dest="command")
 
-    one = commands.add_parser("report", help="tables; JSON and an HTML page in the run's folder")
-    one.add_argument("run", help="a run's folder, or FOLDER:GRADING for a regrading")
+    command = commands.add_parser(
+        "report", help="tables; JSON and an HTML page in the run's folder"
+    )
+    command.add_argument("run", help=_RUN)
 
-    one = commands.add_parser("compare", help="is run B better than run A?")
-    one.add_argument("run_a")
-    one.add_argument("run_b")
-    one.add_argument("--metrics", default=",".join(HEADLINE))
-    one.add_argument("--draws", type=int, default=10_000)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--json", type=Path)
+    command = commands.add_parser("compare", help="is run B better than run A?")
+    command.add_argument("run_a", help=_RUN)
+    command.add_argument("run_b", nargs="?", help="left out: RUN_A is a training run's folder")
+    command.add_argument("--metrics", default=",".join(HEADLINE))
+    command.add_argument("--draws", type=int, default=10_000, help="samples of the bootstrap")
+    command.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    command.add_argument("--json", type=Path)
 
-    one = commands.add_parser("score", help="score response files of the official format")
-    _add_responses(one)
-    one.add_argument("--json", type=Path, help="every score with its explanation, and the summary")
+    command = commands.add_parser("score", help="score response files of the official format")
+    _add_responses(command)
+    command.add_argument(
+        "--json", type=Path, help="every score with its explanation, and the summary"
+    )
 
-    one = commands.add_parser("import", help="make a run of response files of the official format")
-    one.add_argument("run", type=Path)
-    _add_responses(one)
+    command = commands.add_parser(
+        "import", help="make a run of response files of the official format"
+    )
+    command.add_argument("run", type=Path)
+    _add_responses(command)
 
-    one = commands.add_parser("export", help="write a run's responses in the official format")
-    one.add_argument("run", type=Path)
-    one.add_argument("target", type=Path, help="a .jsonl file, or a folder of one file each")
-    one.add_argument("--model", default="wideseek", help="the name that file names begin with")
+    command = commands.add_parser("export", help="write a run's responses in the official format")
+    command.add_argument("run", help=_RUN)
+    command.add_argument("target", type=Path, help="a .jsonl file, or a folder of one file each")
+    command.add_argument("--model", default="wideseek", help="the name that file names begin with")
 
-    one = commands.add_parser("regrade", help="judge a run's stored answers again")
-    one.add_argument("run", type=Path)
-    one.add_argument("--name", required=True, help="of the new grading")
-    _add_judge(one)
+    command = commands.add_parser("regrade", help="judge a run's stored answers again")
+    command.add_argument("run", help=_RUN)
+    command.add_argument("--name", required=True, help="name of the new grading")
+    _add_judge(command)
 
-    one = commands.add_parser("sweep", help="a scaling curve out of finished runs")
-    one.add_argument("parameter")
-    one.add_argument("points", nargs="+", metavar="VALUE=RUN")
-    one.add_argument("--json", type=Path)
-    one.add_argument("--html", type=Path)
+    command = commands.add_parser("sweep", help="a scaling curve out of finished runs")
+    command.add_argument("parameter")
+    command.add_argument("points", nargs="+", metavar="VALUE=RUN")
+    command.add_argument("--json", type=Path)
+    command.add_argument("--html", type=Path)
     return top
 
 
-def _add_responses(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--tasks", type=Path, required=True, help="questions, as JSON lines")
-    one.add_argument("--gold", type=Path, help="folder of gold CSV tables, if tasks need them")
-    one.add_argument("--responses", type=Path, required=True, help="a .jsonl file or a folder")
-    one.add_argument("--expect", type=int, help="how many tasks there must be")
-    _add_judge(one)
+def _add_responses(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--tasks", type=Path, required=True, help="questions, as JSON lines")
+    command.add_argument("--gold", type=Path, help="folder of gold CSV tables, if tasks need them")
+    command.add_argument("--responses", type=Path, required=True, help="a .jsonl file or a folder")
+    command.add_argument("--expect", type=int, help="how many tasks there must be")
+    _add_judge(command)
 
 
-def _add_judge(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--mode", default="official", help="how tables are scored")
-    one.add_argument("--judge", default="normalized", help="who decides on cells")
-    one.add_argument(
+def _add_judge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--mode", default="official", help="how tables are scored")
+    command.add_argument("--judge", default="normalised", help="who decides on cells")
+    command.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="settings of the judge, such as endpoint.base_url=URL endpoint.model=NAME, or YAML",
+        help="settings of the judge, such as endpoint.base_url=URL endpoint.model=NAME, "
+        "or YAML files",
     )
-    one.add_argument("--max-concurrent", type=int, default=8)
+    command.add_argument("--max-concurrent", type=int, default=8, help="answers judged at a time")
 
 
 def _report(options: argparse.Namespace) -> None:
-    folder, grading = _named(options.run)
-    show(report_text(write_report(folder, grading)))
-    stem = f"report.{grading}" if grading else "report"
-    show(f"written: {folder / stem}.html, {folder / stem}.json")
+    found = find_runs(options.run)
+    for named in found:
+        show(report_text(write_report(named.path, named.grading)))
+        stem = f"report.{named.grading}" if named.grading else "report"
+        show(f"written: {named.path / stem}.html, {named.path / stem}.json")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    a, b = _run(options.run_a), _run(options.run_b)
-    check_same_tasks(a.tasks, b.tasks)
     metrics = [name.strip() for name in options.metrics.split(",") if name.strip()]
     unknown = next((name for name in metrics if name not in TITLES), None)
     if unknown is not None:
         raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
+    pair = (
+        find_pair(options.run_a)
+        if options.run_b is None
+        else (find_run(options.run_a), find_run(options.run_b))
+    )
+    a, b = (named.load() for named in pair)
+    check_same_tasks(a.tasks, b.tasks)
     found = compare(a.results, b.results, metrics=metrics, draws=options.draws, seed=options.seed)
-    show(_comparison(found, options.run_a, options.run_b))
+    show(_comparison(found, *pair))
     if options.json is not None:
-        write_atomically(options.json, found.model_dump_json(indent=2) + "\n")
+        write_atomically(options.json, to_json(found, indent=2) + "\n")
 
 
-def _comparison(found: Comparison, a: str, b: str) -> str:
-    """Long names stand below the table, where they don't squeeze its columns."""
-    if max(len(a), len(b)) <= _LONGEST_NAME:
-        return comparison_text(found, a, b)
+def _comparison(found: Comparison, a: NamedRun, b: NamedRun) -> str:
+    """Long names are given below the table, where they don't squeeze its columns."""
+    if max(len(str(a)), len(str(b))) <= MAX_NAME:
+        return comparison_text(found, str(a), str(b))
     return f"{comparison_text(found, 'A', 'B')}\nA is {a}, B is {b}."
 
 
 def _score(options: argparse.Namespace) -> None:
     async def work() -> None:
+        files, settings = _files(options), _settings(options)
         async with _judge(options) as judge:
-            files, settings = _files(options), _settings(options)
             scored = await score_responses(files, judge, settings, options.max_concurrent)
         show(summary_text(scored.summary))
+        if scored.missing:
+            show(f"{len(scored.missing)} tasks have no response; {_missing_rule(files)}.")
         if options.json is not None:
-            write_atomically(options.json, scored.model_dump_json(indent=2) + "\n")
+            write_atomically(options.json, to_json(scored, indent=2) + "\n")
 
     asyncio.run(work())
+
+
+def _missing_rule(files: ResponseFiles) -> str:
+    if files.missing_as_empty:
+        return "they count as 0, as in the official script"
+    return "they have no score"
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -170,8 +204,14 @@ def _judge(options: argparse.Namespace) -> AbstractAsyncContextManager[Judge]:
 def _settings(options: argparse.Namespace) -> dict[str, JsonValue]:
     """What shapes scores, as it was asked for."""
     settings: dict[str, JsonValue] = {"mode": options.mode, "judge": options.judge}
-    if options.set:
-        settings["set"] = list(options.set)
+    given: dict[str, Any] = {}
+    for argument in options.set:
+        if "=" in argument and not Path(argument).is_file():
+            apply(given, argument)
+        else:
+            merge(given, read_yaml(Path(argument)))
+    if given:
+        settings["set"] = given
     return settings
 
 
@@ -182,27 +222,33 @@ def _digest(path: Path) -> str:
 
 def _files(options: argparse.Namespace) -> ResponseFiles:
     return ResponseFiles(
-        tasks=options.tasks, gold=options.gold, responses=options.responses, expect=options.expect
+        tasks=options.tasks,
+        gold=options.gold,
+        responses=options.responses,
+        expect=options.expect,
+        missing_as_empty=options.mode == "official",
     )
 
 
 def _export(options: argparse.Namespace) -> None:
-    count = export_responses(options.run, options.target, model=options.model)
+    count = export_responses(find_run(options.run).path, options.target, model=options.model)
     show(f"{count} responses: {options.target}")
 
 
 def _regrade(options: argparse.Namespace) -> None:
+    path = find_run(options.run).path
+
     async def work() -> None:
         async with _judge(options) as judge:
             summary = await regrade(
-                options.run,
+                path,
                 judge,
                 name=options.name,
                 max_concurrent=options.max_concurrent,
                 settings=_settings(options),
             )
         show(summary_text(summary))
-        show(f"report: wideseek-eval report {options.run}:{options.name}")
+        show(f"report: wideseek-eval report {path}:{options.name}")
 
     asyncio.run(work())
 
@@ -213,25 +259,13 @@ def _sweep(options: argparse.Namespace) -> None:
         value, equals, name = text.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: expected VALUE=RUN")
-        points.append(SweepPoint(value=value, summary=summarise(_run(name).results)))
+        points.append(SweepPoint(value=value, summary=summarise(find_run(name).load().results)))
     sweep = Sweep(parameter=options.parameter, points=tuple(points))
     show(sweep_text(sweep))
     if options.json is not None:
-        write_atomically(options.json, sweep.model_dump_json(indent=2) + "\n")
+        write_atomically(options.json, to_json(sweep, indent=2) + "\n")
     if options.html is not None:
         write_atomically(options.html, sweep_page(sweep))
-
-
-def _run(name: str) -> StoredRun:
-    return load_run(*_named(name))
-
-
-def _named(name: str) -> tuple[Path, str]:
-    """Folder and grading of `FOLDER` or `FOLDER:GRADING`."""
-    if Path(name).is_dir() or ":" not in name:
-        return Path(name), ""
-    folder, _, grading = name.rpartition(":")
-    return Path(folder), grading
 
 
 _COMMANDS = {
@@ -243,3 +277,7 @@ _COMMANDS = {
     "regrade": _regrade,
     "sweep": _sweep,
 }
+
+
+if __name__ == "__main__":
+    main()

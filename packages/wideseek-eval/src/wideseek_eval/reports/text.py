@@ -1,31 +1,44 @@
 """Reports on disk, and summaries, comparisons and sweeps as tables for a terminal."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from wideseek_core.files import write_atomically
-from wideseek_eval.reports.html import report_page
-from wideseek_eval.reports.sweep import Sweep
+from wideseek_core.json_text import to_json
+from wideseek_eval.reports.pages import report_page
 from wideseek_eval.runs.folder import load_run
 from wideseek_eval.statistics.breakdown import Group, Report, make_report
 from wideseek_eval.statistics.compare import Comparison
 from wideseek_eval.statistics.means import Mean
 from wideseek_eval.statistics.summary import EFFORT, Counts, Slice, Summary
+from wideseek_eval.statistics.sweep import Sweep
 from wideseek_eval.statistics.titles import TITLES
 
 WIDTH = 110
+MAX_REASONS = 4
 
 
 def summary_text(summary: Summary, title: str = "") -> str:
     """The summary of a run: one table per language, with counts beside the means."""
     blocks = [_slice(title or "overall", summary.overall)]
     if len(summary.languages) > 1:
-        blocks += [_slice(name, one) for name, one in summary.languages.items()]
+        blocks += [_slice(name, part) for name, part in summary.languages.items()]
+    if summary.sources:
+        blocks.append(_sources(summary.sources))
     return "\n".join(blocks)
+
+
+def _sources(parts: Mapping[str, Slice]) -> str:
+    table = _table(["source", "score", "95% interval", "questions", "without a score"])
+    for name, part in parts.items():
+        mean = part.metrics["score"].avg
+        lost = part.counts.unscored + part.counts.error
+        table.add_row(name, f"{mean.mean:.3f}", _interval(mean), str(part.questions), str(lost))
+    return _draw(table)
 
 
 def report_text(report: Report) -> str:
@@ -48,7 +61,7 @@ def write_report(folder: Path, grading: str = "") -> Report:
     run = load_run(folder, grading)
     stem = f"report.{grading}" if grading else "report"
     report = make_report(f"{folder}:{grading}" if grading else str(folder), run)
-    write_atomically(folder / f"{stem}.json", report.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / f"{stem}.json", to_json(report, indent=2) + "\n")
     write_atomically(folder / f"{stem}.html", report_page(report, run))
     return report
 
@@ -77,13 +90,13 @@ def comparison_text(comparison: Comparison, a: str, b: str) -> str:
 
 
 def sweep_text(sweep: Sweep) -> str:
-    """One line per value; ± is half of the 95% interval."""
+    """One line per value, with 95% intervals."""
     names = [TITLES[name] for name in sweep.metrics]
     table = _table([sweep.parameter, *names, "scored", "unscored + broken"])
     for point in sweep.points:
         counts = point.summary.overall.counts
         means = [
-            _with_margin(point.summary.mean(name), margin=name not in EFFORT)
+            _with_interval(point.summary.mean(name), effort=name in EFFORT)
             for name in sweep.metrics
         ]
         lost = f"{counts.unscored} + {counts.error}"
@@ -91,15 +104,14 @@ def sweep_text(sweep: Sweep) -> str:
     return _draw(table)
 
 
-def _with_margin(mean: Mean, *, margin: bool) -> str:
-    half = (mean.high - mean.low) / 2
-    return f"{mean.mean:.3f} ± {half:.3f}" if margin else f"{mean.mean:.1f}"
+def _with_interval(mean: Mean, *, effort: bool) -> str:
+    return f"{mean.mean:.1f}" if effort else f"{mean.mean:.3f}\n{_interval(mean)}"
 
 
 def counts_text(counts: Counts) -> str:
     """How many rollouts ended in which way."""
     return (
-        f"{counts.scored} scored, {counts.failed} failed (no answer found), "
+        f"{counts.scored} scored, {counts.failed} failed, "
         f"{counts.unscored} unscored, {counts.error} broken"
     )
 
@@ -125,10 +137,26 @@ def _slice(title: str, one: Slice) -> str:
         if len(metric.pass_at) > 1:
             chances = ", ".join(f"@{j} {chance:.3f}" for j, chance in metric.pass_at.items())
             lines.append(f"{TITLES[name]}, pass{chances}")
+    lines += _lost(one)
     if one.short:
         lines.append(f"{one.short} questions have fewer than {k} trials that count.")
     effort = ", ".join(f"{TITLES[name].lower()} {_short(m)}" for name, m in one.effort.items())
     return "\n".join([*lines, f"Per rollout: {effort}."])
+
+
+def _lost(part: Slice) -> list[str]:
+    """Why rollouts failed or have no score, and what the score would be if those counted."""
+    lines: list[str] = []
+    for outcome, found in part.reasons.items():
+        shown = [f"{reason} ({count})" for reason, count in list(found.items())[:MAX_REASONS]]
+        others = len(found) - len(shown)
+        more = f", and {others} other reasons" if others else ""
+        lines.append(f"{outcome}: {', '.join(shown)}{more}.")
+    lost = part.counts.unscored + part.counts.error
+    if lost:
+        score = part.metrics["score"].with_lost
+        lines.append(f"If the {lost} without a score counted as 0, the score would be {score:.3f}.")
+    return lines
 
 
 def _groups(title: str, groups: Sequence[Group]) -> str:

@@ -15,7 +15,7 @@ from wideseek_core.files import append_line, drop_torn_line
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import sole_writer
 from wideseek_eval.runs.folder import Key, RunFolder, begin_run, load_run, read_results
-from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import Result, RunEpisode
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
 from wideseek_eval.statistics.summary import Summary, summarise
@@ -95,7 +95,7 @@ class _Writer:
     def __init__(self, folder: RunFolder, keep: Keep, bar: ProgressBar) -> None:
         self._folder, self._bar = folder, bar
         self._keep: Keep = keep
-        self._live = LiveFigures()
+        self._live = LiveMetrics()
 
     def skip(self, done: Mapping[Key, Result], jobs: Iterable[Job]) -> None:
         """Counts what an earlier process left behind."""
@@ -104,7 +104,7 @@ class _Writer:
         for result in whole:
             self._live.add(result, new=False)
         if whole:
-            self._bar.advance(len(whole), self._live.figures())
+            self._bar.advance(len(whole), self._live.metrics())
 
     def write(self, result: Result, episode: Episode | None) -> None:
         """The episode first: a rollout counts once its result is there."""
@@ -113,4 +113,4 @@ class _Writer:
             append_line(self._folder.episodes, record)
         append_line(self._folder.results, result)
         self._live.add(result)
-        self._bar.advance(1, self._live.figures())
+        self._bar.advance(1, self._live.metrics())

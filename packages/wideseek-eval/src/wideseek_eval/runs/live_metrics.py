@@ -1,4 +1,4 @@
-"""The figures that stand beside the progress bar while a run goes on."""
+"""The numbers beside the progress bar of a run."""
 
 import time
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from wideseek_eval.statistics.summary import value_of
 _TITLES = {"table": "item F1", "text": "correct"}
 
 
-class LiveFigures:
+class LiveMetrics:
     """A running mean with its interval, and rollouts per second."""
 
     def __init__(self) -> None:
@@ -29,16 +29,16 @@ class LiveFigures:
         if value is not None:
             self._values[result.task_id].append(value)
 
-    def figures(self) -> dict[str, str]:
+    def metrics(self) -> dict[str, str]:
         """Name and value of what is worth watching."""
         mean = mean_of([sum(values) / len(values) for values in self._values.values()])
         title = _TITLES.get("".join(sorted(self._kinds)), "score")
         seconds = max(time.monotonic() - self._started, 1e-9)
-        figures = {
-            title: f"{mean.mean:.3f} ± {(mean.high - mean.low) / 2:.3f}",
+        shown = {
+            title: str(mean),
             "rollouts/s": f"{self._new / seconds:.3g}",
         }
         for outcome in ("failed", "unscored", "error"):
             if self._outcomes[outcome]:
-                figures[outcome] = str(self._outcomes[outcome])
-        return figures
+                shown[outcome] = str(self._outcomes[outcome])
+        return shown

@@ -11,7 +11,7 @@ from wideseek_core.files import append_line, drop_torn_line
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import sole_writer
 from wideseek_eval.runs.folder import RunFolder, load_run, read_header, read_results, store_header
-from wideseek_eval.runs.live_metrics import LiveFigures
+from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import Result
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
 from wideseek_eval.statistics.summary import Summary, summarise
@@ -44,12 +44,12 @@ async def regrade(
         whole = {key for key, result in done.items() if result.outcome != "unscored"}
         left = [one for one in run.results if (one.task_id, one.trial) not in whole]
         with ProgressBar("judging again", len(left)) as bar:
-            live = LiveFigures()
+            live = LiveMetrics()
 
             def write(result: Result, _: Episode | None) -> None:
                 append_line(folder.results, result)
                 live.add(result)
-                bar.advance(1, live.figures())
+                bar.advance(1, live.metrics())
 
             for result in (one for one in left if one.score is None):
                 write(result, None)

@@ -88,14 +88,26 @@ class Replay:
     """The most responses that any instance has."""
     unknown: tuple[str, ...]
     """Instances that no task asks for."""
+    missing: tuple[str, ...]
+    """Tasks without any response."""
 
 
-def replay(responses: Mapping[str, Sequence[Response]], tasks: Iterable[Task]) -> Replay:
-    """Answers tasks from responses; a task without enough of them gets rollouts that broke."""
-    names = {task.id for task in tasks}
+def replay(
+    responses: Mapping[str, Sequence[Response]],
+    tasks: Iterable[Task],
+    *,
+    missing_as_empty: bool = False,
+) -> Replay:
+    """Answers tasks from responses.
+
+    A task without enough of them gets rollouts that broke or, `missing_as_empty`, empty answers.
+    """
+    names = dict.fromkeys(task.id for task in tasks)
 
     async def run_episode(task: Task, trial: int) -> Episode:
         known = responses.get(task.id, ())
+        if trial >= len(known) and missing_as_empty:
+            return _episode(task, trial, "")
         if trial >= len(known):
             raise PolicyError("there is no such response")
         return _episode(task, trial, known[trial].response or "")
@@ -104,7 +116,8 @@ def replay(responses: Mapping[str, Sequence[Response]], tasks: Iterable[Task]) -
     if trials == 0:
         raise DataError("no response belongs to any of the tasks")
     unknown = tuple(name for name in responses if name not in names)
-    return Replay(run_episode=run_episode, trials=trials, unknown=unknown)
+    missing = tuple(name for name in names if not responses.get(name))
+    return Replay(run_episode=run_episode, trials=trials, unknown=unknown, missing=missing)
 
 
 def _episode(task: Task, trial: int, answer: str) -> Episode:

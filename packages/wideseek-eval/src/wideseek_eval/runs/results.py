@@ -45,7 +45,9 @@ class Result(Record):
     trial: int
     language: Language = "en"
     kind: Literal["table", "text"] = "table"
-    """Of the task's reference."""
+    """Kind of the task's reference."""
+    source: str = ""
+    """Where the task comes from: a file's name, a domain of the atlas."""
     answer: str = ""
     score: Score | None = None
     """None if the rollout could not be completed."""
@@ -64,6 +66,7 @@ def result_of(task: Task, episode: Episode, score: Score | None) -> Result:
         trial=episode.trial,
         language=task.language,
         kind=task.gold.kind,
+        source=task.source,
         answer=episode.answer,
         score=score,
         episode=summarise_episode(episode),

@@ -29,6 +29,9 @@ class ResponseFiles:
     """Folder of gold CSV tables; None if the tasks hold their answers."""
     expect: int | None = None
     """How many tasks there must be."""
+    missing_as_empty: bool = False
+    """Score a task without a response as an empty answer, as the official script does; otherwise
+    it has no score."""
 
 
 class Scored(Record):
@@ -41,6 +44,8 @@ class Scored(Record):
     official: dict[str, dict[str, dict[str, float]]]
     unknown: tuple[str, ...] = ()
     """Instances among the responses that no task asks for."""
+    missing: tuple[str, ...] = ()
+    """Tasks without any response."""
     results: tuple[Result, ...]
 
 
@@ -53,7 +58,8 @@ def read_files(files: ResponseFiles) -> tuple[list[Task], Replay]:
         tasks = load_tasks(JsonlData(path=files.tasks))
         if files.expect is not None and len(tasks) != files.expect:
             raise ConfigError(f"{files.tasks}: {len(tasks)} tasks, not {files.expect}")
-    return tasks, replay(read_responses(files.responses), tasks)
+    responses = read_responses(files.responses)
+    return tasks, replay(responses, tasks, missing_as_empty=files.missing_as_empty)
 
 
 async def score_responses(
@@ -79,6 +85,7 @@ async def score_responses(
         summary=summarise(results),
         official=official_summary(results),
         unknown=stored.unknown,
+        missing=stored.missing,
         results=tuple(results),
     )
 

@@ -4,18 +4,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from wideseek_core import Status, TableMetrics, Task
+from wideseek_core import Score, Status, TableMetrics, Task
 from wideseek_core.tasks import Record
 from wideseek_eval.runs.folder import StoredRun
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Mean, mean_of
 from wideseek_eval.statistics.official import official_summary
-from wideseek_eval.statistics.summary import Summary, summarise, value_of, values_by_question
+from wideseek_eval.statistics.summary import (
+    Summary,
+    source_of,
+    summarise,
+    value_of,
+    values_by_question,
+)
 
 _WIDTHS = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 7), (8, 10), (11, None))
 _SIZES = ((1, 5), (6, 10), (11, 20), (21, 40), (41, 80), (81, None))
 _STATUS = {
-    Status.FINISHED: "no answer found",
     Status.TURN_CUT: "turn cut off",
     Status.CONTEXT_OVERFLOW: "context overflow",
     Status.MESSAGE_OVERFLOW: "tool results too long",
@@ -80,10 +85,10 @@ def make_report(name: str, run: StoredRun, *, extremes: int = 10) -> Report:
         name=name,
         summary=summarise(results),
         official=official_summary(results),
-        by_width=binned(results, lambda one: one.episode.subagents, _WIDTHS),
-        by_size=binned(results, lambda one: tasks[one.task_id].rows, _SIZES),
-        by_language=grouped(results, lambda one: one.language),
-        by_source=grouped(results, lambda one: tasks[one.task_id].source or "unnamed"),
+        by_width=binned(results, lambda result: result.episode.subagents, _WIDTHS),
+        by_size=binned(results, lambda result: tasks[result.task_id].rows, _SIZES),
+        by_language=grouped(results, lambda result: result.language),
+        by_source=grouped(results, lambda result: source_of(tasks[result.task_id].source)),
         by_ending=grouped(results, ending),
         best=tuple(ranked[:extremes]),
         # A question is not shown among the worst if it is already among the best.
@@ -141,7 +146,7 @@ def ending(result: Result) -> str:
     if result.outcome == "unscored":
         return "no verdict"
     if result.outcome == "failed":
-        return _STATUS[result.episode.status]
+        return _STATUS.get(result.episode.status) or _failure(score)
     if score.value >= 1:
         return "all right"
     if not isinstance(score.metrics, TableMetrics):
@@ -151,6 +156,13 @@ def ending(result: Result) -> str:
     if score.missing_rows:
         return "rows missing"
     return "rows too many" if score.extra_rows else "cells wrong"
+
+
+def _failure(score: Score) -> str:
+    """What was wrong with the answer of an agent that finished, by the judge's message."""
+    if score.message.startswith("no table") or not score.message:
+        return "no answer found"
+    return "wrong columns" if score.message.startswith("columns") else "unusable answer"
 
 
 def rank(results: Iterable[Result], tasks: Mapping[str, Task]) -> list[Extreme]:

@@ -5,14 +5,16 @@ from typing import Literal
 
 import numpy as np
 
-from wideseek_core import DataError, Task
+from wideseek_core import ConfigError, DataError, Task
 from wideseek_core.tasks import Record
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Floats, Mean, holm, mean_of, resampled_means
 from wideseek_eval.statistics.summary import EFFORT, Counts, count, values_by_question
 
 HEADLINE = ("item_f1", "row_f1", "success", "correct", "format_valid")
-"""What is compared unless told otherwise: few, since each one widens Holm's correction."""
+"""What is compared by default: few metrics, since each one widens Holm's correction."""
+
+MAX_DRAWS = 10_000_000
 
 
 class Difference(Record):
@@ -53,7 +55,15 @@ def compare(
     draws: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """Paired bootstrap of B minus A over questions. Raises `DataError` if none is shared."""
+    """Paired bootstrap of B minus A over questions.
+
+    Raises `DataError` if none is shared, `ConfigError` for a number of draws or a seed that can't
+    be used.
+    """
+    if not 1 <= draws <= MAX_DRAWS:
+        raise ConfigError(f"draws must be from 1 to {MAX_DRAWS:,} (got {draws})")
+    if seed < 0:
+        raise ConfigError(f"seed must not be negative (got {seed})")
     in_a, in_b = {one.task_id for one in a}, {one.task_id for one in b}
     if not in_a & in_b:
         raise DataError("the two runs share no question")

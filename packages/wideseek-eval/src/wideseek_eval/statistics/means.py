@@ -22,6 +22,9 @@ _T95 = (
 )
 
 
+_DRAWS_AT_ONCE = 10_000
+
+
 class Mean(Record):
     """A mean over questions, its standard error and its 95% interval."""
 
@@ -87,10 +90,14 @@ def resampled_means(values: Floats, draws: int, seed: int) -> Floats:
     """Means of `draws` bootstrap samples of the questions. `values`: [questions, metrics]."""
     generator = np.random.default_rng(seed)
     count = values.shape[0]
-    # As multinomial weights: one matrix product instead of a gather per draw.
-    weights = generator.multinomial(count, np.full(count, 1.0 / count), size=draws)
-    means: Floats = (weights @ values) / count
-    return means
+    chances = np.full(count, 1.0 / count)
+    parts: list[Floats] = []
+    # As multinomial weights: one matrix product instead of a gather per draw; in parts, since the
+    # weights of all draws together may not fit into memory.
+    for start in range(0, draws, _DRAWS_AT_ONCE):
+        size = min(_DRAWS_AT_ONCE, draws - start)
+        parts.append((generator.multinomial(count, chances, size=size) @ values) / count)
+    return np.concatenate(parts)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

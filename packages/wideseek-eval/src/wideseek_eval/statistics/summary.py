@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from wideseek_core.tasks import Record
+from wideseek_core.text import one_line
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Mean, mean_of, pass_at
 
@@ -34,12 +35,16 @@ EFFORT = (
 )
 
 
+MAX_REASON = 80
+"""Characters of a reason that are shown."""
+
+
 class Counts(Record):
     """Rollouts by outcome. Only `scored` and `failed` count in means of metrics."""
 
     scored: int = 0
     failed: int = 0
-    """No table (or boxed answer) in the answer: zeros."""
+    """No usable answer: zeros."""
     unscored: int = 0
     """The judge gave no verdict."""
     error: int = 0
@@ -56,6 +61,8 @@ class Metric(Record):
     min: Mean
     pass_at: dict[int, float] = Field(default_factory=dict)
     """Of binary metrics: unbiased pass@j for j up to k."""
+    with_lost: float = 0.0
+    """avg@k if the rollouts without a score counted as 0."""
 
 
 class Slice(Record):
@@ -67,6 +74,8 @@ class Slice(Record):
     short: int = 0
     """Questions with fewer than k trials that count."""
     counts: Counts
+    reasons: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Why rollouts failed or have no score: by outcome, how many for which reason."""
     metrics: dict[str, Metric]
     effort: dict[str, Mean]
     """Per rollout: subagents, turns, searches, tokens, seconds."""
@@ -78,6 +87,8 @@ class Summary(Record):
     version: Literal[1] = 1
     overall: Slice
     languages: dict[str, Slice] = Field(default_factory=dict)
+    sources: dict[str, Slice] = Field(default_factory=dict)
+    """By where the tasks come from; empty if that is one place."""
 
     def mean(self, name: str) -> Mean:
         """avg@k of a metric, or the mean of an effort; of no questions if it has none."""
@@ -125,13 +136,24 @@ class Summary(Record):
 def summarise(results: Iterable[Result]) -> Summary:
     """The summary of a run's results."""
     everything = list(results)
-    by_language: defaultdict[str, list[Result]] = defaultdict(list)
-    for result in everything:
-        by_language[result.language].append(result)
+    sources = _slices(everything, lambda result: source_of(result.source))
     return Summary(
         overall=summarise_slice(everything),
-        languages={name: summarise_slice(by_language[name]) for name in sorted(by_language)},
+        languages=_slices(everything, lambda result: result.language),
+        sources=sources if len(sources) > 1 else {},
     )
+
+
+def source_of(name: str) -> str:
+    """The data set or domain of a task's source, without what comes after a slash."""
+    return name.partition("/")[0] or "unnamed"
+
+
+def _slices(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, Slice]:
+    groups: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[name(result)].append(result)
+    return {name: summarise_slice(groups[name]) for name in sorted(groups)}
 
 
 def count(results: Sequence[Result]) -> Counts:
@@ -143,6 +165,21 @@ def count(results: Sequence[Result]) -> Counts:
         unscored=outcomes["unscored"],
         error=outcomes["error"],
     )
+
+
+def reasons(results: Iterable[Result]) -> dict[str, dict[str, int]]:
+    """Why rollouts failed or have no score: by outcome, reasons with their counts, most first."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for result in results:
+        if result.outcome != "scored":
+            found[result.outcome][reason(result)] += 1
+    return {outcome: dict(counter.most_common()) for outcome, counter in sorted(found.items())}
+
+
+def reason(result: Result) -> str:
+    """Why a rollout failed or has no score, in a few words without its particulars."""
+    text = result.episode.error if result.score is None else result.score.message
+    return one_line(text).partition(": ")[0][:MAX_REASON] or "no reason given"
 
 
 def summarise_slice(results: Sequence[Result]) -> Slice:
@@ -158,6 +195,7 @@ def summarise_slice(results: Sequence[Result]) -> Slice:
         trials=trials,
         short=sum(len(scores.get(question, ())) < trials for question in questions),
         counts=count(results),
+        reasons=reasons(results),
         metrics={
             name: summarise_metric(results, name) for name in ("score", *names, "format_valid")
         },
@@ -189,7 +227,20 @@ def summarise_metric(results: Sequence[Result], name: str) -> Metric:
         max=mean_of([max(values) for values in trials]),
         min=mean_of([min(values) for values in trials]),
         pass_at=chances,
+        with_lost=_with_lost(results, name),
     )
+
+
+def _with_lost(results: Sequence[Result], name: str) -> float:
+    """The mean over questions if the rollouts without a score counted as 0."""
+
+    def value(result: Result) -> float | None:
+        if result.outcome in ("scored", "failed"):
+            return value_of(result, name)
+        return 0.0 if name in ("score", "format_valid", *_METRICS[result.kind]) else None
+
+    trials = _by_question(results, value).values()
+    return mean_of([sum(values) / len(values) for values in trials]).mean
 
 
 def values_by_question(results: Iterable[Result], name: str) -> dict[str, list[float]]:
