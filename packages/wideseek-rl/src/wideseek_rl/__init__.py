@@ -38,7 +38,8 @@ from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, read_config, save_model
 from wideseek_rl.rollout.runner import Rollouts, RolloutSource, RunEpisode
 from wideseek_rl.rollout.scored import ScoredEpisode
-from wideseek_rl.sync.protocol import EngineSync, NoSync, WeightSync
+from wideseek_rl.sync.in_process import EngineSync
+from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
 from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, train_on_demos

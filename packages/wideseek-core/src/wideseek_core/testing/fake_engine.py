@@ -14,6 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+_JOINED = {
+    "q_proj": ("qkv_proj", 0),
+    "k_proj": ("qkv_proj", 1),
+    "v_proj": ("qkv_proj", 2),
+    "gate_proj": ("gate_up_proj", 0),
+    "up_proj": ("gate_up_proj", 1),
+}
 INITIAL = {"model.embed_tokens.weight": b"initial"}
 
 
@@ -55,6 +62,8 @@ class FakeEngine:
     processed_logprobs: bool = True
     """Whether temperature shows in log-probabilities."""
     weights: dict[str, bytes] = field(default_factory=lambda: dict(INITIAL))
+    parts: dict[str, dict[int, bytes]] = field(default_factory=dict[str, dict[int, bytes]])
+    """Of joined tensors, what has come so far."""
     label: str = "default"
     paused: bool = False
     running: dict[str, Running] = field(default_factory=dict[str, Running])
@@ -169,6 +178,17 @@ class FakeEngine:
             else:
                 spans.append({"version": label, "start": at, "end": at + 1})
         return spans
+
+    def load(self, tensors: Mapping[str, bytes]) -> None:
+        """Takes weights over; projections of one input are joined, as real servers do."""
+        for name, data in tensors.items():
+            whole, place = name, 0
+            for part, (target, at) in _JOINED.items():
+                if f".{part}." in name:
+                    whole, place = name.replace(f".{part}.", f".{target}."), at
+            parts = self.parts.setdefault(whole, {})
+            parts[place] = data
+            self.weights[whole] = b"".join(parts[at] for at in sorted(parts))
 
     def checksums(self) -> dict[str, str]:
         """The SHA-256 of every tensor."""

@@ -191,7 +191,7 @@ class FakeSglang:
         if self.corrupt:
             name = next(iter(tensors))
             tensors[name] = bytes([tensors[name][0] ^ 1]) + tensors[name][1:]
-        self.engine.weights = {**self.engine.weights, **tensors}
+        self.engine.load(tensors)
         if body.get("flush_cache", True) and not self.engine.flush():
             return await self._crash("Cache flush failed after updating weights")
         message = "Succeeded to update parameter online."
@@ -202,7 +202,9 @@ class FakeSglang:
 
     async def _update_tensor(self, request: Request) -> Response:
         body = request.json()
-        tensors = dict(unpickled(body["serialized_named_tensors"][0]))
+        content = unpickled(body["serialized_named_tensors"][0])
+        flat: bytes = content["flattened_tensor"]
+        tensors = {m.name: flat[m.start_idx : m.end_idx] for m in content["metadata"]}
         return await self._updated(body, tensors)
 
     async def _init_group(self, request: Request) -> Response:

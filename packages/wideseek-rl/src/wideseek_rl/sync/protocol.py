@@ -1,21 +1,18 @@
-"""The seam between a weight update and whatever samples with those weights."""
+"""The interfaces between a weight update and whatever samples with those weights."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from wideseek_rl.engines.builtin import TorchEngine
+from wideseek_rl.engines.control.protocol import ServerControl
+from wideseek_rl.sync.fanout import Failures
 
 Commit = Callable[[int], None]
 """Says that the weights have changed, and how many updates they have seen now."""
 
 
 class WeightSync(Protocol):
-    """Brings new weights to an engine.
-
-    An engine in another process would be sent the weights when the block is left; asynchronous
-    rollouts would go on inside it and carry their `version`.
-    """
+    """Brings new weights to an engine."""
 
     def updating(self) -> AbstractAsyncContextManager[Commit]:
         """Wraps what may change the weights; the block calls what it is given if it did.
@@ -25,23 +22,6 @@ class WeightSync(Protocol):
         ...
 
 
-class EngineSync:
-    """Keeps a `TorchEngine` in step with the module that both it and the backend hold."""
-
-    def __init__(self, engine: TorchEngine) -> None:
-        self._engine = engine
-
-    @asynccontextmanager
-    async def updating(self) -> AsyncGenerator[Commit]:
-        """Nothing is sampled inside; then the engine takes over weights that have changed."""
-        versions: list[int] = []
-        async with self._engine.paused():
-            yield versions.append
-            if versions:
-                self._engine.reset_cache()
-                self._engine.version = versions[-1]
-
-
 class NoSync:
     """For rollouts that no engine of ours makes."""
 
@@ -49,3 +29,43 @@ class NoSync:
     async def updating(self) -> AsyncGenerator[Commit]:
         """Tells nobody."""
         yield lambda _version: None
+
+
+class Transport(Protocol):
+    """A way for tensors to reach servers."""
+
+    async def connect(self, servers: Sequence[ServerControl]) -> Failures:
+        """Meets the servers; called once, before the first `send`."""
+        ...
+
+    async def send(self, servers: Sequence[ServerControl], version: int) -> Failures:
+        """Sends all weights to paused servers and labels them. Nothing is sent twice."""
+        ...
+
+    async def close(self) -> None:
+        """Frees what the transport holds."""
+        ...
+
+
+class ReplicaPool(Protocol):
+    """The pool that requests for tokens go through."""
+
+    version: int
+    """Version of the weights that its replicas sample with."""
+
+    @property
+    def states(self) -> Mapping[str, str]:
+        """The state of every replica, by address."""
+        ...
+
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """Sends nothing inside the block."""
+        ...
+
+    async def remove(self, url: str, problem: str = "") -> None:
+        """Lets a replica go; with a `problem`, at once, and its requests are resent."""
+        ...
+
+    def mark_current(self, url: str) -> None:
+        """Says that a replica has the weights of the pool's version."""
+        ...

@@ -1,0 +1,76 @@
+"""How inference servers are started and controlled; no torch is needed to read it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wideseek_core import Config
+
+
+class ControlConfig(Config):
+    """Time limits of control requests."""
+
+    call_timeout_s: float = Field(default=60.0, gt=0)
+    """Timeout of a control request, such as pausing."""
+    transfer_timeout_s: float = Field(default=300.0, gt=0)
+    """Timeout of a request that brings weights."""
+    api_key_env: str = ""
+    """Environment variable that holds the API key; empty sends none."""
+
+
+class LaunchConfig(Config):
+    """A server that is started as a child process."""
+
+    host: str = "127.0.0.1"
+    """Interface to listen on. Weight transfer unpickles what clients send, so keep it local."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port of the first replica; the others follow. 0 takes free ones."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that share every layer."""
+    pipeline_parallel: int = Field(default=1, ge=1)
+    """Groups of GPUs that share the layers among them."""
+    memory_share: float = Field(default=0.85, gt=0, le=1)
+    """Share of a GPU's memory for weights and cache."""
+    max_running: int = Field(default=256, ge=1)
+    """Requests computed at once."""
+    context_tokens: int | None = Field(default=None, ge=2)
+    """Longest prompt plus response; null takes the model's."""
+    cuda_graphs: bool = True
+    """Capture decoding in CUDA graphs: faster, after a longer start."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Type of the weights."""
+    sleep: bool = False
+    """Prepare for giving GPU memory back while the trainer needs it."""
+    deterministic: bool = True
+    """SGLang only: honor the seeds of requests, at some cost of speed."""
+    api_processes: int = Field(default=1, ge=1)
+    """vLLM only: processes that answer HTTP requests."""
+    extra_args: tuple[str, ...] = ()
+    """Further options of the server's command line."""
+    environment: dict[str, str] = Field(default_factory=dict[str, str])
+    """Further environment variables of the server."""
+    program: tuple[str, ...] = ()
+    """The command that starts the server, where that is not this Python and its vLLM or SGLang."""
+    start_timeout_s: float = Field(default=600.0, gt=0)
+    """Longest time until the server is healthy."""
+    stop_timeout_s: float = Field(default=20.0, gt=0)
+    """Time for a server to end by itself; then it is killed."""
+
+
+class ServerPlacement(Config):
+    """What one replica is started with, beside its `LaunchConfig`."""
+
+    model: Path
+    """Model folder in Hugging Face format."""
+    name: str = "policy"
+    """Name that the model is served under."""
+    log: Path
+    """File that gets everything the server prints."""
+    port: int
+    seed: int
+    """Seed of the server's own random numbers; replicas need different ones."""
+    devices: tuple[int, ...] | None = None
+    """GPUs that the server sees; null for those that this process sees."""
+    transfer: Literal["ipc", "nccl"] = "ipc"
+    """How new weights will come."""

@@ -1,0 +1,244 @@
+"""Weights through NCCL: one broadcast from this process to servers on other GPUs.
+
+The servers' workers and this process are ranks of one group; this process is rank 0. Sending and
+the servers' `update_weights` meet inside the same collective calls, so both are under way at once,
+and a failure of any rank is one of all.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wideseek_core import TrainError
+from wideseek_rl.engines.control.process import free_port
+from wideseek_rl.engines.control.protocol import ServerControl
+from wideseek_rl.sync.fanout import Failures, in_thread, on_each
+from wideseek_rl.sync.source import WeightSource
+
+
+class Sender(Protocol):
+    """The trainer's end of a group; every method blocks."""
+
+    def join(self, address: str, port: int, world_size: int) -> None:
+        """Meets all other ranks."""
+        ...
+
+    def init_fields(self) -> dict[str, Any]:
+        """What servers have to know of the transfer when they join."""
+        ...
+
+    def update_fields(self) -> dict[str, Any]:
+        """What they have to know of each update, beside names, types and shapes."""
+        ...
+
+    def broadcast(self, source: WeightSource) -> None:
+        """Sends all tensors in the order of the metadata, to the end."""
+        ...
+
+    def leave(self) -> None:
+        """Leaves the group."""
+        ...
+
+
+class NcclWire(Protocol):
+    """How one kind of server is told to join and to receive."""
+
+    async def world_size(self, server: ServerControl) -> int:
+        """Ranks of a server: its GPUs."""
+        ...
+
+    async def join(self, server: ServerControl, group: dict[str, Any]) -> None:
+        """Returns when the server's workers have joined."""
+        ...
+
+    async def begin(self, server: ServerControl) -> None:
+        """Before the tensors."""
+        ...
+
+    async def receive(self, server: ServerControl, update: dict[str, Any], label: str) -> None:
+        """Returns when the server has all tensors."""
+        ...
+
+    async def finish(self, server: ServerControl, label: str) -> None:
+        """After the tensors."""
+        ...
+
+
+@dataclass(slots=True)
+class NcclTransport:
+    """Broadcasts tensors to all servers at once; a `Transport`."""
+
+    source: WeightSource
+    wire: NcclWire
+    sender: Sender
+    address: str = "127.0.0.1"
+    port: int = 0
+    timeout_s: float = 300.0
+    _members: tuple[str, ...] = field(default=(), init=False)
+    _broken: str = field(default="", init=False)
+
+    async def connect(self, servers: Sequence[ServerControl]) -> Failures:
+        """Forms the group: ranks follow each other in the order of the servers."""
+        failures: Failures = {}
+        sizes: dict[str, int] = {}
+
+        async def measure(server: ServerControl) -> None:
+            sizes[server.client.url] = await self.wire.world_size(server)
+
+        members = await on_each(servers, measure, failures)
+        world = 1 + sum(sizes.values())
+        port = self.port or free_port()
+        offsets: dict[str, int] = {}
+        for server in members:
+            offsets[server.client.url] = 1 + sum(sizes[url] for url in offsets)
+
+        async def join(server: ServerControl) -> None:
+            place = {
+                "master_address": self.address,
+                "master_port": port,
+                "rank_offset": offsets[server.client.url],
+                "world_size": world,
+            }
+            await self.wire.join(server, place | self.sender.init_fields())
+
+        joining = asyncio.create_task(on_each(members, join, failures))
+        try:
+            await in_thread(
+                lambda: self.sender.join(self.address, port, world), self.timeout_s, "joining NCCL"
+            )
+        except TrainError as error:
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
+            return {server.client.url: error for server in servers}
+        await joining
+        self._members = tuple(offsets)
+        return failures
+
+    async def send(self, servers: Sequence[ServerControl], version: int) -> Failures:
+        """Broadcasts all weights. Every member has to take part, or none gets anything."""
+        urls = [server.client.url for server in servers]
+        if self._broken or set(urls) != set(self._members):
+            missing = ", ".join(set(self._members) - set(urls)) or self._broken
+            error = TrainError(f"the NCCL group is incomplete: {missing}")
+            return dict.fromkeys(urls, error)
+        failures: Failures = {}
+        await on_each(servers, self.wire.begin, failures)
+        if not failures:
+            await self._transfer(servers, version, failures)
+        if failures:
+            # Ranks that wait inside a collective call for one that failed can't be used again.
+            self._broken = "; ".join(str(error) for error in failures.values())
+            error = TrainError(f"the NCCL group is broken: {self._broken}")
+            return {url: failures.get(url, error) for url in urls}
+        await on_each(servers, lambda server: self.wire.finish(server, str(version)), failures)
+        return failures
+
+    async def close(self) -> None:
+        """Leaves the group."""
+        if self._members and not self._broken:
+            self.sender.leave()
+
+    async def _transfer(
+        self, servers: Sequence[ServerControl], version: int, failures: Failures
+    ) -> None:
+        infos = self.source.metadata()
+        update: dict[str, Any] = {
+            "names": [info.name for info in infos],
+            "dtype_names": [info.dtype for info in infos],
+            "shapes": [list(info.shape) for info in infos],
+            **self.sender.update_fields(),
+        }
+        receiving = asyncio.create_task(
+            on_each(
+                servers,
+                lambda server: self.wire.receive(server, dict(update), str(version)),
+                failures,
+            )
+        )
+        sending = asyncio.create_task(
+            in_thread(
+                lambda: self.sender.broadcast(self.source), self.timeout_s, "sending through NCCL"
+            )
+        )
+        done, _ = await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+        if receiving in done and failures and not sending.done():
+            sending.cancel()  # it waits for a rank that has failed
+            await asyncio.gather(sending, return_exceptions=True)
+            return
+        try:
+            await sending
+        except TrainError as error:
+            for server in servers:
+                failures.setdefault(server.client.url, error)
+        await receiving
+
+
+@dataclass(slots=True)
+class VllmNcclWire:
+    """vLLM's weight transfer by NCCL."""
+
+    async def world_size(self, server: ServerControl) -> int:
+        """GPUs of the server."""
+        answer = await server.client.get("/get_world_size")
+        size = answer.get("world_size")
+        return size if isinstance(size, int) else 1
+
+    async def join(self, server: ServerControl, group: dict[str, Any]) -> None:
+        """Has the server's workers join; it answers when they have."""
+        limit = server.client.config.transfer_timeout_s
+        body = {"init_info": group}
+        await server.client.post("/init_weight_transfer_engine", body, timeout_s=limit)
+
+    async def begin(self, server: ServerControl) -> None:
+        """Starts an update."""
+        await server.client.post("/start_weight_update", {"is_checkpoint_format": True})
+
+    async def receive(self, server: ServerControl, update: dict[str, Any], label: str) -> None:
+        """Receives; the label comes at the end."""
+        limit = server.client.config.transfer_timeout_s
+        await server.client.post("/update_weights", {"update_info": update}, timeout_s=limit)
+
+    async def finish(self, server: ServerControl, label: str) -> None:
+        """Ends an update and labels the weights; older servers ignore the label."""
+        limit = server.client.config.transfer_timeout_s
+        body = {"weight_version": label}
+        await server.client.post("/finish_weight_update", body, timeout_s=limit)
+
+
+@dataclass(slots=True)
+class SglangNcclWire:
+    """SGLang's `update_weights_from_distributed`."""
+
+    ranks: int = 1
+    group_name: str = "wideseek"
+    backend: str = "nccl"
+
+    async def world_size(self, server: ServerControl) -> int:
+        """GPUs of the server, as it was started."""
+        return self.ranks
+
+    async def join(self, server: ServerControl, group: dict[str, Any]) -> None:
+        """Has the server's workers join."""
+        body = {**group, "group_name": self.group_name, "backend": self.backend}
+        limit = server.client.config.transfer_timeout_s
+        await server.client.post("/init_weights_update_group", body, timeout_s=limit)
+
+    async def begin(self, server: ServerControl) -> None:
+        """Nothing has to be started."""
+
+    async def receive(self, server: ServerControl, update: dict[str, Any], label: str) -> None:
+        """Receives and labels. The cache is never flushed here: see `SglangTensorWire`."""
+        body = {
+            "names": update["names"],
+            "dtypes": update["dtype_names"],
+            "shapes": update["shapes"],
+            "group_name": self.group_name,
+            "flush_cache": False,
+            "weight_version": label,
+        }
+        limit = server.client.config.transfer_timeout_s
+        await server.client.post("/update_weights_from_distributed", body, timeout_s=limit)
+
+    async def finish(self, server: ServerControl, label: str) -> None:
+        """Receiving has ended the update."""

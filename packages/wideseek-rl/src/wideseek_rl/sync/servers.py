@@ -1,0 +1,198 @@
+"""Weight updates of inference servers: one version after another, each sent once and verified."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from wideseek_core import TrainError
+from wideseek_rl.engines.control.protocol import ServerControl
+from wideseek_rl.sync.checksum import mismatches
+from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.sync.fanout import Failures, on_each
+from wideseek_rl.sync.protocol import Commit, ReplicaPool, Transport
+from wideseek_rl.sync.source import WeightSource
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What one weight update did."""
+
+    version: int
+    servers: int
+    """Servers that have the new weights."""
+    failed: tuple[str, ...]
+    """Addresses of those that left the pool."""
+    paused_s: float
+    """From the first pause to the last resumption."""
+    sent_s: float
+    verified_s: float
+
+
+@dataclass(slots=True)
+class ServerSync:
+    """Brings weights to inference servers; a `WeightSync`.
+
+    Args:
+        pool: what requests go through; it is held during an update.
+        servers: how each server is controlled.
+        transport: how tensors reach them.
+        source: the weights.
+        config: what else an update does.
+        cancel_stale: ends what the next version would make too old, before anything is paused:
+            requests must not be ended inside a paused server.
+    """
+
+    pool: ReplicaPool
+    servers: Sequence[ServerControl]
+    transport: Transport
+    source: WeightSource
+    config: SyncConfig = field(default_factory=SyncConfig)
+    cancel_stale: Callable[[int], Awaitable[None]] | None = None
+    last: Published | None = None
+    """What the last update did."""
+    _version: int | None = None
+    _connected: bool = False
+    _released: bool = False
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def updating(self) -> AsyncGenerator[Commit]:
+        """Wraps an update of the weights; afterwards the servers have what was committed."""
+        versions: list[int] = []
+        if self.config.release == "none":
+            yield versions.append
+            if versions:
+                await self.publish(versions[-1])
+            return
+        async with self.pool.hold():
+            await self._all("release", self._release)
+            self._released = True
+            try:
+                try:
+                    yield versions.append
+                finally:
+                    await self._all("restore", lambda server: server.restore("weights"))
+                if versions or self.config.release == "all":
+                    await self.publish(versions[-1] if versions else self.pool.version)
+            finally:
+                if self._released:  # not published
+                    await self._all("restore", self._reopen)
+                    self._released = False
+
+    async def publish(self, version: int) -> Published:
+        """Sends the weights to all servers as `version`; each version once.
+
+        A server that fails leaves the pool if others remain, and is never sent the same version
+        again: nobody knows how much of it arrived.
+
+        Raises:
+            TrainError: no server has the weights, or one has failed and the run is to end then.
+        """
+        async with self._lock, self.pool.hold():
+            if self._version is not None and version <= self._version and not self._released:
+                raise TrainError(f"version {version} was sent already, or a later one")
+            self._version = version
+            if self.cancel_stale is not None:
+                await self.cancel_stale(version)
+            published = await self._publish(version)
+            self.last = published
+            return published
+
+    async def _publish(self, version: int) -> Published:
+        failures: Failures = {}
+        if not self._connected:
+            failures |= await self.transport.connect(self.servers)
+            self._connected = True
+        started = time.monotonic()
+        sent_s = verified_s = 0.0
+        try:
+            paused = await on_each(self.servers, self._pause, failures)
+            sending = time.monotonic()
+            failures |= await self.transport.send(paused, version)
+            sent_s = time.monotonic() - sending
+            await self._invalidate(paused, failures)
+            verifying = time.monotonic()
+            await self._verify(paused, failures)
+            verified_s = time.monotonic() - verifying
+        finally:
+            # Also those that failed: a server that is left paused would hang whoever asks it next.
+            ends: Failures = {}
+            await on_each(self.servers, self._reopen, ends)
+            self._released = False
+        failures = {**ends, **failures}
+        paused_s = time.monotonic() - started
+        await self._settle(version, failures)
+        return Published(
+            version=version,
+            servers=len(self.servers),
+            failed=tuple(failures),
+            paused_s=paused_s,
+            sent_s=sent_s,
+            verified_s=verified_s,
+        )
+
+    async def _pause(self, server: ServerControl) -> None:
+        hold = self.config.hold
+        keep = (await server.inspect()).spans if hold == "auto" else hold == "always"
+        await server.pause(keep=keep)
+
+    async def _invalidate(self, servers: Sequence[ServerControl], failures: Failures) -> None:
+        """With a key per version the pool's next requests can't find old prefixes."""
+        if self.config.invalidate == "reset":
+            await on_each(servers, lambda server: server.reset_cache(), failures)
+
+    async def _verify(self, servers: Sequence[ServerControl], failures: Failures) -> None:
+        if self.config.verify == "none":
+            return
+        tensors = await asyncio.to_thread(lambda: dict(self.source.tensors()))
+
+        async def check(server: ServerControl) -> None:
+            reported = await server.checksums()
+            url = server.client.url
+            if reported.ranks > 1:
+                logger.warning("%s: tensors are split among GPUs and can't be verified", url)
+                return
+            wrong = await asyncio.to_thread(mismatches, tensors, reported)
+            if wrong:
+                names = ", ".join(wrong[:3])
+                raise TrainError(f"{url}: {len(wrong)} tensors are not what was sent: {names}")
+
+        await on_each(servers, check, failures)
+
+    async def _settle(self, version: int, failures: Failures) -> None:
+        """Drops what failed and opens the rest for the new version."""
+        reasons = "; ".join(str(error) for error in failures.values())
+        remaining = [server for server in self.servers if server.client.url not in failures]
+        if failures and (not remaining or self.config.on_failure == "end"):
+            raise TrainError(f"version {version} did not reach the engines: {reasons}")
+        for url, error in failures.items():
+            logger.error("an engine leaves the pool: %s", error)
+            await self.pool.remove(url, str(error))
+        self.servers = remaining
+        self.pool.version = version
+        for server in remaining:
+            self.pool.mark_current(server.client.url)
+
+    async def _release(self, server: ServerControl) -> None:
+        await server.pause(keep=False)
+        if self.config.release == "all":
+            await server.release("weights", "cache")
+        else:
+            await server.release("cache")
+
+    async def _reopen(self, server: ServerControl) -> None:
+        if self._released:
+            await server.restore("cache")
+        await server.resume()
+
+    async def _all(self, what: str, step: Callable[[ServerControl], Awaitable[None]]) -> None:
+        failures: Failures = {}
+        await on_each(self.servers, step, failures)
+        if failures:
+            reasons = "; ".join(str(error) for error in failures.values())
+            raise TrainError(f"the engines did not {what} their memory: {reasons}")

@@ -1,0 +1,57 @@
+"""Where weights come from when they are sent: names as in Hugging Face, shapes known beforehand."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo:
+    """What will be sent."""
+
+    name: str
+    dtype: str
+    """As torch names it, without the module: `bfloat16`."""
+    shape: tuple[int, ...]
+
+
+class WeightSource(Protocol):
+    """Weights to send. Both methods agree in order, type and shape, each time."""
+
+    def metadata(self) -> Sequence[TensorInfo]:
+        """What `tensors` will yield."""
+        ...
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Whole, contiguous tensors, one after another."""
+        ...
+
+
+class ModuleSource:
+    """The parameters of a module, in the type that the engine computes in."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
+        """Without a `dtype` each tensor keeps its own."""
+        self._module = module
+        self._dtype = dtype
+
+    def metadata(self) -> Sequence[TensorInfo]:
+        """Names, types and shapes; of sharded parameters those of the whole."""
+        return [
+            TensorInfo(
+                name=name,
+                dtype=str(self._dtype or parameter.dtype).removeprefix("torch."),
+                shape=tuple(parameter.shape),
+            )
+            for name, parameter in self._module.named_parameters()
+        ]
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Parameters as whole tensors, which gathers those that are sharded."""
+        for name, parameter in self._module.named_parameters():
+            gather = getattr(parameter, "full_tensor", None)
+            tensor: torch.Tensor = gather() if callable(gather) else parameter  # type: ignore[assignment]
+            yield name, tensor.detach().to(self._dtype or tensor.dtype).contiguous()

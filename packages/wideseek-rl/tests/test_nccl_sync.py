@@ -1,0 +1,261 @@
+"""Weights through NCCL: who joins as which rank, both ends at once, and ranks that fail."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from wideseek_core import TrainError
+from wideseek_core.testing import FakeSglang, FakeVllm, Response
+from wideseek_rl.engines.control.config import ControlConfig
+from wideseek_rl.engines.control.sglang import SglangControl
+from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.sync.nccl import NcclTransport, SglangNcclWire, VllmNcclWire
+from wideseek_rl.sync.senders import NewVllmSender, OldVllmSender
+from wideseek_rl.sync.source import ModuleSource, WeightSource
+
+Fake = FakeVllm | FakeSglang
+QUICK = ControlConfig(call_timeout_s=0.4, transfer_timeout_s=0.8)
+
+
+def as_bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+@dataclass
+class Sender:
+    """Stands in for a communicator: servers get what it broadcasts, once all of them listen."""
+
+    listeners: int = 1
+    joined: dict[str, Any] = field(default_factory=dict[str, Any])
+    tensors: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    left: bool = False
+    listening: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    sent: threading.Event = field(default_factory=threading.Event)
+
+    def join(self, address: str, port: int, world_size: int) -> None:
+        self.joined = {"address": address, "port": port, "world_size": world_size}
+
+    def init_fields(self) -> dict[str, Any]:
+        return {"packed": True}
+
+    def update_fields(self) -> dict[str, Any]:
+        return {"packed_buffer_size_bytes": 7}
+
+    def broadcast(self, source: WeightSource) -> None:
+        for _ in range(self.listeners):
+            self.listening.acquire()
+        self.tensors = {name: as_bytes(tensor) for name, tensor in source.tensors()}
+        self.sent.set()
+
+    def leave(self) -> None:
+        self.left = True
+
+    async def receive(self, _body: dict[str, Any]) -> dict[str, bytes]:
+        self.listening.release()
+        for _ in range(5000):
+            if self.sent.is_set():
+                break
+            await asyncio.sleep(0.001)
+        return dict(self.tensors)
+
+
+@asynccontextmanager
+async def opened(
+    servers: list[Fake], sender: Sender, timeout_s: float = 1.0
+) -> AsyncGenerator[tuple[NcclTransport, list[VllmControl | SglangControl], nn.Module]]:
+    module = nn.ModuleDict({"norm": nn.LayerNorm(4), "out": nn.Linear(4, 2, bias=False)})
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            server.receive = sender.receive
+            await stack.enter_async_context(server.serving())
+        is_vllm = isinstance(servers[0], FakeVllm)
+        wire = VllmNcclWire() if is_vllm else SglangNcclWire(ranks=2)
+        transport = NcclTransport(
+            ModuleSource(module), wire, sender, port=29_000, timeout_s=timeout_s
+        )
+        control = VllmControl if is_vllm else SglangControl
+        yield transport, [control(server.url, QUICK) for server in servers], module
+
+
+async def test_vllm_workers_join_behind_the_trainer_one_server_after_another() -> None:
+    servers: list[Fake] = [FakeVllm(version=(0, 23)), FakeVllm(version=(0, 32))]
+    sender = Sender(listeners=2)
+    async with opened(servers, sender) as (transport, controls, module):
+        assert await transport.connect(controls) == {}
+        assert sender.joined == {"address": "127.0.0.1", "port": 29_000, "world_size": 3}
+        infos = [server.init_info for server in servers if isinstance(server, FakeVllm)]
+        assert [info and info["rank_offset"] for info in infos] == [1, 2]
+        assert all(info is not None and info["world_size"] == 3 for info in infos)
+        assert await transport.send(controls, 5) == {}
+        for server in servers:
+            assert isinstance(server, FakeVllm)
+            for name, parameter in module.named_parameters():
+                assert server.engine.weights[name] == as_bytes(parameter.detach())
+            (info,) = server.updates
+            assert info["names"] == ["norm.weight", "norm.bias", "out.weight"]
+            assert info["dtype_names"] == ["float32"] * 3
+            assert info["shapes"] == [[4], [4], [2, 4]]
+            assert info["packed_buffer_size_bytes"] == 7
+        assert servers[1].engine.label == "5"
+        await transport.close()
+        assert sender.left
+
+
+async def test_sglang_workers_join_a_named_group_and_nothing_is_flushed() -> None:
+    servers: list[Fake] = [FakeSglang(), FakeSglang()]
+    async with opened(servers, Sender(listeners=2)) as (transport, controls, _):
+        assert await transport.connect(controls) == {}
+        groups = [server.group for server in servers if isinstance(server, FakeSglang)]
+        assert [group and group["rank_offset"] for group in groups] == [1, 3]
+        assert groups[0] is not None
+        assert (groups[0]["world_size"], groups[0]["backend"]) == (5, "nccl")
+        assert await transport.send(controls, 5) == {}
+        for server in servers:
+            assert isinstance(server, FakeSglang)
+            (body,) = server.updates
+            assert body["flush_cache"] is False
+            assert (body["weight_version"], body["group_name"]) == ("5", groups[0]["group_name"])
+            assert body["dtypes"] == ["float32"] * 3
+
+
+async def test_a_server_that_refuses_does_not_leave_the_sender_waiting_for_ever() -> None:
+    servers: list[Fake] = [FakeVllm()]
+
+    async def refuse() -> Response:
+        return Response.of({"detail": "bad shapes"}, 400)
+
+    servers[0].faults["/update_weights"] = refuse
+    async with opened(servers, Sender(), timeout_s=30.0) as (transport, controls, _):
+        await transport.connect(controls)
+        failures = await transport.send(controls, 1)
+        assert "bad shapes" in str(failures[servers[0].url])
+        again = await transport.send(controls, 2)  # the group hangs in a collective call
+        assert "incomplete" in str(again[servers[0].url])
+        assert (
+            len(servers[0].server.paths()) == servers[0].server.paths().index("/update_weights") + 1
+        )
+
+
+async def test_a_server_that_never_receives_breaks_the_group_of_all() -> None:
+    servers: list[Fake] = [FakeVllm(), FakeVllm()]
+
+    async def hang() -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    servers[0].faults["/update_weights"] = hang
+    async with opened(servers, Sender(listeners=2), timeout_s=0.3) as (transport, controls, _):
+        await transport.connect(controls)
+        failures = await transport.send(controls, 1)
+        assert set(failures) == {server.url for server in servers}
+        assert all("no answer within" in str(error) for error in failures.values())
+        assert "incomplete" in str((await transport.send(controls, 2))[servers[1].url])
+
+
+async def test_a_missing_member_is_found_before_anything_is_sent() -> None:
+    servers: list[Fake] = [FakeVllm(), FakeVllm()]
+    async with opened(servers, Sender(listeners=2)) as (transport, controls, _):
+        await transport.connect(controls)
+        failures = await transport.send(controls[:1], 1)
+        assert servers[1].url in str(failures[servers[0].url])
+        assert "/update_weights" not in servers[0].server.paths()
+
+
+async def test_a_rendezvous_that_fails_names_itself() -> None:
+    class Lonely(Sender):
+        def join(self, address: str, port: int, world_size: int) -> None:
+            raise ConnectionError("address in use")
+
+    servers: list[Fake] = [FakeVllm()]
+    async with opened(servers, Lonely()) as (transport, controls, _):
+        failures = await transport.connect(controls)
+        assert isinstance(failures[servers[0].url], TrainError)
+        assert "joining NCCL failed: ConnectionError: address in use" in str(
+            failures[servers[0].url]
+        )
+
+
+def source() -> ModuleSource:
+    return ModuleSource(nn.Linear(2, 2, bias=False), torch.bfloat16)
+
+
+def test_the_old_trainer_interface_of_vllm_gets_the_same_buffers_as_the_servers() -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Engine:
+        @staticmethod
+        def trainer_init(place: dict[str, Any]) -> str:
+            calls.append(("init", place))
+            return "group"
+
+        @staticmethod
+        def trainer_send_weights(tensors: Iterator[Any], arguments: Any) -> None:
+            calls.append(("send", [name for name, _ in tensors], arguments))
+
+    module = SimpleNamespace(
+        NCCLWeightTransferEngine=Engine, NCCLTrainerSendWeightsArgs=SimpleNamespace
+    )
+    sender = OldVllmSender(module, buffer_bytes=64)
+    sender.join("10.0.0.1", 5, 3)
+    sender.broadcast(source())
+    place = {"master_address": "10.0.0.1", "master_port": 5, "world_size": 3}
+    assert calls[0] == ("init", place)
+    expected = SimpleNamespace(group="group", packed=True, packed_buffer_size_bytes=64)
+    assert calls[1] == ("send", ["weight"], expected)
+    assert sender.update_fields() == {"packed": True, "packed_buffer_size_bytes": 64}
+    assert sender.init_fields() == {}
+
+
+def test_the_new_trainer_interface_of_vllm_pulls_from_our_source() -> None:
+    class Engine:
+        made: "ClassVar[list[Engine]]" = []
+        shut = False
+
+        def __init__(self, info: Any, client: Any, source: Any) -> None:
+            self.info, self.client, self.source = info, client, source
+            self.sent: list[list[str]] = []
+            self.made.append(self)
+
+        @classmethod
+        def trainer_init(cls, info: Any, *, client: Any, source: Any) -> "Engine":
+            client.init_weight_transfer_engine({})
+            return cls(info, client, source)
+
+        def send_weights(self) -> None:
+            self.client.start_weight_update()
+            self.client.update_weights({})
+            self.sent.append([name for name, _ in self.source])
+            self.client.finish_weight_update()
+
+        def shutdown(self) -> None:
+            self.shut = True
+
+    module = SimpleNamespace(
+        NCCLTrainerWeightTransferEngine=Engine, NCCLTrainerInitInfo=SimpleNamespace
+    )
+    sender = NewVllmSender(module, buffer_bytes=64)
+    sender.join("10.0.0.1", 5, 3)
+    sender.broadcast(source())
+    sender.broadcast(source())
+    (trainer,) = Engine.made
+    assert trainer.info == SimpleNamespace(
+        master_address="10.0.0.1",
+        master_port=5,
+        world_size=3,
+        packed=True,
+        packed_buffer_size_bytes=64,
+        rank=0,
+    )
+    assert trainer.sent == [["weight"], ["weight"]]
+    assert trainer.source.held_names() is None
+    assert sender.init_fields() == {"packed": True, "packed_buffer_size_bytes": 64}
+    assert sender.update_fields() == {}
+    sender.leave()
+    assert trainer.shut
