@@ -2,7 +2,7 @@
 
 import json
 import os
-import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from wideseek_apps.main import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,19 +24,19 @@ MOONS = [
 ]
 
 TINY = (
-    "start.vocabulary=1024",
-    "start.vocabulary_worlds=10",
-    "start.demos.worlds=10",
-    "start.demos.processes=1",
-    "start.shape.hidden_size=32",
-    "start.shape.layers=2",
-    "start.shape.heads=2",
-    "start.shape.kv_heads=1",
-    "start.shape.head_dim=16",
-    "start.shape.ffn_size=64",
-    "start.sft.max_seconds=0.1",
-    "start.sft.batch_tokens=2048",
-    "start.device=cpu",
+    "vocab_size=1024",
+    "vocabulary_worlds=10",
+    "demos.worlds=10",
+    "demos.processes=1",
+    "shape.hidden_size=32",
+    "shape.layers=2",
+    "shape.heads=2",
+    "shape.kv_heads=1",
+    "shape.head_dim=16",
+    "shape.ffn_size=64",
+    "sft.max_seconds=0.1",
+    "sft.batch_tokens=2048",
+    "device=cpu",
 )
 
 
@@ -65,7 +67,10 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def command(app: str, arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, str(ROOT / "apps" / app), *arguments]
+    """A command line: the folder of an app, or a sub-command that has none."""
+    folder = ROOT / "apps" / app
+    start = [str(folder)] if folder.is_dir() else ["-m", "wideseek_apps", app]
+    return [sys.executable, *start, *arguments]
 
 
 @pytest.fixture(scope="session")
@@ -96,12 +101,14 @@ def call(
 
     def start(app: str, *arguments: str) -> Ended:
         monkeypatch.setenv("WIDESEEK_CACHE", surroundings["WIDESEEK_CACHE"])
-        monkeypatch.setattr(sys, "argv", [app, *arguments])
+        handler = signal.getsignal(signal.SIGINT)
         code: object = 0
         try:
-            runpy.run_path(str(ROOT / "apps" / app), run_name="__main__")
+            main([app, *arguments])
         except SystemExit as end:
             code = end.code
+        finally:
+            signal.signal(signal.SIGINT, handler)
         out, err = capsys.readouterr()
         assert isinstance(code, int)
         return Ended(code=code, out=out, err=err)
@@ -113,7 +120,7 @@ def call(
 def policy(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder that the app made in a moment; what it says is noise."""
     folder = tmp_path_factory.mktemp("policy") / "tiny"
-    ended = run("train", f"start.folder={folder}", *TINY)
+    ended = run("sft", f"folder={folder}", *TINY)
     assert ended.code == 0, ended.err
     return folder
 

@@ -5,13 +5,13 @@ from tokenizers import Tokenizer
 
 from wideseek_agents import ScriptedPolicy, Team
 from wideseek_apps.demos import (
-    DemosConfig,
     demo_set,
     demonstrate,
     demonstration_plans,
     world_tools,
 )
-from wideseek_apps.training import ATLAS_TEAM
+from wideseek_apps.presets import ATLAS_TEAM
+from wideseek_apps.sft_config import DemosConfig
 from wideseek_core import Document, Page, Status
 from wideseek_data import atlas
 from wideseek_data.atlas import load_wide
@@ -75,8 +75,8 @@ def test_demonstrations_left_out_for_their_length_are_counted() -> None:
     config = DemosConfig(worlds=2, single_share=1.0, processes=1)
     tokenizer = Tokenizer.from_file(str(start_policy() / "tokenizer.json"))
     limit = 1024
-    whole = demo_set(config, ATLAS_TEAM, tokenizer, longest=1_000_000)
-    cut = demo_set(config, ATLAS_TEAM, tokenizer, longest=limit)
+    whole = demo_set(config, ATLAS_TEAM, tokenizer, max_tokens=1_000_000)
+    cut = demo_set(config, ATLAS_TEAM, tokenizer, max_tokens=limit)
     assert not whole.left_out
     assert cut.kept + cut.left_out == whole.kept
     assert cut.rows.lengths.tolist() == [n for n in whole.rows.lengths.tolist() if n <= limit]

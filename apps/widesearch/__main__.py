@@ -1,18 +1,8 @@
-"""Evaluates a policy: `uv run apps/widesearch [CONFIG.yaml ...] [a.b=c ...]`."""
+"""`uv run apps/widesearch` is `wideseek widesearch`."""
 
-import asyncio
 import sys
 
-from wideseek_apps.evaluation import WideSearchConfig, evaluate
-from wideseek_core.config import exit_on_error, load_config
-from wideseek_core.progress import logging_to_console, show
-
-
-def main() -> None:
-    """Runs or resumes the evaluation and shows its scores."""
-    with exit_on_error(), logging_to_console():
-        show(asyncio.run(evaluate(load_config(WideSearchConfig, sys.argv[1:]))))
-
+from wideseek_apps.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["widesearch", *sys.argv[1:]])

@@ -1,8 +1,8 @@
-"""The ask app: one question, answered with a table, its sources, and progress while it works."""
+"""The command `ask`: one question, its answer, what supports it, and progress while it works."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -10,48 +10,75 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from wideseek_agents import (
-    AgentEnded,
-    AgentStarted,
-    Event,
-    ToolAnswered,
-    TurnTaken,
-    boxed_answer,
-)
-from wideseek_apps.evaluation import TeamsConfig, open_team
+from wideseek_agents import AgentEnded, AgentStarted, Event, ToolAnswered
+from wideseek_apps.checks import check_team
+from wideseek_apps.evidence import Evidence, Support
 from wideseek_apps.policy import LocalPolicy, PolicyConfig
+from wideseek_apps.team import TeamsConfig, open_team
 from wideseek_core import Episode, Language, TableGold, Task, TextGold
 from wideseek_core.errors import ConfigError, PolicyError
 from wideseek_core.progress import console
-from wideseek_core.tables import parse_table
+from wideseek_core.tables import MarkdownTable, parse_table
+from wideseek_core.text import boxed_answer
+
+MARKS = {Support.PAGE: "", Support.EXTRACT: " ~", Support.NOWHERE: " ?"}
+"""What stands behind a value of the answer."""
+NOTES = {
+    Support.EXTRACT: "~ only in a search result, on no page that was opened",
+    Support.NOWHERE: "? unsupported: in nothing that the agents read",
+}
 
 
 class AskConfig(TeamsConfig):
-    """Everything about one question."""
+    """Asks one question.
+
+    Values that are on no page that the agents opened are marked. The exit status is 1 if a value is
+    in nothing that they read, or if there is no answer; 2 if the question could not be asked.
+    """
 
     question: str = Field(default="", max_length=20_000)
-    """What is asked; on the command line, all words that are neither a file nor `key=value`."""
+    """The question; on the command line, all words that are neither a file nor `key=value`.
+    Everything behind `--` belongs to it."""
     answer: Literal["table", "text"] = "table"
+    """Whether a table or a short text is wanted."""
     language: Language = "en"
+    """Language of the prompts."""
     quiet: bool = False
-    """No progress."""
+    """Shows no progress."""
     # One question keeps one core busy: more processes would only take their time to start.
     policy: PolicyConfig = LocalPolicy(temperature=0.0, processes=0)
 
 
-@dataclass(slots=True)
-class Watcher:
-    """Tells on stderr what the agents do, and remembers the sources they opened."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The answer as it is shown."""
 
-    quiet: bool
-    sources: dict[str, None] = field(default_factory=dict[str, None])
+    text: str
+    supported: bool
+    """Whether there is an answer, and every value of it was read by an agent."""
 
-    def __call__(self, event: Event) -> None:
-        """Takes one event."""
-        if isinstance(event, ToolAnswered) and event.tool == "access" and event.ok:
-            self.sources[event.request] = None
-        if not self.quiet and (line := describe(event)):
-            console.print(line, highlight=False, soft_wrap=True)
+
+def check_ask(config: AskConfig) -> None:
+    """Raises `ConfigError` for what can be seen to be wrong before any work."""
+    if not config.question.strip():
+        raise ConfigError('no question; for example: wideseek ask "List the ..."')
+    check_team(config)
+
+
+async def ask(config: AskConfig) -> Answered:
+    """Answers the question. Raises `PolicyError` if no model answers."""
+    evidence = Evidence()
+    async with open_team(config, evidence) as team:
+        on_event = None if config.quiet else _show
+        episode = await team.run(_task(config), on_event=on_event)
+    if episode.error:
+        raise PolicyError(episode.error.removeprefix("PolicyUnavailable: "))
+    return render(episode, evidence, config.answer)
+
+
+def _show(event: Event) -> None:
+    if line := describe(event):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def describe(event: Event) -> str:
@@ -63,20 +90,7 @@ def describe(event: Event) -> str:
         return f"  agent {event.agent} {event.tool} {escape(event.request)}{mark}"
     if isinstance(event, AgentEnded):
         return f"[bold]agent {event.agent}[/] {event.status}"
-    assert isinstance(event, TurnTaken)
     return ""
-
-
-async def ask(config: AskConfig) -> str:
-    """Answers the question. Raises `ConfigError` without one, `PolicyError` if no model answers."""
-    if not config.question.strip():
-        raise ConfigError('ask a question: uv run apps/ask "List the ..."')
-    watcher = Watcher(config.quiet)
-    async with open_team(config) as team:
-        episode = await team.run(_task(config), on_event=watcher)
-    if episode.error:
-        raise PolicyError(episode.error.removeprefix("PolicyUnavailable: "))
-    return render(episode, tuple(watcher.sources), config.answer)
 
 
 def _task(config: AskConfig) -> Task:
@@ -89,23 +103,46 @@ def _task(config: AskConfig) -> Task:
     return Task(id="question", question=config.question, language=config.language, gold=gold)
 
 
-def render(episode: Episode, sources: Sequence[str], kind: str) -> str:
-    """The answer as a terminal shows it, and the pages that were read."""
-    if kind == "table" and (found := parse_table(episode.answer)) is not None:
-        body = _drawn(found.columns, found.rows)
-    elif kind == "text" and (boxed := boxed_answer(episode.answer)):
-        body = boxed
+def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"]) -> Answered:
+    """The answer as a terminal shows it, its marks explained, and the pages that were opened."""
+    table = parse_table(episode.answer) if kind == "table" else None
+    value = boxed_answer(episode.answer) if kind == "text" else ""
+    if table is not None and table.rows:
+        body, found = _drawn(table, evidence), _supports(table, evidence)
+    elif value:
+        support = evidence.support(value)
+        body, found = f"{value}{MARKS[support]}", {support}
     else:
-        ending = episode.main.status
-        body = episode.answer or f"No answer: the agent ended with {ending}."
-    listed = "\n".join(f"  {number}. {url}" for number, url in enumerate(sources, 1))
-    return f"{body}\n\nSources\n{listed or '  none'}"
+        body, found = _no_answer(episode, kind), {Support.NOWHERE}
+    notes = [note for support, note in NOTES.items() if support in found and (table or value)]
+    listed = [f"  {number}. {url}" for number, url in enumerate(evidence.pages, 1)]
+    lines = [body, *notes, "", "Sources", *(listed or ["  none"])]
+    finished = not episode.main.status.failed
+    return Answered(text="\n".join(lines), supported=finished and Support.NOWHERE not in found)
 
 
-def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    table = RichTable(*map(escape, columns))
-    for row in rows:
-        table.add_row(*map(escape, row))
+def _no_answer(episode: Episode, kind: str) -> str:
+    status = episode.main.status
+    if status.failed:
+        return f"No answer: the agent ended with {status}."
+    text = episode.answer.strip()
+    wanted = "table" if kind == "table" else "short answer"
+    return f"No {wanted}. The agent wrote:\n{text}" if text else f"No {wanted}."
+
+
+def _supports(table: MarkdownTable, evidence: Evidence) -> set[Support]:
+    return {evidence.support(cell) for row in table.rows for cell in row}
+
+
+def _drawn(table: MarkdownTable, evidence: Evidence) -> str:
     target = io.StringIO()
-    Console(file=target, width=console.width).print(table)
+    drawn = RichTable(*map(escape, table.columns))
+    for row in table.rows:
+        drawn.add_row(*_marked(row, evidence))
+    Console(file=target, width=console.width).print(drawn)
     return target.getvalue().rstrip()
+
+
+def _marked(row: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    for cell in row:
+        yield escape(f"{cell}{MARKS[evidence.support(cell)]}")

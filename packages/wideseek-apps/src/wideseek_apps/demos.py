@@ -5,19 +5,20 @@ Every question has a small world of its own, searched in memory. Nothing of the 
 
 import asyncio
 import random
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TypeVar
 
-from pydantic import Field
 from tokenizers import Tokenizer
 
 from wideseek_agents import ChatTokenizer, PromptSet, ScriptedPolicy, Team, TeamConfig
 from wideseek_agents.policies.scripted import Respond
-from wideseek_core import Config, Document, Episode, Message, Page, Policy, ToolSpec
+from wideseek_apps.sft_config import DemosConfig
+from wideseek_core import Document, Episode, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
 from wideseek_data.atlas.chains import Chain, chains
 from wideseek_data.atlas.invented import InventedWorld, invent
@@ -32,24 +33,6 @@ Made = TypeVar("Made")
 
 CHUNK = 200
 """Worlds of one job."""
-
-
-class DemosConfig(Config):
-    """What demonstrations are made."""
-
-    worlds: int = Field(default=20_000, ge=1)
-    """Invented worlds."""
-    wide_per_world: int = Field(default=3, ge=0)
-    chains_per_world: int = Field(default=1, ge=0)
-    """Short-answer questions of one or two hops."""
-    single_share: float = Field(default=0.15, ge=0, le=1)
-    """Of the questions answered by the single agent instead of a team."""
-    most_members: int = Field(default=18, ge=2)
-    """Groups with more members are left out."""
-    subagents_kept: int = Field(default=2, ge=1)
-    """Look-up subagents of a rollout that are kept: they are all alike."""
-    seed: int = 0
-    processes: int = Field(default=2, ge=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,17 +63,17 @@ class _Job:
     team: TeamConfig
     vocabulary: str
     """A tokenizer as JSON; empty to get texts instead of rows."""
-    longest: int
+    max_tokens: int
 
 
 def demo_set(
-    config: DemosConfig, team: TeamConfig, tokenizer: Tokenizer, *, longest: int
+    config: DemosConfig, team: TeamConfig, tokenizer: Tokenizer, *, max_tokens: int
 ) -> Demonstrations:
-    """The demonstrations as training rows of at most `longest` tokens; all responses train.
+    """The demonstrations as training rows of at most `max_tokens` tokens; all responses train.
 
     A role whose conversations are long loses its hardest questions that way: `left_out` tells.
     """
-    jobs = _jobs(config, team, tokenizer.to_str(), longest)
+    jobs = _jobs(config, team, tokenizer.to_str(), max_tokens)
     parts: list[Demonstrations] = []
     with ProgressBar("demonstrations", config.worlds) as bar:
         for job, part in zip(jobs, _each(config, _rows, jobs), strict=True):
@@ -112,11 +95,23 @@ def _each(
         yield from map(make, jobs)
         return
     with ProcessPoolExecutor(config.processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(make, jobs)
+        # Ctrl-C is for this process: those started now inherit that they ignore it.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            results = pool.map(make, jobs)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        try:
+            yield from results
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
+            raise
 
 
 def _jobs(
-    config: DemosConfig, team: TeamConfig, vocabulary: str = "", longest: int = 0
+    config: DemosConfig, team: TeamConfig, vocabulary: str = "", max_tokens: int = 0
 ) -> list[_Job]:
     return [
         _Job(
@@ -125,7 +120,7 @@ def _jobs(
             config=config,
             team=team,
             vocabulary=vocabulary,
-            longest=longest,
+            max_tokens=max_tokens,
         )
         for first in range(0, config.worlds, CHUNK)
     ]
@@ -138,7 +133,7 @@ def _rows(job: _Job) -> Demonstrations:
         for trajectory in episode.trajectories:
             turns = [TrainedTurn(turn=turn, weight=1.0, advantage=1.0) for turn in trajectory.turns]
             for row in build_samples(turns):
-                fits = len(row) <= job.longest
+                fits = len(row) <= job.max_tokens
                 (kept if fits else left_out)[trajectory.role] += 1
                 rows += [row] * fits
     pairs = ((row.ids.tolist(), (row.weights > 0).tolist()) for row in rows)
@@ -206,7 +201,7 @@ def demonstration_plans(seed: int, config: DemosConfig) -> list[Wide | Chain]:
         plan
         for domain in (world.things, world.places)
         for plan in questions(domain, rng, per_group=1)
-        if len(plan.members) <= config.most_members
+        if len(plan.members) <= config.max_members
     ]
     rng.shuffle(wide)
     return [*wide[: config.wide_per_world], *chains(world, rng, config.chains_per_world)]

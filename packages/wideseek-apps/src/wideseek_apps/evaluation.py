@@ -1,18 +1,20 @@
 """The evaluation apps: any policy on any tasks over any world, resumable, with a report."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import model_validator
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig, open_policy
-from wideseek_apps.training import ATLAS_TEAM
-from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
+from wideseek_apps.checks import check_data, check_team
+from wideseek_apps.launch import show_settings, working
+from wideseek_apps.team import TeamsConfig, open_team
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
+from wideseek_core.config import USAGE, load_arguments
 from wideseek_core.files import write_atomically
+from wideseek_core.progress import show
 from wideseek_data import AtlasData
 from wideseek_eval import (
     DataConfig,
@@ -45,27 +47,6 @@ class SweepConfig(Config):
         return self
 
 
-class TeamsConfig(Config):
-    """Who answers, and with what. Shared by the apps that ask a policy."""
-
-    policy: PolicyConfig = LocalPolicy(temperature=0.0)
-    subagent_policy: PolicyConfig | None = None
-    """A second model for the subagents; null for the same."""
-    summariser: PolicyConfig | None = None
-    """A model that summarises pages where `team.use_access_summary` is set."""
-    world: WorldConfig = AtlasWorld()
-    team: TeamConfig = ATLAS_TEAM
-
-    @model_validator(mode="after")
-    def _prompts_fit(self) -> Self:
-        if isinstance(self.policy, EndpointPolicy) and self.team.prompts == ATLAS_TEAM.prompts:
-            raise ValueError(
-                "team.prompts is 'compact', which only the start policy knows; "
-                "start from configs/endpoint.yaml, or set team.prompts=default"
-            )
-        return self
-
-
 class EvaluationConfig(TeamsConfig):
     """Everything about one evaluation."""
 
@@ -89,24 +70,26 @@ class QaConfig(EvaluationConfig):
     run: RunConfig = RunConfig(folder=Path("runs/qa"), max_concurrent=32)
 
 
-@asynccontextmanager
-async def open_team(config: TeamsConfig) -> AsyncGenerator[Team]:
-    """Models, tools and prompts, joined."""
-    async with AsyncExitStack() as stack:
-        tools = await stack.enter_async_context(open_world(config.world))
-        policy = await stack.enter_async_context(open_policy(config.policy))
-        others = [
-            None if other is None else await stack.enter_async_context(open_policy(other))
-            for other in (config.subagent_policy, config.summariser)
-        ]
-        yield Team(
-            config.team,
-            policy,
-            tools.search,
-            tools.pages,
-            subagent_policy=others[0],
-            summarizer=others[1],
-        )
+C = TypeVar("C", bound=EvaluationConfig)
+
+
+def run_command(cls: type[C], arguments: Sequence[str], program: str) -> None:
+    """What the commands of evaluation do: read, check, evaluate, show."""
+    loaded = load_arguments(cls, arguments, usage=f"{program} {USAGE}")
+    check_evaluation(loaded.config)
+    if loaded.dry_run:
+        show_settings(loaded.config)
+        return
+    with working():
+        text = asyncio.run(evaluate(loaded.config))
+    show(text)
+
+
+def check_evaluation(config: EvaluationConfig) -> None:
+    """Raises `ConfigError` for what can be seen to be wrong before any work."""
+    check_team(config)
+    given = "world" in config.model_fields_set
+    check_data("data", config.data, config.world, world_given=given)
 
 
 async def evaluate(config: EvaluationConfig) -> str:
@@ -136,7 +119,7 @@ async def _rollouts(
         return await team.run(task, trial, seed=trial)
 
     # In how many processes a model is sampled is free to change when a run goes on.
-    free = {name: {"processes"} for name in ("policy", "subagent_policy", "summariser")}
+    free = {name: {"processes"} for name in ("policy", "subagent_policy", "summarizer")}
     settings = config.model_dump(
         mode="json", exclude={"run": True, "sweep": True, "data": True, **free}
     )

@@ -8,8 +8,9 @@ import copy
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
@@ -23,9 +24,11 @@ from wideseek_core.typed_yaml import settle
 from wideseek_core.yaml_values import load_raw, plain
 
 __all__ = [
+    "USAGE",
     "Config",
     "ConfigError",
     "HelpRequested",
+    "Loaded",
     "apply",
     "cache_folder",
     "complete",
@@ -33,6 +36,7 @@ __all__ = [
     "environment",
     "exit_on_error",
     "help_text",
+    "load_arguments",
     "load_config",
     "merge",
     "read_yaml",
@@ -122,6 +126,15 @@ def _temporary_cache() -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded(Generic[C]):
+    """A config and what else the command line asked for."""
+
+    config: C
+    dry_run: bool
+    """Whether to check and show the configuration instead of using it."""
+
+
 def load_config(
     cls: type[C],
     arguments: Sequence[str],
@@ -136,6 +149,21 @@ def load_config(
     together to the key `sentence`. Raises `ConfigError` (one line, names the key, the value and the
     nearest known key) and `HelpRequested`.
     """
+    loaded = load_arguments(cls, arguments, positional=positional, sentence=sentence, usage=usage)
+    if loaded.dry_run:
+        raise ConfigError("unknown option '--dry-run': give CONFIG.yaml or key=value")
+    return loaded.config
+
+
+def load_arguments(
+    cls: type[C],
+    arguments: Sequence[str],
+    *,
+    positional: Sequence[str] = (),
+    sentence: str | None = None,
+    usage: str = USAGE,
+) -> Loaded[C]:
+    """The same for a command that has `--dry-run`."""
     takes_words = bool(positional) or sentence is not None
     found = split_arguments(arguments, cls.model_fields, words=takes_words)
     if found.help is not None:
@@ -153,7 +181,7 @@ def load_config(
         raise ConfigError(f"unexpected argument {words[len(positional)]!r}: usage: {usage}")
     else:
         raw |= dict(zip(positional, words, strict=False))
-    return validate(cls, raw)
+    return Loaded(config=validate(cls, raw), dry_run=found.dry_run)
 
 
 def validate(cls: type[C], raw: dict[str, Any]) -> C:

@@ -119,16 +119,23 @@ def _model_lines(
         default = " (the default)" if isinstance(value, model) else ""
         yield ""
         yield f"With {dotted}.kind={kind}{default}:"
-        yield from _wrapped((model.__doc__ or "").split("\n\n")[0], "    ")
+        yield from _wrapped(_first_sentence(model), "    ")
     yield from _class_lines(model, f"{dotted}.", value, deep=deep)
 
 
 def _field_lines(dotted: str, field: FieldInfo, value: object) -> Iterator[str]:
     below = models_in(field.annotation)
+    default = _default(field, value, bool(below))
+    shown = f" = {default}" if default else ""
     keys = sum(len(model.model_fields) for model in below)
     count = f"   ({keys} keys)" if below else ""
-    yield f"{dotted}: {_type_name(field.annotation)} = {_default(field, value, bool(below))}{count}"
-    yield from _wrapped(field.description or "", "    ")
+    yield f"{dotted}: {_type_name(field.annotation)}{shown}{count}"
+    text = field.description or (_first_sentence(below[0]) if len(below) == 1 else "")
+    yield from _wrapped(text, "    ")
+
+
+def _first_sentence(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").split("\n\n")[0]
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
@@ -155,7 +162,7 @@ def _default(field: FieldInfo, value: object, nested: bool) -> str:
         return "(required)"
     if isinstance(value, BaseModel):
         kind = kind_of(type(value))
-        return str(kind) if kind else ("..." if nested else "{}")
+        return str(kind) if kind else ("" if nested else "{}")
     if isinstance(value, tuple | list | dict):
         return json.dumps(value, default=str, ensure_ascii=False)
     if isinstance(value, str):

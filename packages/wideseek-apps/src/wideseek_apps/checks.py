@@ -1,0 +1,76 @@
+"""What can be seen to be wrong with a configuration before the first second of work."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig
+from wideseek_apps.team import TeamsConfig
+from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
+from wideseek_core.config import Config, secret
+from wideseek_core.errors import ConfigError
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def check_team(config: TeamsConfig) -> None:
+    """Raises `ConfigError` for a model or a world that is not there."""
+    check_world(config.world)
+    for name in ("policy", "subagent_policy", "summarizer"):
+        policy: PolicyConfig | None = getattr(config, name)
+        if policy is not None:
+            check_policy(name, policy)
+
+
+def check_policy(key: str, policy: PolicyConfig) -> None:
+    """Raises `ConfigError` for a model folder that is not there, or a key that is not set."""
+    if isinstance(policy, LocalPolicy):
+        if find_spec("torch") is None:
+            raise ConfigError(f"{key}.kind=local needs torch: pip install wideseek-rl")
+        if policy.model != "start":
+            check_model_folder(f"{key}.model", policy.model)
+        return
+    variable: str = getattr(policy, "api_key_env", "") or ""
+    if variable and secret(variable) is None and not _has_default_key(policy, variable):
+        raise ConfigError(f"{key}.api_key_env: the environment variable {variable} is not set")
+
+
+def _has_default_key(policy: EndpointPolicy, variable: str) -> bool:
+    """Whether the variable is the class's own default, which a local server does not need."""
+    return variable == type(policy).model_fields["api_key_env"].default
+
+
+def check_model_folder(key: str, model: str) -> None:
+    """Raises `ConfigError` if there is no such folder; says how to get a model of the hub."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise ConfigError(f"{key}: {folder} is a file; give the model's folder")
+    hint = ""
+    if _HUB_NAME.fullmatch(model):
+        target = f"models/{folder.name}"
+        hint = (
+            f". To get it from the Hugging Face Hub: pip install huggingface-hub && "
+            f"hf download {model} --local-dir {target}, then give {key}={target}"
+        )
+    raise ConfigError(f"{key}: no such folder: {model}{hint}")
+
+
+def check_world(world: WorldConfig) -> None:
+    """Raises `ConfigError` for files that are not there."""
+    if isinstance(world, CorpusWorld):
+        for key, path in (("pages", world.pages), ("corpus", world.corpus)):
+            if path is not None and not path.is_file():
+                raise ConfigError(f"world.{key}: no such file: {path}")
+
+
+def check_data(key: str, data: Config, world: WorldConfig, *, world_given: bool) -> None:
+    """Raises `ConfigError` for tasks that are not there, or that only seem to have a world."""
+    kind: str = getattr(data, "kind", "")
+    if kind != "atlas" and isinstance(world, AtlasWorld) and not world_given:
+        raise ConfigError(
+            f"{key}.kind={kind}: tasks of your own need a world to search. Set world.kind=corpus "
+            "world.pages=PAGES.jsonl for pages of your own, world.kind=tools for an index, a "
+            "server or the web, or world.kind=atlas if they are about the bundled atlas"
+        )

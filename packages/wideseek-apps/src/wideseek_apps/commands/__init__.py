@@ -1,0 +1,1 @@
+"""The sub-commands of `wideseek`, one a module."""

@@ -1,0 +1,73 @@
+"""Configuration of the supervised stage; no torch is needed to read it."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from wideseek_agents import TeamConfig
+from wideseek_apps.presets import ATLAS_TEAM
+from wideseek_core import Config, ConfigError
+from wideseek_rl.config import SFTConfig
+
+
+class DemosConfig(Config):
+    """What demonstrations are made."""
+
+    worlds: int = Field(default=20_000, ge=1)
+    """Number of invented worlds."""
+    wide_per_world: int = Field(default=3, ge=0)
+    chains_per_world: int = Field(default=1, ge=0)
+    """Short-answer questions of one or two hops."""
+    single_share: float = Field(default=0.15, ge=0, le=1)
+    """Share of the questions that the single agent answers instead of a team."""
+    max_members: int = Field(default=18, ge=2)
+    """Groups with more members are left out."""
+    subagents_kept: int = Field(default=2, ge=1)
+    """Look-up subagents of a rollout that are kept: they are all alike."""
+    seed: int = 0
+    processes: int = Field(default=2, ge=1)
+
+
+class ShapeConfig(Config):
+    """The shape of the network."""
+
+    hidden_size: int = 192
+    layers: int = 6
+    heads: int = 6
+    kv_heads: int = 3
+    head_dim: int = 32
+    ffn_size: int = 512
+
+
+class SftConfig(Config):
+    """Makes a small policy from nothing: a vocabulary, demonstrations, supervised training."""
+
+    folder: Path = Path("runs/sft")
+    """Where the model is written, replacing the one that is there."""
+    parent: Path | None = None
+    """A policy to continue from, with its vocabulary and shape; null to begin with nothing."""
+    shape: ShapeConfig = ShapeConfig()
+    vocab_size: int = Field(default=4096, ge=300)
+    """Number of token ids."""
+    vocabulary_worlds: int = Field(default=1000, ge=1)
+    """Invented worlds whose demonstrations the vocabulary is learnt from."""
+    demos: DemosConfig = DemosConfig()
+    max_tokens: int = Field(default=2048, ge=64)
+    """Longer demonstrations are left out. The policy will not have seen conversations that are
+    longer than this."""
+    sft: SFTConfig = SFTConfig()
+    team: TeamConfig = ATLAS_TEAM
+    """The agents that are demonstrated, and their prompts."""
+    device: str = "auto"
+    """`auto` takes the GPU if there is one."""
+    seed: int = 0
+
+
+def check_sft(config: SftConfig) -> None:
+    """Raises `ConfigError` for a parent that is no model, and for a folder of something else."""
+    parent, folder = config.parent, config.folder
+    if parent is not None and not (parent / "tokenizer.json").is_file():
+        raise ConfigError(f"parent: no model at {parent}")
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"folder: {folder} holds something else than a model")

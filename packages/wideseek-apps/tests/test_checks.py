@@ -1,0 +1,71 @@
+"""What is refused before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from wideseek_apps.checks import check_team
+from wideseek_apps.evaluation import QaConfig, WideSearchConfig, check_evaluation
+from wideseek_apps.sft_config import SftConfig, check_sft
+from wideseek_apps.training_config import TrainConfig, check_train
+from wideseek_core import ConfigError, load_config
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_evaluation(load_config(WideSearchConfig, arguments))
+    return str(caught.value)
+
+
+def test_a_model_of_the_hub_is_refused_with_the_way_to_get_it() -> None:
+    line = refused("policy.model=Qwen/Qwen3-0.6B")
+    assert line.startswith("policy.model: no such folder: Qwen/Qwen3-0.6B")
+    assert "hf download Qwen/Qwen3-0.6B --local-dir models/Qwen3-0.6B" in line
+    assert refused("policy.model=nowhere") == "policy.model: no such folder: nowhere"
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    assert "is a file; give the model's folder" in refused(f"policy.model={tmp_path / 'x'}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("data.kind=jsonl", "data.path=mine.jsonl"), ("data.kind=qa", "data.path=mine.jsonl")],
+)
+def test_tasks_of_ones_own_are_not_searched_in_the_atlas(arguments: tuple[str, ...]) -> None:
+    line = refused(*arguments)
+    assert "world.kind=corpus world.pages=PAGES.jsonl" in line
+    check_evaluation(load_config(QaConfig, [*arguments, "world.kind=atlas"]))
+
+
+@pytest.mark.parametrize("key", ["data", "evaluation.data"])
+def test_nor_are_they_in_training(key: str) -> None:
+    config = load_config(TrainConfig, [f"{key}.kind=jsonl", f"{key}.path=mine.jsonl"])
+    with pytest.raises(ConfigError, match=f"{key}.kind=jsonl: tasks of your own need a world"):
+        check_train(config)
+
+
+def test_missing_pages_are_named() -> None:
+    line = refused("world.kind=corpus", "world.pages=none.jsonl")
+    assert line == "world.pages: no such file: none.jsonl"
+
+
+def test_a_key_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [
+        "policy.kind=endpoint",
+        "policy.model=x",
+        "policy.api_key_env=MY_OWN_KEY",
+        "team.prompts=default",
+    ]
+    line = refused(*arguments)
+    assert line == "policy.api_key_env: the environment variable MY_OWN_KEY is not set"
+    monkeypatch.setenv("MY_OWN_KEY", "secret")
+    check_team(load_config(WideSearchConfig, arguments))
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="holds something else than a model"):
+        check_sft(SftConfig(folder=tmp_path))
+    check_sft(SftConfig(folder=tmp_path / "new"))

@@ -1,0 +1,68 @@
+"""Which values of an answer count as read."""
+
+import pytest
+
+from wideseek_apps.evidence import Evidence, Support, WatchedPages, WatchedSearch
+from wideseek_core.search import Document, Page
+from wideseek_tools import MemoryPages, MemorySearch
+
+PAGE = """Mercury (Hg) melts at −38.83 °C. It was named after the planet. Population: 1 353 000.
+Founded on 5 January 2003 by José Ñandú; area 1,260 km2; income 1.1 million; 水银 is its name."""
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    found = Evidence()
+    found.add_page(Page(url="x:Mercury", text=PAGE, title="Mercury (element)"))
+    found.add_extract(Document(url="x:Zinc", title="Zinc", text="Zinc (Zn) has number 30."))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "support"),
+    [
+        ("Hg", Support.PAGE),
+        ("**hg**", Support.PAGE),
+        ("Hg Rhi", Support.NOWHERE),
+        ("H", Support.NOWHERE),
+        ("7439-97-6", Support.NOWHERE),
+        ("-38.83", Support.PAGE),
+        ("8.83", Support.NOWHERE),
+        ("1,353,000", Support.PAGE),
+        ("1353000", Support.PAGE),
+        ("353", Support.NOWHERE),
+        ("1260", Support.PAGE),
+        ("1260 km2", Support.PAGE),
+        ("1100000", Support.PAGE),
+        ("2003-01-05", Support.PAGE),
+        ("Jan 5, 2003", Support.PAGE),
+        ("2003-01-06", Support.NOWHERE),
+        ("Jose Nandu", Support.PAGE),
+        ("element Mercury", Support.PAGE),
+        ("水银", Support.PAGE),
+        ("Zn", Support.EXTRACT),
+        ("South America", Support.NOWHERE),
+        ("", Support.PAGE),
+        ("N/A", Support.PAGE),
+        ("-", Support.PAGE),
+    ],
+)
+def test_a_value_counts_as_read_where_its_text_number_or_date_is(
+    value: str, support: Support, evidence: Evidence
+) -> None:
+    assert evidence.support(value) is support
+
+
+def test_nothing_read_supports_nothing() -> None:
+    assert Evidence().support("Hg") is Support.NOWHERE
+
+
+async def test_what_passes_the_tools_is_remembered() -> None:
+    evidence = Evidence()
+    page = Page(url="x:Mercury", text=PAGE)
+    search = MemorySearch([Document(url="x:Zinc", title="Zinc", text="Zinc (Zn).")])
+    await WatchedSearch(search, evidence).search("zinc", 3)
+    read = await WatchedPages(MemoryPages([page]), evidence).read("x:Mercury")
+    assert read.text == page.text
+    assert list(evidence.pages) == ["x:Mercury"]
+    assert evidence.support("Zn") is Support.EXTRACT
