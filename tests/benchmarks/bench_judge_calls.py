@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from wideseek_core import Message, Score, TableGold, Task
+from wideseek_core.config import data_folder
 from wideseek_core.progress import show
 from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_judge import JudgeConfig, open_judge
 
 COUNTS = {"--quick": 20, "--all": 1_000_000}
-DATA = Path(__file__).parents[3] / "shared/data/wikitables/wide_dev.jsonl"
+DATA = (data_folder() or Path("data")) / "wikitables" / "wide_dev.jsonl"
+"""Where `$WIDESEEK_DATA` has it; `tests/data/tables.jsonl` is a small file of the same form."""
 
 
 class Oracle:

@@ -32,6 +32,7 @@ __all__ = [
     "apply",
     "cache_folder",
     "complete",
+    "data_folder",
     "describe",
     "environment",
     "exit_on_error",
@@ -97,6 +98,15 @@ def environment(name: str, default: str = "") -> str:
 def set_environment_default(name: str, value: str) -> None:
     """Sets an environment variable that the user has not set, for libraries loaded later."""
     os.environ.setdefault(name, value)
+
+
+def data_folder() -> Path | None:
+    """The folder of large data sets that tests and benchmarks try if it is there: `$WIDESEEK_DATA`.
+
+    None if the variable is not set.
+    """
+    chosen = os.environ.get("WIDESEEK_DATA", "")
+    return Path(chosen) if chosen else None
 
 
 def cache_folder() -> Path:

@@ -119,7 +119,7 @@ def _add_responses(command: argparse.ArgumentParser) -> None:
 
 def _add_judge(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mode", default="official", help="how tables are scored")
-    command.add_argument("--judge", default="normalised", help="who decides on cells")
+    command.add_argument("--judge", default="normalized", help="who decides on cells")
     command.add_argument(
         "--set",
         nargs="+",
