@@ -13,14 +13,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from wideseek_core.config import cache_folder
+from wideseek_core.config import cache_folder, data_folder
 from wideseek_core.progress import show
 from wideseek_tools.config import Method
 from wideseek_tools.embedded import EmbeddedSearch
 from wideseek_tools.index import IndexConfig, build_index
 from wideseek_tools.index.shard import Ranking
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
+DATA = (data_folder() or Path("data")) / "wikitables"
+"""Where `$WIDESEEK_DATA` has it."""
 DEPTHS = (1, 3, 10)
 
 
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path, help="an index built with method=hybrid")
     given = parser.parse_args()
     if not DATA.is_dir():
-        show(f"skipped: {DATA} is not here")
+        show(f"skipped: {DATA} is not here, set WIDESEEK_DATA")
         return
     asked = questions(100 if given.quick else 500)
     method: Method = "bm25" if given.quick else "hybrid"

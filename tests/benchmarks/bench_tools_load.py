@@ -26,12 +26,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from load_clients import Crowd, Load, Requests, ready
 
-from wideseek_core.config import cache_folder
+from wideseek_core.config import cache_folder, data_folder
 from wideseek_core.progress import show
 from wideseek_tools.config import Method
 from wideseek_tools.index import IndexConfig, build_index
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "wikitables"
+DATA = (data_folder() or Path("data")) / "wikitables"
+"""Where `$WIDESEEK_DATA` has it."""
 TOPK, CLIENTS, TURNS, PORT = 5, 64, 5, 8471
 
 
@@ -187,7 +188,7 @@ def main() -> None:
         serve_plainly(Path(index), method, int(port), PLAIN[way])
         return
     if not DATA.is_dir():
-        show(f"skipped: {DATA} is not here")
+        show(f"skipped: {DATA} is not here, set WIDESEEK_DATA")
         return
     built: Method = "bm25" if given.quick else "hybrid"
     index = given.index or cache_folder() / "bench" / f"wikitables-{built}"
