@@ -9,7 +9,9 @@ from wideseek_rl.batch.packing import collate
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
-from wideseek_rl.trainers.loss import SUMS, LossOutputs, token_logprobs
+from wideseek_rl.trainers.head import HeadOptions
+from wideseek_rl.trainers.loss import SUMS, LossOutputs
+from wideseek_rl.trainers.micro_batch_loss import token_logprobs
 
 
 def loss_of(
@@ -97,10 +99,42 @@ def test_a_log_ratio_counts_as_20_at_most() -> None:
         weights=torch.ones(2),
         entropy=torch.zeros(2),
     )
-    outputs = policy_loss(inputs, LossConfig(dual_clip=1e30))
+    outputs = policy_loss(inputs, LossConfig(dual_clip=1e30, max_log_ratio=None))
     assert float(outputs.loss) == pytest.approx(math.exp(20) - math.exp(-20))
     ratio = float(outputs.sums[SUMS.index("ratio")])
     assert ratio == pytest.approx(math.exp(20) + math.exp(-20))
+
+
+def test_tokens_out_of_bounds_cost_nothing_and_count_for_nothing() -> None:
+    values = torch.tensor([0.1, 11.0, math.nan, -math.inf, -0.2]).requires_grad_()
+    inputs = LossInputs(
+        logprobs=values,
+        old_logprobs=torch.zeros(5),
+        advantages=torch.ones(5),
+        weights=torch.ones(5),
+        entropy=torch.full((5,), math.nan).where(torch.tensor([False] * 4 + [True]), 0.5),
+        reference_logprobs=torch.tensor([0.0, 0.0, 0.0, 0.0, math.nan]),
+    )
+    outputs = policy_loss(inputs, LossConfig(kl=0.5, entropy=0.1))
+    (gradient,) = torch.autograd.grad(outputs.loss, values)
+    ratio = math.exp(0.1)
+    kl = math.exp(-0.1) + 0.1 - 1
+    assert float(outputs.loss.detach()) == pytest.approx(-ratio + 0.5 * kl - 0.1 * 0.5)
+    assert not gradient[1:].any()
+    assert dict(zip(SUMS, map(float, outputs.sums), strict=True)) == pytest.approx(
+        {
+            "tokens": 1,
+            "ratio": ratio,
+            "clipped_low": 0,
+            "clipped_high": 0,
+            "dual_clipped": 0,
+            "kl": ratio - 0.1 - 1,
+            "reference_kl": kl,
+            "entropy": 0.5,
+            "masked": 4,
+        },
+        rel=1e-5,
+    )
 
 
 def test_an_entropy_bonus_lowers_the_loss() -> None:
@@ -115,7 +149,7 @@ def test_the_dual_clip_must_lie_above_the_clip_range() -> None:
 def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
     model = tiny_model()
     (row,) = build_samples([TrainedTurn(turn=make_turn([1, 5], [7, 2]), weight=1.0, advantage=1.0)])
-    logprobs, entropy = token_logprobs(model, collate([single(row)]), temperature=0.7)
+    logprobs, entropy = token_logprobs(model, collate([single(row)]), HeadOptions(temperature=0.7))
     ids = torch.tensor([[1, 5, 7, 2]])
     full = (model.logits(model.hidden(ids, torch.tensor([4]))) / 0.7).log_softmax(-1)[0]
     torch.testing.assert_close(logprobs, torch.stack([full[1, 7], full[2, 2]]))
@@ -123,7 +157,7 @@ def test_logprobs_and_entropy_are_those_of_a_full_softmax() -> None:
     assert not entropy.requires_grad
 
 
-def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_logits_give_the_same_gradient() -> None:
     rows = build_samples(
         [
             TrainedTurn(turn=make_turn([1, i], [7, i, 9, 2]), weight=1.0, advantage=1.0)
@@ -131,10 +165,9 @@ def test_chunks_of_logits_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch
         ]
     )
     gradients: list[torch.Tensor] = []
-    for limit in (1 << 27, 17 * 5):
-        model = tiny_model()
-        monkeypatch.setattr("wideseek_rl.trainers.loss.MAX_LOGITS", limit)
-        total = token_logprobs(model, collate([single(row) for row in rows]))[0].sum()
+    for limit in (None, 17 * 5):
+        model, options = tiny_model(), HeadOptions(max_logits=limit)
+        total = token_logprobs(model, collate([single(row) for row in rows]), options)[0].sum()
         found = torch.autograd.grad(total, list(model.parameters()))
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)

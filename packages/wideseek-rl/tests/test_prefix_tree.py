@@ -1,4 +1,5 @@
 import random
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from wideseek_rl.batch.prefix_tree import PrefixTree, build_prefix_trees, single
 from wideseek_rl.models.flex import block_mask
 from wideseek_rl.models.layout import dense_mask
 from wideseek_rl.testing import tiny_model
-from wideseek_rl.trainers.loss import token_logprobs
+from wideseek_rl.trainers.micro_batch_loss import token_logprobs
 
 
 def sample(ids: list[int], *, trained: int = 2, advantage: float = 1.0) -> TrainingSample:
@@ -191,8 +192,11 @@ def test_every_token_has_the_logprob_it_has_in_its_own_row(seed: int) -> None:
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
-def test_sharing_has_the_gradient_of_rows_apart(checkpointed: bool) -> None:
+@pytest.mark.parametrize("recompute", ["none", "mlp", "layer"])
+@pytest.mark.parametrize("attention", ["rows", "packed"])
+def test_sharing_has_the_gradient_of_rows_apart(
+    recompute: Literal["none", "mlp", "layer"], attention: Literal["rows", "packed"]
+) -> None:
     gradients: list[torch.Tensor] = []
     run: list[float] = []
     for share in (False, True):
@@ -200,7 +204,8 @@ def test_sharing_has_the_gradient_of_rows_apart(checkpointed: bool) -> None:
         config = TorchTrainerConfig(
             optimizer=OptimizerConfig(grad_clip=1e9),
             share_prefixes=share,
-            checkpoint_layers=checkpointed,
+            attention=attention,
+            recompute=recompute,
         )
         run.append(TorchTrainer(model, config).update(many(7)).tokens_run)
         gradients.append(

@@ -1,13 +1,14 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
 from wideseek_rl import (
-    Decoder,
     LossConfig,
     OptimizerConfig,
     TorchTrainer,
@@ -29,7 +30,7 @@ def samples_of(*turns: Turn, advantage: float = 1.0, group: int = 0) -> list[Tra
     )
 
 
-def weights(model: Decoder) -> torch.Tensor:
+def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -184,12 +185,8 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
     model = tiny_model()
     before = weights(model)
     (sample,) = samples_of(make_turn(logprob=-2.83))
-    broken = TrainingSample(
-        ids=sample.ids,
-        weights=np.array([0, np.inf, np.inf], dtype=np.float32),
-        advantages=sample.advantages,
-        logprobs=sample.logprobs,
-    )
+    huge = np.full(3, 3e38, dtype=np.float32)
+    broken = replace(sample, weights=np.array([0, 3e38, 3e38], dtype=np.float32), advantages=huge)
     backend = TorchTrainer(model, TorchTrainerConfig())
     assert backend.update([broken]).skipped == 1
     assert backend.update([broken]).updates == 0

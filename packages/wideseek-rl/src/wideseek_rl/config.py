@@ -42,6 +42,9 @@ class LossConfig(Config):
     """c: a token of negative advantage costs at most c times it."""
     log_ratio_limit: float = Field(default=20.0, gt=0)
     """Log-ratios are clamped to ± this."""
+    max_log_ratio: float | None = Field(default=10.0, gt=0)
+    """Tokens whose log-ratio is farther from 0 are masked and counted; null masks none that is a
+    number. Weights that stay close to those that sampled never come near it."""
     kl: float = Field(default=0.0, ge=0)
     """β: weight of the KL to the reference model. 0 runs no reference model at all."""
     entropy: float = Field(default=0.0, ge=0)
@@ -65,7 +68,10 @@ class LossConfig(Config):
 
 
 class TorchTrainerConfig(Config):
-    """How one step trains on one device."""
+    """How one step trains with torch.
+
+    Weights in bfloat16 or float16 have float32 masters that the optimizer works on.
+    """
 
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
@@ -77,13 +83,27 @@ class TorchTrainerConfig(Config):
     """Take the old log-probs from the trainer's own arithmetic instead of the sampler's."""
     max_mean_ratio: float = Field(default=5.0, gt=1)
     """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
-    autocast: Literal["off", "bfloat16"] = "off"
+    autocast: Literal["off", "bfloat16", "float16"] = "off"
     """Arithmetic of the forward and backward pass; weights stay in their own precision."""
+    loss_scale: float = Field(default=65_536.0, ge=1)
+    """Factor of the loss at the start where arithmetic or weights are float16; it adapts."""
     matmul: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
     products with sums in float32."""
-    checkpoint_layers: bool = False
-    """Recompute layers in the backward pass, to save memory."""
+    attention: Literal["auto", "rows", "packed"] = "auto"
+    """`packed` runs samples as one sequence without padding, by flex attention on a GPU; `rows`
+    pads samples of like length; `auto` packs on a GPU."""
+    compile: bool | None = None
+    """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
+    recompute: Literal["none", "mlp", "layer"] = "none"
+    """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
+    blocks, or whole layers."""
+    recompute_every: int = Field(default=1, ge=1)
+    """`recompute` applies to every n-th layer."""
+    max_logits: int | None = Field(default=None, ge=1)
+    """Most logits held at once, 4 bytes each; null for what suits the device."""
+    offload: bool = False
+    """Keep masters and moments in the memory of the host between updates."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch on the CPU; null leaves them as they are."""
     share_prefixes: bool = True

@@ -30,7 +30,7 @@ Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
 RESUMABLE_KEYS = frozenset(
     {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "evaluate_every"}
     | {"max_concurrent_rollouts", "backend.threads", "backend.max_batch_tokens"}
-    | {"backend.checkpoint_layers"}
+    | {"backend.recompute", "backend.recompute_every", "backend.offload", "backend.compile"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 

@@ -9,16 +9,13 @@ low-variance estimate k3 = e^d − d − 1, d = log π_ref − log π. All sums 
 alone, so padding and prompts cost nothing.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
-from wideseek_rl.batch.packing import MicroBatch
 from wideseek_rl.config import LossConfig
-from wideseek_rl.models.ops import MIN_LOGPROB
-from wideseek_rl.models.protocol import CausalModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,9 +32,6 @@ class LossInputs:
     """Wanted if `kl` is above 0."""
 
 
-MAX_LOGITS = 1 << 27
-"""Most logits held at once; 4 bytes each."""
-
 SUMS = (
     "tokens",
     "ratio",
@@ -47,6 +41,7 @@ SUMS = (
     "kl",
     "reference_kl",
     "entropy",
+    "masked",
 )
 """What `LossOutputs.sums` counts, in its order."""
 
@@ -62,9 +57,22 @@ class LossOutputs:
 
 
 def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
-    """The clipped loss of some tokens."""
+    """The clipped loss of some tokens.
+
+    Tokens whose log-ratio is not within ± `max_log_ratio`, or is no number, cost nothing and count
+    for nothing: one of them would outweigh the rest.
+    """
     limit, advantages = config.log_ratio_limit, inputs.advantages
-    log_ratio = (inputs.logprobs - inputs.old_logprobs).clamp(-limit, limit)
+    reference = inputs.reference_logprobs
+    if config.kl > 0 and reference is None:
+        raise ValueError("kl > 0 needs reference log-probabilities")
+    valid = within(inputs.logprobs - inputs.old_logprobs, config)
+    if reference is not None:
+        valid = valid & torch.isfinite(reference)
+        reference = torch.where(valid, reference, 0.0)
+    # Selected before any arithmetic: a NaN that is only multiplied by 0 stays one.
+    logprobs = torch.where(valid, inputs.logprobs, 0.0)
+    log_ratio = (logprobs - torch.where(valid, inputs.old_logprobs, 0.0)).clamp(-limit, limit)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
     cost = torch.maximum(-advantages * ratio, -advantages * clipped)
@@ -72,13 +80,12 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
     dual = (advantages < 0) & (cost > ceiling)
     cost = torch.where(dual, ceiling, cost)
     reference_kl = torch.zeros_like(ratio)
-    if config.kl > 0:
-        if inputs.reference_logprobs is None:
-            raise ValueError("kl > 0 needs reference log-probabilities")
-        reference_kl = k3(inputs.reference_logprobs - inputs.logprobs, limit)
+    if reference is not None and config.kl > 0:
+        reference_kl = k3(reference - logprobs, limit)
         cost = cost + config.kl * reference_kl
     if config.entropy > 0:
-        cost = cost - config.entropy * inputs.entropy
+        cost = cost - config.entropy * torch.where(valid, inputs.entropy, 0.0)
+    weights = torch.where(valid, inputs.weights, 0.0)
     with torch.no_grad():
         counted = (
             torch.ones_like(ratio),
@@ -90,42 +97,18 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
             reference_kl,
             inputs.entropy,
         )
-        sums = torch.stack([values.sum(dtype=torch.float64) for values in counted])
-    return LossOutputs(loss=(inputs.weights * cost).sum(), sums=sums)
+        sums = [torch.where(valid, values, 0.0).sum(dtype=torch.float64) for values in counted]
+        sums.append((~valid).sum(dtype=torch.float64))
+    return LossOutputs(loss=(weights * cost).sum(), sums=torch.stack(sums))
+
+
+def within(log_ratio: Tensor, config: LossConfig) -> Tensor:
+    """Whether log-ratios are numbers that may train."""
+    limit = math.inf if config.max_log_ratio is None else config.max_log_ratio
+    return (log_ratio.abs() <= limit) & torch.isfinite(log_ratio)
 
 
 def k3(log_ratio: Tensor, limit: float) -> Tensor:
     """e^d − d − 1, never negative and of low variance; d is clamped to ± `limit`."""
     d = log_ratio.clamp(-limit, limit)
     return torch.expm1(d) - d
-
-
-def token_logprobs(
-    model: CausalModel, batch: MicroBatch, *, temperature: float = 1.0, entropy_grad: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Log-probability and entropy of the sampling distribution at each trained token, `[N]` each.
-
-    Logits are made for trained positions alone; where they would take more than half a gigabyte,
-    in chunks that the backward pass computes again.
-    """
-    hidden = model.hidden(batch.ids, batch.lengths, batch.layout)
-    states = hidden.flatten(0, 1).index_select(0, batch.places)  # [N, D]
-
-    def head(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = model.logits(states).float()  # [n, V]
-        logp = (logits if temperature == 1 else logits / temperature).log_softmax(-1)
-        with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
-            likely = logp.clamp(min=MIN_LOGPROB)
-            entropy = -(likely.exp() * likely).sum(-1)
-        return logp.gather(-1, targets[:, None]).squeeze(-1), entropy
-
-    with torch.no_grad():
-        vocabulary = model.logits(states[:1]).shape[-1]
-    size = max(MAX_LOGITS // vocabulary, 1)
-    if len(states) <= size:
-        return head(states, batch.targets)
-    spans = [slice(first, first + size) for first in range(0, len(states), size)]
-    parts: list[tuple[Tensor, Tensor]] = [
-        checkpoint(head, states[span], batch.targets[span], use_reentrant=False) for span in spans
-    ]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

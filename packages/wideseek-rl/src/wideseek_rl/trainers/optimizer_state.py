@@ -1,56 +1,78 @@
-"""Adam's state as a safetensors file, keyed by parameter name: readable, and no pickle."""
+"""Adam's state and the master weights as a safetensors file, keyed by parameter name."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
-from torch import Tensor, nn
+from torch import Tensor
 
 from wideseek_core import CheckpointError
 from wideseek_rl.models.tensor_files import write_tensors
+from wideseek_rl.trainers.masters import MasterAdamW
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+MASTER = "master"
 
 
-def save_optimizer(
-    optimizer: torch.optim.Optimizer, model: nn.Module, path: Path, updates: int
-) -> None:
-    """Writes the moments of every parameter that has been updated."""
+def save_optimizer(optimizer: MasterAdamW, path: Path, updates: int, loss_scale: float) -> None:
+    """Writes the moments of every weight that has been updated, and masters that are copies."""
     tensors = {
-        f"{moment}.{name}": optimizer.state[parameter][moment].detach().cpu().contiguous()
-        for name, parameter in _parameters(model)
-        if parameter in optimizer.state
-        for moment in MOMENTS
+        "updates": torch.tensor(updates),
+        "loss_scale": torch.tensor(loss_scale, dtype=torch.float64),
     }
-    write_tensors({"updates": torch.tensor(updates), **tensors}, path)
+    for name, master, copied in optimizer.named_masters():
+        state = optimizer.inner.state.get(master, {})
+        for moment in MOMENTS:
+            if moment in state:
+                tensors[f"{moment}.{name}"] = _host(state[moment])
+        if copied:
+            tensors[f"{MASTER}.{name}"] = _host(master)
+    write_tensors(tensors, path)
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, path: Path) -> int:
-    """Puts the saved moments back; returns the number of updates they had seen.
+def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | None]:
+    """Puts saved masters and moments back; gives the updates they had seen, and the loss scale.
 
-    Raises `CheckpointError`.
+    The model's weights are loaded already: masters of other precision that were not saved start
+    from them. Raises `CheckpointError`.
     """
     tensors, updates = _read(path)
-    optimizer.state.clear()
-    for name, parameter in _parameters(model):
+    scale = tensors.pop("loss_scale", None)
+    optimizer.inner.state.clear()
+    optimizer.adopt()
+    for name, master, _ in optimizer.named_masters():
+        kept = tensors.pop(f"{MASTER}.{name}", None)
+        if kept is not None:
+            _fits(kept, master, path, name)
+            master.data.copy_(kept)
         found = [tensors.pop(f"{moment}.{name}", None) for moment in MOMENTS]
-        kept = [tensor for tensor in found if tensor is not None]
-        if not kept:
+        moments = [tensor for tensor in found if tensor is not None]
+        if not moments:
             continue
-        if len(kept) != len(MOMENTS) or kept[0].shape != parameter.shape:
+        if len(moments) != len(MOMENTS):
             raise CheckpointError(f"{path}: state of {name!r} does not fit the model")
-        mean, square, step = kept
-        device = parameter.device
-        optimizer.state[parameter] = {
+        mean, square, step = moments
+        _fits(mean, master, path, name)
+        device = master.device
+        optimizer.inner.state[master] = {
             "exp_avg": mean.to(device),
             "exp_avg_sq": square.to(device),
             "step": step.to(device),
         }
     if tensors:
         raise CheckpointError(f"{path}: state of unknown parameter {min(tensors)!r}")
-    return updates
+    optimizer.publish()
+    return updates, None if scale is None else float(scale)
+
+
+def _fits(tensor: Tensor, master: Tensor, path: Path, name: str) -> None:
+    if tensor.shape != master.shape:
+        raise CheckpointError(f"{path}: state of {name!r} does not fit the model")
+
+
+def _host(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], int]:
@@ -59,9 +81,3 @@ def _read(path: Path) -> tuple[dict[str, Tensor], int]:
         return tensors, int(tensors.pop("updates"))
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None
-
-
-def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            yield name, parameter

@@ -27,12 +27,23 @@ class UpdateMetrics:
     """Samples that ran through the model."""
     zero_advantage_samples: int = 0
     """Samples without gradient (all advantages 0), which did not run."""
+    masked_tokens: int = 0
+    """Tokens left out because a number of theirs was none, or their log-ratio out of bounds."""
+    masked_samples: int = 0
+    """Samples of which nothing was left."""
     tokens_trained: int = 0
     tokens_run: int = 0
     """Positions that ran through the model once per update, padding included."""
     loss: float = 0.0
     grad_norm: float = 0.0
     """Before clipping, mean over updates."""
+    changed: float = 1.0
+    """Part of the weights with a gradient that the updates changed at all, of some that are
+    watched. Near 0 where updates round away."""
+    loss_scale: float = 1.0
+    """Factor of the loss under float16."""
+    micro_batches: int = 0
+    """Forward and backward passes of all updates."""
     lr: float = 0.0
     ratio: float = 1.0
     """π/π_old."""

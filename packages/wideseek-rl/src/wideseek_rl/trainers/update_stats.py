@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wideseek_rl.trainers.loss import SUMS, LossOutputs, k3
+from wideseek_rl.trainers.masters import Step
 from wideseek_rl.trainers.protocol import UpdateMetrics
 
 
@@ -16,45 +17,56 @@ class UpdateStats:
         self._samples, self._zero_advantage_samples = samples, zero_advantage_samples
         self._sums = torch.zeros(len(SUMS), dtype=torch.float64, device=device)
         self._mismatch = torch.zeros(3, dtype=torch.float64, device=device)
-        self._norms: list[float] = []
+        self._steps: list[Step] = []
         self._losses: list[float] = []
         self.lr = 0.0
+        self.loss_scale = 1.0
         self.stopped = False
         self.skipped = 0
         self.tokens_run = 0
+        self.micro_batches = 0
+        self.masked_tokens = 0
+        self.masked_samples = 0
 
     def add_mismatch(self, logprobs: Tensor, sampled: Tensor, limit: float) -> None:
         """Compares log-probabilities of unchanged weights with the sampler's."""
         difference = logprobs - sampled
+        difference = difference[torch.isfinite(difference)]
         values = (torch.ones_like(difference), difference.abs(), k3(difference, limit))
         self._mismatch += torch.stack([value.sum(dtype=torch.float64) for value in values])
 
-    def add_update(self, sums: Tensor, loss: float, norm: float | None) -> None:
-        """Counts one update; `norm` is None if it was not made."""
+    def add_update(self, sums: Tensor, loss: float, step: Step | None) -> None:
+        """Counts one update; `step` is None if it was not made."""
         self._sums += sums
         self._losses.append(loss)
-        if norm is not None:
-            self._norms.append(norm)
+        if step is not None:
+            self._steps.append(step)
 
     def metrics(self, seconds: float) -> UpdateMetrics:
         """What the step did."""
         sums = [float(value) for value in self._sums.cpu()]
         total = dict(zip(SUMS, sums, strict=True))
-        tokens = max(total["tokens"], 1.0)
+        trained = total["tokens"]
+        tokens = max(trained, 1.0)
         compared, distance, divergence = (float(value) for value in self._mismatch.cpu())
         compared = max(compared, 1.0)
         return UpdateMetrics(
-            updates=len(self._norms),
+            updates=len(self._steps),
             stopped=int(self.stopped),
             skipped=self.skipped,
             samples=self._samples,
             zero_advantage_samples=self._zero_advantage_samples,
-            tokens_trained=int(total["tokens"]),
+            masked_tokens=self.masked_tokens + int(total["masked"]),
+            masked_samples=self.masked_samples,
+            tokens_trained=int(trained),
             tokens_run=self.tokens_run,
             loss=_mean(self._losses),
-            grad_norm=_mean(self._norms),
+            grad_norm=_mean([step.norm for step in self._steps]),
+            changed=_mean([step.changed for step in self._steps], 1.0),
+            loss_scale=self.loss_scale,
+            micro_batches=self.micro_batches,
             lr=self.lr,
-            ratio=total["ratio"] / tokens if total["tokens"] else 1.0,
+            ratio=total["ratio"] / tokens if trained else 1.0,
             clipped_low=total["clipped_low"] / tokens,
             clipped_high=total["clipped_high"] / tokens,
             dual_clipped=total["dual_clipped"] / tokens,
@@ -91,5 +103,5 @@ class Accumulated:
         return float(ratio / tokens.clamp(min=1))
 
 
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0
+def _mean(values: list[float], empty: float = 0.0) -> float:
+    return math.fsum(values) / len(values) if values else empty

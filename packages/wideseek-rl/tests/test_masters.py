@@ -1,0 +1,165 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wideseek_core import CheckpointError, TrainError
+from wideseek_rl import Decoder, OptimizerConfig, TorchTrainer, TorchTrainerConfig, TrainingSample
+from wideseek_rl.batch.samples import TrainedTurn, build_samples
+from wideseek_rl.testing import make_turn, tiny_model
+from wideseek_rl.trainers.loss_scale import LossScale
+
+SMALL = OptimizerConfig(lr=1e-6, eps=1e-8)
+
+
+def samples(count: int = 4) -> list[TrainingSample]:
+    return [
+        sample
+        for n in range(count)
+        for sample in build_samples(
+            [
+                TrainedTurn(
+                    turn=make_turn([1, n + 3, 4], [n + 5, 6, 2], logprob=-2.83),
+                    weight=0.1,
+                    advantage=(-1.0) ** n,
+                )
+            ],
+            group=n,
+        )
+    ]
+
+
+def half_model(dtype: torch.dtype) -> Decoder:
+    return tiny_model().to(dtype)
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().float().flatten() for p in model.parameters()])
+
+
+def test_small_updates_of_bfloat16_weights_add_up() -> None:
+    # At a learning rate of 1e-6 no single update reaches the next bfloat16 number.
+    exact, rough = tiny_model(), half_model(torch.bfloat16)
+    exact.load_state_dict({name: value.float() for name, value in rough.state_dict().items()})
+    config = TorchTrainerConfig(optimizer=SMALL)
+    trainers = TorchTrainer(exact, config), TorchTrainer(rough, config)
+    start = flat(exact)
+    for _ in range(40):
+        assert all(trainer.update(samples()).changed > 0.98 for trainer in trainers)
+    moved = flat(exact) - start
+    masters = torch.cat(
+        [master.detach().flatten() for _, master, _ in trainers[1]._optimizer.named_masters()]  # pyright: ignore[reportPrivateUsage]
+    )
+    error = (masters - start) - moved
+    assert float(error.square().sum()) < 0.01 * float(moved.square().sum())
+    assert torch.equal(masters.bfloat16().float(), flat(rough))
+
+
+def test_an_update_that_rounds_away_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    config = TorchTrainerConfig(optimizer=OptimizerConfig(lr=1e-12, eps=1e-8, weight_decay=0))
+    with caplog.at_level(logging.WARNING):
+        metrics = TorchTrainer(tiny_model(), config).update(samples())
+    assert metrics.changed < 0.2
+    assert "of the weights that have a gradient" in caplog.text
+    assert TorchTrainer(tiny_model(), TorchTrainerConfig(optimizer=SMALL)).update(
+        samples()
+    ).changed == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_masters_survive_saving_and_loading(tmp_path: Path, dtype: torch.dtype) -> None:
+    config = TorchTrainerConfig(optimizer=SMALL)
+    first = TorchTrainer(half_model(dtype), config)
+    first.update(samples())
+    first.save(tmp_path)
+    second = TorchTrainer(half_model(dtype), config)
+    second.load(tmp_path)
+    for _ in range(10):
+        assert first.update(samples()).loss == second.update(samples()).loss
+    pairs = zip(first.model.parameters(), second.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert all(p.dtype == dtype for p in second.model.parameters())
+
+
+def test_a_float32_checkpoint_resumes_in_bfloat16(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(optimizer=SMALL)
+    first = TorchTrainer(tiny_model(), config)
+    first.update(samples())
+    first.save(tmp_path)
+    second = TorchTrainer(half_model(torch.bfloat16), config)
+    second.load(tmp_path)
+    assert torch.equal(flat(second.model), flat(first.model).bfloat16().float())
+
+
+def test_masters_of_another_model_are_refused(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(optimizer=SMALL)
+    TorchTrainer(half_model(torch.bfloat16), config).save(tmp_path)
+    other = TorchTrainer(tiny_model(vocabulary=19).bfloat16(), config)
+    other.save(tmp_path / "other")
+    (tmp_path / "other/optimizer.safetensors").write_bytes(
+        (tmp_path / "optimizer.safetensors").read_bytes()
+    )
+    with pytest.raises(CheckpointError, match="does not fit"):
+        other.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("batch", [1000, 6])
+def test_half_precision_gradients_are_summed_in_float32(batch: int) -> None:
+    exact = tiny_model()
+    rough = half_model(torch.bfloat16)
+    exact.load_state_dict({name: value.float() for name, value in rough.state_dict().items()})
+    config = TorchTrainerConfig(optimizer=SMALL, max_batch_tokens=batch, share_prefixes=False)
+    norms = [TorchTrainer(model, config).update(samples(12)).grad_norm for model in (exact, rough)]
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
+
+
+def test_float16_scales_the_loss_and_the_update_is_the_same() -> None:
+    exact, rough = tiny_model(), half_model(torch.float16)
+    exact.load_state_dict({name: value.float() for name, value in rough.state_dict().items()})
+    config = TorchTrainerConfig(optimizer=SMALL)
+    wanted = TorchTrainer(exact, config).update(samples())
+    found = TorchTrainer(rough, config).update(samples())
+    assert (wanted.loss_scale, found.loss_scale) == (1.0, 65_536.0)
+    assert found.grad_norm == pytest.approx(wanted.grad_norm, rel=0.02)
+
+
+def test_float16_autocast_scales_as_well() -> None:
+    config = TorchTrainerConfig(optimizer=SMALL, autocast="float16", loss_scale=256)
+    metrics = TorchTrainer(tiny_model(), config).update(samples())
+    assert (metrics.updates, metrics.loss_scale) == (1, 256.0)
+
+
+def test_an_overflowing_gradient_halves_the_scale_and_changes_nothing() -> None:
+    model = half_model(torch.float16)
+    before = flat(model)
+    trainer = TorchTrainer(model, TorchTrainerConfig(optimizer=SMALL, loss_scale=2.0**40))
+    metrics = trainer.update(samples())
+    assert (metrics.updates, metrics.skipped, metrics.loss_scale) == (0, 1, 2.0**39)
+    assert torch.equal(flat(model), before)
+    while trainer.update(samples()).updates == 0:
+        pass
+    assert not torch.equal(flat(model), before) or metrics.skipped
+
+
+def test_a_scale_that_can_fall_no_further_is_an_error() -> None:
+    scale = LossScale(1.0)
+    with pytest.raises(TrainError, match="not finite"):
+        scale.overflowed()
+
+
+def test_a_scale_grows_after_many_good_updates() -> None:
+    scale = LossScale(8.0)
+    for _ in range(1000):
+        scale.succeeded()
+    assert scale.value == 16.0
+
+
+def test_offloaded_states_give_the_same_updates() -> None:
+    kept, moved = half_model(torch.bfloat16), half_model(torch.bfloat16)
+    for model, offload in ((kept, False), (moved, True)):
+        trainer = TorchTrainer(model, TorchTrainerConfig(optimizer=SMALL, offload=offload))
+        for _ in range(3):
+            trainer.update(samples())
+    assert torch.equal(flat(kept), flat(moved))
