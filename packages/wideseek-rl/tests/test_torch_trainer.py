@@ -191,7 +191,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
     assert backend.update([broken]).skipped == 1
     assert backend.update([broken]).updates == 0
     assert torch.equal(weights(model), before)
-    with pytest.raises(TrainError, match="3 times in a sample"):
+    with pytest.raises(TrainError, match="3 times in a row"):
         backend.update([broken])
 
 

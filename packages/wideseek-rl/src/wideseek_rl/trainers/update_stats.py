@@ -97,6 +97,11 @@ class Accumulated:
         return float(self._loss)
 
     @property
+    def tokens(self) -> int:
+        """Tokens that count."""
+        return int(self.sums[SUMS.index("tokens")])
+
+    @property
     def mean_ratio(self) -> float:
         """Mean of π/π_old over tokens."""
         ratio, tokens = self.sums[SUMS.index("ratio")], self.sums[SUMS.index("tokens")]

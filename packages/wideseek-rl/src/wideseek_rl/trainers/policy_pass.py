@@ -1,0 +1,180 @@
+"""Forward passes of micro-batches: from trees of samples to losses and log-probabilities."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wideseek_rl.batch.packing import BatchShape, MicroBatch, collate, plan
+from wideseek_rl.batch.prefix_tree import PrefixTree
+from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.config import LossConfig, TorchTrainerConfig
+from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.models.open import TrainableModel
+from wideseek_rl.trainers.head import HeadOptions
+from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
+from wideseek_rl.trainers.micro_batch_loss import (
+    Evaluated,
+    precision,
+    token_logprobs,
+    token_loss,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Planned:
+    """The trees of a micro-batch and, once recomputed, its old log-probabilities."""
+
+    trees: list[PrefixTree]
+    old: Tensor | None = None
+    last_try: bool = False
+    """Samples that broke it were left out already."""
+
+
+class PolicyPass:
+    """Runs micro-batches through a model, and through the reference model if there is one."""
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        reference: TrainableModel | None,
+        config: TorchTrainerConfig,
+        loss: LossConfig,
+    ) -> None:
+        self.device = next(model.parameters()).device
+        self._model, self._reference = model, reference
+        self._config, self._loss_config = config, loss
+        self._head = HeadOptions(
+            temperature=loss.temperature,
+            entropy_grad=loss.entropy > 0,
+            max_logits=config.max_logits,
+        )
+        on_gpu = self.device.type != "cpu"
+        self._packed = config.attention == "packed" or (config.attention == "auto" and on_gpu)
+        self.shape = BatchShape(
+            max_tokens=config.max_batch_tokens,
+            kind="packed" if self._packed else "rows",
+            share=config.share_prefixes and model.shares_prefixes,
+        )
+        model.recompute(config.recompute, every=config.recompute_every)
+        if on_gpu if config.compile is None else config.compile:
+            for module in (model, reference):
+                _compile_layers(module)
+
+    def plan(self, samples: Sequence[TrainingSample]) -> list[Planned]:
+        """The micro-batches of some samples, the largest first."""
+        return [Planned(trees) for trees in plan(samples, self.shape)]
+
+    def collate(self, trees: Sequence[PrefixTree]) -> MicroBatch:
+        """A micro-batch's tensors, made when it runs: all of a step's would be too large."""
+        flex = self._packed and self.device.type != "cpu"
+        kernel = "flex" if flex else "mask"
+        return collate(trees, self.device, packed=self._packed, kernel=kernel)
+
+    def evaluate(self, batch: MicroBatch, old: Tensor | None) -> Evaluated:
+        """Loss of a micro-batch, and the log-probabilities it saw."""
+        reference = None
+        if self._reference is not None:
+            reference = self.logprobs(batch, self._reference)
+
+        def loss(logprobs: Tensor, entropies: Tensor, span: slice) -> LossOutputs:
+            inputs = self._inputs(batch, old, logprobs, span)
+            return policy_loss(
+                LossInputs(
+                    logprobs=logprobs,
+                    old_logprobs=inputs[0],
+                    advantages=batch.advantages[span],
+                    weights=inputs[1],
+                    entropy=entropies,
+                    reference_logprobs=None if reference is None else reference[span],
+                ),
+                self._loss_config,
+            )
+
+        with precision(self.device, self._config.autocast, self._config.matmul):
+            return token_loss(self._model, batch, loss, self._head)
+
+    @torch.no_grad()
+    def logprobs(self, batch: MicroBatch, model: TrainableModel | None = None) -> Tensor:
+        """Log-probabilities of the trained tokens, `[N]`, of the model or another one."""
+        with precision(self.device, self._config.autocast, self._config.matmul):
+            return token_logprobs(model or self._model, batch, self._head)[0]
+
+    def broken(self, batch: MicroBatch, found: Evaluated, old: Tensor | None) -> set[int]:
+        """Numbers of the samples for whose tokens the model gave none; names them.
+
+        Tokens that the loss masked are named too.
+        """
+        odd = ~torch.isfinite(found.logprobs)
+        masked = found.outputs.sums[SUMS.index("masked")]
+        if not float(odd.sum() + masked):
+            return set()
+        broken = _owners(batch, odd)
+        if broken:
+            logger.warning(
+                "the model gives no log-probabilities for %d samples of prompts %s: "
+                "%d tokens are not trained",
+                len(broken),
+                _groups(batch, broken),
+                trained_tokens(batch, broken),
+            )
+            return broken
+        ratio = found.logprobs - (batch.logprobs if old is None else old)
+        far = ~within(ratio, self._loss_config)
+        logger.warning(
+            "%d tokens of prompts %s are not trained: log-ratios up to %.3g",
+            int(masked),
+            _groups(batch, _owners(batch, far)),
+            float(torch.where(far, ratio.abs(), 0.0).max()),
+        )
+        return set()
+
+    def without(self, planned: Planned, batch: MicroBatch, broken: set[int]) -> list[Planned]:
+        """Micro-batches of a micro-batch's other samples."""
+        kept = {at: sample for at, sample in enumerate(batch.samples) if at not in broken}
+        old = planned.old
+        known = {id(s): None if old is None else old[batch.owners == at] for at, s in kept.items()}
+        rest: list[Planned] = []
+        for trees in plan(list(kept.values()), self.shape) if kept else ():
+            parts = [known[id(sample)] for tree in trees for sample in tree.samples]
+            values = [part for part in parts if part is not None]
+            rest.append(Planned(trees, torch.cat(values) if values else None, last_try=True))
+        return rest
+
+    def _inputs(
+        self, batch: MicroBatch, old: Tensor | None, logprobs: Tensor, span: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Old log-probabilities and token weights."""
+        weights, sampled = batch.weights[span], batch.logprobs[span]
+        if not self._config.recompute_logprobs:
+            return sampled, weights
+        before = logprobs.detach() if old is None else old[span]
+        cap = self._loss_config.importance_cap
+        if cap is not None:
+            weights = weights * (before - sampled).exp().clamp(max=cap)
+        return before, weights
+
+
+def trained_tokens(batch: MicroBatch, samples: set[int]) -> int:
+    """How many tokens of some samples of a micro-batch train."""
+    return sum(batch.samples[at].trained for at in samples)
+
+
+def _owners(batch: MicroBatch, tokens: Tensor) -> set[int]:
+    """The numbers of the samples that some tokens, `[N]` of bool, are of."""
+    return {int(owner) for owner in batch.owners[tokens].cpu().numpy()}
+
+
+def _groups(batch: MicroBatch, samples: set[int]) -> list[int]:
+    return sorted({batch.samples[at].group for at in samples})
+
+
+def _compile_layers(model: TrainableModel | None) -> None:
+    """Compiles each layer of our own decoder, for all lengths at once."""
+    if isinstance(model, Decoder):
+        for layer in model.model.layers:
+            layer.compile(dynamic=True)  # pyright: ignore[reportUnknownMemberType]
