@@ -26,7 +26,6 @@ ROOMS = {
         "wideseek_tools/fetch/",
         "wideseek_tools/backends/",
         "wideseek_agents/policies/",
-        "wideseek_judge/llm/client.py",
         "wideseek_rl/sync/",
     ),
     "rich": ("wideseek_core/progress.py", "wideseek_eval/reports/text.py"),

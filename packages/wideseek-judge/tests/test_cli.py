@@ -89,7 +89,7 @@ def test_check_names_an_endpoint_that_is_not_there(
 ) -> None:
     arguments = ("endpoint.base_url=http://127.0.0.1:9/v1", "endpoint.max_attempts=1")
     assert run(monkeypatch, "check", *arguments) == 2
-    assert capsys.readouterr().err.startswith("JudgeError: http://127.0.0.1:9/v1: ConnectError")
+    assert capsys.readouterr().err.startswith("JudgeError: http://127.0.0.1:9/v1: can't be reached")
 
 
 @pytest.mark.parametrize(

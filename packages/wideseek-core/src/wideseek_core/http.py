@@ -45,6 +45,8 @@ MAX_EXCERPT_CHARS = 300
 logging.getLogger("httpx").setLevel(logging.WARNING)  # its other lines hold whole URLs
 
 T = TypeVar("T")
+Transport = httpx.AsyncBaseTransport
+"""What may replace the network, in tests."""
 Check = Callable[[JsonValue], None]
 """Looks at an answer; raises `ServiceError` for one that reports a failure inside a 200."""
 

@@ -10,7 +10,7 @@ A `TokenEngine` is the interface below: ids in and ids out, shared by local and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wideseek_core.json_text import Number
 from wideseek_core.messages import Message, ToolSpec, WrittenCall
@@ -129,6 +129,7 @@ class Conversation(Protocol):
         ...
 
 
+@runtime_checkable
 class Policy(Protocol):
     """A language model that agents can talk to."""
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from wideseek_core import (
     ConfigError,
+    Policy,
     Score,
     ScoreState,
     TableGold,
@@ -16,11 +17,12 @@ from wideseek_core import (
     TextMetrics,
 )
 from wideseek_core.errors import NoVerdict
-from wideseek_core.text import after_thinking
+from wideseek_core.text import after_thinking, clean
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.counts import JudgeCounts
 from wideseek_judge.llm.cache import VerdictCache
-from wideseek_judge.llm.client import Chat, ChatClient
+from wideseek_judge.llm.chat import Chat, PolicyChat, StructuredChat
+from wideseek_judge.llm.client import ChatClient
 from wideseek_judge.llm.verdicts import LlmVerdicts
 from wideseek_judge.offline import ExactVerdicts, NormalizedVerdicts
 from wideseek_judge.rules.matching import score_table
@@ -53,9 +55,8 @@ class TableJudge:
         Raises `JudgeError` when no answer can ever be judged (no such endpoint, a refused key),
         and `DataError` for an unusable reference.
         """
-        context = JudgingContext(
-            task_id=task.id, question=task.question, official=self._config.mode == "official"
-        )
+        context = JudgingContext(task_id=task.id, question=clean(task.question))
+        answer = clean(answer)
         try:
             if isinstance(task.gold, TableGold):
                 return await self._table(context, task.gold, answer)
@@ -120,10 +121,14 @@ def _official() -> OfficialScorer:
 
 
 @asynccontextmanager
-async def open_judge(config: JudgeConfig, chat: Chat | None = None) -> AsyncGenerator[TableJudge]:
+async def open_judge(
+    config: JudgeConfig, chat: Chat | StructuredChat | Policy | None = None
+) -> AsyncGenerator[TableJudge]:
     """The judge a configuration describes, with whatever it keeps open.
 
-    `chat` replaces the configured endpoint of kind `llm`, by the rollout engine for instance.
+    `chat` replaces the configured endpoint of kind `llm`: a function of messages, a client that
+    takes JSON schemas, or a core `Policy`, such as the rollout engine's. Verdicts of a policy are
+    not remembered on disk, since its weights may change.
     """
     if config.kind == "exact":
         yield TableJudge(config, ExactVerdicts())
@@ -131,9 +136,12 @@ async def open_judge(config: JudgeConfig, chat: Chat | None = None) -> AsyncGene
         yield TableJudge(config, NormalizedVerdicts())
     else:
         async with AsyncExitStack() as stack:
+            folder = config.cache
             if chat is None:
                 chat = await stack.enter_async_context(ChatClient(config.endpoint))
-            cache = VerdictCache(config.cache) if config.cache else None
+            elif isinstance(chat, Policy):
+                chat, folder = PolicyChat(chat), None
+            cache = VerdictCache(folder) if folder else None
             if cache is not None:
                 stack.callback(cache.close)
             counts = JudgeCounts()

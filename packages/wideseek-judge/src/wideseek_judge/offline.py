@@ -34,7 +34,7 @@ class ExactVerdicts:
         self,
         context: JudgingContext,
         alignments: Sequence[Alignment],
-        ahead: PrefetchComparisons | None = None,
+        prefetch: PrefetchComparisons | None = None,
     ) -> list[KeyMap]:
         """Each value that is among the references, as itself."""
         return [
@@ -68,7 +68,7 @@ class NormalizedVerdicts:
         self,
         context: JudgingContext,
         alignments: Sequence[Alignment],
-        ahead: PrefetchComparisons | None = None,
+        prefetch: PrefetchComparisons | None = None,
     ) -> list[KeyMap]:
         """By canonical spelling; equal strings first."""
         return [align_by_spelling(one) for one in alignments]

@@ -1,6 +1,6 @@
 """What the rules leave open, and the interface of those who decide it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,10 +12,7 @@ class JudgingContext:
     task_id: str
     question: str
     calls: int = 0
-    official: bool = False
-    """Whether the official rules hold: what a model's reply leaves out scores 0 instead of being
-    asked for again, and several keys may be found to name one reference."""
-    known: dict[str, int] = field(default_factory=dict[str, int])
+    known: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     """What was decided along the way, before it was asked for."""
 
 
@@ -66,11 +63,11 @@ class Verdicts(Protocol):
         self,
         context: JudgingContext,
         alignments: Sequence[Alignment],
-        ahead: PrefetchComparisons | None = None,
+        prefetch: PrefetchComparisons | None = None,
     ) -> list[KeyMap]:
         """What the values of each column are called in the reference.
 
-        Who has to ask a model may put what comes `ahead` into the same request.
+        Who has to ask a model may put what `prefetch` gives into the same request.
         """
         ...
 

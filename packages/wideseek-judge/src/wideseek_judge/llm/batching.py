@@ -1,235 +1,186 @@
-"""Puts numbered items to a model in shared requests and hands each its number back.
+"""Puts items to a model in few requests, and hands each its number back.
 
-Cells to compare and keys to align go into the same requests. Items of all answers that are judged
-at the same time wait a moment for one another, so that few requests carry many. What a reply leaves
-out is asked again, alone; the same item is never in flight twice.
+Cells to compare and keys to align go into the same requests. By default a request holds items of
+one table, so that no answer's text can influence the verdict on another. What a reply leaves out is
+asked again, alone.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from wideseek_core import Message, PolicyError
 from wideseek_core.errors import NoVerdict
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.counts import JudgeCounts
-from wideseek_judge.llm.cache import Exchange, Transcripts
-from wideseek_judge.llm.client import Chat
-from wideseek_judge.llm.prompts import PromptName, prompt
-from wideseek_judge.llm.replies import read_numbers
+from wideseek_judge.llm.items import Group, Item, grouped, verdict_schema
+from wideseek_judge.llm.prompts import prompt
+from wideseek_judge.llm.replies import looks_like_verdict, read_numbers
+from wideseek_judge.llm.requests import JudgeClient, JudgeRequest
 from wideseek_judge.verdicts import JudgingContext
 
-_AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
-_PROMPT: PromptName = "table"
-_MIN_HALVED = 8
-_MAX_VALUE_CHARACTERS = 1000
-_MAX_CHARACTERS = 40_000
+MIN_HALVED = 8
+"""An unreadable reply about more items than this may be too long: its items are asked in halves."""
+MAX_REQUEST_CHARACTERS = 40_000
 """Of the values in one request."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What the items of a group have in common, as the model is shown it."""
-
-    question: str
-    column: str
-    criterion: str = ""
-    references: tuple[str, ...] = ()
-    """Numbered from 1; only where a reference is looked for."""
+Decided = dict[Item, int | Exception]
+"""The number of each item, or why it has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One thing to be decided by a number from 0 to `highest`."""
+@dataclass(slots=True)
+class _Waiting:
+    """An item that waits for those of other answers."""
 
-    key: str
-    """Equal for equal items of any answer."""
-    group: Group
-    value: str
-    reference: str = ""
-    highest: int = 1
-    context: JudgingContext
-
-    def shown(self) -> object:
-        """What the model sees of it, beside its number and its group."""
-        if self.group.references:
-            return _cut(self.value)
-        return {"answer": _cut(self.value), "reference": _cut(self.reference)}
+    contexts: list[JudgingContext]
+    decided: "asyncio.Future[int | Exception]"
 
 
-def _cut(value: str) -> str:
-    return value if len(value) <= _MAX_VALUE_CHARACTERS else f"{value[:_MAX_VALUE_CHARACTERS]} …"
-
-
-class JudgeClient:
-    """Sends messages to the model; counts and records what is said."""
-
-    def __init__(self, config: JudgeConfig, chat: Chat, counts: JudgeCounts) -> None:
-        self._chat, self._counts = chat, counts
-        self._model = config.endpoint.model
-        self._transcripts = Transcripts(config.transcripts)
-
-    async def ask(
-        self, purpose: PromptName, contexts: Sequence[JudgingContext], messages: list[Message]
-    ) -> str:
-        """One exchange, which counts for every answer it serves. Raises `JudgeError`."""
-        self._counts.calls += 1
-        for context in contexts:
-            context.calls += 1
-        try:
-            reply = await self._chat(messages)
-        except PolicyError as error:  # from an engine of our own
-            raise NoVerdict(f"{purpose}: {error}") from error
-        if self._transcripts.wanted:
-            exchange = Exchange(
-                tasks=tuple(context.task_id for context in contexts),
-                purpose=purpose,
-                model=self._model,
-                prompt="\n\n".join(message.content for message in messages),
-                reply=reply,
-            )
-            await asyncio.to_thread(self._transcripts.write, exchange)
-        return reply
-
-
+@dataclass(slots=True)
 class RequestBatcher:
-    """Collects items. Use within a running loop; close it after use."""
+    """Collects items into requests. Use within a running loop; close it after use."""
 
-    def __init__(self, config: JudgeConfig, clerk: JudgeClient, counts: JudgeCounts) -> None:
-        self._config, self._client, self._counts = config, clerk, counts
-        self._waiting: list[Item] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._answers: dict[str, asyncio.Future[int]] = {}
-        self._requests: set[asyncio.Task[None]] = set()
+    config: JudgeConfig
+    client: JudgeClient
+    counts: JudgeCounts
+    _waiting: dict[Item, _Waiting] = field(default_factory=dict[Item, _Waiting])
+    _timer: asyncio.TimerHandle | None = None
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set["asyncio.Task[None]"])
 
-    async def decide(self, items: Sequence[Item]) -> list[int | BaseException]:
-        """The number of each item, or why it has none."""
-        loop = asyncio.get_running_loop()
-        fresh = list({item.key: item for item in items if item.key not in self._answers}.values())
-        for item in fresh:
-            self._answers[item.key] = loop.create_future()
-        self._counts.asked += len(fresh)
-        wanted = [self._answers[item.key] for item in items]
-        self._accept(fresh)
-        # Shielded, since another answer may wait for the same item when this one is cancelled.
-        shielded = (asyncio.shield(answer) for answer in wanted)
-        return await asyncio.gather(*shielded, return_exceptions=True)
+    async def decide(self, context: JudgingContext, items: Sequence[Item]) -> Decided:
+        """The number of each item of one answer, or why it has none."""
+        items = list(dict.fromkeys(items))
+        if self.config.batching == "shared":
+            return await self._decide_shared(context, items)
+        decided: Decided = {}
+        parts = [part for group in self._groups(items) for part in self._parts(group)]
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._settle([context], part, decided))
+        return decided
 
     async def close(self) -> None:
         """Gives up what is still under way."""
         if self._timer is not None:
             self._timer.cancel()
-        for request in list(self._requests):
-            request.cancel()
-        await asyncio.gather(*self._requests, return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.client.close()
 
-    def _accept(self, items: Sequence[Item]) -> None:
-        if self._config.batching == "shared":
-            self._waiting.extend(items)
-            if len(self._waiting) >= self._config.max_batch_items:
-                self._flush()
-            elif self._waiting and self._timer is None:
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._config.batch_window_s, self._flush)
-            return
-        parts: dict[Group | None, list[Item]] = {}
+    def _groups(self, items: Sequence[Item]) -> list[list[Item]]:
+        """What may share requests: all items of the table, or those of one column."""
+        if self.config.batching != "column":
+            return [list(items)]
+        by_group: dict[Group, list[Item]] = {}
         for item in items:
-            part = item.group if self._config.batching == "column" else None
-            parts.setdefault(part, []).append(item)
-        for part in parts.values():
-            self._send_all(part)
+            by_group.setdefault(item.group, []).append(item)
+        return list(by_group.values())
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        """Items in requests of bounded size."""
+        part: list[Item] = []
+        characters = 0
+        for item in items:
+            too_long = characters + item.shown_characters > MAX_REQUEST_CHARACTERS
+            if part and (len(part) >= self.config.max_batch_items or too_long):
+                yield part
+                part, characters = [], 0
+            part.append(item)
+            characters += item.shown_characters
+        if part:
+            yield part
+
+    async def _decide_shared(self, context: JudgingContext, items: Sequence[Item]) -> Decided:
+        loop = asyncio.get_running_loop()
+        wanted: dict[Item, asyncio.Future[int | Exception]] = {}
+        for item in items:
+            waiting = self._waiting.get(item)
+            if waiting is None:
+                waiting = self._waiting[item] = _Waiting([], loop.create_future())
+            waiting.contexts.append(context)
+            wanted[item] = waiting.decided
+        if len(self._waiting) >= self.config.max_batch_items:
+            self._flush()
+        elif self._waiting and self._timer is None:
+            self._timer = loop.call_later(self.config.batch_window_s, self._flush)
+        # Shielded, since another answer may wait for the same item when this one is canceled.
+        numbers = await asyncio.gather(*(asyncio.shield(future) for future in wanted.values()))
+        return dict(zip(wanted, numbers, strict=True))
 
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, []
-        self._send_all(waiting)
+        waiting, self._waiting = self._waiting, {}
+        for part in self._parts(list(waiting)):
+            task = asyncio.create_task(self._serve({item: waiting[item] for item in part}))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _send_all(self, items: Sequence[Item]) -> None:
-        batch: list[Item] = []
-        letters = 0
-        for item in items:
-            length = min(len(item.value) + len(item.reference), 2 * _MAX_VALUE_CHARACTERS)
-            if batch and (
-                len(batch) >= self._config.max_batch_items or letters + length > _MAX_CHARACTERS
-            ):
-                self._start(batch)
-                batch, letters = [], 0
-            batch.append(item)
-            letters += length
-        if batch:
-            self._start(batch)
-
-    def _start(self, batch: Sequence[Item]) -> None:
-        request = asyncio.create_task(self._settle(batch))
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
-
-    async def _settle(self, batch: Sequence[Item]) -> None:
-        """Sees to it that every item of a batch gets a number or a failure."""
-        failure: BaseException = NoVerdict(
-            f"{_PROMPT}: no readable verdict in {self._config.max_parse_attempts} replies"
-        )
+    async def _serve(self, waiting: dict[Item, _Waiting]) -> None:
+        """Settles items of several answers. Whatever happens, every waiting answer hears of it."""
+        contexts = list({id(one): one for w in waiting.values() for one in w.contexts}.values())
+        decided: Decided = {}
+        closed = NoVerdict("table: the judge was closed")
         try:
-            await self._send(batch, self._config.max_parse_attempts)
-        except asyncio.CancelledError:
-            failure = NoVerdict(f"{_PROMPT}: the judge was closed")
-            raise
-        except Exception as error:  # noqa: BLE001 - raised where the answers are awaited
-            failure = error
+            await self._settle(contexts, list(waiting), decided)
         finally:
-            for item in batch:
-                answer = self._answers.pop(item.key)
-                if not answer.done():
-                    answer.set_exception(failure)
+            for item, waiter in waiting.items():
+                if not waiter.decided.done():
+                    waiter.decided.set_result(decided.get(item, closed))
 
-    async def _send(self, items: Sequence[Item], attempts: int) -> None:
-        """Asks, hands out what is answered, and asks again for the rest."""
-        contexts = list({id(item.context): item.context for item in items}.values())
-        messages = prompt(_PROMPT).fill(groups=_grouped(items))
-        if attempts < self._config.max_parse_attempts:
-            messages = [Message(role="user", content=messages[0].content + _AGAIN)]
-        numbers = read_numbers(await self._client.ask(_PROMPT, contexts, messages))
+    async def _settle(
+        self, contexts: Sequence[JudgingContext], items: Sequence[Item], decided: Decided
+    ) -> None:
+        """Sees to it that every item gets a number or a failure."""
+        attempts = self.config.max_parse_attempts
+        failure: Exception = NoVerdict(f"table: no readable verdict in {attempts} replies")
+        try:
+            await self._ask(contexts, items, attempts, decided)
+        except Exception as error:  # noqa: BLE001 - raised where the verdicts are used
+            failure = error
+        for item in items:
+            decided.setdefault(item, failure)
+
+    async def _ask(
+        self,
+        contexts: Sequence[JudgingContext],
+        items: Sequence[Item],
+        attempts: int,
+        decided: Decided,
+    ) -> None:
+        """Asks, notes what is answered, and asks again for the rest."""
+        request = _request(items, again=attempts < self.config.max_parse_attempts)
+        reading = await self.client.ask(contexts, request)
+        numbers = reading.numbers
+        if numbers is not None and self.config.mode == "official":
+            numbers = dict.fromkeys(request.highest, 0) | numbers  # the official rule
         left: list[Item] = []
         for at, item in enumerate(items, 1):
-            number = (numbers or {}).get(at, -1)
-            if not 0 <= number <= item.highest:
-                if numbers is None or not item.context.official:
-                    left.append(item)
-                    continue
-                number = 0
-            if not self._answers[item.key].done():
-                self._answers[item.key].set_result(number)
+            if numbers is not None and at in numbers:
+                decided[item] = numbers[at]
+            else:
+                left.append(item)
         if not left:
             return
-        self._counts.parse_failures += 1
+        self.counts.parse_failures += 1
         if attempts <= 1:
             return
-        # A reply that was cut off may fit for half as many items.
-        halved = numbers is None and len(left) > _MIN_HALVED
+        halved = len(left) > (1 if reading.is_cut else MIN_HALVED) and numbers is None
         middle = len(left) // 2 if halved else len(left)
         for part in (left[:middle], left[middle:]):
             if part:
-                await self._send(part, attempts - 1)
+                await self._ask(contexts, part, attempts - 1, decided)
 
 
-def _grouped(items: Sequence[Item]) -> list[dict[str, object]]:
-    """The items as the prompt shows them: numbered through, by group."""
-    shown: dict[Group, dict[str, object]] = {}
-    for at, item in enumerate(items, 1):
-        shown.setdefault(item.group, {})[str(at)] = item.shown()
-    return [_heading(group) | {_label(group): numbered} for group, numbered in shown.items()]
-
-
-def _label(group: Group) -> str:
-    return "values" if group.references else "items"
-
-
-def _heading(group: Group) -> dict[str, object]:
-    heading: dict[str, object] = {"question": group.question, "column": group.column}
-    if group.criterion:
-        heading["criterion"] = group.criterion
-    if group.references:
-        heading["references"] = {str(at): name for at, name in enumerate(group.references, 1)}
-    return heading
+def _request(items: Sequence[Item], *, again: bool) -> JudgeRequest:
+    groups = grouped(items)
+    # Where the data holds text shaped like a verdict, a reply may quote it.
+    alone = any(looks_like_verdict(f"{item.value}\n{item.reference}") for item in items)
+    return JudgeRequest(
+        purpose="table",
+        messages=prompt("table").fill(again=again, groups=groups),
+        schema=verdict_schema(items),
+        highest={at: item.highest for at, item in enumerate(items, 1)},
+        read=lambda reply: read_numbers(reply, alone=alone),
+    )

@@ -88,17 +88,11 @@ class Exchange(Record):
 
 
 class Transcripts:
-    """Appends exchanges to a jsonl file; does nothing without a path."""
+    """Appends exchanges to a JSONL file."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anything is written at all."""
-        return self._path is not None
 
     def write(self, exchange: Exchange) -> None:
         """Appends one exchange."""
-        if self._path is not None:
-            append_line(self._path, exchange)
+        append_line(self._path, exchange)

@@ -1,19 +1,18 @@
-"""A client for OpenAI-compatible chat endpoints: limits, pace, retries, errors."""
+"""The judge's model behind an OpenAI-compatible chat endpoint."""
 
-import asyncio
-import random
-import re
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Self, cast
 
-import httpx
+from pydantic import JsonValue
 
-from wideseek_core import JudgeError, Message
-from wideseek_core.config import secret
-from wideseek_core.errors import NoVerdict
-from wideseek_judge.config import EndpointConfig
+from wideseek_core import Finish, Message, Reply
+from wideseek_core.errors import JudgeError, NoVerdict, ServiceError, ServiceFault
+from wideseek_core.http import HttpClient, Transport
+from wideseek_core.text import after_thinking, one_line
+from wideseek_judge.config import JudgeEndpointConfig
+from wideseek_judge.llm.chat import Schema
 
 _HOPELESS = {
     401: "the key was refused",
@@ -21,44 +20,27 @@ _HOPELESS = {
     404: "no such address or model",
     405: "no chat endpoint there",
 }
-_LOCAL = re.compile(r"https?://(?:localhost|127\.|\[::1\])")
-_MAX_WAIT_S = 60.0
-
-
-class Chat(Protocol):
-    """Any language model that answers messages with text: an endpoint, or a rollout engine."""
-
-    async def __call__(self, messages: Sequence[Message]) -> str:
-        """The reply, sampled greedily. Raises `NoVerdict` or `JudgeError`."""
-        ...
+_WITHOUT_SCHEMAS = frozenset({400, 415, 422, 501})
+"""Statuses with which servers refuse a `response_format` that they don't know."""
+_ENDED = frozenset({"stop", "eos", "stop_sequence", "end_turn", "eos_token"})
 
 
 class ChatClient:
     """Asks one endpoint. Use as an async context manager.
 
-    A fault that can pass (timeouts, 429, 5xx, lost connections) is retried and ends as
-    `NoVerdict`; a refused key, an unknown model or a server that never answered is a `JudgeError`.
+    What may be gone at the next attempt (timeouts, 429, 5xx, lost connections) is tried again and
+    ends as `NoVerdict`; a refused key, an unknown model or a server that never answered is a
+    `JudgeError`.
     """
 
-    def __init__(
-        self, config: EndpointConfig, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, config: JudgeEndpointConfig, *, transport: Transport | None = None) -> None:
         self._config = config
-        key = secret(config.api_key_env)
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        self._http = httpx.AsyncClient(
-            base_url=f"{config.base_url.rstrip('/')}/",
-            headers=headers,
-            timeout=config.timeout_s,
-            limits=httpx.Limits(max_connections=config.max_concurrent),
-            transport=transport,
-            trust_env=not _LOCAL.match(config.base_url),  # a proxy can't reach this machine
-        )
-        self._slots = asyncio.Semaphore(config.max_concurrent)
-        self._next_start = 0.0
+        self._http = HttpClient(config.base_url, config, key_required=False, transport=transport)
         self._reached = False
+        self._takes_schemas = config.structured_output
 
     async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -67,71 +49,89 @@ class ChatClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._http.aclose()
+        await self._http.__aexit__(kind, error, trace)
 
     async def __call__(self, messages: Sequence[Message]) -> str:
         """The model's reply at temperature 0, what it thought left out."""
-        body = {
+        return after_thinking((await self.complete(messages)).text)
+
+    async def complete(self, messages: Sequence[Message], schema: Schema | None = None) -> Reply:
+        """The model's reply at temperature 0.
+
+        It is held to the schema by the server; one that refuses schemas is asked without, from
+        then on. Raises `JudgeError`.
+        """
+        try:
+            if schema is None or not self._takes_schemas:
+                return await self._post(messages, None)
+            try:
+                return await self._post(messages, schema)
+            except ServiceError as error:
+                if error.status not in _WITHOUT_SCHEMAS:
+                    raise
+                reply = await self._post(messages, None)
+                self._takes_schemas = False
+                return reply
+        except ServiceError as error:
+            raise self._judge_error(error) from None
+
+    async def _post(self, messages: Sequence[Message], schema: Schema | None) -> Reply:
+        body: dict[str, JsonValue] = {
             "model": self._config.model,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
             "temperature": 0,
             "max_tokens": self._config.max_tokens,
         }
-        async with self._slots:
-            fault = ""
-            for attempt in range(self._config.max_attempts):
-                await self._pace()
-                try:
-                    response = await self._http.post("chat/completions", json=body)
-                except (httpx.TransportError, httpx.InvalidURL) as error:
-                    fault = f"{type(error).__name__}: {error}".rstrip(": ")
-                    wait = None
-                else:
-                    self._reached = True
-                    reply = self._read(response)
-                    if reply is not None:
-                        return reply
-                    fault = _describe(response)
-                    wait = response.headers.get("retry-after")
-                if attempt + 1 < self._config.max_attempts:
-                    await asyncio.sleep(self._wait_s(attempt, wait))
-        kind = NoVerdict if self._reached else JudgeError
-        raise kind(f"{self._config.base_url}: {fault} (after {self._config.max_attempts} attempts)")
+        if schema is not None:
+            named: dict[str, JsonValue] = {"name": "verdict", "strict": True, "schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        answer = await self._http.post_json("chat/completions", body, check=_check)
+        self._reached = True
+        reply = _reply(answer)
+        # A server may repeat the key in its answer, which goes into transcripts.
+        return replace(reply, text=self._http.redact(reply.text))
 
-    def _read(self, response: httpx.Response) -> str | None:
-        """The reply in a response; None if asking again may help."""
-        status = response.status_code
-        where = f"{self._config.base_url}, model {self._config.model!r}"
-        if status in _HOPELESS:
-            raise JudgeError(f"{where}: {_HOPELESS[status]} ({_describe(response)})")
-        if status in (408, 409, 425, 429) or status >= 500:
-            return None
-        if status != 200:
-            raise NoVerdict(f"{where}: {_describe(response)}")
-        try:
-            content = response.json()["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
-            return None
-        return str(content or "").rpartition("</think>")[2].strip()
-
-    async def _pace(self) -> None:
-        """Waits for the next free start when requests per minute are limited."""
-        if self._config.requests_per_minute is None:
-            return
-        now = time.monotonic()
-        start = max(now, self._next_start)
-        self._next_start = start + 60.0 / self._config.requests_per_minute
-        await asyncio.sleep(start - now)
-
-    def _wait_s(self, attempt: int, asked: str | None) -> float:
-        """Seconds until the next try: what the server asks for, else doubling with jitter."""
-        if asked is not None and asked.strip().isdecimal():
-            return min(float(asked), _MAX_WAIT_S)
-        doubled = self._config.backoff_s * 2**attempt
-        return min(doubled, _MAX_WAIT_S) * random.uniform(0.8, 1.2)
+    def _judge_error(self, error: ServiceError) -> JudgeError:
+        """What a failed request means: nothing can ever be judged, or this answer can't."""
+        self._reached = self._reached or error.status is not None
+        reason = f": {_HOPELESS[error.status]}" if error.status in _HOPELESS else ""
+        where = f"{error} (model {self._config.model!r}{reason})"
+        if reason:
+            return JudgeError(where)
+        is_down = error.kind in (ServiceFault.CONNECT, ServiceFault.TIMEOUT)
+        return JudgeError(where) if is_down and not self._reached else NoVerdict(where)
 
 
-def _describe(response: httpx.Response) -> str:
-    """Status and the beginning of the body, in one line."""
-    text = " ".join(response.text[:300].split())
-    return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
+def _check(answer: JsonValue) -> None:
+    """Raises `ServiceError` for what is no chat completion, such as an error with status 200."""
+    if _choice(answer) is None:
+        line = f"not a chat completion: {one_line(str(answer)[:300])}"
+        raise ServiceError(line, kind=ServiceFault.STATUS, body=str(answer)[:300], can_pass=True)
+
+
+def _choice(answer: JsonValue) -> dict[str, Any] | None:
+    try:
+        choice = cast(Any, answer)["choices"][0]
+        return choice if isinstance(choice["message"], dict) else None
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _reply(answer: JsonValue) -> Reply:
+    """The text of a completion, and whether it was cut off."""
+    choice = _choice(answer) or {}
+    finish = choice.get("finish_reason")
+    is_whole = not isinstance(finish, str) or finish.lower() in _ENDED
+    return Reply(
+        text=_text(choice["message"].get("content")),
+        finish=Finish.STOP if is_whole else Finish.LENGTH,
+    )
+
+
+def _text(content: object) -> str:
+    """The content of a message: text, or a list of parts."""
+    if isinstance(content, list):
+        return "".join(_text(cast(object, part)) for part in cast(list[Any], content))
+    if isinstance(content, dict):
+        return _text(cast(dict[str, Any], content).get("text"))
+    return content if isinstance(content, str) else ""

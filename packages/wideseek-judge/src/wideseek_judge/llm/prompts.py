@@ -1,4 +1,4 @@
-"""The prompts, kept as files beside the code, and the version that their text gives them."""
+"""The prompts: files beside the code, filled with data that can't pose as instructions."""
 
 import hashlib
 import json
@@ -9,8 +9,10 @@ from string import Template
 from typing import Literal
 
 from wideseek_core import Message
+from wideseek_core.text import without_control_tokens
 
 PromptName = Literal["table", "answer"]
+_AGAIN = "\nAn earlier reply could not be read. Reply with the one JSON object and nothing else."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +23,16 @@ class Prompt:
     version: str
     """Changes whenever the text does, so that verdicts of an older text are not reused."""
 
-    def fill(self, **values: object) -> list[Message]:
-        """The prompt as messages; each value is put in as JSON, so it can't pose as prompt."""
-        filled = {name: to_json(value) for name, value in values.items()}
-        return [Message(role="user", content=Template(self.text).substitute(filled))]
+    def fill(self, *, again: bool = False, **values: object) -> list[Message]:
+        """The prompt as messages, with each value as JSON between two lines of a fence.
+
+        The fence is made from the values, so that no value can hold it. `again` adds a reminder of
+        the form of the reply.
+        """
+        filled = {name: without_control_tokens(to_json(value)) for name, value in values.items()}
+        fence = hashlib.sha256(json.dumps(filled).encode()).hexdigest()[:16]
+        content = Template(self.text).substitute(filled, fence=fence)
+        return [Message(role="user", content=content + _AGAIN if again else content)]
 
 
 def to_json(value: object) -> str:
@@ -37,5 +45,6 @@ def to_json(value: object) -> str:
 @lru_cache
 def prompt(name: PromptName) -> Prompt:
     """The prompt of that name."""
-    text = (resources.files("wideseek_judge.llm") / "templates" / f"{name}.md").read_text("utf-8")
+    path = resources.files("wideseek_judge.llm") / "templates" / f"{name}.md"
+    text = path.read_text("utf-8")
     return Prompt(text=text, version=hashlib.sha256(text.encode()).hexdigest()[:12])
