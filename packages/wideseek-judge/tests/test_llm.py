@@ -335,7 +335,7 @@ class Finishing:
 
 
 async def test_nothing_of_a_reply_that_was_cut_off_counts(stub: Any) -> None:
-    model = Finishing(stub(lambda *_: True), cut=99)
+    model = Finishing(stub(means_the_same), cut=99)
     async with open_judge(JudgeConfig(kind="llm", cache=None), model) as judge:
         result = await judge.score(TASK, ANSWER)
         text = await judge.score(
@@ -371,7 +371,9 @@ class Engine:
         self.model = model
         self.closed = 0
 
-    def open(self, tools: Sequence[ToolSpec], *, seed: int = 0) -> "Engine":
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> "Engine":
         assert not tools
         return self
 

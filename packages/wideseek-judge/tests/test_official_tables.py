@@ -185,10 +185,11 @@ async def test_a_column_without_metrics_scores_nothing_but_is_wanted() -> None:
     )
 
 
-async def test_the_judge_decides_on_a_required_column_without_a_rule() -> None:
-    result = await score(ANSWER, gold(rules={"size": EXACT}))
-    assert figures(result) == (1, 1, 1, 1, 1)
-    assert {cell.by for cell in result.cells if cell.column == "note"} != {"key"}
+async def test_a_required_column_without_a_rule_says_nothing_about_the_answer() -> None:
+    result = await score(ANSWER, gold(rules={"name": EXACT, "size": EXACT}))
+    assert result.state is ScoreState.UNSCORED
+    assert figures(result) == (0, 0, 0, 0, 0)
+    assert "column 'note' has no rule" in result.message
 
 
 async def test_an_unknown_metric_says_nothing_about_the_answer() -> None:

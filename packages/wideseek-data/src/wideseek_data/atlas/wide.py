@@ -9,6 +9,10 @@ from enum import StrEnum
 from wideseek_core import ColumnRule, TableGold, Task
 from wideseek_data.atlas.world import Attribute, Domain, Entity, Kind, with_article
 
+_JUDGED = ColumnRule(metric=("llm_judge",))
+"""What a judge does without a rule too; the official evaluator wants one for every column."""
+_EXACT_NUMBER = ColumnRule(metric=("number_near",), criterion=0.0)
+
 
 class Shape(StrEnum):
     """What picks the rows of a question."""
@@ -238,7 +242,7 @@ def _gold(domain: Domain, columns: Sequence[str], rows: Sequence[Entity]) -> Tab
         text="\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines),
         key_columns=(domain.key,),
         required_columns=tuple(labels),
-        rules={column: ColumnRule(metric=("number_near",), criterion=0.0) for column in numbers},
+        rules=dict.fromkeys(columns, _JUDGED) | dict.fromkeys(numbers, _EXACT_NUMBER),
     )
 
 

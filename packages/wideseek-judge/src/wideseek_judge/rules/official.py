@@ -136,18 +136,20 @@ def _reference(gold: TableGold) -> MarkdownTable:
 
 
 def _plan(gold: TableGold, target: MarkdownTable) -> _Plan:
-    """The rules in normal names. The judge decides on every column without one.
+    """The rules in normal names. Without any, the judge decides on every column.
 
-    Of the key columns it is asked only if there are no rules at all. Raises `DataError` for a rule
-    that names an unknown function.
+    Raises `DataError` for a rule that names an unknown function, and for a column that has no rule
+    among others that have one: on such references the official evaluator fails.
     """
     required = [official_name(name) for name in gold.required_columns or target.columns]
     keys = [official_name(name) for name in gold.key_columns]
     rules = {official_name(name): rule for name, rule in gold.rules.items()}
     for name, rule in rules.items():
         check_rule(name, rule)
-    judged = [name for name in required if name not in rules and not (rules and name in keys)]
-    return _Plan(required=required, keys=keys, rules=rules | dict.fromkeys(judged, _JUDGED))
+    bare = [name for name in required if name not in rules and name not in keys]
+    if rules and bare:
+        raise DataError(f"column {bare[0]!r} has no rule, but the official evaluator needs one")
+    return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, _JUDGED))
 
 
 def _frame(names: list[str], table: MarkdownTable) -> _Frame:
