@@ -82,7 +82,8 @@ class Team:
         main = trajectories[0]
         error = main.error
         if main.status in (Status.ABORTED, Status.ERROR) and not error:
-            error = f"PolicyUnavailable: the engine ended a response with {main.turns[-1].finish}"
+            last = main.turns[-1]
+            error = f"PolicyUnavailable: a response ended with {last.finish_reason or last.finish}"
         return Episode(
             task_id=task.id,
             trial=trial,

@@ -4,12 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
-import httpx
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
-from wideseek_agents.policies.endpoint import is_local
-from wideseek_core import Config, Policy, PolicyUnavailable
+from wideseek_core import Config, Policy
 from wideseek_rl.engines.builtin.config import EngineConfig
 
 
@@ -44,22 +42,14 @@ class EndpointPolicy(ChatPolicyConfig):
 PolicyConfig = Annotated[LocalPolicy | EndpointPolicy, Field(discriminator="kind")]
 
 
-async def _reach(url: str) -> None:
-    """Raises `PolicyUnavailable` if nobody listens: at once, without the patience of a request."""
-    try:
-        async with httpx.AsyncClient(timeout=30.0, trust_env=not is_local(url)) as client:
-            await client.get(f"{url.rstrip('/')}/models")
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise PolicyUnavailable(f"{url} can't be reached: {error}") from None
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return  # What else may be wrong is told by the first request.
-
-
 @asynccontextmanager
 async def open_policy(config: PolicyConfig) -> AsyncGenerator[Policy]:
     """A policy to talk to. Raises `PolicyUnavailable` for an endpoint that nobody serves."""
     if isinstance(config, EndpointPolicy):
-        await _reach(config.base_url)
+        # Nobody listening is reported at once, without the patience of a request.
+        once = config.model_copy(update={"max_attempts": 1, "timeout_s": 30.0})
+        async with ChatPolicy(once) as probe:
+            await probe.reach()
         async with ChatPolicy(config) as policy:
             yield policy
     else:

@@ -93,6 +93,8 @@ class Reply:
 
     text: str
     finish: Finish
+    finish_reason: str = ""
+    """The server's own word for `finish`."""
     native_calls: tuple[WrittenCall, ...] = ()
     """Tool calls that the server has parsed; without any, calls are read from the text."""
     model: str = ""

@@ -1,7 +1,7 @@
 """Language models behind one interface: token engines, chat endpoints, scripts."""
 
 from wideseek_agents.policies.chat import ChatPolicy
-from wideseek_agents.policies.endpoint import ChatPolicyConfig
+from wideseek_agents.policies.config import ChatPolicyConfig
 from wideseek_agents.policies.scripted import ScriptedPolicy
 from wideseek_agents.policies.token import TokenPolicy
 

@@ -1,132 +1,250 @@
-"""Chat API messages: how a conversation is written for them, and how their answers read."""
+"""Chat API messages: how a conversation is written for them, and how their answers read.
+
+Servers differ: what is not needed may be anything, and what is there is read as far as it can be.
+"""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
-from wideseek_agents.parsers.hermes import CLOSING, OPENING
-from wideseek_core import Finish, Message, Reply
-from wideseek_core.text import without_control_tokens
+from wideseek_agents.parsers import parser_named
+from wideseek_agents.parsers.json_objects import call_of
+from wideseek_core import Finish, MalformedCall, Message, ToolCall, WrittenCall
+from wideseek_core.text import after_thinking, clean, without_control_tokens
 
+Json = dict[str, JsonValue]
 
-class _Lenient(BaseModel):
-    """Answers differ between servers: what is not needed may be anything."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Function(_Lenient):
-    name: str = ""
-    arguments: JsonValue = None
-
-
-class WireCall(_Lenient):
-    """A native tool call."""
-
-    id: str = ""
-    function: _Function = _Function()
-
-
-class _Part(_Lenient):
-    text: str | None = None
-
-
-class WireMessage(_Lenient):
-    """The assistant's message."""
-
-    content: str | list[_Part] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[WireCall] | None = None
-
-
-class _Choice(_Lenient):
-    message: WireMessage
-    finish_reason: str | None = None
+_FINISHES = {
+    "": Finish.STOP,
+    "stop": Finish.STOP,
+    "stop_sequence": Finish.STOP,
+    "eos": Finish.STOP,
+    "eos_token": Finish.STOP,
+    "end_turn": Finish.STOP,
+    "complete": Finish.STOP,
+    "completed": Finish.STOP,
+    "tool_calls": Finish.STOP,
+    "tool_call": Finish.STOP,
+    "tool_use": Finish.STOP,
+    "function_call": Finish.STOP,
+    "length": Finish.LENGTH,
+    "max_tokens": Finish.LENGTH,
+    "max_output_tokens": Finish.LENGTH,
+    "max_completion_tokens": Finish.LENGTH,
+    "model_length": Finish.CONTEXT,
+    "context_length": Finish.CONTEXT,
+    "context_length_exceeded": Finish.CONTEXT,
+    "model_context_window_exceeded": Finish.CONTEXT,
+    "abort": Finish.ABORT,
+    "aborted": Finish.ABORT,
+    "cancelled": Finish.ABORT,
+    "canceled": Finish.ABORT,
+}
+"""What servers call the reasons why a response ended; any other is an error."""
 
 
-class _Usage(_Lenient):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """The first choice of a chat completion."""
+
+    content: str
+    thinking: str
+    """Reasoning that the server parted from the content."""
+    calls: tuple[WrittenCall, ...]
+    finish: Finish
+    reason: str
+    """The server's word for `finish`."""
+    model: str
+    prompt_tokens: int | None
+    """None where the server does not count."""
+    response_tokens: int | None
+
+    @property
+    def text(self) -> str:
+        """Thinking, content and calls as a local model would write them."""
+        thinking = without_control_tokens(self.thinking.strip())
+        parts = [f"<think>\n{thinking}\n</think>\n"] if thinking else []
+        parts += [self.content] if self.content else []
+        parts += [_call_text(call) for call in self.calls]
+        return "\n".join(parts)
 
 
-class WireAnswer(_Lenient):
-    """A chat completion."""
+def read_completion(answer: Json, call_prefix: str) -> Completion | None:
+    """The first choice of an answer; None if it has none.
 
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-def read_answer(answer: WireAnswer) -> Reply:
-    """The first choice as a reply: reasoning and native calls in the text form of local models."""
-    choice, usage = answer.choices[0], answer.usage or _Usage()
-    message = choice.message
-    reasoning = message.reasoning_content or message.reasoning or ""
-    parts = [f"<think>\n{reasoning.strip()}\n</think>\n"] if reasoning.strip() else []
-    parts += [content(message)] if content(message) else []
-    parts += [_call_text(call) for call in message.tool_calls or ()]
-    return Reply(
-        text="\n".join(parts),
-        finish=Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP,
-        prompt_tokens=usage.prompt_tokens or 0,
-        response_tokens=usage.completion_tokens or 0,
-    )
-
-
-def content(message: WireMessage) -> str:
-    """The message's text."""
-    if isinstance(message.content, list):
-        return "".join(part.text or "" for part in message.content)
-    return message.content or ""
-
-
-def assistant_message(message: WireMessage) -> dict[str, JsonValue]:
-    """The assistant's message as it is sent back with the next turn, without its reasoning."""
-    sent: dict[str, JsonValue] = {"role": "assistant", "content": content(message)}
-    if message.tool_calls:
-        sent["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function.name, "arguments": _arguments(call)},
-            }
-            for call in message.tool_calls
-        ]
-    return sent
-
-
-def new_message(message: Message, answered: Sequence[WireCall]) -> list[dict[str, JsonValue]]:
-    """A message of the loop for the API.
-
-    The loop has one tool message for all calls of a turn; an API wants one for each native call:
-    the first holds it all. Without native calls it is a user's message.
+    Calls without an identifier of their own get one that begins with `call_prefix`.
     """
-    text = (
-        message.content
-        if message.role in ("system", "assistant")
-        else without_control_tokens(message.content)
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        return None
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    reason = choice.get("finish_reason")
+    reason = reason if isinstance(reason, str) else ""
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    model = answer.get("model")
+    return Completion(
+        content=_content(message.get("content")),
+        thinking=_thinking(message),
+        calls=_calls(message, call_prefix),
+        finish=_FINISHES.get(reason.lower(), Finish.ERROR),
+        reason=reason,
+        model=model if isinstance(model, str) else "",
+        prompt_tokens=_count(usage, "prompt_tokens", "input_tokens"),
+        response_tokens=_count(usage, "completion_tokens", "output_tokens"),
     )
-    if message.role != "tool":
-        return [{"role": message.role, "content": text}]
-    if not answered:
-        wrapped = f"<tool_response>\n{text}\n</tool_response>"
-        return [{"role": "user", "content": wrapped}]
-    sent: list[dict[str, JsonValue]] = []
-    for call in answered:
-        shown = text if not sent else "(see the first result)"
-        sent.append({"role": "tool", "tool_call_id": call.id, "content": shown})
+
+
+def error_of(answer: Json) -> tuple[str, int | None]:
+    """The error that an answer reports, in words, and its code; empty if it reports none."""
+    choices = answer.get("choices")
+    inner = choices[0].get("error") if choices and _is_objects(choices) else None
+    error = answer.get("error") or inner
+    if not error:
+        return "", None
+    if not isinstance(error, dict):
+        return _all_text(error) or json.dumps(error), None
+    message = _all_text(error.get("message")) or json.dumps(error, ensure_ascii=False)
+    for name in ("code", "status", "type"):
+        value = error.get(name)
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return message, value
+    kind = error.get("code") or error.get("type")
+    return (f"{kind}: {message}" if isinstance(kind, str) else message), None
+
+
+def assistant_message(completion: Completion, *, send_thinking: bool) -> Json:
+    """The assistant's message as it is sent back with the next turn."""
+    content = completion.content if send_thinking else _without_thinking(completion.content)
+    sent: Json = {"role": "assistant", "content": content}
+    if send_thinking and completion.thinking:
+        sent["reasoning_content"] = completion.thinking
+    if completion.calls:
+        sent["tool_calls"] = [_sent_call(call) for call in completion.calls]
     return sent
 
 
-def _call_text(call: WireCall) -> str:
-    name = json.dumps(call.function.name, ensure_ascii=False)
-    return f'{OPENING}\n{{"name": {name}, "arguments": {_arguments(call)}}}\n{CLOSING}'
+def sent_message(message: Message) -> Json:
+    """A message of the loop for the API. Results of a whole turn are a user's message."""
+    if message.role in ("system", "assistant"):
+        return {"role": message.role, "content": clean(message.content)}
+    text = without_control_tokens(message.content)
+    if message.role == "user":
+        return {"role": "user", "content": text}
+    if message.call_id:
+        return {"role": "tool", "tool_call_id": message.call_id, "content": text}
+    return {"role": "user", "content": f"<tool_response>\n{text}\n</tool_response>"}
 
 
-def _arguments(call: WireCall) -> str:
-    """Arguments as JSON text, which servers give either as text or as an object."""
-    arguments = call.function.arguments
-    if isinstance(arguments, str):
-        return arguments
-    return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+def _without_thinking(content: str) -> str:
+    return after_thinking(content) if "think>" in content else content
+
+
+def _sent_call(call: WrittenCall) -> Json:
+    """A call in the history: what can't be parsed would make strict servers refuse all of it."""
+    arguments = call.arguments if isinstance(call, ToolCall) else {}
+    function: Json = {
+        "name": call.name or "unknown",
+        "arguments": json.dumps(arguments, ensure_ascii=False),
+    }
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _call_text(call: WrittenCall) -> str:
+    if isinstance(call, ToolCall):
+        return parser_named("hermes").write(call)
+    name = json.dumps(call.name, ensure_ascii=False)
+    return f'<tool_call>\n{{"name": {name}, "arguments": {call.text}}}\n</tool_call>'
+
+
+def _calls(message: Json, prefix: str) -> tuple[WrittenCall, ...]:
+    found = message.get("tool_calls")
+    items = list(found) if isinstance(found, list) else []
+    if not items and isinstance(message.get("function_call"), dict):
+        items = [{"function": message["function_call"]}]
+    calls: list[WrittenCall] = []
+    taken: set[str] = set()
+    for number, item in enumerate(item for item in items if isinstance(item, dict)):
+        id = item.get("id")
+        if not isinstance(id, str) or not id or id in taken:
+            id = f"{prefix}{number}"
+        taken.add(id)
+        calls.append(_call(item, id))
+    return tuple(calls)
+
+
+def _call(item: Json, id: str) -> WrittenCall:
+    function = item.get("function")
+    fields = function if isinstance(function, dict) else item
+    name = fields.get("name")
+    arguments = fields.get("arguments", fields.get("parameters"))
+    if not isinstance(name, str) or not name.strip():
+        return MalformedCall(problem="no_name", text=json.dumps(arguments), id=id)
+    if arguments is None or arguments == "":
+        arguments = {}
+    call = call_of(name.strip(), arguments, id=id)
+    if isinstance(call, MalformedCall) and isinstance(arguments, str):
+        return MalformedCall(problem="not_json", text=call.text, name=call.name, id=id)
+    return call
+
+
+def _content(value: JsonValue) -> str:
+    """The text of a message: a string, or parts of which those of thinking are left out."""
+    if isinstance(value, list):
+        return "".join(_content(part) for part in value)
+    if isinstance(value, dict):
+        thinks = str(value.get("type", "")).startswith(("thinking", "reasoning"))
+        return "" if thinks else _content(value.get("text"))
+    return clean(value) if isinstance(value, str) else ""
+
+
+def _thinking(message: Json) -> str:
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if text := _all_text(message.get(name)):
+            return clean(text)
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return clean("".join(_thinking_part(part) for part in parts))
+
+
+def _thinking_part(part: JsonValue) -> str:
+    if isinstance(part, dict) and str(part.get("type", "")).startswith(("thinking", "reasoning")):
+        return _all_text({name: part.get(name) for name in ("thinking", "reasoning", "text")})
+    return ""
+
+
+def _all_text(value: JsonValue) -> str:
+    """Every text in a value, whatever its shape; names of types are none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_all_text, value))
+    if isinstance(value, dict):
+        return "".join(_all_text(part) for name, part in value.items() if name in _TEXT_NAMES)
+    return ""
+
+
+_TEXT_NAMES = frozenset({"text", "content", "thinking", "reasoning", "summary", "message"})
+
+
+def _count(usage: Json, *names: str) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
+            return round(value)
+        if isinstance(value, str) and value.isdecimal() and len(value) < 12:
+            return int(value)
+    return None
+
+
+def _is_objects(values: JsonValue) -> bool:
+    items = cast(Sequence[JsonValue], values) if isinstance(values, list) else ()
+    return all(isinstance(item, dict) for item in items)

@@ -1,0 +1,366 @@
+"""What chat servers do that the standard does not say: fields, errors, ends, limits."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from wideseek_agents import ChatPolicy, ChatPolicyConfig
+from wideseek_core import (
+    ContextOverflow,
+    Finish,
+    MalformedCall,
+    Message,
+    PolicyUnavailable,
+    ToolCall,
+)
+
+from .chat_server import HELLO, SEARCH, Server, completion
+
+
+def answer(choice: dict[str, Any], **fields: Any) -> httpx.Response:
+    return httpx.Response(200, json={"choices": [choice], **fields})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm"},
+        {"reasoning": {"content": "hm"}},
+        {"reasoning": {"summary": [{"text": "hm"}]}},
+        {"reasoning_content": ["h", {"type": "text", "text": "m"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, "42"]},
+    ],
+)
+async def test_reasoning_may_be_of_any_type(fields: dict[str, Any]) -> None:
+    server = Server(answer({"message": {"content": "42", **fields}, "finish_reason": "stop"}))
+    async with server.policy() as policy:
+        reply = await policy.open(()).reply([HELLO])
+    assert reply.text == "<think>\nhm\n</think>\n\n42"
+
+
+@pytest.mark.parametrize("reasoning", [None, 7, {}, [], True])
+async def test_reasoning_without_text_is_none(reasoning: Any) -> None:
+    message = {"content": "42", "reasoning": reasoning, "reasoning_content": reasoning}
+    async with Server(answer({"message": message})).policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "42"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["42", ["4", "2"], [{"type": "text", "text": "42"}], {"text": "42"}],
+)
+async def test_content_may_come_in_parts(content: Any) -> None:
+    async with Server(answer({"message": {"content": content}})).policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "42"
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 12.5, "completion_tokens": 3.0}, (12, 3)),
+        ({"prompt_tokens": "12", "completion_tokens": "3"}, (12, 3)),
+        ({"input_tokens": 12, "output_tokens": 3}, (12, 3)),
+    ],
+)
+async def test_usage_is_read_as_far_as_it_goes(usage: Any, counts: tuple[int, int]) -> None:
+    async with Server(answer({"message": {"content": "a"}}, usage=usage)).policy() as policy:
+        reply = await policy.open(()).reply([HELLO])
+    assert (reply.prompt_tokens, reply.response_tokens) == counts
+
+
+@pytest.mark.parametrize("usage", [None, [], 3.5, {}, {"prompt_tokens": None}, {"total": -1}])
+async def test_without_usage_tokens_are_estimated(usage: Any) -> None:
+    server = Server(answer({"message": {"content": "word " * 400}}, usage=usage))
+    async with server.policy(context_tokens=1000) as policy:
+        conversation = policy.open(())
+        reply = await conversation.reply([HELLO])
+        assert 300 <= reply.response_tokens <= 700
+        assert 5 <= reply.prompt_tokens <= 20
+        await conversation.reply([HELLO])
+        with pytest.raises(ContextOverflow, match="fill the window of 1000"):
+            await conversation.reply([HELLO])
+
+
+@pytest.mark.parametrize("ids", [(None, None), (1, 2), ("", ""), ("same", "same"), ({}, [])])
+async def test_calls_without_identifiers_get_their_own(ids: tuple[Any, Any]) -> None:
+    calls = [
+        {"id": id, "function": {"name": "search", "arguments": {"query": str(number)}}}
+        for number, id in enumerate(ids)
+    ]
+    message = {"content": None, "tool_calls": calls}
+    server = Server(answer({"message": message}), completion({"content": "done"}))
+    async with server.policy(native_tools=True) as policy:
+        conversation = policy.open([SEARCH])
+        reply = await conversation.reply([HELLO])
+        found = [call.id for call in reply.native_calls]
+        assert len(set(found)) == 2
+        assert all(found)
+        results = [Message(role="tool", content="x", call_id=id) for id in found]
+        await conversation.reply(results)
+    sent = server.bodies[1]["messages"]
+    assert [call["id"] for call in sent[1]["tool_calls"]] == found
+    assert [message["tool_call_id"] for message in sent[2:]] == found
+
+
+async def test_arguments_that_are_not_json_are_malformed_and_not_sent_back() -> None:
+    calls: list[dict[str, Any]] = [
+        {"id": "1", "function": {"name": "search", "arguments": '{"query": "a'}},
+        {"id": "2", "function": {"name": None, "arguments": "{}"}},
+        {"id": "3", "function": {"name": "search", "arguments": '"{\\"query\\": \\"a\\"}"'}},
+        "no call",  # type: ignore[list-item]
+    ]
+    message = {"content": "", "tool_calls": calls}
+    server = Server(answer({"message": message}), completion({"content": "done"}))
+    async with server.policy(native_tools=True) as policy:
+        conversation = policy.open([SEARCH])
+        reply = await conversation.reply([HELLO])
+        await conversation.reply([HELLO])
+    first, second, third = reply.native_calls
+    assert isinstance(first, MalformedCall)
+    assert (first.problem, first.name) == ("not_json", "search")
+    assert isinstance(second, MalformedCall)
+    assert second.problem == "no_name"
+    assert third == ToolCall(name="search", arguments={"query": "a"}, id="3")
+    sent = [call["function"] for call in server.bodies[1]["messages"][1]["tool_calls"]]
+    assert sent == [
+        {"name": "search", "arguments": "{}"},
+        {"name": "unknown", "arguments": "{}"},
+        {"name": "search", "arguments": '{"query": "a"}'},
+    ]
+
+
+async def test_the_old_function_call_is_a_call() -> None:
+    message = {"content": None, "function_call": {"name": "search", "arguments": "{}"}}
+    async with Server(answer({"message": message})).policy(native_tools=True) as policy:
+        (call,) = (await policy.open([SEARCH]).reply([HELLO])).native_calls
+    assert isinstance(call, ToolCall)
+    assert (call.name, call.arguments) == ("search", {})
+
+
+PASSING_ERRORS = [
+    {"choices": None, "error": {"message": "Provider returned error", "code": 429}},
+    {"error": {"message": "Provider returned error", "code": "503"}},
+    {"error": {"message": "Provider returned error"}},
+    {"error": "Provider returned error"},
+    {"choices": [], "error": {"message": "Provider returned error", "type": "server_error"}},
+    {
+        "choices": [
+            {
+                "message": {"content": ""},
+                "error": {"message": "Provider returned error", "code": 502},
+                "finish_reason": "error",
+            }
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("body", PASSING_ERRORS)
+async def test_an_error_inside_a_success_is_retried_and_shown(body: dict[str, Any]) -> None:
+    server = Server(httpx.Response(200, json=body), completion({"content": "at last"}))
+    async with server.policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "at last"
+    server = Server(httpx.Response(200, json=body))
+    async with server.policy(max_attempts=3) as policy:
+        with pytest.raises(PolicyUnavailable, match="Provider returned error"):
+            await policy.open(()).reply([HELLO])
+    assert len(server.bodies) == 3
+
+
+async def test_a_lasting_error_inside_a_success_is_not_retried() -> None:
+    error = {"message": "no such model", "code": 404}
+    server = Server(httpx.Response(200, json={"error": error}))
+    async with server.policy() as policy:
+        with pytest.raises(PolicyUnavailable, match="no such model"):
+            await policy.open(()).reply([HELLO])
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("stop", Finish.STOP),
+        ("STOP", Finish.STOP),
+        ("tool_calls", Finish.STOP),
+        (None, Finish.STOP),
+        (3, Finish.STOP),
+        ({"type": "stop"}, Finish.STOP),
+        ("length", Finish.LENGTH),
+        ("max_tokens", Finish.LENGTH),
+        ("MAX_TOKENS", Finish.LENGTH),
+        ("model_length", Finish.CONTEXT),
+        ("content_filter", Finish.ERROR),
+        ("some new reason", Finish.ERROR),
+        ("abort", Finish.ABORT),
+        ("error", Finish.ERROR),
+    ],
+)
+async def test_reasons_to_end_are_told_apart(reason: Any, finish: Finish) -> None:
+    server = Server(answer({"message": {"content": "half"}, "finish_reason": reason}))
+    async with server.policy(max_attempts=2) as policy:
+        reply = await policy.open(()).reply([HELLO])
+    assert (reply.finish, reply.text) == (finish, "half")
+    assert len(server.bodies) == (2 if reason in ("abort", "error") else 1)
+
+
+async def test_a_response_that_fills_the_window_is_told_from_one_cut_by_its_own_limit() -> None:
+    async with Server(completion({"content": "a"}, "length", total=50)).policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).finish is Finish.LENGTH
+    server = Server(completion({"content": "a"}, "length", total=50))
+    async with server.policy(context_tokens=50) as policy:
+        assert (await policy.open(()).reply([HELLO])).finish is Finish.CONTEXT
+
+
+OVERFLOWS = [
+    (400, "This model's maximum context length is 8192 tokens. However, you requested 9000"),
+    (400, "the request exceeds the available context size, try increasing it"),
+    (500, "the request exceeds the available context size"),
+    (400, "request (10041 tokens) exceeds the available context size (4096 tokens)"),
+    (400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    (400, "Range of input length should be [1, 30720]"),
+    (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)"),
+    (422, "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"),
+    (
+        422,
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. "
+        "Given: 5000 `inputs` tokens and 20 `max_new_tokens`",
+    ),
+    (400, "input length and `max_tokens` exceed context limit: 199000 + 20000 > 200000"),
+    (413, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"),
+    (400, "The input (40000 tokens) is longer than the model's context length (32768 tokens)"),
+    (400, "Input is too long for requested model."),
+]
+
+
+@pytest.mark.parametrize(("status", "message"), OVERFLOWS)
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_conversation_that_is_too_long_overflows(
+    status: int, message: str, inside: bool
+) -> None:
+    error = {"error": {"message": message, "code": status}}
+    server = Server(httpx.Response(200 if inside else status, json=error))
+    async with server.policy(max_attempts=2) as policy:
+        with pytest.raises(ContextOverflow):
+            await policy.open(()).reply([HELLO])
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (429, "Request too large: tokens per minute, context length 8192"),
+        (400, "content filter"),
+        (400, "'tools' is not supported by this model"),
+        (401, "context window"),
+    ],
+)
+async def test_other_refusals_are_no_overflow(status: int, message: str) -> None:
+    server = Server(httpx.Response(status, json={"error": {"message": message}}))
+    async with server.policy(max_attempts=1) as policy:
+        with pytest.raises(PolicyUnavailable):
+            await policy.open(()).reply([HELLO])
+
+
+TOO_MANY = [
+    (
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens "
+        "(1000 in the messages, 4000 in the completion). Please reduce the length of the messages.",
+        3096,
+    ),
+    (
+        "'max_tokens' or 'max_completion_tokens' is too large: 4000. This model's maximum context "
+        "length is 4096 tokens and your request has 1000 input tokens (4000 > 4096 - 1000).",
+        3096,
+    ),
+    (
+        "Requested token count exceeds the model's maximum context length of 4096 tokens. You "
+        "requested a total of 5000 tokens: 1000 tokens from the input messages and 4000 tokens "
+        "for the completion.",
+        3096,
+    ),
+    ("input length and `max_tokens` exceed context limit: 1000 + 4000 > 4096", 3096),
+    (
+        "max_tokens is too large: 4000. This model supports at most 1,024 completion tokens, "
+        "whereas you provided 4000.",
+        1024,
+    ),
+    ("Invalid max_tokens value, the valid range of max_tokens is [1, 2048]", 2048),
+    ("Range of max_tokens should be [1, 2048]", 2048),
+    ("`max_tokens` must be less than or equal to `2048`", 2048),
+    ("max_tokens: 4000 > 2048, which is the maximum allowed number of output tokens for m", 2048),
+]
+
+
+@pytest.mark.parametrize(("message", "fits"), TOO_MANY)
+async def test_too_many_tokens_are_asked_for_again_with_what_fits(message: str, fits: int) -> None:
+    refusal = httpx.Response(400, json={"error": {"message": message}})
+    server = Server(refusal, completion({"content": "a"}))
+    async with server.policy(max_tokens=4000) as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "a"
+    assert [body["max_tokens"] for body in server.bodies] == [4000, fits]
+
+
+async def test_a_prompt_that_leaves_no_token_overflows() -> None:
+    message = (
+        "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens "
+        "(5000 in the messages, 4000 in the completion)."
+    )
+    server = Server(httpx.Response(400, json={"error": {"message": message}}))
+    async with server.policy(max_tokens=4000) as policy:
+        with pytest.raises(ContextOverflow):
+            await policy.open(()).reply([HELLO])
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(("send", "kept"), [(False, "42"), (True, "<think>hm</think>42")])
+async def test_inline_thinking_is_sent_back_only_if_asked_for(send: bool, kept: str) -> None:
+    server = Server(completion({"content": "<think>hm</think>42"}))
+    async with server.policy(send_thinking=send) as policy:
+        conversation = policy.open(())
+        reply = await conversation.reply([HELLO])
+        await conversation.reply([HELLO])
+    assert reply.text == "<think>hm</think>42"
+    assert server.bodies[1]["messages"][1]["content"] == kept
+
+
+async def test_the_seed_can_be_left_out() -> None:
+    server = Server(completion({"content": "a"}))
+    async with server.policy(send_seed=False) as policy:
+        await policy.open((), seed=3).reply([HELLO])
+    assert "seed" not in server.bodies[0]
+
+
+async def test_a_closing_tag_inside_the_reasoning_does_not_end_it() -> None:
+    message = {"content": "| A |\n| --- |\n| </think> |", "reasoning": "the tag </think> closes"}
+    async with Server(completion(message)).policy() as policy:
+        reply = await policy.open(()).reply([HELLO])
+    assert reply.text.count("</think>\n") == 1
+    assert reply.text.endswith("| </think> |")
+
+
+async def test_waiting_for_a_slot_does_not_count_against_the_deadline() -> None:
+    async def serve(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.05)
+        return completion({"content": "a"})
+
+    config = ChatPolicyConfig(model="m", max_concurrent=1, deadline_s=0.3, timeout_s=0.3)
+    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+        replies = [policy.open(()).reply([HELLO]) for _ in range(10)]
+        assert len(await asyncio.gather(*replies)) == 10
+
+
+async def test_the_queue_has_a_bound_of_its_own() -> None:
+    async def serve(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.2)
+        return completion({"content": "a"})
+
+    config = ChatPolicyConfig(model="m", max_concurrent=1, queue_timeout_s=0.05)
+    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+        first, second = await asyncio.gather(
+            *(policy.open(()).reply([HELLO]) for _ in range(2)), return_exceptions=True
+        )
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, PolicyUnavailable)
+    assert "no free slot" in str(second)
