@@ -22,9 +22,7 @@ ROOMS = {
     "transformers": ("wideseek_rl/models/transformers_model.py",),
     "httpx": (
         "wideseek_core/http.py",
-        "wideseek_tools/http.py",
         "wideseek_tools/fetch/",
-        "wideseek_tools/backends/",
         "wideseek_agents/policies/",
         "wideseek_rl/sync/",
     ),

@@ -20,7 +20,7 @@ from wideseek_data.atlas.teacher import Teacher
 from wideseek_data.atlas.wide import Wide
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl.models.start_policy import start_policy
-from wideseek_tools.memory import MemoryPages, MemorySearch
+from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
 
 async def test_demonstrations_end_well_and_drop_no_call() -> None:

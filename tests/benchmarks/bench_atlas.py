@@ -12,8 +12,9 @@ from wideseek_data import atlas
 from wideseek_data.atlas.wide import Wide
 from wideseek_data.atlas.world import url_of
 from wideseek_tools.config import ToolsConfig
-from wideseek_tools.index import IndexConfig, build_index
-from wideseek_tools.tools import open_tools
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.open import open_tools
 
 RANKS = (1, 3, 5)
 

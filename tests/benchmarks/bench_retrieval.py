@@ -15,9 +15,9 @@ from pathlib import Path
 
 from wideseek_core.config import cache_folder, data_folder
 from wideseek_core.progress import show
-from wideseek_tools.config import Method
-from wideseek_tools.embedded import EmbeddedSearch
-from wideseek_tools.index import IndexConfig, build_index
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig, Method
+from wideseek_tools.index.search import IndexSearch
 from wideseek_tools.index.shard import Ranking
 
 DATA = (data_folder() or Path("data")) / "wikitables"
@@ -74,7 +74,7 @@ def questions(count: int) -> list[Question]:
 async def measure(index: Path, ranking: Ranking, asked: list[Question]) -> list[float]:
     """Recall at each depth, then milliseconds per question asked one at a time."""
     hits = [0] * len(DEPTHS)
-    async with EmbeddedSearch(index, ranking) as search:
+    async with IndexSearch(index, ranking) as search:
         await search.search("warm up", 1)
         started = time.perf_counter()
         for question in asked:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages" / "wideseek-tools" / "tests"))
 
@@ -26,20 +27,18 @@ from test_fetch import HOSTILE, QUICK
 from wideseek_core.errors import ToolError
 from wideseek_core.progress import show
 from wideseek_core.search import SearchBackend
-from wideseek_tools.config import (
-    BraveConfig,
-    FetchConfig,
-    Limits,
-    SearchConfig,
-    SearxngConfig,
-    SerperConfig,
-    ServerConfig,
-    TavilyConfig,
-)
-from wideseek_tools.embedded import EmbeddedSearch
+from wideseek_tools.backends.brave import BraveConfig
+from wideseek_tools.backends.retrieval_server import ServerConfig
+from wideseek_tools.backends.searxng import SearxngConfig
+from wideseek_tools.backends.serper import SerperConfig
+from wideseek_tools.backends.tavily import TavilyConfig
+from wideseek_tools.config import SearchConfig
+from wideseek_tools.fetch.config import FetchConfig
 from wideseek_tools.fetch.fetcher import Fetcher
-from wideseek_tools.index import IndexConfig, build_index
-from wideseek_tools.tools import open_search
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.search import IndexSearch
+from wideseek_tools.open import open_search
 
 WORDS = [f"word{number}" for number in range(3000)]
 DEADLINE_S = 4.0
@@ -55,7 +54,7 @@ def write_pages(path: Path, count: int) -> None:
 
 async def answers(folder: Path) -> list[list[tuple[str, float]]]:
     draw = random.Random(2)
-    async with EmbeddedSearch(folder) as search:
+    async with IndexSearch(folder) as search:
         asked = [" ".join(draw.choices(WORDS, k=3)) for _ in range(50)]
         found = [await search.search(query, 5000) for query in asked]
     return [[(one.url, round(one.score, 4)) for one in each] for each in found]
@@ -102,21 +101,26 @@ async def faulty_answers(count: int) -> None:
     outcomes: Counter[str] = Counter()
     longest = 0.0
     draw, faults = random.Random(4), list(FAULTS.values())
-    good = reply({"organic": [], "results": [], "web": {}, "result": [[]]})
+    good = reply({"organic": [], "results": [], "web": {"results": []}, "result": [[]]})
     for name in ("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY"):
         os.environ[name] = "test"
     async with Stub() as stub, AsyncExitStack() as stack:
         stub.handler = lambda request: draw.choice([*faults, good])
-        limits = Limits(
-            timeout_s=1.0, deadline_s=DEADLINE_S, tries=2, per_second=1e6, max_bytes=10**6,
-            concurrent=64,
-        )  # fmt: skip
+        settings: dict[str, Any] = {
+            "base_url": stub.url,
+            "timeout_s": 1.0,
+            "deadline_s": DEADLINE_S,
+            "max_attempts": 2,
+            "max_requests_per_s": None,
+            "max_bytes": 10**6,
+            "max_concurrent": 64,
+        }
         configs: list[SearchConfig] = [
-            SerperConfig(url=stub.url, limits=limits),
-            BraveConfig(url=stub.url, limits=limits),
-            TavilyConfig(url=stub.url, limits=limits),
-            SearxngConfig(url=stub.url, limits=limits),
-            ServerConfig(url=stub.url, limits=limits),
+            SerperConfig(**settings),
+            BraveConfig(**settings),
+            TavilyConfig(**settings),
+            SearxngConfig(**settings),
+            ServerConfig(**settings),
         ]
         backends = [await open_search(config, stack) for config in configs]
 
@@ -158,7 +162,7 @@ async def hostile_urls() -> None:
 
         stub.handler = handler
         config = FetchConfig(
-            robots=False, limits=QUICK, ports=(80, 443, stub.port), allowed_hosts=("127.0.0.1",)
+            robots=False, **QUICK, ports=(80, 443, stub.port), allowed_hosts=("127.0.0.1",)
         )
         urls = [stub.url + path for path in bodies]
         hosts = [url for url in HOSTILE if "127.0.0.1/" not in url]

@@ -28,8 +28,8 @@ from load_clients import Crowd, Load, Requests, ready
 
 from wideseek_core.config import cache_folder, data_folder
 from wideseek_core.progress import show
-from wideseek_tools.config import Method
-from wideseek_tools.index import IndexConfig, build_index
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig, Method
 
 DATA = (data_folder() or Path("data")) / "wikitables"
 """Where `$WIDESEEK_DATA` has it."""
@@ -89,7 +89,7 @@ def serve_plainly(index: Path, method: Method, port: int, plain: Plain) -> None:
     from pydantic import BaseModel
     from qdrant_edge import Query, QueryRequest, SearchParams
 
-    from wideseek_tools.index import read_index
+    from wideseek_tools.index.manifest import read_index
     from wideseek_tools.index.shard import lexical_model, load_shard
 
     info, shard, app = read_index(index), load_shard(index / "shard"), FastAPI()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wideseek_core.progress import show
-from wideseek_tools.store import PageStore, build_store
+from wideseek_tools.page_store import PageStore, build_store
 
 
 def url_of(number: int) -> str:

@@ -1,29 +1,38 @@
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from loopback import FAULTS, Request, Stub, page, reply
 
-from wideseek_core.errors import ConfigError, NoContent, ToolError, ToolRefused, ToolUnavailable
-from wideseek_core.search import Document
-from wideseek_tools.backends.ddgs import Ddgs, NothingFound
-from wideseek_tools.config import (
-    BraveConfig,
-    DdgsConfig,
-    JinaConfig,
-    Limits,
-    PagesConfig,
-    SearchConfig,
-    SearxngConfig,
-    SerperConfig,
-    ServerConfig,
-    ServerPagesConfig,
-    TavilyConfig,
+from wideseek_core.errors import (
+    ConfigError,
+    NoContent,
+    ServiceError,
+    ServiceFault,
+    ToolError,
+    ToolRefused,
+    ToolUnavailable,
 )
-from wideseek_tools.tools import open_pages, open_search
+from wideseek_core.search import Document
+from wideseek_tools.backends.brave import BraveConfig
+from wideseek_tools.backends.ddgs import Ddgs, DdgsConfig
+from wideseek_tools.backends.jina import JinaConfig
+from wideseek_tools.backends.retrieval_server import ServerConfig, ServerPagesConfig
+from wideseek_tools.backends.searxng import SearxngConfig
+from wideseek_tools.backends.serper import SerperConfig
+from wideseek_tools.backends.tavily import TavilyConfig
+from wideseek_tools.config import PagesConfig, SearchConfig
+from wideseek_tools.open import open_pages, open_search
 
-QUICK = Limits(timeout_s=0.2, deadline_s=0.8, tries=1, max_bytes=10_000, per_second=1000.0)
+QUICK: dict[str, Any] = {
+    "timeout_s": 0.2,
+    "deadline_s": 0.8,
+    "max_attempts": 1,
+    "max_bytes": 10_000,
+    "max_requests_per_s": None,
+}
 VARIABLES = ("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY", "JINA_API_KEY")
 
 
@@ -35,18 +44,18 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def searches(url: str) -> dict[str, SearchConfig]:
     return {
-        "serper": SerperConfig(url=url, limits=QUICK, country="us", language="en"),
-        "brave": BraveConfig(url=url, limits=QUICK),
-        "tavily": TavilyConfig(url=url, limits=QUICK),
-        "searxng": SearxngConfig(url=url, limits=QUICK),
-        "server": ServerConfig(url=url, limits=QUICK),
+        "serper": SerperConfig(base_url=url, **QUICK, country="us", language="en"),
+        "brave": BraveConfig(base_url=url, **QUICK),
+        "tavily": TavilyConfig(base_url=url, **QUICK),
+        "searxng": SearxngConfig(base_url=url, **QUICK),
+        "server": ServerConfig(base_url=url, **QUICK),
     }
 
 
 def pages(url: str) -> dict[str, PagesConfig]:
     return {
-        "jina": JinaConfig(url=url, limits=QUICK),
-        "server": ServerPagesConfig(url=url, limits=QUICK),
+        "jina": JinaConfig(base_url=url, **QUICK),
+        "server": ServerPagesConfig(base_url=url, **QUICK),
     }
 
 
@@ -56,7 +65,6 @@ async def search(config: SearchConfig, query: str = "io", k: int = 2) -> list[Do
 
 
 NONE: list[object] = []
-EMPTY = reply({"result": [NONE]})
 ROWS: list[dict[str, object]] = [
     {
         "link": f"http://a.org/{n}",
@@ -77,6 +85,13 @@ ANSWERS: dict[str, object] = {
     "searxng": {"results": ROWS},
     "server": {"result": [[{"document": PASSAGE, "score": 0.5}, PASSAGE]]},
 }
+NOTHING: dict[str, object] = {
+    "serper": {"searchParameters": {"q": "io"}, "organic": []},
+    "brave": {"type": "search", "query": {"original": "io"}, "mixed": {}},
+    "tavily": {"query": "io", "results": [], "response_time": 0.1},
+    "searxng": {"query": "io", "results": [], "unresponsive_engines": []},
+    "server": {"result": [NONE]},
+}
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -89,7 +104,7 @@ async def test_results_have_one_form(stub: Stub, name: str) -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_empty_answer_is_an_empty_list(stub: Stub, name: str) -> None:
-    stub.answers([EMPTY if name == "server" else reply({})])
+    stub.answers([reply(NOTHING[name])])
     assert await search(searches(stub.url)[name]) == []
 
 
@@ -105,8 +120,8 @@ async def test_fault_becomes_a_tool_error_in_time(stub: Stub, name: str, fault: 
 
 
 async def test_requests_follow_each_service(stub: Stub) -> None:
-    stub.handler = lambda request: EMPTY
-    for config in searches(stub.url).values():
+    for name, config in searches(stub.url).items():
+        stub.answers([reply(NOTHING[name])])
         await search(config, "io & co", 4)
     serper, brave, tavily, searxng, server = stub.requests
     assert (serper.method, serper.path) == ("POST", "/search")
@@ -197,7 +212,7 @@ def rows(query: str, k: int) -> list[Mapping[str, str]]:
 
 
 async def test_ddgs_rows() -> None:
-    found = await Ddgs(DdgsConfig(limits=QUICK), rows).search("io", 2)
+    found = await Ddgs(DdgsConfig(**QUICK), rows).search("io", 2)
     assert [(one.url, one.title) for one in found] == [
         ("http://a.org/0", "io"),
         ("http://a.org/1", "io"),
@@ -208,14 +223,14 @@ async def test_ddgs_nothing_found_is_empty_and_a_refusal_is_tried_once_more() ->
     calls: list[str] = []
 
     def nothing(query: str, k: int) -> list[Mapping[str, str]]:
-        raise NothingFound
+        return []
 
     def refuse(query: str, k: int) -> list[Mapping[str, str]]:
         calls.append(query)
-        raise ToolUnavailable("ddgs: RatelimitException")
+        raise ServiceError("RatelimitException", kind=ServiceFault.STATUS, can_pass=True)
 
-    assert await Ddgs(DdgsConfig(limits=QUICK), nothing).search("io", 2) == []
-    patient = DdgsConfig(limits=Limits(per_second=1000.0))
+    assert await Ddgs(DdgsConfig(**QUICK), nothing).search("io", 2) == []
+    patient = DdgsConfig(max_requests_per_s=None, backoff_s=0.0)
     with pytest.raises(ToolUnavailable, match="Ratelimit"):
         await Ddgs(patient, refuse).search("io", 2)
     assert len(calls) == 2

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from wideseek_core.errors import ToolUnavailable
-from wideseek_tools.batching import Batcher, QueueFull
+from wideseek_core.errors import QueueFull, ToolUnavailable
+from wideseek_tools.batching import Batcher
 
 
 async def test_a_crowd_runs_together_and_equal_keys_once() -> None:
@@ -28,7 +28,7 @@ async def test_batches_have_a_largest_size() -> None:
         sizes.append(len(keys))
         return keys
 
-    async with Batcher(work, largest=4) as batcher:
+    async with Batcher(work, max_batch=4) as batcher:
         await asyncio.gather(*[batcher.submit(key) for key in range(10)])
     assert sizes == [4, 4, 2]
 
@@ -52,7 +52,7 @@ async def test_full_queue_turns_calls_away() -> None:
         await release.wait()
         return keys
 
-    async with Batcher(work, largest=1, waiting=2) as batcher:
+    async with Batcher(work, max_batch=1, max_waiting=2) as batcher:
         running = [asyncio.create_task(batcher.submit(0))]
         await asyncio.sleep(0)
         await asyncio.sleep(0)

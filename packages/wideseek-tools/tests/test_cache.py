@@ -37,15 +37,15 @@ async def test_second_answer_comes_from_the_cache(tmp_path: Path) -> None:
     with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
         search, pages = CachedSearch(inner, cache, "x"), CachedPages(inner, cache, "x")
         assert await search.search("q", 3) == await search.search("q", 3)
-        first = await pages.read("http://www.a.org/x")
-        again = await pages.read("https://a.org/x/")
+        first = await pages.read("HTTPS://a.org:443/%78")
+        again = await pages.read("https://a.org/x")
     assert (first.text, first.source, again.text, again.source) == (
         "text",
         "fetch",
         "text",
         "cache",
     )
-    assert inner.calls == ["q", "http://www.a.org/x"]
+    assert inner.calls == ["q", "HTTPS://a.org:443/%78"]
 
 
 async def test_other_settings_and_numbers_are_other_questions(tmp_path: Path) -> None:

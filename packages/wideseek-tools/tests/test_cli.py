@@ -9,19 +9,11 @@ from pathlib import Path
 import pytest
 from loopback import Request, Stub, page, reply
 
+from wideseek_core.config import load_config
 from wideseek_tools import ToolsConfig, open_tools
+from wideseek_tools.backends.retrieval_server import ServerConfig, ServerPagesConfig
 from wideseek_tools.check import CheckConfig, check
 from wideseek_tools.cli import main
-from wideseek_tools.config import (
-    BraveConfig,
-    FetchConfig,
-    JinaConfig,
-    SearxngConfig,
-    SerperConfig,
-    ServerConfig,
-    ServerPagesConfig,
-    TavilyConfig,
-)
 from wideseek_tools.index.cli import main as index_main
 
 
@@ -100,22 +92,23 @@ async def test_check_tells_what_works_and_what_is_missing(
 
     stub.handler = handler  # pyright: ignore[reportAttributeAccessIssue]
     url = stub.url
-    config = CheckConfig(
-        serper=SerperConfig(url=url),
-        brave=BraveConfig(url=url),
-        tavily=TavilyConfig(url=url),
-        searxng=SearxngConfig(url=url),
-        server=ServerConfig(url="http://127.0.0.1:9"),
-        jina=JinaConfig(url=url),
-        fetch=FetchConfig(robots=False),
-        page="http://127.0.0.1/",
-        timeout_s=2.0,
+    online = [f"search.{kind}.base_url={url}" for kind in ("serper", "brave", "tavily", "searxng")]
+    config = load_config(
+        CheckConfig,
+        [
+            *online,
+            "search.server.base_url=http://127.0.0.1:9",
+            f"pages.jina.base_url={url}",
+            "pages.fetch.robots=false",
+            "page=http://127.0.0.1/",
+            "timeout_s=2.0",
+        ],
     )
     found = {one.backend: one for one in await check(config)}
     assert found["search: serper"].works
     assert found["search: searxng"].works
     assert "BRAVE_API_KEY" in found["search: brave"].note
-    assert "check TAVILY_API_KEY" in found["search: tavily"].note
+    assert "read from TAVILY_API_KEY" in found["search: tavily"].note
     assert "can't be reached" in found["search: server"].note
     assert "open internet" in found["pages: fetch"].note
     assert not found["search: embedded"].works
@@ -135,8 +128,8 @@ async def test_server_serves_its_clients_until_it_is_told_to_stop(tmp_path: Path
     process = await asyncio.create_subprocess_exec(*command, f"port={port}", stdout=pipe)
     assert process.stdout is not None
     config = ToolsConfig(
-        search=ServerConfig(url=f"http://127.0.0.1:{port}"),
-        pages=ServerPagesConfig(url=f"http://127.0.0.1:{port}"),
+        search=ServerConfig(base_url=f"http://127.0.0.1:{port}"),
+        pages=ServerPagesConfig(base_url=f"http://127.0.0.1:{port}"),
     )
     assert await process.stdout.readline() == f"serving on http://127.0.0.1:{port}\n".encode()
     async with open_tools(config) as tools:

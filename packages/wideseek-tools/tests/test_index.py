@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from wideseek_core.errors import ConfigError, CorruptFile, DataError
-from wideseek_tools.embedded import EmbeddedSearch
-from wideseek_tools.index import IndexConfig, build_index, read_index
-from wideseek_tools.index.manifest import MANIFEST
-from wideseek_tools.store import PageStore
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.manifest import MANIFEST, read_index
+from wideseek_tools.index.search import IndexSearch
+from wideseek_tools.page_store import PageStore
 
 WORDS = [f"word{n}" for n in range(400)]
 
@@ -54,7 +55,7 @@ def many(path: Path, count: int) -> Path:
 
 async def answers(folder: Path) -> list[list[tuple[str, float]]]:
     draw = random.Random(2)
-    async with EmbeddedSearch(folder) as search:
+    async with IndexSearch(folder) as search:
         asked = [" ".join(draw.choices(WORDS, k=3)) for _ in range(30)]
         found = [await search.search(query, 5000) for query in asked]
     assert min(map(len, found)) > 100
@@ -64,7 +65,7 @@ async def answers(folder: Path) -> list[list[tuple[str, float]]]:
 async def test_index_of_pages_finds_and_reads(tmp_path: Path) -> None:
     info = build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
     assert (info.passages, info.pages) == (3, 3)
-    async with EmbeddedSearch(tmp_path / "index") as search:
+    async with IndexSearch(tmp_path / "index") as search:
         found = await search.search("volcano moons", 2)
         assert (found[0].title, found[0].text) == ("Io", "A moon with volcanoes.")
         assert len(found) == 2
@@ -80,7 +81,7 @@ async def test_index_of_a_corpus_keeps_its_ids(tmp_path: Path) -> None:
     corpus, pages = write(tmp_path / "c.jsonl", rows), moons(tmp_path / "pages.jsonl")
     info = build_index(corpus, pages, tmp_path / "index")
     assert (info.passages, info.pages) == (1, 3)
-    async with EmbeddedSearch(tmp_path / "index") as search:
+    async with IndexSearch(tmp_path / "index") as search:
         ((passage, _),) = await search.hits("volcanoes", 5)
     assert (passage.id, passage.title, passage.contents) == ("p-1", "Io", '"Io"\nVolcanoes.')
 
@@ -117,7 +118,7 @@ def test_index_with_a_part_missing_is_refused(tmp_path: Path) -> None:
     build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
     (tmp_path / "index" / "pages.sqlite").unlink()
     with pytest.raises(CorruptFile, match=r"pages\.sqlite is missing"):
-        EmbeddedSearch(tmp_path / "index")
+        IndexSearch(tmp_path / "index")
 
 
 def test_malformed_input_leaves_no_index(tmp_path: Path) -> None:
@@ -137,14 +138,14 @@ def test_method_the_index_was_not_built_for_is_refused(tmp_path: Path) -> None:
 
     build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
     with pytest.raises(ConfigError, match="built for 'bm25', not 'dense'"):
-        EmbeddedSearch(tmp_path / "index", Ranking(method="dense"))
+        IndexSearch(tmp_path / "index", Ranking(method="dense"))
 
 
 def test_killed_build_resumes_to_the_same_index(tmp_path: Path) -> None:
     pages = many(tmp_path / "pages.jsonl", 3000)
     build_index(None, pages, tmp_path / "whole")
     code = (
-        "from pathlib import Path; from wideseek_tools.index import *; import sys;"
+        "from pathlib import Path; from wideseek_tools.index.build import *; import sys;"
         "build_index(None, Path(sys.argv[1]), Path(sys.argv[2]),"
         " IndexConfig(batch=100, checkpoint=500))"
     )
@@ -170,9 +171,9 @@ async def test_several_processes_search_one_index(tmp_path: Path) -> None:
     build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
     code = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from wideseek_tools.embedded import EmbeddedSearch\n"
+        "from wideseek_tools.index.search import IndexSearch\n"
         "async def main():\n"
-        "    async with EmbeddedSearch(Path(sys.argv[1])) as search:\n"
+        "    async with IndexSearch(Path(sys.argv[1])) as search:\n"
         "        print((await search.search('volcanoes', 1))[0].title, flush=True)\n"
         "        sys.stdin.read()\n"
         "asyncio.run(main())"
@@ -184,7 +185,7 @@ async def test_several_processes_search_one_index(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    async with EmbeddedSearch(tmp_path / "index") as search:
+    async with IndexSearch(tmp_path / "index") as search:
         assert (await search.search("volcanoes", 1))[0].title == "Io"
         for other in others:
             assert other.stdout is not None

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from wideseek_tools.encoders import MiniLMConfig, OnnxConfig
+from wideseek_tools.encoders.config import MiniLMConfig, OnnxConfig
 from wideseek_tools.encoders.integer import integer_products, multiplies_bytes
 
 Floats = NDArray[np.float32]

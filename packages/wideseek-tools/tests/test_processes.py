@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wideseek_core.errors import ToolUnavailable
-from wideseek_tools.embedded import EmbeddedSearch
-from wideseek_tools.index import build_index
+from wideseek_core.errors import CorruptFile
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.search import IndexSearch
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def children() -> set[int]:
 
 async def test_processes_find_what_a_thread_finds(index: Path) -> None:
     queries = [f"moon {n}" for n in range(60)]
-    async with EmbeddedSearch(index) as thread, EmbeddedSearch(index, processes=2) as processes:
+    async with IndexSearch(index) as thread, IndexSearch(index, processes=2) as processes:
         expected = await asyncio.gather(*[thread.hits(query, 5) for query in queries])
         assert await asyncio.gather(*[processes.hits(query, 5) for query in queries]) == expected
 
 
 async def test_killed_process_is_replaced_and_ends_with_the_search(index: Path) -> None:
     before = children()
-    async with EmbeddedSearch(index, processes=1) as search:
+    async with IndexSearch(index, processes=1) as search:
         (process,) = children() - before
         os.kill(process, signal.SIGKILL)
         assert (await search.hits("moon 3", 1))[0][0].id == "4"
@@ -44,8 +44,8 @@ async def test_killed_process_is_replaced_and_ends_with_the_search(index: Path) 
 
 
 async def test_process_that_can_not_start_says_why(index: Path) -> None:
-    search = EmbeddedSearch(index, processes=1)
+    search = IndexSearch(index, processes=1)
     shutil.rmtree(index / "shard")
-    with pytest.raises(ToolUnavailable, match="the shard can't be opened"):
+    with pytest.raises(CorruptFile, match="the shard can't be opened"):
         async with search:
             pass

@@ -7,11 +7,12 @@ from qdrant_client import AsyncQdrantClient
 from wideseek_core.config import environment
 from wideseek_core.errors import ConfigError, ToolUnavailable
 from wideseek_tools import ToolsConfig, open_tools
-from wideseek_tools.config import Method, QdrantConfig
-from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.index.remote import Target, fill_collection
+from wideseek_tools.backends.qdrant.collection import create_collection, finish_loading, load
+from wideseek_tools.backends.qdrant.config import QdrantConfig
+from wideseek_tools.backends.qdrant.filling import Target, fill_collection
+from wideseek_tools.backends.qdrant.search import QdrantSearch
+from wideseek_tools.index.config import IndexConfig, Method
 from wideseek_tools.passages import Passage
-from wideseek_tools.qdrant import QdrantSearch, create_collection, finish_loading, load
 
 TEXTS = {"Triton": "a moon of Neptune", "Io": "a moon with volcanoes", "Mars": "a red planet"}
 PASSAGES = [
@@ -37,7 +38,7 @@ async def filled(method: Method) -> QdrantSearch:
     end = await load(client, "moons", PASSAGES, index, mean_words=5.0, encoder=encoder)
     assert end == 3
     await finish_loading(client, "moons", poll_s=0.01, timeout_s=5.0)
-    config = QdrantConfig(url=":memory:", collection="moons", method=method)
+    config = QdrantConfig(base_url=":memory:", collection="moons", method=method)
     return QdrantSearch(config, client, encoder=encoder)
 
 
@@ -53,14 +54,16 @@ async def test_best_passage_comes_first(method: Method) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 async def test_missing_collection_is_unavailable() -> None:
-    config = QdrantConfig(url=":memory:", method="bm25")
+    config = QdrantConfig(base_url=":memory:", method="bm25")
     async with QdrantSearch(config, AsyncQdrantClient(":memory:")) as search:
         with pytest.raises(ToolUnavailable, match="Qdrant"):
             await search.search("moon", 3)
 
 
 async def test_unreachable_server_is_one_line() -> None:
-    config = ToolsConfig(search=QdrantConfig(url="http://127.0.0.1:9", method="bm25", grpc=False))
+    config = ToolsConfig(
+        search=QdrantConfig(base_url="http://127.0.0.1:9", method="bm25", grpc=False)
+    )
     with pytest.raises(ConfigError, match=r"no Qdrant at http://127\.0\.0\.1:9"):
         async with open_tools(config):
             pass
@@ -75,7 +78,7 @@ async def test_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
     client, index = AsyncQdrantClient(":memory:"), IndexConfig(batch=3)
     await create_collection(client, "c", index, 1)
     await load(client, "c", PASSAGES, index, mean_words=3.0)
-    target = Target(url=":memory:", collection="c", store=tmp_path / "pages.sqlite")
+    target = Target(base_url=":memory:", collection="c", store=tmp_path / "pages.sqlite")
     done: list[int] = []
 
     def step(stage: str, count: int, total: int) -> None:
@@ -91,9 +94,9 @@ async def test_server_finds_what_was_loaded() -> None:
     url = environment("QDRANT_URL")
     if not url:
         pytest.skip("QDRANT_URL is not set")
-    from wideseek_tools.qdrant import connect
+    from wideseek_tools.backends.qdrant.search import connect
 
-    config = QdrantConfig(url=url, collection="wideseek-test", method="hybrid", grpc=False)
+    config = QdrantConfig(base_url=url, collection="wideseek-test", method="hybrid", grpc=False)
     client, index = connect(config), IndexConfig(method="hybrid")
     await client.delete_collection("wideseek-test")
     await create_collection(client, "wideseek-test", index, 3)

@@ -9,9 +9,10 @@ from loopback import Reply, Request, Stub, reply
 
 from wideseek_core.errors import ConfigError, ToolUnavailable
 from wideseek_tools import ToolsConfig, open_tools
-from wideseek_tools.config import MemoryPagesConfig, QdrantConfig
+from wideseek_tools.backends.memory import MemoryPagesConfig
+from wideseek_tools.backends.qdrant.config import QdrantConfig
+from wideseek_tools.backends.qdrant.filling import Target, fill_collection
 from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.index.remote import Target, fill_collection
 
 
 class Collections:
@@ -97,7 +98,7 @@ def nothing(stage: str, done: int, total: int) -> None:
 
 
 async def fill(stub: Stub, folder: Path, index: IndexConfig) -> int:
-    target = Target(url=stub.url, collection="c", store=folder / "pages.sqlite", grpc=False)
+    target = Target(base_url=stub.url, collection="c", store=folder / "pages.sqlite", grpc=False)
     return await fill_collection(None, pages_file(folder), target, index, nothing)
 
 
@@ -116,7 +117,7 @@ async def test_collection_is_made_filled_indexed_and_searched(
         "modifier": "idf",
     }
     config = ToolsConfig(
-        search=QdrantConfig(url=stub.url, collection="c", method="bm25", grpc=False),
+        search=QdrantConfig(base_url=stub.url, collection="c", method="bm25", grpc=False),
         pages=MemoryPagesConfig(path=tmp_path / "pages.jsonl"),
     )
     async with open_tools(config) as tools:
@@ -125,11 +126,12 @@ async def test_collection_is_made_filled_indexed_and_searched(
 
 
 async def test_dense_vectors_lie_on_disk_and_int8_in_memory(stub: Stub) -> None:
-    from wideseek_tools.qdrant import connect, create_collection
+    from wideseek_tools.backends.qdrant.collection import create_collection
+    from wideseek_tools.backends.qdrant.search import connect
 
     server = Collections()
     stub.handler = server
-    client = connect(QdrantConfig(url=stub.url, collection="c", grpc=False))
+    client = connect(QdrantConfig(base_url=stub.url, collection="c", grpc=False))
     index = IndexConfig(method="dense", hnsw_m=16, hnsw_ef_construct=100)
     await create_collection(client, "c", index, 384)
     await client.close()
@@ -156,7 +158,7 @@ async def test_load_resumes_behind_the_points_that_are_there(
 async def test_failing_server_is_unavailable_and_a_missing_collection_named(
     server: Collections, stub: Stub, tmp_path: Path
 ) -> None:
-    search = QdrantConfig(url=stub.url, collection="c", method="bm25", grpc=False)
+    search = QdrantConfig(base_url=stub.url, collection="c", method="bm25", grpc=False)
     config = ToolsConfig(search=search, pages=MemoryPagesConfig(path=pages_file(tmp_path)))
     with pytest.raises(ConfigError, match="no collection 'c'"):
         async with open_tools(config):

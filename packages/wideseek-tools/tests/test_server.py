@@ -12,13 +12,13 @@ pytest.importorskip("prometheus_client")
 
 from wideseek_core.errors import ToolUnavailable
 from wideseek_tools.batching import Batcher
-from wideseek_tools.embedded import EmbeddedSearch
-from wideseek_tools.index import build_index
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.search import IndexSearch
+from wideseek_tools.page_store import PageStore
 from wideseek_tools.passages import Hit
 from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.routes import Routes
-from wideseek_tools.store import PageStore
 
 SMALL = ServeConfig(max_queries=4, max_query_chars=50, max_body_bytes=2000, max_topk=10)
 
@@ -38,7 +38,7 @@ def index(tmp_path: Path) -> Path:
 @pytest.fixture
 async def client(index: Path) -> AsyncGenerator[httpx.AsyncClient]:
     with PageStore(index / "pages.sqlite") as pages:
-        async with EmbeddedSearch(index) as search:
+        async with IndexSearch(index) as search:
             app = make_app(Routes(search, pages, SMALL), {"passages": 2})
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -132,7 +132,7 @@ class Stuck:
     def __init__(self) -> None:
         self.started, self.release = asyncio.Event(), asyncio.Event()
         self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(
-            self._work, largest=1, waiting=2
+            self._work, max_batch=1, max_waiting=2
         )
 
     async def _work(self, keys: list[tuple[str, int]]) -> list[list[Hit]]:

@@ -8,7 +8,7 @@ import pytest
 from wideseek_core.config import load_config
 from wideseek_core.errors import ConfigError, NoContent, ToolUnavailable
 from wideseek_tools import ToolsConfig, open_tools
-from wideseek_tools.index import build_index
+from wideseek_tools.index.build import build_index
 
 
 def pages_file(folder: Path) -> Path:
@@ -51,7 +51,7 @@ async def test_missing_path_is_named() -> None:
     [
         ("search.pth=x", "did you mean"),
         ("search.kind=serpr", "search"),
-        ("search.kind=serper search.limits.tries=0", "tries"),
+        ("search.kind=serper search.max_attempts=0", "max_attempts"),
         ("record=a replay=b", "exclude each other"),
     ],
 )

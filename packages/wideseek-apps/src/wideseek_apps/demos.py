@@ -27,7 +27,7 @@ from wideseek_data.atlas.wide import Wide, questions
 from wideseek_data.atlas.world import pages_of
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
 from wideseek_rl.batch.demonstrations import DemoSet
-from wideseek_tools.memory import MemoryPages, MemorySearch
+from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
 Made = TypeVar("Made")
 

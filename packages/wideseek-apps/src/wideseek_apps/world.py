@@ -15,8 +15,10 @@ from wideseek_core.config import cache_folder
 from wideseek_core.files import locked
 from wideseek_data import atlas
 from wideseek_tools.config import ToolsConfig
-from wideseek_tools.index import IndexConfig, build_index
-from wideseek_tools.tools import Tools, open_tools
+from wideseek_tools.index.build import build_index
+from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.manifest import FORMAT as INDEX_FORMAT
+from wideseek_tools.open import Tools, open_tools
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def indexed(config: AtlasWorld | CorpusWorld) -> Path:
         name = f"{config.pages.resolve()} {config.corpus and config.corpus.resolve()}"
         corpus, pages = config.corpus, config.pages
     settings = config.index.model_dump_json()
-    key = hashlib.sha256(f"{name} {settings}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{INDEX_FORMAT} {name} {settings}".encode()).hexdigest()[:16]
     folder = cache_folder() / "indexes" / key
     # Another process may be building the same index: whoever comes second finds it ready.
     with locked(folder.with_suffix(".lock")):

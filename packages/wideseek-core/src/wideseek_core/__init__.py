@@ -3,6 +3,7 @@
 from wideseek_core.config import Config, ConfigError, load_config
 from wideseek_core.episodes import AgentRole, Episode, Status, Trajectory, Turn
 from wideseek_core.errors import (
+    BadRequest,
     CheckpointError,
     ContextOverflow,
     CorruptFile,
@@ -12,6 +13,7 @@ from wideseek_core.errors import (
     NoVerdict,
     PolicyError,
     PolicyUnavailable,
+    QueueFull,
     ServiceError,
     ServiceFault,
     ToolError,
@@ -19,6 +21,7 @@ from wideseek_core.errors import (
     ToolUnavailable,
     TrainError,
     WideSeekError,
+    WorkerError,
 )
 from wideseek_core.messages import (
     MalformedCall,
@@ -54,6 +57,7 @@ from wideseek_core.versions import VersionSpan, VersionSpans, one_version
 __all__ = [
     "KEY_JOINT",
     "AgentRole",
+    "BadRequest",
     "CellScore",
     "CheckpointError",
     "ColumnRule",
@@ -79,6 +83,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicyUnavailable",
+    "QueueFull",
     "Record",
     "Reply",
     "Role",
@@ -107,6 +112,7 @@ __all__ = [
     "VersionSpan",
     "VersionSpans",
     "WideSeekError",
+    "WorkerError",
     "WrittenCall",
     "load_config",
     "one_version",

@@ -1,4 +1,4 @@
-"""The settings of one HTTP service, the same words for every client."""
+"""The settings of HTTP services, the same words for every client."""
 
 from urllib.parse import urlsplit
 
@@ -7,13 +7,9 @@ from pydantic import Field, field_validator
 from wideseek_core.config import Config
 
 
-class EndpointConfig(Config):
-    """Where a service is, which key it takes, and how hard it may be used."""
+class RequestLimits(Config):
+    """How hard a client may use what it asks, and how patient it is."""
 
-    base_url: str
-    """Address up to and without the path of a request."""
-    api_key_env: str = ""
-    """Environment variable that holds the key; empty for services without one."""
     max_concurrent: int = Field(default=20, ge=1)
     """Requests in flight at once."""
     max_requests_per_s: float | None = Field(default=None, gt=0)
@@ -30,6 +26,15 @@ class EndpointConfig(Config):
     """Longest wait for one of the `max_concurrent` slots; null for no limit."""
     max_bytes: int = Field(default=20_000_000, ge=1000)
     """Size limit of an answer, after decompression."""
+
+
+class EndpointConfig(RequestLimits):
+    """Where a service is, which key it takes, and how hard it may be used."""
+
+    base_url: str
+    """Address up to and without the path of a request."""
+    api_key_env: str = ""
+    """Environment variable that holds the key; empty for services without one."""
 
     @field_validator("base_url")
     @classmethod

@@ -3,7 +3,8 @@
     WideSeekError
     ├── ConfigError           a configuration that can't be used (exit 2 in the apps)
     ├── DataError             a file or record that is not what it should be (exit 2)
-    │   └── CorruptFile       something half-written, truncated or of another kind
+    │   ├── CorruptFile       something half-written, truncated or of another kind
+    │   └── BadRequest        a request to a server of ours that can't be served
     ├── PolicyError           the language model did not answer
     │   ├── ContextOverflow   the conversation does not fit the context window
     │   └── PolicyUnavailable an endpoint refused, timed out or can't be reached
@@ -11,9 +12,11 @@
     │   ├── NoContent         the page exists nowhere, or holds no readable text
     │   ├── ToolRefused       the request is not allowed: bad URL, private address, robots.txt
     │   └── ToolUnavailable   a service failed, timed out, or wants a key it did not get
+    │       └── QueueFull     too many calls are waiting
     ├── JudgeError            no verdict can ever be had (never a score)
     │   └── NoVerdict         no verdict could be had on this answer
     ├── ServiceError          an HTTP service failed; packages turn it into an error of their own
+    ├── WorkerError           a helper process did not start, died, or failed
     └── TrainError            training can't continue
         └── CheckpointError   a checkpoint that is corrupt or belongs to another run
 
@@ -37,6 +40,15 @@ class DataError(WideSeekError):
 
 class CorruptFile(DataError):
     """A file that is half-written, truncated, or of another kind than expected."""
+
+
+class BadRequest(DataError):
+    """A request to a server of ours that can't be served."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        """The HTTP status to answer with."""
 
 
 class PolicyError(WideSeekError):
@@ -65,6 +77,10 @@ class ToolRefused(ToolError):
 
 class ToolUnavailable(ToolError):
     """A service failed, timed out, or wants a key it did not get."""
+
+
+class QueueFull(ToolUnavailable):
+    """Too many calls are waiting; ask again a little later."""
 
 
 class JudgeError(WideSeekError):
@@ -126,6 +142,10 @@ class ServiceError(WideSeekError):
         """Whether another attempt may help."""
         self.retry_after_s = retry_after_s
         """The pause that the service asks for; None if it asks for none."""
+
+
+class WorkerError(WideSeekError):
+    """A helper process did not start, died, or failed; packages turn it into their own error."""
 
 
 class TrainError(WideSeekError):

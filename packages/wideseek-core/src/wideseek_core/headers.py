@@ -39,7 +39,7 @@ _WEB_CHARSETS = {
     "big5": "big5hkscs",
 }
 """What pages of a charset really use: a superset that holds characters the label's own lacks."""
-_BYTE_ORDER_MARKS = {
+BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -60,7 +60,7 @@ def header_value(value: str, source: str) -> bytes:
 
 def decoded_text(content: bytes, content_type: str) -> str:
     """The text of a body: its byte order mark decides, then the charset of its type, then UTF-8."""
-    for mark, charset in _BYTE_ORDER_MARKS.items():
+    for mark, charset in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(charset, "replace")
     return content.decode(python_charset(named_charset(content_type)) or "utf-8", "replace")

@@ -7,11 +7,8 @@ are tried again. Whatever goes wrong is a `ServiceError`, and no text of it hold
 import asyncio
 import json
 import logging
-import random
 import ssl
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,18 +23,13 @@ from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ConfigError, DataError, ServiceError, ServiceFault
 from wideseek_core.headers import decoded_text, header_value, retry_after_s
 from wideseek_core.json_text import parse_json
+from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
 from wideseek_core.redaction import Redactor, is_secret_name, printable, secrets_in_url
 from wideseek_core.text import clean
 
-PASSING_STATUSES = frozenset(
-    {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527, 529, 530}
-)
-"""Statuses that may be gone at the next attempt."""
 UNPROCESSED_STATUSES = frozenset({425, 429, 503})
 """Those that say that nothing was done, so that a request with effects may be repeated too."""
-MAX_PAUSE_S = 60.0
-"""Longest pause between attempts, whatever the server asks for."""
 MAX_CONNECT_S = 30.0
 MAX_ERROR_BYTES = 100_000
 MAX_EXCERPT_CHARS = 300
@@ -117,8 +109,7 @@ class HttpClient:
         self.redact = Redactor(secrets | (secrets_in_url(proxy) if proxy else set()))
         self._name = self.redact(name)
         self._base, self._query, auth = _without_credentials(config.base_url)
-        self._slots = asyncio.Semaphore(config.max_concurrent)
-        self._next_start = 0.0
+        self._limiter = RequestLimiter(self._name, config)
         is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
         # Reading certificates takes a while, and plain HTTP needs none. Redirects are not followed.
         verify = (certificates() or True) if is_tls and not transport else False
@@ -229,52 +220,14 @@ class HttpClient:
 
     async def _send(self, request: _Request, read: Callable[[HttpResponse], T]) -> T:
         """The answer as `read` understands it, after as many attempts as are allowed."""
-        async with self._slot():
-            await self._pace()
-            started = time.monotonic()
-            attempts = 0
-            while True:
-                left_s = self.config.deadline_s - (time.monotonic() - started)
-                attempts += 1
-                try:
-                    return read(await self._attempt(request, min(self.config.timeout_s, left_s)))
-                except ServiceError as fault:
-                    pause_s = self._pause_s(fault, attempts)
-                    left_s = self.config.deadline_s - (time.monotonic() - started)
-                    is_last = attempts >= self.config.max_attempts or pause_s >= left_s
-                    if is_last or not fault.can_pass:
-                        raise self._final(fault, attempts) from None
-                await asyncio.sleep(pause_s)
-                await self._pace()
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncGenerator[None]:
-        limit_s = self.config.queue_timeout_s
+        async def attempt(timeout_s: float) -> T:
+            return read(await self._attempt(request, timeout_s))
+
         try:
-            async with asyncio.timeout(limit_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            line = f"{self._name}: no free slot within {limit_s:g} s"
-            raise ServiceError(line, kind=ServiceFault.QUEUE) from None
-        try:
-            yield
-        finally:
-            self._slots.release()
-
-    async def _pace(self) -> None:
-        """Waits for the next start that the rate limit allows."""
-        if self.config.max_requests_per_s is not None:
-            now = time.monotonic()
-            start = max(now, self._next_start)
-            self._next_start = start + 1.0 / self.config.max_requests_per_s
-            await asyncio.sleep(start - now)
-
-    def _pause_s(self, fault: ServiceError, attempts: int) -> float:
-        """What the server asks for, else a doubling pause with jitter."""
-        if fault.retry_after_s is not None:
-            return min(fault.retry_after_s, MAX_PAUSE_S)
-        doubled = self.config.backoff_s * 2.0 ** min(attempts - 1, 30)
-        return min(doubled, MAX_PAUSE_S) * random.uniform(0.5, 1.0)
+            return await self._limiter.run(attempt)
+        except ServiceError as fault:
+            raise self._redacted(fault) from None
 
     async def _attempt(self, request: _Request, timeout_s: float) -> HttpResponse:
         """One attempt. Raises `ServiceError`, which can pass if the request may be repeated."""
@@ -348,15 +301,13 @@ class HttpClient:
         words = self.redact(printable(text[: 20 * MAX_EXCERPT_CHARS])).split()
         return " ".join(words)[:MAX_EXCERPT_CHARS]
 
-    def _final(self, fault: ServiceError, attempts: int) -> ServiceError:
-        """The fault as the caller gets it, with the service's name and the number of attempts."""
-        tried = f" (after {attempts} attempts)" if attempts > 1 else ""
+    def _redacted(self, fault: ServiceError) -> ServiceError:
         return ServiceError(
-            f"{self._name}: {printable(self.redact(str(fault)))}{tried}",
+            printable(self.redact(str(fault))),
             kind=fault.kind,
             status=fault.status,
             body=self._excerpt(fault.body),
-            attempts=attempts,
+            attempts=fault.attempts,
             can_pass=fault.can_pass,
             retry_after_s=fault.retry_after_s,
         )

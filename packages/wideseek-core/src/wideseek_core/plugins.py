@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from wideseek_core.errors import ConfigError
 from wideseek_core.fields import kind_of
@@ -54,12 +54,14 @@ def _load(entry: EntryPoint) -> object:
         raise ConfigError(f"plug-in {entry.name!r} of {entry.group}: {problem}") from error
 
 
-def kind_union(group: str, *builtin: type[BaseModel]) -> Any:
+def kind_union(group: str, *builtin: type[BaseModel], default: str = "") -> Any:
     """A pydantic type that accepts one of several configuration classes, told apart by `kind`.
 
     The classes are the built-in ones and those of the `Plugin` objects that are installed in
-    `group`. Raises `ConfigError` for an installed object that is no `Plugin`, or whose kind is
-    taken already.
+    `group`. Settings without a `kind` are of the kind `default`, if one is given.
+
+    Raises `ConfigError` for an installed object that is no `Plugin`, or whose kind is taken
+    already.
     """
     classes = {kind_of(config): config for config in builtin}
     for name, plugin in installed(group).items():
@@ -72,7 +74,15 @@ def kind_union(group: str, *builtin: type[BaseModel]) -> Any:
     members = tuple(classes.values())
     if len(members) == 1:
         return members[0]
-    return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007 - made at run time
+    union = Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007 - made at run time
+    return Annotated[union, BeforeValidator(_kind_default(default))] if default else union
+
+
+def _kind_default(kind: str) -> Callable[[object], object]:
+    def fill(given: object) -> object:
+        return {"kind": kind} | cast(dict[str, Any], given) if isinstance(given, dict) else given
+
+    return fill
 
 
 def opener(group: str, config: BaseModel) -> Callable[..., Any]:

@@ -1,10 +1,10 @@
 """Search and page access for agents: one interface, many backends, safe online reading."""
 
+from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 from wideseek_tools.config import ToolsConfig
-from wideseek_tools.memory import MemoryPages, MemorySearch
+from wideseek_tools.open import Tools, open_tools
+from wideseek_tools.page_store import PageStore
 from wideseek_tools.passages import Passage
-from wideseek_tools.store import PageStore
-from wideseek_tools.tools import Tools, open_tools
 from wideseek_tools.urls import page_key
 
 __all__ = [

@@ -6,14 +6,10 @@ from collections.abc import Awaitable, Callable, Hashable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from wideseek_core.errors import ToolUnavailable
+from wideseek_core.errors import QueueFull, ToolUnavailable
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-
-class QueueFull(ToolUnavailable):
-    """Too many calls are waiting; ask again a little later."""
 
 
 class Batcher(Generic[K, V]):
@@ -27,18 +23,18 @@ class Batcher(Generic[K, V]):
         self,
         work: Callable[[list[K]], Awaitable[list[V]]],
         *,
-        largest: int = 64,
-        waiting: int = 4096,
-        lanes: int = 1,
+        max_batch: int = 64,
+        max_waiting: int = 4096,
+        workers: int = 1,
     ) -> None:
-        """`largest` is of a batch, `waiting` of the queue, `lanes` how many batches run at once."""
-        self._work, self._largest, self._limit = work, largest, waiting
-        self._flying: dict[K, list[asyncio.Future[V]]] = {}
+        """`max_waiting` bounds the queue, `workers` is how many batches run at once."""
+        self._work, self._max_batch, self._max_waiting = work, max_batch, max_waiting
+        self._in_flight: dict[K, list[asyncio.Future[V]]] = {}
         """The calls that wait for each key; cancelling one ends no other."""
         self._pending: list[K] = []
         self._wake = asyncio.Event()
-        self._lanes = lanes
-        self._pumps: list[asyncio.Task[None]] = []
+        self._workers = workers
+        self._tasks: list[asyncio.Task[None]] = []
         self.batches = 0
         self.keys = 0
         self.joined = 0
@@ -49,7 +45,7 @@ class Batcher(Generic[K, V]):
         return len(self._pending)
 
     async def __aenter__(self) -> Self:
-        self._pumps = [asyncio.create_task(self._run()) for _ in range(self._lanes)]
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(self._workers)]
         return self
 
     async def __aexit__(
@@ -58,15 +54,15 @@ class Batcher(Generic[K, V]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pumps, self._pumps = self._pumps, []
-        for pump in pumps:
-            pump.cancel()
-        for pump in pumps:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await pump
-        for waiters in self._flying.values():
+                await task
+        for waiters in self._in_flight.values():
             _settle(waiters, ToolUnavailable("the search was closed"))
-        self._flying.clear()
+        self._in_flight.clear()
         self._pending.clear()
 
     async def submit(self, key: K) -> V:
@@ -75,16 +71,16 @@ class Batcher(Generic[K, V]):
 
     def enqueue(self, key: K) -> "asyncio.Future[V]":
         """`submit` without waiting. Raises `QueueFull`."""
-        if not self._pumps:
+        if not self._tasks:
             raise ToolUnavailable("the search is not open: use it inside `async with`")
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        if waiters := self._flying.get(key):
+        if waiters := self._in_flight.get(key):
             self.joined += 1
             waiters.append(future)
             return future
-        if len(self._pending) >= self._limit:
-            raise QueueFull(f"{self._limit} searches are waiting already")
-        self._flying[key] = [future]
+        if len(self._pending) >= self._max_waiting:
+            raise QueueFull(f"{self._max_waiting} searches are waiting already")
+        self._in_flight[key] = [future]
         self._pending.append(key)
         self._wake.set()
         return future
@@ -94,15 +90,13 @@ class Batcher(Generic[K, V]):
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                batch, self._pending = (
-                    self._pending[: self._largest],
-                    self._pending[self._largest :],
-                )
+                batch = self._pending[: self._max_batch]
+                self._pending = self._pending[self._max_batch :]
                 self.batches += 1
                 self.keys += len(batch)
                 outcomes = await self._attempt(batch)
                 for key, outcome in zip(batch, outcomes, strict=True):
-                    _settle(self._flying.pop(key), outcome)
+                    _settle(self._in_flight.pop(key), outcome)
 
     async def _attempt(self, batch: list[K]) -> list[V | Exception]:
         """The batch's results; if it fails, each key by itself, so that one can't fail the rest."""

@@ -20,7 +20,7 @@ from wideseek_tools.config import CacheConfig
 from wideseek_tools.urls import page_key
 
 logger = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 """Part of every key: raise it when extraction changes."""
 CHECK_EVERY = 50
 """Writes between two looks at the size."""

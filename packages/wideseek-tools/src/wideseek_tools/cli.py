@@ -10,8 +10,8 @@ from wideseek_core.config import exit_on_error, load_config
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import logging_to_console, show
 from wideseek_tools.config import ToolsConfig
+from wideseek_tools.open import open_tools
 from wideseek_tools.schemas import documents_text, openai_tools, page_text
-from wideseek_tools.tools import open_tools
 
 USAGE = """\
 wideseek-tools search QUERY [CONFIG.yaml] [a.b=c ...]   search and show the results

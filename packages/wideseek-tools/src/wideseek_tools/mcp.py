@@ -4,8 +4,8 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError as McpToolError
 
 from wideseek_core.errors import ToolError
+from wideseek_tools.open import Tools
 from wideseek_tools.schemas import ACCESS, SEARCH, documents_text, page_text
-from wideseek_tools.tools import Tools
 
 MOST = 50
 MAX_PAGE_CHARS = 20_000

@@ -2,46 +2,69 @@
 
 import html
 import re
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Literal
 
+from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.plugins import Plugin
 from wideseek_core.search import Document
-from wideseek_tools.config import BraveConfig
-from wideseek_tools.http import HttpService, key_for, objects, string
+from wideseek_tools.service import Service, objects, open_service, results_at, string
 
-VARIABLE = "BRAVE_API_KEY"
-MOST = 20
+MAX_RESULTS = 20
 """Results the service gives at once."""
+MAX_QUERY_CHARS, MAX_QUERY_WORDS = 400, 50
+"""The service refuses longer queries."""
+
+
+class BraveConfig(EndpointConfig):
+    """Brave's web search."""
+
+    kind: Literal["brave"] = "brave"
+    base_url: str = "https://api.search.brave.com"
+    api_key_env: str = "BRAVE_API_KEY"
+    max_requests_per_s: float | None = 1.0
+    timeout_s: float = 20.0
+    deadline_s: float = 90.0
 
 
 class Brave:
     """Web results; the score counts down with the rank."""
 
-    def __init__(self, http: HttpService) -> None:
-        self._http = http
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolError`."""
-        params = {"q": query[:400], "count": str(max(1, min(k, MOST)))}
-        answer = await self._http.get("/res/v1/web/search", params)
-        found = [one for one in objects(answer, "web", "results") if string(one, "url")]
+        query = " ".join(query.split()[:MAX_QUERY_WORDS])[:MAX_QUERY_CHARS]
+        params = {"q": query, "count": str(max(1, min(k, MAX_RESULTS)))}
+        check = results_at("web", "results", empty_if="query")
+        answer = await self._service.get("/res/v1/web/search", params, check)
+        found = [item for item in objects(answer, "web", "results") if string(item, "url")]
         return [
             Document(
-                url=string(one, "url"),
-                title=_plain(string(one, "title")),
-                text=_plain(string(one, "description")),
+                url=string(item, "url"),
+                title=_plain(string(item, "title")),
+                text=_plain(string(item, "description")),
                 score=1.0 / rank,
             )
-            for rank, one in enumerate(found[:k], 1)
+            for rank, item in enumerate(found[:k], 1)
         ]
 
 
 def _plain(marked: str) -> str:
-    """Without the tags that mark the query's words."""
+    """The text without the tags that mark the query's words."""
     return html.unescape(re.sub(r"</?\w+>", "", marked))
 
 
-async def open_brave(config: BraveConfig, stack: AsyncExitStack) -> Brave:
-    """The backend with its key, to be closed by `stack`. Raises `ConfigError` without a key."""
-    headers = {"X-Subscription-Token": key_for("Brave", VARIABLE), "Accept": "application/json"}
-    http = HttpService("Brave", config.url, config.limits, headers, variable=VARIABLE)
-    return Brave(await stack.enter_async_context(http))
+@asynccontextmanager
+async def open_brave(config: BraveConfig) -> AsyncGenerator[Brave]:
+    """The backend with its key. Raises `ConfigError` without one."""
+    headers = {"Accept": "application/json"}
+    async with open_service(
+        "Brave", config, headers=headers, key_header="X-Subscription-Token"
+    ) as service:
+        yield Brave(service)
+
+
+SEARCH = Plugin(config=BraveConfig, open=open_brave)

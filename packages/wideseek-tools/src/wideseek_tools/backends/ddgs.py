@@ -4,54 +4,56 @@
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, cast
 
-from aiolimiter import AsyncLimiter
-
-from wideseek_core.errors import ToolUnavailable
+from wideseek_core.endpoint import RequestLimits
+from wideseek_core.errors import ServiceError, ServiceFault
+from wideseek_core.limiter import RequestLimiter
+from wideseek_core.plugins import Plugin
+from wideseek_core.proxies import proxy_for
 from wideseek_core.search import Document
-from wideseek_tools.config import DdgsConfig
-from wideseek_tools.http import pause_s
+from wideseek_tools.service import tool_errors
 
 Ask = Callable[[str, int], list[Mapping[str, str]]]
 """A query and a number of results to rows of `title`, `href`, `body`."""
 
 
-class NothingFound(Exception):
-    """The engines answered, and had nothing."""
+class DdgsConfig(RequestLimits):
+    """Metasearch through the package `ddgs`; needs no key. Not for evaluation runs."""
+
+    kind: Literal["ddgs"] = "ddgs"
+    region: str = "us-en"
+    engines: str = "auto"
+    max_concurrent: int = 2
+    max_requests_per_s: float | None = 1.0
+    max_attempts: int = 2
+    """A refusal by all engines rarely passes soon."""
+    timeout_s: float = 20.0
+    deadline_s: float = 90.0
 
 
 class Ddgs:
     """Runs the blocking package in threads, slowly enough not to be shut out."""
 
     def __init__(self, config: DdgsConfig, ask: Ask | None = None) -> None:
-        self._config = config
         self._ask = ask or _asker(config)
-        limits = config.limits
-        self._slots = asyncio.Semaphore(limits.concurrent)
-        self._rate = AsyncLimiter(1, 1.0 / limits.per_second)
+        self._limiter = RequestLimiter("ddgs", config)
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolUnavailable`."""
-        limits, started = self._config.limits, time.monotonic()
-        for attempt in (1, 2):  # a refusal by all engines rarely passes soon: one more try
-            left = limits.deadline_s - (time.monotonic() - started)
+
+        async def attempt(timeout_s: float) -> list[Mapping[str, str]]:
             try:
-                async with asyncio.timeout(left), self._slots, self._rate:
-                    rows = await asyncio.to_thread(self._ask, query, k)
-            except NothingFound:
-                return []
+                async with asyncio.timeout(timeout_s):
+                    return await asyncio.to_thread(self._ask, query, k)
             except TimeoutError:
-                raise ToolUnavailable(f"ddgs took longer than {limits.deadline_s:g} s") from None
-            except ToolUnavailable:
-                if attempt == 2 or limits.tries == 1:
-                    raise
-                await asyncio.sleep(pause_s(attempt))
-            else:
-                return _documents(rows, k)
-        raise AssertionError("the last try returns or raises")
+                line = f"no answer within {timeout_s:.3g} s"
+                raise ServiceError(line, kind=ServiceFault.TIMEOUT) from None
+
+        with tool_errors():
+            return _documents(await self._limiter.run(attempt), k)
 
 
 def _documents(rows: list[Mapping[str, str]], k: int) -> list[Document]:
@@ -65,12 +67,14 @@ def _documents(rows: list[Mapping[str, str]], k: int) -> list[Document]:
 
 
 def _asker(config: DdgsConfig) -> Ask:
-    import ddgs
-    from ddgs.exceptions import DDGSException
+    proxy = proxy_for("https://duckduckgo.com")
 
     def ask(query: str, k: int) -> list[Mapping[str, str]]:
+        import ddgs
+        from ddgs.exceptions import DDGSException
+
         try:
-            client = cast(Any, ddgs).DDGS(timeout=int(config.limits.timeout_s))
+            client = cast(Any, ddgs).DDGS(proxy=proxy, timeout=int(config.timeout_s))
             return [
                 {str(name): str(value) for name, value in row.items()}
                 for row in client.text(
@@ -79,7 +83,20 @@ def _asker(config: DdgsConfig) -> Ask:
             ]
         except DDGSException as error:
             if "no results" in str(error).lower():
-                raise NothingFound from None
-            raise ToolUnavailable(f"ddgs: {type(error).__name__}") from None
+                return []
+            line = f"the engines did not answer ({type(error).__name__})"
+            raise ServiceError(line, kind=ServiceFault.STATUS, can_pass=True) from None
+        except Exception as error:  # noqa: BLE001 - parsers of a dozen engines
+            line = f"the package failed ({type(error).__name__})"
+            raise ServiceError(line, kind=ServiceFault.STATUS, can_pass=True) from None
 
     return ask
+
+
+@asynccontextmanager
+async def open_ddgs(config: DdgsConfig) -> AsyncGenerator[Ddgs]:
+    """The backend."""
+    yield Ddgs(config)
+
+
+SEARCH = Plugin(config=DdgsConfig, open=open_ddgs)

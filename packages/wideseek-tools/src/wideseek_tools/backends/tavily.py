@@ -1,43 +1,66 @@
 """Tavily's search (`POST /search`)."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Literal
 
+from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.plugins import Plugin
 from wideseek_core.search import Document
-from wideseek_tools.config import TavilyConfig
-from wideseek_tools.http import HttpService, key_for, objects, string
+from wideseek_tools.service import Service, number, objects, open_service, results_at, string
 
-VARIABLE = "TAVILY_API_KEY"
-MOST = 20
+MAX_RESULTS = 20
 """Results the service gives at once."""
+MAX_QUERY_CHARS = 400
+"""The service refuses longer queries."""
+
+
+class TavilyConfig(EndpointConfig):
+    """Tavily's search."""
+
+    kind: Literal["tavily"] = "tavily"
+    base_url: str = "https://api.tavily.com"
+    api_key_env: str = "TAVILY_API_KEY"
+    depth: Literal["basic", "advanced"] = "basic"
+    timeout_s: float = 20.0
+    deadline_s: float = 90.0
+    max_requests_per_s: float | None = 50.0
 
 
 class Tavily:
     """Results with Tavily's own scores."""
 
-    def __init__(self, config: TavilyConfig, http: HttpService) -> None:
-        self._depth, self._http = config.depth, http
+    def __init__(self, config: TavilyConfig, service: Service) -> None:
+        self._depth, self._service = config.depth, service
 
     async def search(self, query: str, k: int) -> list[Document]:
         """At most `k` documents, best first. Raises `ToolError`."""
-        body = {"query": query, "max_results": min(k, MOST), "search_depth": self._depth}
-        answer = await self._http.post("/search", {**body})
-        found: list[Document] = []
-        for one in objects(answer, "results")[:k]:
-            score = one.get("score")
-            if string(one, "url"):
-                found.append(
-                    Document(
-                        url=string(one, "url"),
-                        title=string(one, "title"),
-                        text=string(one, "content"),
-                        score=float(score) if isinstance(score, int | float) else 0.0,
-                    )
-                )
-        return found
+        answer = await self._service.post(
+            "/search",
+            {
+                "query": query.strip()[:MAX_QUERY_CHARS],
+                "max_results": max(1, min(k, MAX_RESULTS)),
+                "search_depth": self._depth,
+            },
+            results_at("results"),
+        )
+        return [
+            Document(
+                url=string(item, "url"),
+                title=string(item, "title"),
+                text=string(item, "content"),
+                score=number(item, "score"),
+            )
+            for item in objects(answer, "results")
+            if string(item, "url")
+        ][:k]
 
 
-async def open_tavily(config: TavilyConfig, stack: AsyncExitStack) -> Tavily:
-    """The backend with its key, to be closed by `stack`. Raises `ConfigError` without a key."""
-    headers = {"Authorization": f"Bearer {key_for('Tavily', VARIABLE)}"}
-    http = HttpService("Tavily", config.url, config.limits, headers, variable=VARIABLE)
-    return Tavily(config, await stack.enter_async_context(http))
+@asynccontextmanager
+async def open_tavily(config: TavilyConfig) -> AsyncGenerator[Tavily]:
+    """The backend with its key. Raises `ConfigError` without one."""
+    async with open_service("Tavily", config) as service:
+        yield Tavily(config, service)
+
+
+SEARCH = Plugin(config=TavilyConfig, open=open_tavily)

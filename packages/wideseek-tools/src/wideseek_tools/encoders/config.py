@@ -1,21 +1,12 @@
 """Which model turns text into dense vectors."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
 from wideseek_core.config import Config
-
-
-def kind_default(kind: str) -> Callable[[Any], Any]:
-    """A validator that lets settings without a `kind` mean the usual one."""
-
-    def fill(given: Any) -> Any:
-        return {"kind": kind} | cast(dict[str, Any], given) if isinstance(given, dict) else given
-
-    return fill
+from wideseek_core.endpoint import EndpointConfig
 
 
 class MiniLMConfig(Config):
@@ -54,24 +45,26 @@ class TransformerConfig(Config):
     batch: int = Field(default=64, ge=1)
 
 
-class HttpEncoderConfig(Config):
-    """An endpoint with OpenAI's `/embeddings`."""
+class HttpEncoderConfig(EndpointConfig):
+    """An endpoint with OpenAI's `/embeddings`; `base_url` goes up to and with `/v1`."""
 
     kind: Literal["http"] = "http"
-    url: str
-    """Up to and with `/v1`."""
     model: str
     size: int = Field(ge=1)
     """Length of its vectors."""
-    key_variable: str = "EMBEDDINGS_API_KEY"
-    """The environment variable that holds the key, if one is needed."""
+    api_key_env: str = "EMBEDDINGS_API_KEY"
+    """Environment variable that holds the key, if one is needed."""
     query_prefix: str = ""
     passage_prefix: str = ""
-    timeout_s: float = Field(default=60.0, gt=0)
+    max_bytes: int = 100_000_000
+
+
+def _minilm_by_default(given: Any) -> Any:
+    return {"kind": "minilm"} | cast(dict[str, Any], given) if isinstance(given, dict) else given
 
 
 EncoderConfig = Annotated[
     MiniLMConfig | OnnxConfig | TransformerConfig | HttpEncoderConfig,
     Field(discriminator="kind"),
-    BeforeValidator(kind_default("minilm")),
+    BeforeValidator(_minilm_by_default),
 ]

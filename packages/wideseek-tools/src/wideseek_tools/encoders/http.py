@@ -6,12 +6,10 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from wideseek_core.config import secret
 from wideseek_core.errors import ToolUnavailable
-from wideseek_tools.config import Limits
 from wideseek_tools.encoders.config import HttpEncoderConfig
 from wideseek_tools.encoders.encoder import Vector
-from wideseek_tools.http import HttpService, objects
+from wideseek_tools.service import objects, open_service, results_at
 
 BATCH = 128
 
@@ -29,20 +27,16 @@ class HttpEncoder:
         return asyncio.run(self._encode([prefix + text for text in texts]))
 
     async def _encode(self, texts: list[str]) -> list[Vector]:
-        key = secret(self._config.key_variable)
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        limits = Limits(timeout_s=self._config.timeout_s, max_bytes=100_000_000)
         found: list[Vector] = []
-        async with HttpService("embeddings", self._config.url, limits, headers) as http:
+        async with open_service("embeddings", self._config, key_required=False) as service:
             for start in range(0, len(texts), BATCH):
-                batch = texts[start : start + BATCH]
                 body: dict[str, JsonValue] = {
                     "model": self._config.model,
-                    "input": [*batch],
+                    "input": [*texts[start : start + BATCH]],
                     "encoding_format": "float",
                 }
-                answer = await http.post("/embeddings", body)
-                found += [self._vector(one.get("embedding")) for one in objects(answer, "data")]
+                answer = await service.post("/embeddings", body, results_at("data"))
+                found += [self._vector(item.get("embedding")) for item in objects(answer, "data")]
         if len(found) != len(texts):
             raise ToolUnavailable(f"embeddings: {len(found)} vectors for {len(texts)} texts")
         return found

@@ -9,13 +9,13 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 import httpx
 
 from wideseek_core.errors import ToolRefused, ToolUnavailable
-from wideseek_tools.urls import LONGEST_URL
+from wideseek_tools.urls import MAX_URL_CHARS
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to numeric addresses."""
 
 _OTHER_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?!\d)")
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAT64 = IPv6Network("64:ff9b::/96")
 """The last four bytes are an IPv4 address."""
 _SPECIAL = tuple(
@@ -30,7 +30,7 @@ _UNICAST = IPv6Network("2000::/3")
 def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
     """A plain http(s) URL without credentials and fragment. Raises `ToolRefused`."""
     text = url.strip()
-    if not text or len(text) > LONGEST_URL or _FORBIDDEN.search(text):
+    if not text or len(text) > MAX_URL_CHARS or _FORBIDDEN.search(text):
         raise ToolRefused(f"not a usable URL: {text[:100]!r}")
     if "://" not in text:
         if _OTHER_SCHEME.match(text):

@@ -2,7 +2,7 @@
 
 Each hop resolves the host once, refuses it unless every address is public, and connects to the
 number that was checked; a name that changes its answer in between gains nothing. There are no
-cookies, no environment proxies and no credentials.
+cookies and no credentials, and no proxy unless the configuration trusts it.
 """
 
 import asyncio
@@ -15,28 +15,34 @@ from types import TracebackType
 from typing import Self
 
 import httpx
-from aiolimiter import AsyncLimiter
 
-from wideseek_core.errors import NoContent, ToolRefused, ToolUnavailable
-from wideseek_core.search import Page
-from wideseek_tools.config import FetchConfig
-from wideseek_tools.fetch.address import (
-    Resolver,
-    checked_url,
-    port_of,
-    public_addresses,
-    resolve,
+from wideseek_core.bodies import ACCEPT_ENCODING, read_body
+from wideseek_core.errors import (
+    ConfigError,
+    NoContent,
+    ServiceError,
+    ServiceFault,
+    ToolRefused,
+    ToolUnavailable,
 )
-from wideseek_tools.fetch.body import bounded_body
+from wideseek_core.headers import decoded_text, named_charset, retry_after_s
+from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
+from wideseek_core.proxies import certificates, proxy_for
+from wideseek_core.search import Page
+from wideseek_tools.fetch.address import Resolver, checked_url, port_of, public_addresses, resolve
+from wideseek_tools.fetch.config import FetchConfig
 from wideseek_tools.fetch.extract import Extractors
+from wideseek_tools.fetch.media_type import is_binary, is_html, is_readable, media_type
 from wideseek_tools.fetch.robots import Robots
-from wideseek_tools.http import PASSING, PassingFault, cause, retry_after_s, with_retries
+from wideseek_tools.service import tool_errors
 
-HTML = frozenset({"text/html", "application/xhtml+xml"})
-PLAIN = frozenset({"text/plain", "text/markdown", "application/json", "text/csv", "text/x-rst"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-ROBOTS_BYTES = 500_000
-HOSTS = 1000
+MISSING_STATUSES = frozenset({404, 410})
+MAX_ROBOTS_BYTES = 500_000
+MAX_HOSTS = 1000
+"""Hosts whose slots are remembered."""
+MAX_ADDRESSES = 3
+"""Addresses of a host that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +51,47 @@ class Response:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def type(self) -> str:
-        """The content type without its parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body: bytes = b""
 
 
 class Fetcher:
-    """A `PageSource` for the open web. Use with `async with`."""
+    """A `PageSource` for the open web. Use with `async with`.
+
+    Raises `ConfigError` for a proxy in the environment that the configuration does not trust.
+    """
 
     def __init__(self, config: FetchConfig, resolver: Resolver = resolve) -> None:
         self._config, self._resolver = config, resolver
-        self._slots = asyncio.Semaphore(config.limits.concurrent)
-        self._rate = AsyncLimiter(max(1.0, config.limits.per_second), 1.0)
+        self._limiter = RequestLimiter("the web", config)
         self._hosts: OrderedDict[str, asyncio.Semaphore] = OrderedDict()
         self._robots = Robots(config.user_agent, self._robots_text)
-        self._extractors = Extractors(config.extractors, config.extract_s)
+        self._extractors = Extractors(config.extract_processes, config.extract_timeout_s)
         self._stack = AsyncExitStack()
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=ssl.create_default_context(),
+        self._context = certificates() or ssl.create_default_context()
+        self._direct = self._transport(None)
+        self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
+        for scheme in ("http", "https"):
+            # Any public host stands for all of them; `NO_PROXY` is looked at for each request.
+            if proxy := proxy_for(f"{scheme}://example.com"):
+                if not config.trust_proxy:
+                    raise ConfigError(
+                        "pages.kind=fetch checks the addresses it connects to, which a proxy hides:"
+                        " set pages.trust_proxy=true, or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY"
+                    )
+                self._proxied[scheme] = self._transport(proxy)
+
+    def _transport(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(
+            verify=self._context,
             trust_env=False,
+            proxy=httpx.Proxy(proxy) if proxy else None,
             # A kept connection belongs to an address, not to a name: never reuse one.
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._transport)
+        for transport in (self._direct, *self._proxied.values()):
+            await self._stack.enter_async_context(transport)
         await self._stack.enter_async_context(self._extractors)
         return self
 
@@ -87,24 +106,42 @@ class Fetcher:
     async def read(self, url: str) -> Page:
         """The page at `url`. Raises `NoContent`, `ToolRefused`, `ToolUnavailable`."""
         address = checked_url(url, self._config.ports)
-        async with self._slots:
-            name = f"{address.host!r}"
-            page = await with_retries(name, self._config.limits, lambda: self._follow(address))
+
+        async def attempt(timeout_s: float) -> tuple[httpx.URL, Response]:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._follow(address)
+            except TimeoutError:
+                line = f"no answer within {timeout_s:.3g} s"
+                raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=True) from None
+
+        with tool_errors():
+            async with self._host_slots(address.host):
+                found, response = await self._limiter.run(attempt, repr(address.host))
+        page = await self._page(found, response)
         if not page.text.strip():
             raise NoContent(f"no readable text at {url!r}")
         return page
 
-    async def _follow(self, address: httpx.URL) -> Page:
-        for _ in range(self._config.redirects + 1):
+    async def _follow(self, address: httpx.URL) -> tuple[httpx.URL, Response]:
+        """The answer behind all redirects, and where it came from."""
+        for _ in range(self._config.max_redirects + 1):
             if self._config.robots:
                 await self._robots.check(address)
-            response = await self._get(address, self._config.limits.max_bytes)
+            response = await self._get(address, self._config.max_bytes)
             if response.status not in REDIRECTS:
-                return await self._page(address, response)
-            address = self._next(address, response)
-        raise ToolRefused(f"more than {self._config.redirects} redirects")
+                return address, self._checked(address, response)
+            address = self._target(address, response)
+        raise ToolRefused(f"more than {self._config.max_redirects} redirects")
 
-    def _next(self, address: httpx.URL, response: Response) -> httpx.URL:
+    def _checked(self, address: httpx.URL, response: Response) -> Response:
+        if response.status in MISSING_STATUSES:
+            raise NoContent(f"{address.host!r} has no such page ({response.status})")
+        if response.status != 200:
+            raise ToolUnavailable(f"{address.host!r} answered {response.status}")
+        return response
+
+    def _target(self, address: httpx.URL, response: Response) -> httpx.URL:
         try:
             target = address.join(response.headers.get("location", ""))
         except (httpx.InvalidURL, ValueError):
@@ -112,21 +149,18 @@ class Fetcher:
         return checked_url(str(target), self._config.ports)
 
     async def _page(self, address: httpx.URL, response: Response) -> Page:
-        if response.status in (404, 410):
-            raise NoContent(f"{address.host!r} has no such page ({response.status})")
-        if response.status != 200:
-            raise ToolUnavailable(f"{address.host!r} answered {response.status}")
-        if response.type in PLAIN:
-            text = response.body.decode(_charset(response), "replace")
+        kind = response.headers.get("content-type", "")
+        if not is_html(media_type(kind), response.body):
+            text = decoded_text(response.body, kind)
             return Page(url=str(address), text=text, source="fetch")
-        found = await self._extractors.extract(response.body, str(address))
+        found = await self._extractors.extract(response.body, str(address), named_charset(kind))
         return Page(url=str(address), text=found.text, title=found.title, source="fetch")
 
     async def _robots_text(self, address: httpx.URL) -> str | None:
-        for _ in range(self._config.redirects + 1):
-            response = await self._get(address, ROBOTS_BYTES, any_type=True)
+        for _ in range(self._config.max_redirects + 1):
+            response = await self._get(address, MAX_ROBOTS_BYTES, any_type=True)
             if response.status in REDIRECTS:
-                address = self._next(address, response)
+                address = self._target(address, response)
             elif response.status == 200:
                 return response.body.decode("utf-8", "replace")
             elif 400 <= response.status < 500:
@@ -136,75 +170,86 @@ class Fetcher:
         raise ToolUnavailable(f"robots.txt of {address.host!r} can't be had")
 
     async def _get(self, address: httpx.URL, limit: int, *, any_type: bool = False) -> Response:
-        """One hop. Raises `PassingFault` for what may pass."""
-        async with self._host_slots(address.host), self._rate:
-            try:
-                async with asyncio.timeout(self._config.limits.timeout_s):
-                    return await self._exchange(address, limit, any_type)
-            except TimeoutError:
-                line = f"{address.host!r} took longer than {self._config.limits.timeout_s:g} s"
-                raise PassingFault(line) from None
-            except httpx.HTTPError as error:
-                raise PassingFault(f"{address.host!r}: {cause(error)}") from None
+        """One hop. Raises `ServiceError` for what may pass."""
+        try:
+            return await self._exchange(address, limit, any_type)
+        except httpx.TimeoutException:
+            line = "can't be reached in time"
+            raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=True) from None
+        except (httpx.ConnectError, httpx.ProxyError):
+            line = "can't be reached"
+            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=True) from None
+        except httpx.HTTPError as error:
+            line = f"the connection broke off ({type(error).__name__})"
+            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=True) from None
 
     async def _exchange(self, address: httpx.URL, limit: int, any_type: bool) -> Response:
-        port = port_of(address)
-        private = address.host in self._config.allowed_hosts
-        numbers = await public_addresses(address.host, port, self._resolver, private)
-        response = await self._connect(address, numbers)
+        response = await self._connect(address)
         try:
+            status = response.status_code
             headers = {name.lower(): value for name, value in response.headers.items()}
-            head = Response(response.status_code, headers, b"")
-            if head.status in PASSING:
-                pause = retry_after_s(headers.get("retry-after", ""))
-                raise PassingFault(f"{address.host!r} answered {head.status}", pause)
-            if head.status != 200:
-                return head
-            if not any_type and head.type not in HTML | PLAIN:
-                raise ToolRefused(f"a page of type {head.type[:60]!r} can't be read")
+            if status in PASSING_STATUSES:
+                raise ServiceError(
+                    f"answered {status}",
+                    kind=ServiceFault.STATUS,
+                    status=status,
+                    can_pass=True,
+                    retry_after_s=retry_after_s(headers),
+                )
+            if status != 200:
+                return Response(status, headers)
+            kind = media_type(headers.get("content-type", ""))
+            if not any_type and not is_readable(kind):
+                raise ToolRefused(f"a page of type {kind[:60]!r} can't be read")
             encoding = headers.get("content-encoding", "")
-            body = await bounded_body(response.aiter_raw(), encoding, limit)
-            return Response(head.status, headers, body)
+            body = await read_body(response.aiter_raw(), encoding, limit)
+            if not any_type and not kind and is_binary(body):
+                raise ToolRefused("a page without a type, and no text")
+            return Response(status, headers, body)
         finally:
             await response.aclose()
 
-    async def _connect(self, address: httpx.URL, numbers: list[str]) -> httpx.Response:
+    async def _connect(self, address: httpx.URL) -> httpx.Response:
         """The response's head, from the first address that can be reached."""
+        private = address.host in self._config.allowed_hosts
+        transport = self._direct
+        if self._proxied and proxy_for(str(address)):
+            transport = self._proxied[address.scheme]
+            await self._check_proxied(address, private)
+            return await transport.handle_async_request(self._request(address, address.host))
+        port = port_of(address)
+        numbers = await public_addresses(address.host, port, self._resolver, private)
         failed: httpx.HTTPError | None = None
-        for number in numbers[:3]:
+        for number in numbers[:MAX_ADDRESSES]:
             try:
-                return await self._transport.handle_async_request(self._request(address, number))
+                return await transport.handle_async_request(self._request(address, number))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failed = error
         raise failed or httpx.ConnectError("no address")
 
+    async def _check_proxied(self, address: httpx.URL, private: bool) -> None:
+        """Refuses names that are private here; those unknown here are left to the proxy."""
+        try:
+            await public_addresses(address.host, port_of(address), self._resolver, private)
+        except ToolUnavailable:
+            return
+
     def _request(self, address: httpx.URL, number: str) -> httpx.Request:
-        seconds = self._config.limits.timeout_s
-        timeout = httpx.Timeout(seconds, connect=self._config.connect_s)
+        seconds = self._config.timeout_s
+        timeout = httpx.Timeout(seconds, connect=self._config.connect_timeout_s)
         headers = {
             "Host": address.netloc.decode(),
             "User-Agent": self._config.user_agent,
             "Accept": "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.1",
-            "Accept-Encoding": "gzip, deflate",
+            "Accept-Encoding": ACCEPT_ENCODING,
         }
         extensions = {"timeout": timeout.as_dict(), "sni_hostname": address.raw_host.decode()}
         pinned = address.copy_with(host=number)
         return httpx.Request("GET", pinned, headers=headers, extensions=extensions)
 
     def _host_slots(self, host: str) -> asyncio.Semaphore:
-        found = self._hosts.pop(host, None) or asyncio.Semaphore(self._config.per_host)
+        found = self._hosts.pop(host, None) or asyncio.Semaphore(self._config.max_per_host)
         self._hosts[host] = found
-        while len(self._hosts) > HOSTS:
+        while len(self._hosts) > MAX_HOSTS:
             self._hosts.popitem(last=False)
         return found
-
-
-def _charset(response: Response) -> str:
-    """The text encoding that the content type names, if Python knows it."""
-    _, found, name = response.headers.get("content-type", "").partition("charset=")
-    name = name.split(";")[0].strip("\"' ") if found else "utf-8"
-    try:
-        "".encode(name)
-    except LookupError:
-        return "utf-8"
-    return name

@@ -9,8 +9,8 @@ from protego import Protego
 
 from wideseek_core.errors import ToolRefused
 
-KEPT_S = 3600.0
-KEPT_SITES = 2000
+TTL_S = 3600.0
+MAX_SITES = 2000
 
 Get = Callable[[httpx.URL], Awaitable[str | None]]
 """The text of a robots.txt; None if the site has none. Raises `ToolError` if it can't be had."""
@@ -35,11 +35,11 @@ class Robots:
         lock = self._locks.setdefault(site, asyncio.Lock())
         async with lock:
             known = self._known.get(site)
-            if known is not None and time.monotonic() - known[0] < KEPT_S:
+            if known is not None and time.monotonic() - known[0] < TTL_S:
                 return known[1]
             text = await self._get(address.copy_with(raw_path=b"/robots.txt"))
             rules = Protego.parse(text) if text is not None else None
-            if len(self._known) >= KEPT_SITES:
+            if len(self._known) >= MAX_SITES:
                 oldest = next(iter(self._known))
                 self._known.pop(oldest)
                 self._locks.pop(oldest, None)

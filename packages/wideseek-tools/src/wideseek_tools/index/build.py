@@ -31,8 +31,8 @@ from wideseek_tools.index.manifest import (
 )
 from wideseek_tools.index.scan import Step, scan
 from wideseek_tools.index.shard import create_shard, lexical_model, load_shard, point
+from wideseek_tools.page_store import STORE, build_store
 from wideseek_tools.passages import Mark, Passage, Row, passage_of_page, passage_of_row, read_rows
-from wideseek_tools.store import STORE, build_store
 
 logger = logging.getLogger(__name__)
 PROGRESS = "progress.json"

@@ -93,11 +93,11 @@ def _build(given: argparse.Namespace, inputs: list[Path], settings: list[str]) -
     stages = Stages()
     try:
         if "://" in given.to:
-            from wideseek_tools.index.remote import Target, fill_collection
+            from wideseek_tools.backends.qdrant.filling import Target, fill_collection
 
             store = given.store or pages.with_suffix(".sqlite")
             target = Target(
-                url=given.to, collection=given.collection, store=store, grpc=not given.no_grpc
+                base_url=given.to, collection=given.collection, store=store, grpc=not given.no_grpc
             )
             count = asyncio.run(fill_collection(corpus, pages, target, config, stages.step))
             stages.close()

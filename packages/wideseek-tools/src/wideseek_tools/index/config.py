@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from wideseek_core.config import Config
-from wideseek_tools.config import Method
 from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig
+
+Method = Literal["bm25", "dense", "hybrid"]
 
 
 class IndexConfig(Config):

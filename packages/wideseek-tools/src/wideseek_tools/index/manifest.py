@@ -9,9 +9,9 @@ from wideseek_core.errors import CorruptFile, DataError
 from wideseek_core.files import write_atomically
 from wideseek_core.tasks import Record
 from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.store import STORE
+from wideseek_tools.page_store import STORE
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "index.json"
 SHARD = "shard"
 

@@ -12,9 +12,8 @@ import qdrant_edge as edge
 
 from wideseek_core.errors import CorruptFile
 from wideseek_core.files import locked
-from wideseek_tools.config import Method
 from wideseek_tools.encoders.encoder import Vector
-from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.index.config import IndexConfig, Method
 from wideseek_tools.passages import Passage
 
 if TYPE_CHECKING:

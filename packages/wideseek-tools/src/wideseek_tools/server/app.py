@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Response
 
-from wideseek_tools.server.requests import BadRequest, openapi_body
+from wideseek_core.errors import BadRequest
+from wideseek_tools.server.requests import openapi_body
 from wideseek_tools.server.routes import Routes
 
 Scope = MutableMapping[str, Any]

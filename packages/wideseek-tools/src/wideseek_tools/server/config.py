@@ -1,22 +1,27 @@
 """Where the retrieval server listens, and what it takes."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from wideseek_core.config import Config
-from wideseek_tools.config import EmbeddedConfig, QdrantConfig, StoreConfig
-from wideseek_tools.encoders.config import kind_default
+from wideseek_core.plugins import kind_union
+from wideseek_tools.backends.embedded import EmbeddedConfig
+from wideseek_tools.backends.qdrant.config import QdrantConfig
+from wideseek_tools.backends.store import StoreConfig
+
+if TYPE_CHECKING:
+    ServedSearch = EmbeddedConfig | QdrantConfig
+else:
+    ServedSearch = kind_union(
+        "wideseek.served_search", EmbeddedConfig, QdrantConfig, default="embedded"
+    )
 
 
 class ServeConfig(Config):
     """The retrieval server."""
 
-    search: Annotated[
-        EmbeddedConfig | QdrantConfig,
-        Field(discriminator="kind"),
-        BeforeValidator(kind_default("embedded")),
-    ] = EmbeddedConfig()
+    search: ServedSearch = EmbeddedConfig()
     pages: StoreConfig = StoreConfig()
     host: str = "127.0.0.1"
     """Only this machine can connect. `0.0.0.0` serves the network: there is no login."""

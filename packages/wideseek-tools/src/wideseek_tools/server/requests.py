@@ -5,16 +5,9 @@ from typing import Any, cast
 
 import orjson
 
+from wideseek_core.errors import BadRequest
 from wideseek_tools.passages import Hit, Passage
 from wideseek_tools.server.config import ServeConfig
-
-
-class BadRequest(Exception):
-    """A request that can't be served."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import orjson
 
-from wideseek_core.errors import NoContent, ToolError, ToolRefused
-from wideseek_tools.batching import Batcher, QueueFull
+from wideseek_core.errors import BadRequest, NoContent, QueueFull, ToolError, ToolRefused
+from wideseek_tools.batching import Batcher
+from wideseek_tools.page_store import PageStore
 from wideseek_tools.passages import Hit
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.metrics import Metrics
-from wideseek_tools.server.requests import BadRequest, parse_access, parse_retrieve, result
-from wideseek_tools.store import PageStore
+from wideseek_tools.server.requests import parse_access, parse_retrieve, result
 
 RETRY_AFTER_S = 1
 

@@ -11,12 +11,13 @@ import uvloop
 
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import show
-from wideseek_tools.config import EmbeddedConfig
+from wideseek_tools.backends.embedded import EmbeddedConfig, open_embedded
+from wideseek_tools.backends.qdrant.config import open_qdrant
+from wideseek_tools.page_store import STORE, PageStore
 from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.connection import hot_protocol
 from wideseek_tools.server.routes import Retriever, Routes
-from wideseek_tools.store import STORE, PageStore
 
 
 def run(config: ServeConfig, index: Path | None = None) -> None:
@@ -61,22 +62,16 @@ async def _open(
     config: ServeConfig, stack: AsyncExitStack, index: Path | None
 ) -> tuple[Retriever, dict[str, str | int]]:
     if isinstance(config.search, EmbeddedConfig):
-        from wideseek_tools.embedded import open_embedded
-
-        folder = config.search.path or index
-        if folder is None:
-            raise ConfigError("missing key 'search.path': name an index folder")
-        search = open_embedded(
-            config.search, folder, processes=config.processes, waiting=config.max_waiting
-        )
-        info = search.info
+        settings = config.search
+        if settings.path is None:
+            settings = settings.model_copy(update={"path": index})
+        opened = open_embedded(settings, processes=config.processes, max_waiting=config.max_waiting)
+        search = await stack.enter_async_context(opened)
         about: dict[str, str | int] = {
-            "passages": info.passages,
+            "passages": search.info.passages,
             "method": search.ranking.method,
-            "fingerprint": info.fingerprint,
+            "fingerprint": search.info.fingerprint,
         }
-        return await stack.enter_async_context(search), about
-    from wideseek_tools.qdrant import open_qdrant
-
+        return search, about
     about = {"collection": config.search.collection, "method": config.search.method}
-    return await open_qdrant(config.search, stack), about
+    return await stack.enter_async_context(open_qdrant(config.search)), about

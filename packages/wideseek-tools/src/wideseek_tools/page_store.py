@@ -17,11 +17,11 @@ from urllib.parse import quote
 from wideseek_core.errors import CorruptFile, DataError, NoContent
 from wideseek_core.search import Page
 from wideseek_tools.passages import Mark, Row, read_rows
-from wideseek_tools.urls import page_key
+from wideseek_tools.urls import page_key, page_keys
 
 STORE = "pages.sqlite"
 """Its name in an index folder."""
-FORMAT = 1
+FORMAT = 2
 BATCH = 2000
 _SCHEMA = """
 create table if not exists pages(
@@ -145,11 +145,12 @@ class PageStore:
 
     def lookup(self, url: str) -> Page:
         """`read` in the calling thread."""
-        exact, base = page_key(url), page_key(url, fragment=False)
-        for column, order, key in (("key", "desc", exact), ("base", "asc", base)):
-            found = self._select(column, order, key)
-            if found is not None:
-                return found
+        exact, base = page_keys(url), page_keys(url, fragment=False)
+        for column, order, keys in (("key", "desc", exact), ("base", "asc", base)):
+            for key in keys:
+                found = self._select(column, order, key)
+                if found is not None:
+                    return found
         raise NoContent(f"no page at {url!r}")
 
     def _select(self, column: str, order: str, key: str) -> Page | None:

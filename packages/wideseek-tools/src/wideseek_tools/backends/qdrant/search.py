@@ -1,13 +1,11 @@
-"""Search in a collection on a Qdrant server, and loading one.
+"""Search in a collection on a Qdrant server.
 
 The same code runs on `:memory:` for tests. Collections hold the vectors `dense` and `bm25`. Sparse
 vectors are made here, with the model the embedded index uses; the server adds the IDF.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
-from itertools import islice
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,20 +13,15 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
 from wideseek_core.config import secret
-from wideseek_core.errors import ConfigError, DataError, ToolUnavailable
+from wideseek_core.errors import ConfigError, ToolUnavailable
 from wideseek_core.search import Document
+from wideseek_tools.backends.qdrant.config import QdrantConfig
 from wideseek_tools.batching import Batcher
-from wideseek_tools.config import QdrantConfig
 from wideseek_tools.encoders.encoder import Encoder, Vector, open_encoder
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.fusion import fuse
 from wideseek_tools.index.shard import DENSE, OVERFETCH, SPARSE, lexical_model
 from wideseek_tools.passages import Hit, Passage
-
-VARIABLE = "QDRANT_API_KEY"
-NOT_YET = 1_000_000_000
-"""An indexing threshold (kB) that keeps the server from indexing during a bulk load."""
-THRESHOLD = 10_000
 
 
 class QdrantSearch:
@@ -48,7 +41,7 @@ class QdrantSearch:
         self._encoder = encoder
         # The mean length matters for documents only, not for queries.
         self._lexical = lexical_model(index or IndexConfig(), 1.0)
-        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(self.find, lanes=4)
+        self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(self.find, workers=4)
 
     async def __aenter__(self) -> Self:
         await self.batcher.__aenter__()
@@ -146,11 +139,11 @@ def _passage(point: models.ScoredPoint) -> Passage:
 
 def connect(config: QdrantConfig) -> AsyncQdrantClient:
     """A client with the key from the environment."""
-    if config.url == ":memory:":
+    if config.base_url == ":memory:":
         return AsyncQdrantClient(":memory:")
-    key = secret(VARIABLE)
+    key = secret(config.api_key_env) if config.api_key_env else None
     return AsyncQdrantClient(
-        url=config.url,
+        url=config.base_url,
         api_key=key.get_secret_value() if key else None,
         prefer_grpc=config.grpc,
         timeout=config.timeout_s,
@@ -158,115 +151,12 @@ def connect(config: QdrantConfig) -> AsyncQdrantClient:
     )
 
 
-async def open_qdrant(config: QdrantConfig, stack: AsyncExitStack) -> QdrantSearch:
-    """The search, to be closed by `stack`. Raises `ConfigError` if the collection is not there."""
-    search = await stack.enter_async_context(QdrantSearch(config, connect(config)))
+async def require_collection(client: AsyncQdrantClient, config: QdrantConfig) -> None:
+    """Raises `ConfigError` if the server does not answer or has no such collection."""
     try:
-        known = await search.client.collection_exists(config.collection)
+        known = await client.collection_exists(config.collection)
     except Exception as error:  # noqa: BLE001 - errors of several HTTP and gRPC stacks
-        line = f"no Qdrant at {config.url}: {type(error).__name__}"
+        line = f"no Qdrant at {config.base_url}: {type(error).__name__}"
         raise ConfigError(line) from None
-    if not known and config.url != ":memory:":
-        raise ConfigError(f"no collection {config.collection!r} at {config.url}")
-    return search
-
-
-async def create_collection(
-    client: AsyncQdrantClient, name: str, index: IndexConfig, dimension: int
-) -> None:
-    """An empty collection, safe for tens of millions of passages.
-
-    Vectors lie on disk, quantised ones in memory, and nothing is indexed before `finish_loading`.
-    """
-    dense = models.VectorParams(size=dimension, distance=models.Distance.COSINE, on_disk=True)
-    sparse = models.SparseVectorParams(
-        modifier=models.Modifier.IDF, index=models.SparseIndexParams(on_disk=True)
-    )
-    await client.create_collection(
-        name,
-        vectors_config={} if index.method == "bm25" else {DENSE: dense},
-        sparse_vectors_config=None if index.method == "dense" else {SPARSE: sparse},
-        hnsw_config=models.HnswConfigDiff(m=index.hnsw_m, ef_construct=index.hnsw_ef_construct),
-        quantization_config=_quantization(index),
-        optimizers_config=models.OptimizersConfigDiff(indexing_threshold=NOT_YET),
-        on_disk_payload=True,
-    )
-
-
-def _quantization(
-    index: IndexConfig,
-) -> models.ScalarQuantization | models.BinaryQuantization | None:
-    if index.method == "bm25" or index.quantization == "none":
-        return None
-    if index.quantization == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    scalar = models.ScalarQuantizationConfig(
-        type=models.ScalarType.INT8, quantile=0.99, always_ram=True
-    )
-    return models.ScalarQuantization(scalar=scalar)
-
-
-async def load(
-    client: AsyncQdrantClient,
-    name: str,
-    passages: Iterable[Passage],
-    index: IndexConfig,
-    *,
-    mean_words: float,
-    encoder: Encoder | None = None,
-    first: int = 0,
-) -> int:
-    """Writes passages as points `first`, `first` + 1, ...; returns the id after the last.
-
-    Ids are row numbers, so that a repeated load writes the same points again.
-    """
-    lexical = lexical_model(index, mean_words)
-    for batch in _batches(passages, index.batch):
-        texts = [passage.searchable for passage in batch]
-        vectors: list[Vector] = []
-        if encoder is not None:
-            vectors = await asyncio.to_thread(encoder.encode, texts, queries=False)
-        points: list[models.PointStruct] = []
-        for place, passage in enumerate(batch):
-            vector: dict[str, models.Vector] = {}
-            if index.method != "dense":
-                found = lexical.embed_document(texts[place])
-                vector[SPARSE] = models.SparseVector(indices=found.indices, values=found.values)
-            if vectors:
-                vector[DENSE] = vectors[place]
-            payload = {
-                "id": passage.id,
-                "url": passage.url,
-                "title": passage.title,
-                "contents": passage.contents,
-            }
-            points.append(models.PointStruct(id=first + place, vector=vector, payload=payload))
-        await client.upsert(name, points, wait=True)
-        first += len(batch)
-    return first
-
-
-def _batches(passages: Iterable[Passage], size: int) -> Iterator[list[Passage]]:
-    source = iter(passages)
-    while batch := list(islice(source, size)):
-        yield batch
-
-
-async def finish_loading(
-    client: AsyncQdrantClient, name: str, *, poll_s: float = 2.0, timeout_s: float = 86_400.0
-) -> None:
-    """Lets the server index, and waits until it is done. Raises `DataError`, `ToolUnavailable`."""
-    threshold = models.OptimizersConfigDiff(indexing_threshold=THRESHOLD)
-    await client.update_collection(name, optimizers_config=threshold)
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                info = await client.get_collection(name)
-                if info.status == models.CollectionStatus.GREEN:
-                    return
-                if info.status == models.CollectionStatus.RED:
-                    raise DataError(f"collection {name!r} failed to index: {info.optimizer_status}")
-                await asyncio.sleep(poll_s)
-    except TimeoutError:
-        line = f"collection {name!r} was not indexed within {timeout_s:g} s"
-        raise ToolUnavailable(line) from None
+    if not known and config.base_url != ":memory:":
+        raise ConfigError(f"no collection {config.collection!r} at {config.base_url}")

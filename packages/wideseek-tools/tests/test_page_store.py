@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wideseek_core.errors import CorruptFile, DataError, NoContent, ToolRefused
-from wideseek_tools.store import PageStore, build_store
+from wideseek_tools.page_store import PageStore, build_store
 
 
 def pages_file(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -24,9 +24,16 @@ def test_page_is_found_by_any_form_of_its_url(tmp_path: Path) -> None:
         tmp_path, [{"url": "https://w.org/wiki/S%C3%A3o", "contents": "x", "title": "São"}]
     )
     with PageStore(path) as store:
-        for url in ("w.org/wiki/São", "http://w.org/index.php/são", "https://w.org/wiki/São#Top"):
+        for url in ("w.org/wiki/São", "https://w.org/index.php/São", "https://w.org/wiki/São#Top"):
             page = store.lookup(url)
             assert (page.text, page.title, page.source) == ("x", "São", "store")
+
+
+def test_an_address_without_a_scheme_means_either(tmp_path: Path) -> None:
+    with PageStore(built(tmp_path, [{"url": "http://a.org/x", "contents": "x"}])) as store:
+        assert store.lookup("a.org/x").text == "x"
+        with pytest.raises(NoContent):
+            store.lookup("https://a.org/x")
 
 
 async def test_unknown_page_is_no_content(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Search and pages in plain Python dictionaries: tests, scripted worlds, small corpora.
+"""Search and pages in plain Python dictionaries, for tests, scripted worlds and small corpora.
 
 Building and querying are cheap and need no native library: one small world per task is fine.
 """
@@ -8,13 +8,17 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
+from wideseek_core.config import Config
 from wideseek_core.errors import NoContent
+from wideseek_core.plugins import Plugin
 from wideseek_core.search import Document, Page
 from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
-from wideseek_tools.urls import page_key
+from wideseek_tools.urls import page_key, page_keys
 
 K1, B = 1.2, 0.75
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
@@ -24,6 +28,22 @@ _STOP = frozenset(
         "the their there these they this to was were what when where which who will with"
     )
 )
+
+
+class MemoryConfig(Config):
+    """BM25 over small JSON-lines files, loaded into memory."""
+
+    kind: Literal["memory"] = "memory"
+    pages: Path
+    corpus: Path | None = None
+    """Passages; null makes them from the pages."""
+
+
+class MemoryPagesConfig(Config):
+    """Pages of a small JSON-lines file, loaded into memory."""
+
+    kind: Literal["memory"] = "memory"
+    path: Path
 
 
 def words_of(text: str) -> list[str]:
@@ -114,8 +134,25 @@ class MemoryPages:
 
     async def read(self, url: str) -> Page:
         """The page at `url`, with or without its fragment. Raises `NoContent`."""
-        found = self._pages.get(page_key(url))
-        found = found or self._bases.get(page_key(url, fragment=False))
-        if found is None:
-            raise NoContent(f"no page at {url!r}")
-        return Page(url=found.url, text=found.text, title=found.title, source="memory")
+        candidates = [self._pages.get(key) for key in page_keys(url)]
+        candidates += [self._bases.get(key) for key in page_keys(url, fragment=False)]
+        for found in candidates:
+            if found is not None:
+                return Page(url=found.url, text=found.text, title=found.title, source="memory")
+        raise NoContent(f"no page at {url!r}")
+
+
+@asynccontextmanager
+async def open_memory(config: MemoryConfig) -> AsyncGenerator[MemorySearch]:
+    """The search over the files. Raises `DataError`."""
+    yield MemorySearch.from_files(config.pages, config.corpus)
+
+
+@asynccontextmanager
+async def open_memory_pages(config: MemoryPagesConfig) -> AsyncGenerator[MemoryPages]:
+    """The pages of the file. Raises `DataError`."""
+    yield MemoryPages.from_file(config.path)
+
+
+SEARCH = Plugin(config=MemoryConfig, open=open_memory)
+PAGES = Plugin(config=MemoryPagesConfig, open=open_memory_pages)

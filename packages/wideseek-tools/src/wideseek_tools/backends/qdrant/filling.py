@@ -9,20 +9,21 @@ from pathlib import Path
 from qdrant_client import AsyncQdrantClient
 
 from wideseek_core.errors import ConfigError, DataError
-from wideseek_tools.config import QdrantConfig
+from wideseek_tools.backends.qdrant.collection import create_collection, finish_loading, load
+from wideseek_tools.backends.qdrant.config import QdrantConfig
+from wideseek_tools.backends.qdrant.search import connect
 from wideseek_tools.encoders.encoder import open_encoder
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.scan import Step, scan
+from wideseek_tools.page_store import build_store
 from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
-from wideseek_tools.qdrant import connect, create_collection, finish_loading, load
-from wideseek_tools.store import build_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where passages and pages go."""
 
-    url: str
+    base_url: str
     collection: str
     store: Path
     grpc: bool = True
@@ -48,7 +49,7 @@ async def fill_collection(
     source = scan(corpus or pages, "corpus" if corpus else "pages", make, step)
     build_store(pages, target.store, lambda done: step("storing pages", done, 0))
     client = client or connect(
-        QdrantConfig(url=target.url, collection=target.collection, grpc=target.grpc)
+        QdrantConfig(base_url=target.base_url, collection=target.collection, grpc=target.grpc)
     )
     encoder = open_encoder(config.encoder) if config.method != "bm25" else None
     try:
@@ -79,7 +80,7 @@ async def _start(
     try:
         known = await client.collection_exists(target.collection)
     except Exception as error:  # noqa: BLE001 - errors of several HTTP and gRPC stacks
-        line = f"no Qdrant at {target.url}: {type(error).__name__}"
+        line = f"no Qdrant at {target.base_url}: {type(error).__name__}"
         raise ConfigError(line) from None
     if not known:
         await create_collection(client, target.collection, config, dimension)

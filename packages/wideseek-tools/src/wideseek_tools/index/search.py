@@ -13,7 +13,6 @@ from typing import Self
 from wideseek_core.errors import ConfigError
 from wideseek_core.search import Document
 from wideseek_tools.batching import Batcher
-from wideseek_tools.config import EmbeddedConfig
 from wideseek_tools.index.manifest import SHARD, read_index
 from wideseek_tools.index.processes import RankingProcesses
 from wideseek_tools.index.rank import Question, Ranked, Ranker, Ranks
@@ -23,21 +22,7 @@ from wideseek_tools.index.worker import Setup, open_ranker
 from wideseek_tools.passages import Hit
 
 
-def open_embedded(
-    config: EmbeddedConfig, folder: Path, *, processes: int = 0, waiting: int = 4096
-) -> "EmbeddedSearch":
-    """The search that a configuration describes, not entered yet."""
-    built = read_index(folder, config.fingerprint).config.method
-    ranking = Ranking(
-        method=built if config.method == "auto" else config.method,
-        hnsw_ef=config.hnsw_ef,
-        rrf_k=config.rrf_k,
-        lexical_weight=config.lexical_weight,
-    )
-    return EmbeddedSearch(folder, ranking, processes=processes, waiting=waiting)
-
-
-class EmbeddedSearch:
+class IndexSearch:
     """Searches an index folder; any number of processes may open the same one.
 
     Concurrent searches run as one batch. Use with `async with`. Raises `DataError` and
@@ -50,9 +35,9 @@ class EmbeddedSearch:
         ranking: Ranking | None = None,
         *,
         processes: int = 0,
-        waiting: int = 4096,
+        max_waiting: int = 4096,
     ) -> None:
-        """`processes` rank beside this one; with 0 a thread does. `waiting` queries may queue."""
+        """`processes` rank beside this one; with 0 a thread does. At most `max_waiting` queue."""
         self._stack = AsyncExitStack()
         self.info = read_index(folder)
         built = self.info.config.method
@@ -67,9 +52,9 @@ class EmbeddedSearch:
         if processes:
             self._ranks = RankingProcesses(processes, setup)
         else:
-            self._ranks = _InThread(open_ranker(setup, self._shard), self._thread)
+            self._ranks = _ThreadRanker(open_ranker(setup, self._shard), self._thread)
         self.batcher: Batcher[Question, list[Hit]] = Batcher(
-            self._find, waiting=waiting, lanes=max(1, processes)
+            self._find, max_waiting=max_waiting, workers=max(1, processes)
         )
 
     def _shard_folder(self, folder: Path) -> Path:
@@ -114,7 +99,7 @@ class EmbeddedSearch:
         return await self._reader.hits(await self._ranks.rank(questions))
 
 
-class _InThread:
+class _ThreadRanker:
     """Ranks in this process, beside the event loop."""
 
     def __init__(self, ranker: Ranker, thread: Executor) -> None:

@@ -1,0 +1,125 @@
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from wideseek_core.errors import ContextOverflow, WorkerError
+from wideseek_core.frames import JSON
+from wideseek_core.workers import Worker, WorkerPool
+
+MODULE = "worker_echo"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@pytest.fixture
+async def worker() -> AsyncGenerator[Worker]:
+    started = await Worker.start(MODULE, "concurrent")
+    yield started
+    await started.stop()
+
+
+async def test_a_helper_answers_many_requests_at_once(worker: Worker) -> None:
+    slow = asyncio.create_task(worker.ask(["wait", 0.2]))
+    assert await worker.ask({"bytes": b"\0" * 1_000_000}) == {"bytes": b"\0" * 1_000_000}
+    assert not slow.done()
+    assert await slow == ["wait", 0.2]
+
+
+async def test_what_is_told_is_handled_in_order_and_not_answered(worker: Worker) -> None:
+    worker.tell("one")
+    worker.tell(["crash"])
+    worker.tell("two")
+    assert await worker.ask(["told"]) == ["one", "two"]
+
+
+async def test_an_error_of_the_tree_arrives_as_itself(worker: Worker) -> None:
+    with pytest.raises(ContextOverflow, match="too long"):
+        await worker.ask(["overflow"])
+    with pytest.raises(WorkerError, match="ZeroDivisionError: by hand"):
+        await worker.ask(["crash"])
+    assert await worker.ask("still there") == "still there"
+
+
+async def test_what_a_helper_prints_is_no_message(worker: Worker) -> None:
+    assert await worker.ask(["print"]) == ["print"]
+    assert await worker.ask("fine") == "fine"
+
+
+async def test_a_cancelled_request_is_cancelled_in_the_helper(worker: Worker) -> None:
+    waiting = asyncio.create_task(worker.ask(["wait", 60]))
+    await worker.ask("started")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await worker.ask(["told"]) == ["started", "cancelled"]
+
+
+async def test_a_death_ends_every_request_and_those_to_come(worker: Worker) -> None:
+    waiting = asyncio.create_task(worker.ask(["wait", 60]))
+    with pytest.raises(WorkerError, match="has ended"):
+        await worker.ask(["die"])
+    with pytest.raises(WorkerError):
+        await waiting
+    assert not worker.is_alive
+    worker.tell("nobody")
+    with pytest.raises(WorkerError, match="has ended"):
+        await worker.ask("anybody")
+
+
+async def test_a_helper_that_does_not_start() -> None:
+    worker = await Worker.start("no_such_module")
+    with pytest.raises(WorkerError):
+        await worker.ask("anybody")
+    await worker.stop()
+
+
+async def test_a_helper_that_does_not_end_is_killed() -> None:
+    worker = await Worker.start(MODULE)
+    worker.tell(["sleep", 60])
+    await worker.stop(0.2)
+    assert not worker.is_alive
+
+
+async def test_a_pool_restarts_what_takes_too_long_or_dies() -> None:
+    async with WorkerPool(MODULE, processes=1) as pool:
+        first = await pool.ask(["pid"])
+        assert await pool.ask(["pid"]) == first
+        with pytest.raises(TimeoutError):
+            await pool.ask(["sleep", 60], timeout_s=0.2)
+        second = await pool.ask(["pid"])
+        with pytest.raises(WorkerError):
+            await pool.ask(["die"])
+        third = await pool.ask(["pid"])
+        with pytest.raises(ContextOverflow):
+            await pool.ask(["overflow"])
+        assert await pool.ask(["pid"]) == third
+    assert len({first, second, third}) == 3
+
+
+async def test_a_pool_sets_its_helpers_up() -> None:
+    async with WorkerPool(MODULE, processes=2, setup="setup") as pool:
+        await pool.warm_up()
+        assert await pool.ask(["told"]) == ["setup"]
+    async with WorkerPool(MODULE, processes=1, setup=["overflow"]) as pool:
+        with pytest.raises(ContextOverflow):
+            await pool.ask(["pid"])
+
+
+async def test_a_cancelled_request_of_a_pool_leaves_no_stray_answer() -> None:
+    async with WorkerPool(MODULE, processes=1) as pool:
+        task = asyncio.create_task(pool.ask(["sleep", 60]))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await pool.ask("next") == "next"
+
+
+async def test_plain_values_only_where_data_is_hostile() -> None:
+    worker = await Worker.start(MODULE, "json", coding=JSON)
+    assert await worker.ask({"a": [1, "é"]}) == {"a": [1, "é"]}
+    await worker.stop()
