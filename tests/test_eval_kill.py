@@ -23,7 +23,7 @@ from wideseek_core import (
     Task,
     Trajectory,
 )
-from wideseek_eval import RunConfig, load_run, run_evaluation, summarise
+from wideseek_eval import RunConfig, load_run, run_evaluation, summarize
 from wideseek_eval.runs.folder import read_results
 
 KILLS = 20
@@ -76,7 +76,7 @@ def test_twenty_kills_leave_the_results_of_an_uninterrupted_run(tmp_path: Path) 
     evaluate(tmp_path / "whole")
     killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
     assert killed == whole
-    assert summarise(killed.results) == summarise(whole.results)
+    assert summarize(killed.results) == summarize(whole.results)
     lines = (tmp_path / "killed" / "results.jsonl").read_text().splitlines()
     assert len(lines) == 300, "a rollout was repeated"
 

@@ -35,7 +35,7 @@ async def measure(limit: int) -> Counter[tuple[str, int]]:
     """Hits by kind and rank; rank 0 counts the queries."""
     found: Counter[tuple[str, int]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        files = atlas.materialise(Path(folder))
+        files = atlas.materialize(Path(folder))
         index = Path(folder) / "index"
         build_index(files.corpus, files.pages, index, IndexConfig())
         async with open_tools(ToolsConfig(), index=index) as tools:

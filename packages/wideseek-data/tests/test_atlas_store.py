@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wideseek_core import CorruptFile, TableGold
-from wideseek_data.atlas import fingerprint, load_tasks, load_wide, manifest, materialise
+from wideseek_data.atlas import fingerprint, load_tasks, load_wide, manifest, materialize
 from wideseek_data.atlas.store import read_content
 
 
@@ -37,8 +37,8 @@ def test_plans_belong_to_the_same_tasks() -> None:
     assert [plan.task for plan in plans] == load_tasks("dev", limit=7, seed=5, max_rows=6)
 
 
-def test_materialised_files_hold_leads_and_whole_pages(tmp_path: Path) -> None:
-    made = materialise(tmp_path)
+def test_materialized_files_hold_leads_and_whole_pages(tmp_path: Path) -> None:
+    made = materialize(tmp_path)
     passages = [json.loads(line) for line in made.corpus.read_text(encoding="utf-8").splitlines()]
     whole = [json.loads(line) for line in made.pages.read_text(encoding="utf-8").splitlines()]
     assert [passage["url"] for passage in passages] == [page["url"] for page in whole]
@@ -53,12 +53,12 @@ def test_materialised_files_hold_leads_and_whole_pages(tmp_path: Path) -> None:
     )
 
 
-def test_materialising_again_repairs_and_otherwise_writes_nothing(tmp_path: Path) -> None:
-    made = materialise(tmp_path)
+def test_materializing_again_repairs_and_otherwise_writes_nothing(tmp_path: Path) -> None:
+    made = materialize(tmp_path)
     before = made.corpus.stat().st_mtime_ns
     content = made.pages.read_bytes()
     made.pages.write_bytes(content[:1000])
-    again = materialise(tmp_path)
+    again = materialize(tmp_path)
     assert again.pages.read_bytes() == content
     assert again.corpus.stat().st_mtime_ns == before
 

@@ -14,7 +14,7 @@ from wideseek_core import (
     TableMetrics,
     Task,
 )
-from wideseek_eval import Result, StoredRun, Summary, summarise
+from wideseek_eval import Result, StoredRun, Summary, summarize
 from wideseek_eval.reports.diff import DiffCell, diff_tables
 from wideseek_eval.reports.pages import report_page, sweep_page
 from wideseek_eval.reports.svg import Point, Share, bar_chart, curve, share_chart
@@ -203,7 +203,7 @@ def test_a_comparison_is_shown_with_its_adjusted_p() -> None:
 
 async def test_no_interval_of_a_sweep_leaves_the_scale() -> None:
     async def evaluate_at(width: int) -> Summary:
-        return summarise([result("t", 0, 0.75)])
+        return summarize([result("t", 0, 0.75)])
 
     text = sweep_text(await run_sweep("max_subagents", [1], evaluate_at))
     assert "[0.000, 1.000]" in text
@@ -212,7 +212,7 @@ async def test_no_interval_of_a_sweep_leaves_the_scale() -> None:
 
 async def test_a_sweep_gives_a_curve_with_intervals() -> None:
     async def evaluate_at(width: int) -> Summary:
-        return summarise([result(f"t{index}", 0, width * index / 30) for index in range(10)])
+        return summarize([result(f"t{index}", 0, width * index / 30) for index in range(10)])
 
     sweep = await run_sweep("max_subagents", [1, 2], evaluate_at)
     assert [point.value for point in sweep.points] == ["1", "2"]

@@ -16,8 +16,8 @@ from wideseek_core import (
     Turn,
 )
 from wideseek_core.tasks import Language
-from wideseek_eval import Result, summarise
-from wideseek_eval.runs.results import EpisodeSummary, summarise_episode
+from wideseek_eval import Result, summarize
+from wideseek_eval.runs.results import EpisodeSummary, summarize_episode
 from wideseek_eval.statistics.compare import check_same_tasks, compare
 from wideseek_eval.statistics.official import official_summary
 
@@ -43,7 +43,7 @@ def broken(task: str, trial: int) -> Result:
 
 
 def test_avg_max_and_min_at_k_are_means_over_questions() -> None:
-    summary = summarise(
+    summary = summarize(
         [table("a", 0, 0.2), table("a", 1, 0.6), table("b", 0, 1), table("b", 1, 0)]
     )
     item = summary.overall.metrics["item_f1"]
@@ -55,7 +55,7 @@ def test_avg_max_and_min_at_k_are_means_over_questions() -> None:
 
 def test_pass_at_k_is_the_chance_that_one_of_k_is_right() -> None:
     right = [1.0, 0.0, 0.0, 0.0]
-    summary = summarise([table("a", trial, 0.5, success=one) for trial, one in enumerate(right)])
+    summary = summarize([table("a", trial, 0.5, success=one) for trial, one in enumerate(right)])
     chances = summary.overall.metrics["success"].pass_at
     assert chances == pytest.approx({1: 0.25, 2: 0.5, 3: 0.75, 4: 1.0})
     assert summary.overall.metrics["success"].max.mean == 1.0
@@ -64,7 +64,7 @@ def test_pass_at_k_is_the_chance_that_one_of_k_is_right() -> None:
 def test_a_failed_answer_is_a_zero_but_an_unscored_or_broken_one_is_not() -> None:
     failed = table("a", 0, 0.0, state=ScoreState.FAILED)
     unscored = table("b", 0, 0.0, state=ScoreState.UNSCORED)
-    summary = summarise([failed, unscored, broken("c", 0), table("d", 0, 0.5)])
+    summary = summarize([failed, unscored, broken("c", 0), table("d", 0, 0.5)])
     assert summary.item_f1.mean == pytest.approx(0.25)
     assert summary.item_f1.questions == 2
     counts = summary.overall.counts
@@ -74,13 +74,13 @@ def test_a_failed_answer_is_a_zero_but_an_unscored_or_broken_one_is_not() -> Non
 
 def test_a_question_with_an_unscored_trial_keeps_its_others() -> None:
     unscored = table("a", 1, 0.0, state=ScoreState.UNSCORED)
-    summary = summarise([table("a", 0, 0.8), unscored])
+    summary = summarize([table("a", 0, 0.8), unscored])
     assert summary.item_f1.mean == pytest.approx(0.8)
     assert summary.overall.short == 1
 
 
 def test_languages_are_summed_up_apart() -> None:
-    summary = summarise([table("a", 0, 0.2), table("b", 0, 0.6, language="zh")])
+    summary = summarize([table("a", 0, 0.2), table("b", 0, 0.6, language="zh")])
     assert summary.languages["en"].metrics["item_f1"].avg.mean == pytest.approx(0.2)
     assert summary.languages["zh"].metrics["item_f1"].avg.mean == pytest.approx(0.6)
 
@@ -88,13 +88,13 @@ def test_languages_are_summed_up_apart() -> None:
 def test_tables_and_short_answers_have_their_own_means_and_one_score() -> None:
     score = Score(state=ScoreState.SCORED, metrics=TextMetrics(correct=1.0, token_f1=0.5))
     short = Result(task_id="q", trial=0, kind="text", score=score, episode=EPISODE)
-    summary = summarise([table("a", 0, 0.5), short])
+    summary = summarize([table("a", 0, 0.5), short])
     assert (summary.item_f1.mean, summary.correct.mean) == (0.5, 1.0)
     assert summary.score.mean == pytest.approx(0.75)
 
 
 def test_nothing_is_a_summary_of_nothing() -> None:
-    summary = summarise([])
+    summary = summarize([])
     assert summary.overall.questions == 0
     assert summary.item_f1.questions == 0
 
@@ -162,7 +162,7 @@ def test_an_episode_is_counted_by_requests_turns_and_agents() -> None:
     turn = Turn(text="", finish=Finish.STOP, calls=(search, access), prompt_tokens=7)
     lead = Trajectory(agent=0, role="lead", status=Status.FINISHED, turns=(turn,))
     sub = Trajectory(agent=1, role="subagent", status=Status.TURN_LIMIT, turns=(turn, turn))
-    found = summarise_episode(Episode(task_id="t", trial=0, trajectories=(lead, sub)))
+    found = summarize_episode(Episode(task_id="t", trial=0, trajectories=(lead, sub)))
     assert (found.subagents, found.failed_subagents) == (1, 1)
     assert (found.lead_turns, found.subagent_turns) == (1, 2)
     assert (found.searches, found.accesses, found.prompt_tokens) == (6, 3, 21)

@@ -67,7 +67,7 @@ def indexed(config: AtlasWorld | CorpusWorld) -> Path:
     """The index folder of a world, built if it is not there yet."""
     if isinstance(config, AtlasWorld):
         name = f"atlas-{atlas.fingerprint()}"
-        files = atlas.materialise(cache_folder() / "worlds" / name[:22])
+        files = atlas.materialize(cache_folder() / "worlds" / name[:22])
         corpus, pages = files.corpus, files.pages
     else:
         name = f"{config.pages.resolve()} {config.corpus and config.corpus.resolve()}"

@@ -27,7 +27,7 @@ from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_re
 from wideseek_eval.statistics.breakdown import Report, make_report
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_eval.statistics.means import Mean
-from wideseek_eval.statistics.summary import Metric, Slice, Summary, summarise
+from wideseek_eval.statistics.summary import Metric, Slice, Summary, summarize
 from wideseek_eval.statistics.sweep import Sweep, run_sweep
 
 __all__ = [
@@ -64,7 +64,7 @@ __all__ = [
     "run_evaluation",
     "run_sweep",
     "score_responses",
-    "summarise",
+    "summarize",
     "summary_text",
     "sweep_page",
     "sweep_text",

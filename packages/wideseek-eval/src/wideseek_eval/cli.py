@@ -30,7 +30,7 @@ from wideseek_eval.runs.regrade import regrade
 from wideseek_eval.runs.responses import export_responses
 from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_responses
 from wideseek_eval.statistics.compare import HEADLINE, Comparison, check_same_tasks, compare
-from wideseek_eval.statistics.summary import summarise
+from wideseek_eval.statistics.summary import summarize
 from wideseek_eval.statistics.sweep import Sweep, SweepPoint
 from wideseek_eval.statistics.titles import TITLES
 
@@ -259,7 +259,7 @@ def _sweep(options: argparse.Namespace) -> None:
         value, equals, name = text.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: expected VALUE=RUN")
-        points.append(SweepPoint(value=value, summary=summarise(find_run(name).load().results)))
+        points.append(SweepPoint(value=value, summary=summarize(find_run(name).load().results)))
     sweep = Sweep(parameter=options.parameter, points=tuple(points))
     show(sweep_text(sweep))
     if options.json is not None:

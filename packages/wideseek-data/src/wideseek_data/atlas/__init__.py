@@ -8,7 +8,7 @@ from wideseek_data.atlas.store import (
     load_tasks,
     load_wide,
     manifest,
-    materialise,
+    materialize,
     pages,
 )
 
@@ -20,6 +20,6 @@ __all__ = [
     "load_tasks",
     "load_wide",
     "manifest",
-    "materialise",
+    "materialize",
     "pages",
 ]

@@ -69,7 +69,7 @@ class Built:
     contents: dict[str, bytes]
     """By file name without endings."""
     sources: dict[str, str]
-    """Source and licence by key."""
+    """Source and license by key."""
 
     def manifest(self) -> Manifest:
         """What is in the files."""

@@ -1,6 +1,6 @@
 """Pages that no question asks about: near-duplicates, namesakes and irrelevant lists.
 
-They are true as well, and stand in the way of a search that is not careful.
+They are true as well, and mislead a search that is not careful.
 """
 
 import re
@@ -30,11 +30,11 @@ def glances(domains: Sequence[Domain]) -> Iterator[WorldPage]:
         for entity in domain.entities:
             if share(f"glance/{domain.name}/{entity.name}") < 0.05:
                 page = next(entity_pages(domain, entity))
-                told = [facet.title.format(entity=entity.name) for facet in domain.facets[1:]]
+                listed = [facet.title.format(entity=entity.name) for facet in domain.facets[1:]]
                 yield WorldPage(
                     title=f"{entity.name} at a glance",
                     lead=page.lead,
-                    body=f"For figures see {' and '.join(told or [page.title])}.",
+                    body=f"For figures see {' and '.join(listed or [page.title])}.",
                     source=domain.source,
                 )
 
@@ -48,11 +48,11 @@ def namesakes(domains: Sequence[Domain]) -> Iterator[WorldPage]:
             found[bare].append((domain.title(entity, 0), domain.noun))
     for bare, meanings in sorted(found.items()):
         if len(meanings) > 1:
-            told = "; ".join(f"{title}, {_article(noun)} {noun}" for title, noun in meanings)
+            listed = "; ".join(f"{title}, {_article(noun)} {noun}" for title, noun in meanings)
             yield WorldPage(
                 title=f"{bare} (disambiguation)",
                 lead=f"{bare} may mean one of several things.",
-                body=f"It may mean: {told}.",
+                body=f"It may mean: {listed}.",
                 source="compiled from the other pages",
             )
 
@@ -110,11 +110,11 @@ def weekdays() -> Iterator[WorldPage]:
             continue
         days = babel.Locale(code).days["format"]["wide"]
         if days[0] not in ("Monday", "Mon"):
-            told = ", ".join(str(days[number]) for number in range(7))
+            listed = ", ".join(str(days[number]) for number in range(7))
             yield WorldPage(
                 title=f"Days of the week in {name}",
                 lead=f"How the days of the week are called in {name}.",
-                body=f"From Monday to Sunday they are {plain(told)}.",
+                body=f"From Monday to Sunday they are {plain(listed)}.",
                 source=CLDR,
             )
 

@@ -61,22 +61,22 @@ def _columns(rng: random.Random, words: Lexicon, count: int, facets: int) -> lis
 
 def _column(rng: random.Random, words: Lexicon, label: str, facet: int) -> _Column:
     numeric = rng.random() < 0.5
-    told = _lower(label)
-    root = told.split()[0]
+    noun = _lower(label)
+    root = noun.split()[0]
     unit = f" {words.term()}s" if numeric and rng.random() < 0.4 else ""
     attribute = Attribute(
         column=label,
         facet=facet,
-        sentences=_sentences(rng, words, told, unit),
-        ask=f"the {told} of {{entity}}",
+        sentences=_sentences(rng, words, noun, unit),
+        ask=f"the {noun} of {{entity}}",
         kind=Kind.NUMBER if numeric else Kind.TEXT,
         above=rng.choice(
             (
-                f"with a {told} above {{value}}{unit}",
-                f"with a {told} of more than {{value}}{unit}",
-                f"with more than {{value}} {told}",
-                f"with {told} over {{value}}{unit}",
-                f"{words.term()} of {told} {{value}}",
+                f"with a {noun} above {{value}}{unit}",
+                f"with a {noun} of more than {{value}}{unit}",
+                f"with more than {{value}} {noun}",
+                f"with {noun} over {{value}}{unit}",
+                f"{words.term()} of {noun} {{value}}",
                 f"{root}er than {{value}}{unit}",
             )
         )
@@ -84,16 +84,16 @@ def _column(rng: random.Random, words: Lexicon, label: str, facet: int) -> _Colu
         else "",
         below=rng.choice(
             (
-                f"with a {told} below {{value}}{unit}",
-                f"with a {words.term()} {told} of less than {{value}}{unit}",
-                f"with fewer than {{value}} {told}",
-                f"of under {{value}} {told}",
-                f"{words.term()} {told} {{value}}",
+                f"with a {noun} below {{value}}{unit}",
+                f"with a {words.term()} {noun} of less than {{value}}{unit}",
+                f"with fewer than {{value}} {noun}",
+                f"of under {{value}} {noun}",
+                f"{words.term()} {noun} {{value}}",
             )
         )
         if numeric
         else "",
-        most=rng.choice((f"largest-{told}", f"highest-{told}", f"{root}est", f"most {root}"))
+        most=rng.choice((f"largest-{noun}", f"highest-{noun}", f"{root}est", f"most {root}"))
         if numeric
         else "",
     )
@@ -107,36 +107,36 @@ def _lower(label: str) -> str:
     return label if label[1:2].isupper() else label[0].lower() + label[1:]
 
 
-def _sentences(rng: random.Random, words: Lexicon, told: str, unit: str) -> tuple[str, ...]:
+def _sentences(rng: random.Random, words: Lexicon, noun: str, unit: str) -> tuple[str, ...]:
     """One to three ways that a world has of telling a column."""
-    return tuple(_sentence(rng, words, told, f"{{value}}{unit}") for _ in range(rng.randint(1, 3)))
+    return tuple(_sentence(rng, words, noun, f"{{value}}{unit}") for _ in range(rng.randint(1, 3)))
 
 
-def _sentence(rng: random.Random, words: Lexicon, told: str, value: str) -> str:
+def _sentence(rng: random.Random, words: Lexicon, noun: str, value: str) -> str:
     """Mostly with the column's name, before or behind the value; with a part of it; or without."""
     way = rng.random()
     if way < 0.35:
-        return _plainly(rng, told, value)
+        return _plainly(rng, noun, value)
     if way < 0.45:
         return _unnamed(rng, words, value)
-    name = rng.choice(told.split()) if way < 0.55 else told
+    name = rng.choice(noun.split()) if way < 0.55 else noun
     return (_name_first if rng.random() < 0.6 else _value_first)(rng, words, name, value)
 
 
-def _plainly(rng: random.Random, told: str, value: str) -> str:
+def _plainly(rng: random.Random, noun: str, value: str) -> str:
     return rng.choice(
         (
-            f"The {told} of {{entity}} is {value}.",
-            f"{{entity}} has a {told} of {value}.",
-            f"Its {told} is {value}.",
-            f"The {told} is {value}.",
-            f"The {told} is given as {value}.",
-            f"According to the records, its {told} is {value}.",
-            f"{told[0].upper()}{told[1:]}: {value}.",
-            f"With {value} as its {told}, {{entity}} is well known.",
-            f"{value} is the {told} of {{entity}}.",
-            f"In terms of {told}, sources state {value}.",
-            f"Observers put its {told} at {value}.",
+            f"The {noun} of {{entity}} is {value}.",
+            f"{{entity}} has a {noun} of {value}.",
+            f"Its {noun} is {value}.",
+            f"The {noun} is {value}.",
+            f"The {noun} is given as {value}.",
+            f"According to the records, its {noun} is {value}.",
+            f"{noun[0].upper()}{noun[1:]}: {value}.",
+            f"With {value} as its {noun}, {{entity}} is well known.",
+            f"{value} is the {noun} of {{entity}}.",
+            f"In terms of {noun}, sources state {value}.",
+            f"Observers put its {noun} at {value}.",
         )
     )
 
@@ -198,15 +198,15 @@ def _facets(
 ) -> tuple[Facet, ...]:
     """The main page and `count - 1` others; most worlds say in the lead what a page tells."""
     says = rng.random() < 0.85
-    told = [
+    nouns = [
         [_lower(item.attribute.column) for item in columns if item.attribute.facet == facet]
         for facet in range(count)
     ]
     suffix = ""
     if rng.random() < 0.15:
         suffix = f" ({rng.choice((words.term, words.initials))()} {words.term()})"
-    if says and told[0] and rng.random() < 0.6:
-        main_lead += f" This page {rng.choice(('gives', 'names'))} its {_and(told[0])}."
+    if says and nouns[0] and rng.random() < 0.6:
+        main_lead += f" This page {rng.choice(('gives', 'names'))} its {_and(nouns[0])}."
     of = rng.choice(
         ("{facet} of {{entity}}",) * 3
         + ("{{entity}}: {facet}", "{facet} in {{entity}}", "{{entity}} in {facet}")
@@ -216,14 +216,14 @@ def _facets(
     while len(names) < count - 1:
         names[words.facet()] = None
     for index, name in enumerate(names, 1):
-        lead = _telling(rng, name, told[index]) if says and told[index] else _plain(rng, name)
+        lead = _telling(rng, name, nouns[index]) if says and nouns[index] else _plain(rng, name)
         made.append(Facet(title=of.format(facet=name), lead=lead))
     return tuple(made)
 
 
-def _telling(rng: random.Random, name: str, told: Sequence[str]) -> str:
+def _telling(rng: random.Random, name: str, nouns: Sequence[str]) -> str:
     """A lead that names the columns of its page."""
-    list_ = _and(told)
+    list_ = _and(nouns)
     return rng.choice(
         (
             f"About the {list_} of {{entity}}.",
@@ -279,15 +279,15 @@ def _share(rng: random.Random, words: Lexicon, columns: list[_Column]) -> list[s
     """Makes one column group things by a few values; returns these values."""
     at = rng.randrange(len(columns))
     column = columns[at]
-    told = _lower(column.attribute.column)
+    noun = _lower(column.attribute.column)
     by = rng.choice(PREPOSITIONS)
     group = rng.choice(
         (
-            f"with the {told} {{value}}",
-            f"with {{value}} as {told}",
-            f"whose {told} is {{value}}",
-            f"{words.term()} {by} the {told} {{value}}",
-            f"{by} the {{value}} {told}",
+            f"with the {noun} {{value}}",
+            f"with {{value}} as {noun}",
+            f"whose {noun} is {{value}}",
+            f"{words.term()} {by} the {noun} {{value}}",
+            f"{by} the {{value}} {noun}",
             f"{words.term()} {by} {{value}}",
         )
     )

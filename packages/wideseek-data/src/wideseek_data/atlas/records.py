@@ -76,4 +76,4 @@ class Manifest(Record):
     packages: dict[str, str]
     """Pinned versions of the data packages."""
     sources: dict[str, str]
-    """Source and licence by the key that pages carry."""
+    """Source and license by the key that pages carry."""

@@ -122,17 +122,17 @@ def pages() -> Iterator[WorldPage]:
         )
 
 
-def materialise(folder: Path) -> AtlasFiles:
+def materialize(folder: Path) -> AtlasFiles:
     """Writes the corpus for the search tools; files that are already right are left alone."""
     paths = AtlasFiles(corpus=folder / "corpus.jsonl", pages=folder / "pages.jsonl")
     passages: list[str] = []
-    whole: list[str] = []
+    page_lines: list[str] = []
     for number, page in enumerate(pages()):
         entry = {"url": page.url, "title": page.title}
         text = f'"{page.title}"\n{page.lead}'
         passages.append(_json({"id": str(number), **entry, "contents": text}))
-        whole.append(_json({**entry, "contents": page.contents}))
-    for path, lines in ((paths.corpus, passages), (paths.pages, whole)):
+        page_lines.append(_json({**entry, "contents": page.contents}))
+    for path, lines in ((paths.corpus, passages), (paths.pages, page_lines)):
         content = "".join(line + "\n" for line in lines).encode()
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)

@@ -1,7 +1,7 @@
 """A scripted agent that answers planned questions by honest search and reading.
 
 It plays lead, subagent and single agent on any world of `world.py`, through the real loop and
-tools. What it writes rests on what the conversation shows: a fact that no opened page told is
+tools. What it writes rests on what the conversation shows: a fact that no opened page states is
 `unknown`. Its runs are the demonstrations of the supervised warm-up.
 """
 
@@ -105,9 +105,9 @@ class Transcript:
     def of(cls, messages: Sequence[Message]) -> "Transcript":
         """The transcript of a conversation."""
         said = [item.content for item in messages if item.role == "assistant"]
-        told = [item.content for item in messages if item.role == "tool"]
+        results = [item.content for item in messages if item.role == "tool"]
         return cls(
-            shown="\n".join(told),
+            shown="\n".join(results),
             said="\n".join(said),
             calls=len(said),
             opened="\n".join(text for text in said if '"access"' in text),
@@ -267,8 +267,8 @@ def _openable(
     if not right:
         return []
     facets = {subtask.domain.attribute(column).facet for column in missing}
-    told = all(facet <= 0 or missing_hint(subtask.domain, facet, missing) for facet in facets)
-    if told:
+    stated = all(facet <= 0 or missing_hint(subtask.domain, facet, missing) for facet in facets)
+    if stated:
         return right
     return [
         url
@@ -293,11 +293,11 @@ def _known(subtask: LookUp, column: str, seen: Transcript) -> bool:
 
 
 def _facts_line(subtask: LookUp, seen: Transcript) -> str:
-    told = {
+    facts = {
         column: subtask.entity.values[column] if _known(subtask, column, seen) else UNKNOWN
         for column in subtask.columns
     }
-    return "; ".join(f"{column}: {value}" for column, value in told.items())
+    return "; ".join(f"{column}: {value}" for column, value in facts.items())
 
 
 def _has(text: str, url: str) -> bool:

@@ -47,7 +47,7 @@ class Facet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
-    """A column: where its values are told, how, and how questions name them."""
+    """A column: where its values are stated, how, and how questions name them."""
 
     column: str
     """Label in tables and questions: `Population`."""
@@ -98,7 +98,7 @@ class Domain:
     family: str = ""
     """Domains of one family put equal values of their partitions into the same split."""
     source: str = ""
-    """Where the facts come from, with the licence, as attribution is to be given."""
+    """Where the facts come from, with the license, as attribution is to be given."""
 
     def attribute(self, column: str) -> Attribute:
         """The attribute of that column."""
@@ -180,14 +180,14 @@ def entity_pages(domain: Domain, entity: Entity) -> Iterator[WorldPage]:
     in_text = {column: with_article(value) for column, value in entity.values.items()}
     told_names = {"entity": entity.name, **in_text}
     for index, facet in enumerate(domain.facets):
-        told = [
+        sentences = [
             _choose(attribute.sentences, entity.name + attribute.column).format(
                 entity=entity.name, value=entity.values[attribute.column]
             )
             for attribute in domain.attributes
             if attribute.facet == index and attribute.column in entity.values
         ]
-        body = " ".join([*told, *entity.notes.get(index, ())])
+        body = " ".join([*sentences, *entity.notes.get(index, ())])
         if body or index == 0:
             try:
                 title, lead = facet.title.format_map(names), facet.lead.format_map(told_names)

@@ -84,4 +84,4 @@ if TYPE_CHECKING:
     DataConfig = Selection
 else:
     DataConfig = kind_union(DATASETS, JsonlData, QaData, WideSearchData)
-"""Any of the known data sets, told apart by `kind`."""
+"""Any of the known data sets, distinguished by `kind`."""

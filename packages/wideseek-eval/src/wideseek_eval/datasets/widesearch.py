@@ -84,7 +84,7 @@ def digest(tasks: Path, gold: Path) -> str:
 
     Each file in turn, tasks first, then tables by name: relative path, NUL, bytes, NUL.
     """
-    whole = hashlib.sha256()
+    sha = hashlib.sha256()
     names = [(tasks.name, tasks)]
     names += [(f"{gold.name}/{path.name}", path) for path in sorted(gold.glob("*.csv"))]
     for name, path in names:
@@ -92,8 +92,8 @@ def digest(tasks: Path, gold: Path) -> str:
             content = path.read_bytes()
         except FileNotFoundError:
             raise DataError(f"no such file: {path}") from None
-        whole.update(name.encode() + b"\0" + content + b"\0")
-    return whole.hexdigest()
+        sha.update(name.encode() + b"\0" + content + b"\0")
+    return sha.hexdigest()
 
 
 def _download(revision: str) -> Path:

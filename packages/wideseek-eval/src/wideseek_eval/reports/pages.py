@@ -156,7 +156,9 @@ def _notes(part: Slice) -> str:
 
 
 def _shown(extreme: Extreme, run: StoredRun, trial: int) -> ShownQuestion:
-    results: Mapping[Key, Result] = {(one.task_id, one.trial): one for one in run.results}
+    results: Mapping[Key, Result] = {
+        (result.task_id, result.trial): result for result in run.results
+    }
     task, result = run.tasks[extreme.task_id], results[extreme.task_id, trial]
     score, gold = result.score, task.gold
     diff = None

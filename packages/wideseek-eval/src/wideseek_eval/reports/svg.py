@@ -1,4 +1,4 @@
-"""Small charts as inline SVG; their colours come from the page's style sheet."""
+"""Small charts as inline SVG; their colors come from the page's style sheet."""
 
 import math
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Share:
     note: str = ""
     """Behind count and percentage."""
     kind: str
-    """The CSS class that colours it."""
+    """The CSS class that colors it."""
 
 
 def share_chart(title: str, shares: Sequence[Share]) -> str:

@@ -69,16 +69,16 @@ def write_report(folder: Path, grading: str = "") -> Report:
 def comparison_text(comparison: Comparison, a: str, b: str) -> str:
     """B minus A per metric, with interval and adjusted p."""
     table = _table(["metric", a, b, "difference", "95% interval", "p", "p (Holm)", "questions"])
-    for one in comparison.differences:
+    for found in comparison.differences:
         table.add_row(
-            TITLES[one.metric],
-            f"{one.a.mean:.3f}",
-            f"{one.b.mean:.3f}",
-            f"{one.difference:+.3f}",
-            f"[{one.low:+.3f}, {one.high:+.3f}]",
-            f"{one.p:.4f}",
-            f"{one.p_holm:.4f}",
-            str(one.a.questions),
+            TITLES[found.metric],
+            f"{found.a.mean:.3f}",
+            f"{found.b.mean:.3f}",
+            f"{found.difference:+.3f}",
+            f"[{found.low:+.3f}, {found.high:+.3f}]",
+            f"{found.p:.4f}",
+            f"{found.p_holm:.4f}",
+            str(found.a.questions),
         )
     notes = [
         f"{comparison.questions} questions in both, {comparison.only_a} only in {a}, "
@@ -116,10 +116,10 @@ def counts_text(counts: Counts) -> str:
     )
 
 
-def _slice(title: str, one: Slice) -> str:
-    k = one.trials
+def _slice(title: str, part: Slice) -> str:
+    k = part.trials
     table = _table([title, f"avg@{k}", "95% interval", "se", f"max@{k}", f"min@{k}", "questions"])
-    for name, metric in one.metrics.items():
+    for name, metric in part.metrics.items():
         if name == "score":
             continue
         avg = metric.avg
@@ -132,15 +132,15 @@ def _slice(title: str, one: Slice) -> str:
             f"{metric.min.mean:.3f}",
             str(avg.questions),
         )
-    lines = [_draw(table), f"{one.questions} questions x {k}: {counts_text(one.counts)}."]
-    for name, metric in one.metrics.items():
+    lines = [_draw(table), f"{part.questions} questions x {k}: {counts_text(part.counts)}."]
+    for name, metric in part.metrics.items():
         if len(metric.pass_at) > 1:
             chances = ", ".join(f"@{j} {chance:.3f}" for j, chance in metric.pass_at.items())
             lines.append(f"{TITLES[name]}, pass{chances}")
-    lines += _lost(one)
-    if one.short:
-        lines.append(f"{one.short} questions have fewer than {k} trials that count.")
-    effort = ", ".join(f"{TITLES[name].lower()} {_short(m)}" for name, m in one.effort.items())
+    lines += _lost(part)
+    if part.short:
+        lines.append(f"{part.short} questions have fewer than {k} trials that count.")
+    effort = ", ".join(f"{TITLES[name].lower()} {_short(m)}" for name, m in part.effort.items())
     return "\n".join([*lines, f"Per rollout: {effort}."])
 
 

@@ -1,6 +1,6 @@
-"""Evaluations on disk: each rollout is written as it ends, and a killed run goes on where it was.
+"""Evaluations on disk: each rollout is written as it ends, and a killed run is resumed.
 
-A rollout exists once its line in `results.jsonl` is whole. What was under way when the process
+A rollout exists once its line in `results.jsonl` is complete. What was under way when the process
 died is done again; what had ended is never repeated.
 """
 
@@ -18,7 +18,7 @@ from wideseek_eval.runs.folder import Key, RunFolder, begin_run, load_run, read_
 from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import Result, RunEpisode
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
-from wideseek_eval.statistics.summary import Summary, summarise
+from wideseek_eval.statistics.summary import Summary, summarize
 
 
 class RunConfig(Config):
@@ -52,7 +52,7 @@ async def run_evaluation(
 
     `settings` is everything that shapes answers and scores (the resolved configuration without
     this one); a resumed run must share it. Raises `ConfigError` naming the setting that differs,
-    or if another process is at work in the folder.
+    or if another process is writing to the folder.
     """
     folder = RunFolder(path=config.folder)
     with sole_writer(folder.path):
@@ -67,7 +67,7 @@ async def run_evaluation(
             writer.skip(done, jobs)
             pace = Pace(max_concurrent=config.max_concurrent, give_up_after=config.give_up_after)
             await run_jobs(jobs, run_episode, judge, writer.write, pace)
-    return summarise(load_run(folder.path).results)
+    return summarize(load_run(folder.path).results)
 
 
 def jobs_left(config: RunConfig, tasks: Sequence[Task], done: Mapping[Key, Result]) -> list[Job]:
@@ -100,11 +100,11 @@ class _Writer:
     def skip(self, done: Mapping[Key, Result], jobs: Iterable[Job]) -> None:
         """Counts what an earlier process left behind."""
         again = {(job.task.id, job.trial) for job in jobs}
-        whole = [result for key, result in done.items() if key not in again]
-        for result in whole:
+        finished = [result for key, result in done.items() if key not in again]
+        for result in finished:
             self._live.add(result, new=False)
-        if whole:
-            self._bar.advance(len(whole), self._live.metrics())
+        if finished:
+            self._bar.advance(len(finished), self._live.metrics())
 
     def write(self, result: Result, episode: Episode | None) -> None:
         """The episode first: a rollout counts once its result is there."""

@@ -129,10 +129,10 @@ def _inner(path: Path) -> str:
 
 def digest(tasks: Iterable[Task]) -> str:
     """sha256 of the tasks, in order."""
-    whole = hashlib.sha256()
+    sha = hashlib.sha256()
     for task in tasks:
-        whole.update(to_json(task).encode() + b"\n")
-    return whole.hexdigest()
+        sha.update(to_json(task).encode() + b"\n")
+    return sha.hexdigest()
 
 
 def read_results(path: Path) -> dict[Key, Result]:

@@ -14,7 +14,7 @@ from wideseek_eval.runs.folder import RunFolder, load_run, read_header, read_res
 from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import Result
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
-from wideseek_eval.statistics.summary import Summary, summarise
+from wideseek_eval.statistics.summary import Summary, summarize
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -29,7 +29,7 @@ async def regrade(
 ) -> Summary:
     """Judges every stored answer of a run again, into `results.NAME.jsonl`.
 
-    A regrading that was killed goes on where it was; `settings` (of the judge) must then be the
+    A regrading that was killed is resumed; `settings` (of the judge) must then be the
     same. Rollouts that were never completed are carried over as they are.
     """
     if not _NAME.fullmatch(name):
@@ -41,8 +41,8 @@ async def regrade(
         store_header(folder, settings or {}, tasks)
         drop_torn_line(folder.results)
         done = read_results(folder.results)
-        whole = {key for key, result in done.items() if result.outcome != "unscored"}
-        left = [one for one in run.results if (one.task_id, one.trial) not in whole]
+        judged = {key for key, result in done.items() if result.outcome != "unscored"}
+        left = [result for result in run.results if (result.task_id, result.trial) not in judged]
         with ProgressBar("judging again", len(left)) as bar:
             live = LiveMetrics()
 
@@ -51,15 +51,15 @@ async def regrade(
                 live.add(result)
                 bar.advance(1, live.metrics())
 
-            for result in (one for one in left if one.score is None):
+            for result in (result for result in left if result.score is None):
                 write(result, None)
             jobs = [
-                Job(task=run.tasks[one.task_id], trial=one.trial, stored=one)
-                for one in left
-                if one.score is not None
+                Job(task=run.tasks[result.task_id], trial=result.trial, stored=result)
+                for result in left
+                if result.score is not None
             ]
             await run_jobs(jobs, _never, judge, write, Pace(max_concurrent=max_concurrent))
-    return summarise(load_run(path, name).results)
+    return summarize(load_run(path, name).results)
 
 
 async def _never(task: Task, trial: int) -> Episode:

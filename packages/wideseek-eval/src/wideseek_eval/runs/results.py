@@ -69,11 +69,11 @@ def result_of(task: Task, episode: Episode, score: Score | None) -> Result:
         source=task.source,
         answer=episode.answer,
         score=score,
-        episode=summarise_episode(episode),
+        episode=summarize_episode(episode),
     )
 
 
-def summarise_episode(episode: Episode) -> EpisodeSummary:
+def summarize_episode(episode: Episode) -> EpisodeSummary:
     """Counts of agents, turns, tool requests and tokens of an episode."""
     turns = [turn for agent in episode.trajectories for turn in agent.turns]
     subagents = [agent for agent in episode.trajectories if agent.role == "subagent"]

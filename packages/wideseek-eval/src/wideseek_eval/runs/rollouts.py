@@ -9,7 +9,7 @@ from wideseek_core import ConfigError, Episode, Judge, JudgeError, PolicyUnavail
 from wideseek_core.exception_groups import ungrouped
 from wideseek_core.rollouts import attempt, score_answer, score_episode, unscored
 from wideseek_eval.runs.results import Result, RunEpisode, result_of
-from wideseek_eval.statistics.summary import Summary, summarise
+from wideseek_eval.statistics.summary import Summary, summarize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ async def evaluate(
         results.append(result)
 
     await run_jobs(jobs, run_episode, judge, keep, Pace(max_concurrent=max_concurrent))
-    return summarise(results)
+    return summarize(results)
 
 
 async def run_jobs(
@@ -63,7 +63,7 @@ async def run_jobs(
 ) -> None:
     """Runs and scores every job; `on_result` gets each as it ends.
 
-    A `JudgeError` stops the run after the answer was handed on as unscored.
+    A `JudgeError` stops the run after the answer was recorded as unscored.
     """
     if pace.max_concurrent < 1:
         raise ConfigError(f"max_concurrent must be at least 1 (got {pace.max_concurrent})")

@@ -16,7 +16,7 @@ from wideseek_eval.runs.responses import Replay, read_responses, replay
 from wideseek_eval.runs.results import Result
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
 from wideseek_eval.statistics.official import official_summary
-from wideseek_eval.statistics.summary import Summary, summarise
+from wideseek_eval.statistics.summary import Summary, summarize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ async def score_responses(
     results.sort(key=lambda one: (order[one.task_id], one.trial))
     return Scored(
         settings=dict(settings or {}),
-        summary=summarise(results),
+        summary=summarize(results),
         official=official_summary(results),
         unknown=stored.unknown,
         missing=stored.missing,

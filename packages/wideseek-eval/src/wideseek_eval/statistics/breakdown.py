@@ -13,7 +13,7 @@ from wideseek_eval.statistics.official import official_summary
 from wideseek_eval.statistics.summary import (
     Summary,
     source_of,
-    summarise,
+    summarize,
     value_of,
     values_by_question,
 )
@@ -83,7 +83,7 @@ def make_report(name: str, run: StoredRun, *, extremes: int = 10) -> Report:
     ranked = rank(results, tasks)
     return Report(
         name=name,
-        summary=summarise(results),
+        summary=summarize(results),
         official=official_summary(results),
         by_width=binned(results, lambda result: result.episode.subagents, _WIDTHS),
         by_size=binned(results, lambda result: tasks[result.task_id].rows, _SIZES),
@@ -114,7 +114,9 @@ def binned(
     groups: list[Group] = []
     for low, high in bins:
         inside = [
-            one for one in results if size(one) >= low and (high is None or size(one) <= high)
+            result
+            for result in results
+            if size(result) >= low and (high is None or size(result) <= high)
         ]
         if inside:
             groups.append(_group(_bin_name(low, high), inside))
@@ -132,7 +134,7 @@ def _group(name: str, results: Sequence[Result]) -> Group:
     means = [sum(values) / len(values) for values in trials.values()]
     return Group(
         name=name,
-        questions=len({one.task_id for one in results}),
+        questions=len({result.task_id for result in results}),
         rollouts=len(results),
         score=mean_of(means) if means else None,
     )
@@ -188,4 +190,4 @@ def rank(results: Iterable[Result], tasks: Mapping[str, Task]) -> list[Extreme]:
                 worst_trial=min(values, key=lambda pair: pair[1])[0],
             )
         )
-    return sorted(found, key=lambda one: (-one.mean, -one.rows, one.task_id))
+    return sorted(found, key=lambda extreme: (-extreme.mean, -extreme.rows, extreme.task_id))

@@ -64,11 +64,12 @@ def compare(
         raise ConfigError(f"draws must be from 1 to {MAX_DRAWS:,} (got {draws})")
     if seed < 0:
         raise ConfigError(f"seed must not be negative (got {seed})")
-    in_a, in_b = {one.task_id for one in a}, {one.task_id for one in b}
+    in_a, in_b = {result.task_id for result in a}, {result.task_id for result in b}
     if not in_a & in_b:
         raise DataError("the two runs share no question")
-    found = [one for name in metrics if (one := _difference(a, b, name, draws, seed)) is not None]
-    adjusted = holm([one.p for one in found])
+    differences = [_difference(a, b, name, draws, seed) for name in metrics]
+    found = [difference for difference in differences if difference is not None]
+    adjusted = holm([difference.p for difference in found])
     return Comparison(
         questions=len(in_a & in_b),
         only_a=len(in_a - in_b),
@@ -77,7 +78,8 @@ def compare(
         counts_b=count(b),
         draws=draws,
         differences=tuple(
-            one.model_copy(update={"p_holm": p}) for one, p in zip(found, adjusted, strict=True)
+            difference.model_copy(update={"p_holm": p})
+            for difference, p in zip(found, adjusted, strict=True)
         ),
     )
 

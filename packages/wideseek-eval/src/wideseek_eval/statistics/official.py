@@ -1,4 +1,4 @@
-"""The figures of the official WideSearch summary, under their names there."""
+"""The numbers of the official WideSearch summary, under their names there."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _OFFICIAL = {
 
 
 def official_summary(results: Sequence[Result]) -> dict[str, dict[str, dict[str, float]]]:
-    """The figures of the official WideSearch summary, overall and per language.
+    """The numbers of the official WideSearch summary, overall and per language.
 
     Means over questions of each question's mean, best and worst trial. As in the official script, a
     rollout without a response counts as 0; an answer without a verdict is left out.
@@ -43,12 +43,12 @@ def _trials(results: Sequence[Result], metric: str) -> list[list[float]]:
 
 
 def _official(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    figures: dict[str, dict[str, float]] = {}
+    numbers: dict[str, dict[str, float]] = {}
     for name, metric in _OFFICIAL.items():
         trials = _trials(results, metric)
-        figures[name] = {
+        numbers[name] = {
             "avg_n": mean_of([sum(values) / len(values) for values in trials]).mean,
             "max_n": mean_of([max(values) for values in trials]).mean,
             "min_n": mean_of([min(values) for values in trials]).mean,
         }
-    return figures
+    return numbers

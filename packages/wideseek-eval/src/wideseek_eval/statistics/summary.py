@@ -133,12 +133,12 @@ class Summary(Record):
         return self.mean("subagents")
 
 
-def summarise(results: Iterable[Result]) -> Summary:
+def summarize(results: Iterable[Result]) -> Summary:
     """The summary of a run's results."""
     everything = list(results)
     sources = _slices(everything, lambda result: source_of(result.source))
     return Summary(
-        overall=summarise_slice(everything),
+        overall=summarize_slice(everything),
         languages=_slices(everything, lambda result: result.language),
         sources=sources if len(sources) > 1 else {},
     )
@@ -153,7 +153,7 @@ def _slices(results: Iterable[Result], name: Callable[[Result], str]) -> dict[st
     groups: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         groups[name(result)].append(result)
-    return {name: summarise_slice(groups[name]) for name in sorted(groups)}
+    return {name: summarize_slice(groups[name]) for name in sorted(groups)}
 
 
 def count(results: Sequence[Result]) -> Counts:
@@ -182,7 +182,7 @@ def reason(result: Result) -> str:
     return one_line(text).partition(": ")[0][:MAX_REASON] or "no reason given"
 
 
-def summarise_slice(results: Sequence[Result]) -> Slice:
+def summarize_slice(results: Sequence[Result]) -> Slice:
     """Counts, metrics and effort of some results."""
     questions = {result.task_id for result in results}
     scores = values_by_question(results, "score")
@@ -197,7 +197,7 @@ def summarise_slice(results: Sequence[Result]) -> Slice:
         counts=count(results),
         reasons=reasons(results),
         metrics={
-            name: summarise_metric(results, name) for name in ("score", *names, "format_valid")
+            name: summarize_metric(results, name) for name in ("score", *names, "format_valid")
         },
         effort={name: _effort(results, name) for name in EFFORT},
     )
@@ -210,7 +210,7 @@ def _has(results: Sequence[Result], kind: str) -> bool:
     return any(result.kind == kind for result in results)
 
 
-def summarise_metric(results: Sequence[Result], name: str) -> Metric:
+def summarize_metric(results: Sequence[Result], name: str) -> Metric:
     """One metric over the questions that have it."""
     trials = [values for _, values in sorted(values_by_question(results, name).items())]
     most = max(map(len, trials), default=0)
@@ -273,7 +273,7 @@ def _by_question(
 ) -> dict[str, list[float]]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for result in results:
-        one = value(result)
-        if one is not None:
-            found[result.task_id].append(one)
+        measured = value(result)
+        if measured is not None:
+            found[result.task_id].append(measured)
     return dict(found)

@@ -32,8 +32,8 @@ def folder(name: str) -> Path:
 
 def count(value: float) -> str:
     """A whole number; thousands are separated from 10,000 on, as in running text."""
-    whole = round(value)
-    return f"{whole:,}" if abs(whole) >= 10_000 else str(whole)
+    rounded = round(value)
+    return f"{rounded:,}" if abs(rounded) >= 10_000 else str(rounded)
 
 
 def decimal(value: float, places: int) -> str:
