@@ -1,5 +1,6 @@
 """Rows of an answer and of its reference: cut to the required columns, joined by their keys."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -103,9 +104,10 @@ def short_number(cell: str) -> str:
     if not cell or cell[-1] not in "0123456789.":
         return cell
     try:
-        return f"{float(cell):g}"
+        number = float(cell)
     except ValueError:
         return cell
+    return f"{number:g}" if math.isfinite(number) else cell
 
 
 async def join_rows(

@@ -12,10 +12,9 @@ from wideseek_core.comparators import installed_comparators
 from wideseek_core.errors import NoVerdict
 from wideseek_judge.text.canonical import canonical, fold, is_empty, plain, same
 from wideseek_judge.text.dates import read_date
-from wideseek_judge.text.numbers import first_number, parse_number
+from wideseek_judge.text.numbers import find_number, first_number, parse_number
 from wideseek_judge.verdicts import Verdict
 
-_NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?%?|[+-]?\.\d+%?")
 _HOST = re.compile(r"(?:https?://|\bwww\.)[^\s<>()\[\]\"'|]{1,500}", re.IGNORECASE)
 _BARE_HOST = re.compile(
     r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*\.[a-z]{2,24}(?:/\S*)?", re.IGNORECASE
@@ -31,8 +30,8 @@ def preprocess(value: str, names: tuple[str, ...]) -> str:
 
 def extract_number(value: str) -> str:
     """The first number, separators dropped; a value without one stays as it is."""
-    match = _NUMBER.search(plain(value).replace("−", "-"))
-    return match.group().replace(",", "") if match else value
+    found = find_number(plain(value))
+    return found.plain if found else value
 
 
 def norm_str(value: str) -> str:

@@ -6,16 +6,37 @@ import unicodedata
 from functools import lru_cache
 
 from wideseek_judge.text.dates import parse_date
-from wideseek_judge.text.numbers import parse_number
+from wideseek_judge.text.numbers import Number, decimal_text, parse_number
+from wideseek_judge.text.numerals import NUMERALS
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|sup|sub|span|small|a)(?:\s[^<>]{0,200})?>", re.IGNORECASE)
 _LINK = re.compile(r"!?\[([^\[\]]{0,300})\]\([^()\s]{0,500}\)")
-_FOOTNOTE = re.compile(r"\[(?:\d{1,3}|[a-z]|note \d{1,2})\]")
+_FOOTNOTE = re.compile(
+    r"\[(?:\d{1,3}|[a-z]{1,2}|(?:note|nb|n|fn|ref|注|註)\.? ?\d{1,2}|citation needed)\]",
+    re.IGNORECASE,
+)
+_FOOTNOTE_MARKS = "*†‡§¶ "
+"""Behind a number or a date they are no part of it."""
+
+_RAISED_TAG = re.compile(r"(?<=\d)\s*<sup>\s*([+−-]?\d{1,4})\s*</sup>", re.IGNORECASE)
+_RAISED_MARK = re.compile(r"(?<=\d)\s*<sup>\s*[a-z*†‡§]\s*</sup>", re.IGNORECASE)
+_LOWERED_TAG = re.compile(r"(?<=\d)<sub>\s*(\d{1,4})\s*</sub>", re.IGNORECASE)
+_RAISED = re.compile("(?<=[0-9０-９)])([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})")
+_LOWERED = re.compile("(?<=[0-9０-９])([₀₁₂₃₄₅₆₇₈₉]{1,4})")
+_FRACTION = re.compile("([0-9０-９]?) ?([¼½¾⅐-⅞↉])")
+_ENCLOSED = "①-⒛⓪-⓿❶-➓㉈-㉟㊱-㊿"
+_BESIDE_ENCLOSED = re.compile(f"(?<=[0-9０-９])(?=[{_ENCLOSED}])|(?<=[{_ENCLOSED}])(?=[0-9０-９])")
+_CARET = re.compile(
+    r"(?<=\d)(?:\^|\*\*)(?:\{([+-]?\d{1,4})\}|\(([+-]?\d{1,4})\)|([+-]?\d{1,4})\^?)"
+)
+_LATEX = {"\\times": "×", "\\cdot": "·", "\\%": "%", "\\$": "$", "\\,": "", "\\ ": " "}
+_MAYBE_NUMBER = re.compile(rf"\d|[{NUMERALS}]")
+_MAX_NUMBER = 80
 _EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|`|~~)(?=\S)([^*`~]{1,500}?)(?<=\S)\1(?!\w)")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_BETWEEN_DIGITS = re.compile(r"(?<=\d)[\W_]+(?=\d)")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?:(?!\^)[\W_])+(?=\d)")
 _FINAL_MINUS = re.compile(r"(?<=[a-z])-$")
 _KEPT = frozenset("#+%°$€£¥<>=^|~")
 _DROPPED_ASCII = re.compile(r"[^a-z0-9\n#+%$<>=^|~]+")
@@ -52,14 +73,45 @@ def plain(text: str) -> str:
     if len(text) > _MAX_MARKUP:
         return " ".join(unicodedata.normalize("NFKC", text).split())
     if "<" in text or "&" in text:
-        text = _TAG.sub("", _BREAK.sub(" ", html.unescape(text)))
+        text = _without_tags(_BREAK.sub(" ", html.unescape(text)))
     if "[" in text:
         text = _FOOTNOTE.sub("", _LINK.sub(r"\1", text))
+    if "\\" in text or text.startswith("$"):
+        text = _without_latex(text)
     if not text.isascii():
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+        text = _INVISIBLE.sub("", _compatible(text))
+    if "^" in text or "**" in text:
+        text = _CARET.sub(_power, text)
     if "*" in text or "_" in text or "`" in text or "~" in text:
         text = _EMPHASIS.sub(r"\2", text)
     return " ".join(text.split())
+
+
+def _without_tags(text: str) -> str:
+    """Raised and lowered digits behind digits stay apart from them; other tags go."""
+    text = _RAISED_TAG.sub(r"^\1", _RAISED_MARK.sub("", text))
+    return _TAG.sub("", _LOWERED_TAG.sub(r"_\1", text))
+
+
+def _compatible(text: str) -> str:
+    """NFKC, but digits that are raised, lowered, fractions or enclosed don't join others."""
+    text = _RAISED.sub(r"^\1", text)
+    text = _LOWERED.sub(r"_\1", text)
+    text = _FRACTION.sub(lambda match: f"{match[1]} {match[2]}" if match[1] else match[2], text)
+    text = _BESIDE_ENCLOSED.sub(" ", text)
+    return unicodedata.normalize("NFKC", text).replace("\u2044", "/").replace("\u2215", "/")
+
+
+def _power(match: re.Match[str]) -> str:
+    return f"^{match[1] or match[2] or match[3]}"
+
+
+def _without_latex(text: str) -> str:
+    if text.startswith("$") and text.endswith("$") and len(text) > 2:
+        text = text[1:-1]
+    for command, plain_text in _LATEX.items():
+        text = text.replace(command, plain_text)
+    return text
 
 
 @lru_cache(maxsize=65536)
@@ -119,15 +171,20 @@ def canonical(text: str) -> str:
     tidy = plain(text)
     if _says_nothing(tidy):
         return ""
-    if tidy[-1].isdigit() or tidy[0].isdigit() or tidy[0] in "+-−.$€£¥~≈UR":
-        bare = tidy.strip(_QUOTES)
-        number = parse_number(bare)
+    bare = tidy.strip(_QUOTES).rstrip(_FOOTNOTE_MARKS)
+    if len(bare) <= _MAX_NUMBER and _MAYBE_NUMBER.search(bare):
+        number = parse_number(bare) or _lone_fraction(text, bare)
         if number is not None:
-            return f"n:{number.value:.12g} {number.unit}".rstrip()
-    date = parse_date(tidy.strip(_QUOTES))
-    if date is not None:
-        return f"d:{date}"
+            return f"n:{decimal_text(number.exact)} {number.canonical_unit}".rstrip()
+        date = parse_date(bare)
+        if date is not None:
+            return f"d:{date}"
     return f"t:{fold(text)}"
+
+
+def _lone_fraction(text: str, bare: str) -> Number | None:
+    """`½` alone. Written out, `1/2` may as well be a result or a day."""
+    return parse_number(f"0 {bare}") if _FRACTION.search(text) else None
 
 
 def same(first: str, second: str) -> bool:
@@ -138,14 +195,14 @@ def same(first: str, second: str) -> bool:
     if one == other:
         return True
     if one[:2] != "n:" or other[:2] != "n:":
-        return False
+        return plain(first) == plain(second)
     value, _, unit = one[2:].partition(" ")
     other_value, _, other_unit = other[2:].partition(" ")
     return value == other_value and not (unit and other_unit)
 
 
 def surely_differ(answer: str, reference: str) -> bool:
-    """Whether two values surely mean something else: plain numbers, full dates, no answer.
+    """Whether two values surely mean something else: numbers of one unit, full dates, no answer.
 
     A reference without value proves nothing: an answer may say so in words.
     """
@@ -155,5 +212,5 @@ def surely_differ(answer: str, reference: str) -> bool:
     if not one:
         return True
     if one[:2] == other[:2] == "n:":
-        return " " not in one and " " not in other
+        return one.partition(" ")[2] == other.partition(" ")[2]
     return one[:2] == other[:2] == "d:" and len(one) == len(other)

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from dateutil import parser as dateutil_parser
 
+from wideseek_judge.text.numerals import NUMERALS, chinese_number
+
 _MONTHS = {
     name: number
     for number, names in enumerate(
@@ -53,6 +55,9 @@ _HAS_YEAR = re.compile(r"\b\d{4}\b")
 _HAS_WORD = re.compile(r"[A-Za-z]{3}")
 
 
+_IN_NUMERALS = re.compile(rf"[{NUMERALS}]{{1,4}}(?=[年月日号])")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialDate:
     """A date of which the day, or day and month, may be unsaid."""
@@ -78,6 +83,8 @@ def parse_date(text: str) -> PartialDate | None:
     Numeric dates whose day and month could be swapped are not read, except with dots (day first).
     """
     text = _WEEKDAY.sub("", text.strip())
+    if len(text) <= 40 and _IN_NUMERALS.search(text):
+        text = _IN_NUMERALS.sub(_in_digits, text)
     if len(text) > 40 or not _FOUR_DIGITS.search(text):
         return None
     for form in _FORMS:
@@ -106,6 +113,11 @@ def read_date(text: str) -> PartialDate | None:
     if len(text) > 60 or not (_HAS_YEAR.search(text) and _HAS_WORD.search(text)):
         return None
     return _with_surplus(text)
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    number = chinese_number(match[0])
+    return match[0] if number is None else str(number)
 
 
 def _with_surplus(text: str) -> PartialDate | None:

@@ -1,87 +1,167 @@
-"""Numbers as people write them in cells: separators, currency signs, percent, units, scales."""
+"""Numbers as people write them in cells: separators, currencies, percent, units, scales, powers."""
 
 import re
 from dataclasses import dataclass
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 
-_SCALES = {
-    "thousand": 1e3,
-    "million": 1e6,
-    "mn": 1e6,
-    "billion": 1e9,
-    "bn": 1e9,
-    "trillion": 1e12,
-    "万": 1e4,
-    "亿": 1e8,
-}
-_UNIT_NAMES = """
-    % km m cm mm nm km2 m2 km3 m3 ha kg g mg t tonnes lb lbs oz mi miles ft in sqmi acres s sec
-    min h hr hrs hours minutes seconds days years year yr yrs months °c °f °k k pa hpa kpa gpa ev kj
-    j w kw mw gw hz khz mhz ghz v ly pc kpc mpc au mag deg ° km/h m/s mph l ml people inhabitants
-    residents meters metres kilometers kilometres feet usd eur gbp cny rmb jpy dollars euros yuan
-    元 人 年 米 公里 平方公里 岁 个 次 points pts goals bn m³ u g/cm3 kg/m3 kg/l j/mol kj/mol
-    st nd rd th arcmin arcsec people/km2 /km2
-"""
-_UNITS = frozenset(_UNIT_NAMES.split())
-_ORDINALS = frozenset(("st", "nd", "rd", "th"))
-_CURRENCIES = r"(?:US\$|[$€£¥₹]|USD|EUR|GBP|CNY|RMB|JPY)"
-_DIGITS = r"(?:\d{1,3}(?:[, ]\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+from wideseek_judge.text.numerals import NUMERALS, chinese_number
+from wideseek_judge.text.units import CURRENCY_PATTERN, UNITS, currency, scale_and_unit
+
+MAX_DIGITS = 60
+"""A longer row of digits is compared as text."""
+_EXACT = Context(prec=MAX_DIGITS + 20)
+
+_GROUPED = (
+    r"\d{1,3}(?:,\d{3})+(?!\d)",  # 1,234,567
+    r"\d{1,3}(?: \d{3})+(?!\d)",
+    r"\d{1,3}(?:['’_]\d{3})+(?!\d)",  # Switzerland, programs
+    r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d)",  # India
+    r"\d{1,4}(?:,\d{4}){2,}(?!\d)",  # groups of ten thousand
+)
+_COMMA_DECIMAL = (
+    r"\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)",  # 1.234,56
+    r"\d{1,3}(?: \d{3})+,\d{1,2}(?!\d)",
+    r"\d{1,3}(?:\.\d{3}){2,}(?![\d.])",  # 1.234.567
+)
+_DIGITS = rf"(?:{'|'.join(_COMMA_DECIMAL)}|(?:{'|'.join(_GROUPED)}|\d+)(?:\.\d+)?|\.\d+)"
+_POWER = r"(?:e[+-]?\d{1,3}| ?[x×*·⋅] ?10\^[+-]?\d{1,3})"
+_ABOUT = r"(?:~|≈|[约約]|大约|大約|(?:about|around|approx\.?|approximately|circa|ca\.|c\.) ?)?"
+_AMOUNT = (
+    r"(?:(?P<ten>10\^[+-]?\d{1,3})|(?P<whole>\d{1,6}) (?P<part>\d{1,2}/\d{1,3})"
+    rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
+)
 _WHOLE = re.compile(
-    rf"(?:~|≈|c\. ?|ca\. ?)?(?P<sign>[+-]?) ?(?P<money>{_CURRENCIES})? ?(?P<digits>{_DIGITS})"
-    rf"(?P<exponent>e[+-]?\d{{1,3}})? ?(?P<rest>[^\d\s]{{0,14}}(?: [^\d\s]{{1,10}}){{0,2}}\d?)",
+    rf"{_ABOUT} ?(?P<sign>[+-]?) ?(?P<money>{CURRENCY_PATTERN})? ?{_AMOUNT}"
+    r" ?(?P<rest>[^\d\s^]{0,14}(?: [^\d\s]{1,10}){0,2}\d?)",
     re.IGNORECASE,
 )
-_FIRST = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?%?|[+-]?\.\d+%?")
+_FIRST = re.compile(rf"(?P<sign>[+-]?){_AMOUNT}(?P<percent>%?)", re.IGNORECASE)
 _LEADING_ZERO = re.compile(r"0\d")
+_CHINESE = re.compile(
+    rf"[约約]?(?P<percent>百分之)?(?P<digits>[{NUMERALS}点點]+)(?P<unit>\D{{0,6}})"
+)
+_SIGNS = str.maketrans({"−": "-", "٬": ",", "٫": ".", "’": "'", "ʼ": "'"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
     """A number and the unit that follows it, if any.
 
-    Example: `parse_number("1,260 km2") == Number(value=1260.0, unit="km2")`
+    Example: `parse_number("1,260 km2") == Number(exact=Decimal(1260), unit="km2")`
     """
 
-    value: float
+    exact: Decimal
     unit: str = ""
+    """As it is written, without blanks."""
+    currency: str = ""
+    """The unit that a sign in front stands for."""
+
+    @property
+    def value(self) -> float:
+        """The number as a float."""
+        return float(self.exact)
+
+    @property
+    def canonical_unit(self) -> str:
+        """One name for units that are the same."""
+        return UNITS.get(self.unit, self.unit) or self.currency
 
 
 @lru_cache(maxsize=65536)
 def parse_number(text: str) -> Number | None:
     """The number that `text` is as a whole; None for anything else.
 
-    Integers with leading zeros are codes, not numbers. `text` has its full-width forms folded.
+    Integers with leading zeros are codes, not numbers. `text` is plain: see `canonical.plain`.
     """
-    match = _WHOLE.fullmatch(text.strip().replace("−", "-"))
-    if match is None or _LEADING_ZERO.match(match["digits"]):
+    text = text.strip().translate(_SIGNS)
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        return _in_numerals(text)
+    exact = _value(match)
+    found = scale_and_unit(match["rest"], money=match["money"] is not None)
+    if exact is None or found is None or _LEADING_ZERO.match(match["digits"] or ""):
         return None
-    unit = _unit(match["rest"])
-    if unit is None:
-        return None
-    scale, name = unit
-    digits = match["digits"].replace(",", "").replace(" ", "")
-    # Scaling after parsing would turn "1.1 million" into 1100000.0000000001.
-    value = float(f"{match['sign']}{digits}{match['exponent'] or ''}")
-    value = float(f"{value * scale:.15g}")
-    return Number(value=value, unit=name)
+    power, unit = found
+    money = currency(match["money"]) if match["money"] else ""
+    return Number(exact=_EXACT.scaleb(exact, power), unit=unit, currency=money)
 
 
-def _unit(rest: str) -> tuple[float, str] | None:
-    """Scale and unit named behind a number; None if the words are neither."""
-    words = rest.casefold().replace(".", "").split()
-    scale = 1.0
-    if words and words[0] in _SCALES:
-        scale = _SCALES[words.pop(0)]
-    name = "".join(words)
-    if name in _ORDINALS:
-        return scale, ""
-    return (scale, name) if not name or name in _UNITS else None
+def _value(match: re.Match[str]) -> Decimal | None:
+    """The signed number of a match, without its unit; None if it is too long or impossible."""
+    try:
+        return _EXACT.multiply(Decimal(f"{match['sign']}1"), _unsigned(match))
+    except (InvalidOperation, ZeroDivisionError, ValueError):
+        return None
+
+
+def _unsigned(match: re.Match[str]) -> Decimal:
+    if match["ten"]:
+        return Decimal(f"1e{match['ten'][3:]}")
+    if match["part"]:
+        top, bottom = match["part"].split("/")
+        return _EXACT.add(Decimal(match["whole"]), _EXACT.divide(Decimal(top), Decimal(bottom)))
+    digits = _plain_digits(match["digits"])
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(digits)
+    power = re.sub(r"^.*10\^|^e", "", match["power"] or "0", flags=re.IGNORECASE)
+    return Decimal(f"{digits}e{power}")
+
+
+def _plain_digits(digits: str) -> str:
+    """Digits without separators, with a point for decimals."""
+    if any(re.fullmatch(form, digits) for form in _COMMA_DECIMAL):
+        return re.sub(r"[. ]", "", digits).replace(",", ".")
+    return re.sub(r"[, '_]", "", digits)
+
+
+def _in_numerals(text: str) -> Number | None:
+    match = _CHINESE.fullmatch(text)
+    exact = chinese_number(match["digits"]) if match else None
+    if match is None or exact is None:
+        return None
+    unit = "%" if match["percent"] else match["unit"].casefold()
+    return Number(exact=exact, unit=unit) if not unit or unit in UNITS else None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstNumber:
+    """The first number inside a text."""
+
+    exact: Decimal
+    percent: bool
+    plain: str
+    """As it is written, without separators: `1234.50%`."""
+
+
+def find_number(text: str) -> FirstNumber | None:
+    """The first number inside a plain text; None without one, and for powers of unknown meaning.
+
+    `5^2` may be a square or a footnote.
+    """
+    text = text.translate(_SIGNS)
+    match = _FIRST.search(text)
+    if match is None or text[match.end() : match.end() + 1] == "^":
+        return None
+    exact = _value(match)
+    if exact is None:
+        return None
+    is_simple = match["digits"] and not match["power"]
+    written = _plain_digits(match["digits"]) if is_simple else decimal_text(_EXACT.abs(exact))
+    percent = match["percent"]
+    return FirstNumber(exact, bool(percent), f"{match['sign']}{written}{percent}")
 
 
 def first_number(text: str) -> float | None:
     """The first number inside a text, percent signs divided by 100; None without any."""
-    match = _FIRST.search(text.replace("−", "-"))
-    if match is None:
+    found = find_number(text)
+    if found is None:
         return None
-    found = match.group().replace(",", "")
-    return float(found[:-1]) / 100 if found.endswith("%") else float(found)
+    return float(_EXACT.scaleb(found.exact, -2) if found.percent else found.exact)
+
+
+def decimal_text(value: Decimal) -> str:
+    """One spelling for equal numbers: integers in full, fractions to twelve digits."""
+    if value == value.to_integral_value() and value.adjusted() < MAX_DIGITS:
+        return f"{value.quantize(Decimal(1), context=_EXACT):f}".replace("-0", "0", value == 0)
+    return f"{value.normalize(_EXACT):.12g}"
