@@ -27,7 +27,9 @@ import torch
 import torch.nn.functional as F
 
 from wideseek_core import Sampling, TokenEngine
-from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.builtin.engine import TorchEngine
+from wideseek_rl.engines.builtin.replicas import ReplicatedEngine
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import save_model
@@ -108,7 +110,7 @@ def speed(tokens: int, work: Callable[[], object]) -> Speed:
     return Speed(tokens / (time.perf_counter() - wall), tokens / (time.process_time() - cpu))
 
 
-def run_engine(model: Decoder, sessions: list[Session], config: EngineConfig) -> None:
+def run_engine(model: Decoder, sessions: list[Session], config: BuiltinEngineConfig) -> None:
     """Plays all sessions at once with our engine."""
     asyncio.run(play(TorchEngine(model, config), sessions))
 
@@ -128,7 +130,7 @@ async def play(engine: TokenEngine, sessions: list[Session]) -> None:
     await asyncio.gather(*(one(session) for session in sessions))
 
 
-async def replicated(model: Decoder, sessions: list[Session], config: EngineConfig) -> float:
+async def replicated(model: Decoder, sessions: list[Session], config: BuiltinEngineConfig) -> float:
     """Tokens a second of wall time, of one process a core; those are started before."""
     cores = os.cpu_count() or 1
     best = 0.0
@@ -218,11 +220,11 @@ def compare(name: str, config: DecoderConfig, quick: bool) -> None:
         }
         for batch in (32, 64):
             for dtype in ("float32", "bfloat16"):
-                setting = EngineConfig(max_batch=batch, dtype=dtype)
+                setting = BuiltinEngineConfig(max_batch=batch, dtype=dtype)
                 ways[f"engine {dtype}, batch {batch}"] = lambda s=sessions, c=setting: run_engine(
                     model, s, c
                 )
-        run_engine(model, sessions[:4], EngineConfig())
+        run_engine(model, sessions[:4], BuiltinEngineConfig())
         best = dict.fromkeys(ways, Speed(0, 0))
         for _ in range(1 if quick else 3):
             for way, work in ways.items():
@@ -230,7 +232,7 @@ def compare(name: str, config: DecoderConfig, quick: bool) -> None:
         for way, found in best.items():
             show(row(name, label, way, found, best["transformers, batch 32"]))
         for dtype in ("float32", "bfloat16"):
-            wall = asyncio.run(replicated(model, sessions, EngineConfig(dtype=dtype)))
+            wall = asyncio.run(replicated(model, sessions, BuiltinEngineConfig(dtype=dtype)))
             way, against = f"a process a core, {dtype}", best["transformers, batch 32"].wall
             show(f"{name:26} {label:10} {way:26} wall {wall:6.0f} ({wall / against:5.2f}x)")
     compare_training(name, model)

@@ -14,16 +14,16 @@ import torch
 from wideseek_core import Finish, Turn
 from wideseek_core.progress import show
 from wideseek_rl import (
-    Decoder,
-    DecoderConfig,
-    TorchTrainer,
+    LossConfig,
     TorchTrainerConfig,
     TrainedTurn,
     TrainingSample,
     UpdateMetrics,
     build_samples,
-    new_model,
 )
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import Decoder, new_model
+from wideseek_rl.trainers.torch import TorchTrainer
 
 VOCABULARY = 2048
 
@@ -73,11 +73,14 @@ def agents(rng: random.Random, questions: int) -> list[tuple[int, list[TrainedTu
 
 
 def measured(
-    model: Decoder, rows: Sequence[TrainingSample], config: TorchTrainerConfig
+    model: Decoder,
+    rows: Sequence[TrainingSample],
+    config: TorchTrainerConfig,
+    loss: LossConfig | None = None,
 ) -> tuple[float, UpdateMetrics]:
-    backend = TorchTrainer(model, config)
+    trainer = TorchTrainer(model, config, loss)
     started = time.process_time()
-    metrics = backend.update(rows)
+    metrics = trainer.update(rows)
     return time.process_time() - started, metrics
 
 
@@ -102,20 +105,21 @@ def main() -> None:
     apart = [row for group, turns in made for t in turns for row in build_samples([t], group=group)]
     plain = TorchTrainerConfig(max_batch_tokens=8192, share_prefixes=False)
     shared = plain.model_copy(update={"share_prefixes": True})
-    everything = plain.model_copy(update={"loss": plain.loss.model_copy(update={"entropy": 1e-12})})
+    bfloat16 = shared.model_copy(update={"autocast": "bfloat16"})
+    all_tokens = LossConfig(entropy=1e-12)
     cases = {
-        "one row per turn, all rows": (apart, everything),
-        "merged turns, all rows": (merged, everything),
-        "merged, rows with gradient only": (merged, plain),
-        "  and beginnings shared": (merged, shared),
-        "  and autocast: bfloat16": (merged, shared.model_copy(update={"autocast": "bfloat16"})),
+        "one sample per turn, all samples": (apart, plain, all_tokens),
+        "merged turns, all samples": (merged, plain, all_tokens),
+        "merged, with gradient only": (merged, plain, None),
+        "  and prefixes shared": (merged, shared, None),
+        "  and autocast: bfloat16": (merged, bfloat16, None),
     }
     measured(model, merged[:8], plain)
     show(f"{torch.get_num_threads()} threads, {len(made)} agents")
     show(f"{'':34}{'tokens':>9}{'trained':>9}{'cpu s':>8}{'tok/s':>8}{'ratio':>7}")
     first = 0.0
-    for name, (rows, config) in cases.items():
-        seconds, metrics = measured(model, rows, config)
+    for name, (rows, config, loss) in cases.items():
+        seconds, metrics = measured(model, rows, config, loss)
         first = first or seconds
         speed = metrics.tokens_run / seconds
         show(

@@ -1,20 +1,34 @@
+from collections.abc import Sequence
+
 import pytest
 
 from wideseek_core import ScoreState, Status
 from wideseek_rl import (
     AdvantageConfig,
-    BestOfGroup,
+    Algorithm,
     BestOfGroupConfig,
-    GroupRelative,
     GroupRelativeConfig,
+    ScoredEpisode,
+    StepBatch,
+    TrainedTurn,
+    best_of_group,
     build_step_batch,
-    make_algorithm,
+    group_relative,
+    open_algorithm,
 )
 from wideseek_rl.algorithm.selection import SelectionName
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
-def test_rows_of_a_step_by_hand() -> None:
+def values(step: StepBatch) -> list[list[float]]:
+    return [[reward.value for reward in rewards if reward] for rewards in step.rewards]
+
+
+def credit_of(algorithm: Algorithm, group: Sequence[ScoredEpisode]) -> list[list[TrainedTurn]]:
+    return algorithm.credit(group, [reward.value for reward in algorithm.rewards(group)])
+
+
+def test_samples_of_a_step_by_hand() -> None:
     # Question 1: a lead of 2 tokens with a subagent of 4, reward 0.6; a lead of 5, reward 0.1.
     # Question 2: two rollouts of equal reward.
     sub = make_agent(make_turn([7], [1, 2, 3, 4]), role="subagent", agent=1)
@@ -22,9 +36,9 @@ def test_rows_of_a_step_by_hand() -> None:
     narrow = make_scored(make_agent(make_turn([9], [1, 2, 3, 4, 5])), value=0.0)
     flat = [make_scored(make_agent(make_turn([6], [1])), value=0.3) for _ in range(2)]
     config = GroupRelativeConfig(advantage=AdvantageConfig(std="none"))
-    step = build_step_batch([[wide, narrow], flat], GroupRelative(config))
-    assert step.rewards == [pytest.approx([0.6, 0.1]), pytest.approx([0.4, 0.4])]
-    assert (step.dropped, step.zero_variance) == (0, 1)
+    step = build_step_batch([[wide, narrow], flat], group_relative(config))
+    assert values(step) == [pytest.approx([0.6, 0.1]), pytest.approx([0.4, 0.4])]
+    assert (step.dropped.total(), step.zero_variance) == (0, 1)
     shown = [(int(r.ids[0]), float(r.weights[-1]), float(r.advantages[-1])) for r in step.samples]
     assert shown == [
         (8, pytest.approx(1 / 2 / 2 / 2 / 2), pytest.approx(0.25)),  # 1/Q · 1/G · 1/N · 1/|o|
@@ -39,24 +53,27 @@ def test_broken_and_unscored_rollouts_are_dropped_and_counted() -> None:
     good = [make_scored(value=0.1), make_scored(value=0.9)]
     unscored = make_scored(state=ScoreState.UNSCORED, value=0.0)
     broken = make_scored(error="endpoint gone")
-    step = build_step_batch([[*good, unscored], [broken]], make_algorithm(GroupRelativeConfig()))
-    assert step.dropped == 2
-    assert [len(rewards) for rewards in step.rewards] == [2]
+    step = build_step_batch([[*good, unscored], [broken]], open_algorithm(GroupRelativeConfig()))
+    assert step.dropped == {"unscored": 1, "error": 1}
+    assert [[r is None for r in rewards] for rewards in step.rewards] == [
+        [False, False, True],
+        [True],
+    ]
     assert len(step.samples) == 2
 
 
 def test_token_weighting_counts_every_token_of_the_step_alike() -> None:
     long = make_scored(make_agent(make_turn([1], [2, 3, 4])), value=1.0)
     short = make_scored(make_agent(make_turn([1], [5])), value=0.0)
-    step = build_step_batch([[long, short]], GroupRelative(GroupRelativeConfig(weighting="token")))
+    step = build_step_batch([[long, short]], group_relative(GroupRelativeConfig(weighting="token")))
     assert [float(sample.weights[-1]) for sample in step.samples] == [0.25, 0.25]
 
 
 def test_all_agents_of_a_rollout_share_its_advantage() -> None:
     subs = [make_agent(role="subagent", agent=n) for n in (1, 2)]
     group = [make_scored(make_agent(), *subs, value=1.0), make_scored(value=0.0)]
-    algorithm = GroupRelative(GroupRelativeConfig())
-    credit = algorithm.credit(group, algorithm.rewards(group))
+    algorithm = group_relative(GroupRelativeConfig())
+    credit = credit_of(algorithm, group)
     assert len({turn.advantage for agent in credit[:3] for turn in agent}) == 1
     assert credit[3][0].advantage == pytest.approx(-credit[0][0].advantage)
 
@@ -69,8 +86,8 @@ def test_blaming_the_last_turn_alone_favours_earlier_turns(
     agent = make_agent(make_turn([1], [2, 3, 4]), make_turn([1, 2, 3, 4], [5, 6, 7]))
     group = [make_scored(agent, value=0.9), make_scored(agent, value=0.0, valid=False)]
     config = GroupRelativeConfig(advantage=AdvantageConfig(std="none"), selection=selection)
-    algorithm = GroupRelative(config)
-    credit = algorithm.credit(group, algorithm.rewards(group))
+    algorithm = group_relative(config)
+    credit = credit_of(algorithm, group)
     first, last = (
         sum(t.weight * t.advantage * 3 for turns in credit for t in turns if t.turn == turn)
         for turn in agent.turns
@@ -82,21 +99,21 @@ def test_blaming_the_last_turn_alone_favours_earlier_turns(
 
 def test_a_selection_can_be_any_function() -> None:
     group = [make_scored(value=1.0), make_scored(value=0.0)]
-    algorithm = GroupRelative(GroupRelativeConfig(), selection=lambda _: [[False]])
+    algorithm = group_relative(GroupRelativeConfig(), selection=lambda _: [[False]])
     assert algorithm.credit(group, [1.0, 0.0]) == []
 
 
 def test_rejection_sampling_imitates_the_best_rollouts_alone() -> None:
     group = [make_scored(value=value) for value in (0.9, 0.2, 0.9)]
-    algorithm = BestOfGroup(BestOfGroupConfig())
-    credit = algorithm.credit(group, algorithm.rewards(group))
+    algorithm = best_of_group(BestOfGroupConfig())
+    credit = credit_of(algorithm, group)
     assert [agent[0].advantage for agent in credit] == [1.0, 0.0, 1.0]
     poor = [make_scored(value=0.1), make_scored(value=0.0)]
-    assert {a[0].advantage for a in algorithm.credit(poor, algorithm.rewards(poor))} == {0.0}
+    assert {a[0].advantage for a in credit_of(algorithm, poor)} == {0.0}
 
 
 def test_a_rollout_without_trained_turns_still_counts_in_its_group() -> None:
     lost = make_scored(make_agent(status=Status.ERROR), valid=False)
     group = [make_scored(make_agent(make_turn([1], [2])), value=1.0), lost]
-    (sample,) = build_step_batch([group], GroupRelative(GroupRelativeConfig())).samples
+    (sample,) = build_step_batch([group], group_relative(GroupRelativeConfig())).samples
     assert float(sample.weights[-1]) == 0.5

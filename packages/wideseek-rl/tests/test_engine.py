@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from wideseek_core import ConfigError, ContextOverflow, Finish, PolicyError, Sampling
-from wideseek_rl.engines.builtin import EngineConfig, TorchEngine
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.builtin.engine import TorchEngine
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.decoder import Decoder, new_model
 
@@ -75,7 +76,7 @@ async def talk(
 
 async def test_logprobs_of_concurrent_sessions_equal_a_full_forward_pass() -> None:
     model, system = tiny(), prompt(5, 70)
-    engine = TorchEngine(model, EngineConfig(max_batch=6, max_step_tokens=50))
+    engine = TorchEngine(model, BuiltinEngineConfig(max_batch=6, max_step_tokens=50))
     await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(14)))
 
 
@@ -90,7 +91,7 @@ async def test_logprobs_of_concurrent_sessions_equal_a_full_forward_pass() -> No
 )
 async def test_models_of_other_families_are_sampled_from(switches: dict[str, Any]) -> None:
     model, system = tiny(**switches), prompt(5, 70)
-    engine = TorchEngine(model, EngineConfig(max_batch=6, max_step_tokens=50))
+    engine = TorchEngine(model, BuiltinEngineConfig(max_batch=6, max_step_tokens=50))
     await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(4)))
 
 
@@ -101,16 +102,16 @@ def test_sliding_windows_are_refused() -> None:
 
 async def test_responses_do_not_depend_on_the_rest_of_the_batch() -> None:
     model, system = tiny(), prompt(5, 40)
-    crowd = TorchEngine(model, EngineConfig(max_batch=8))
+    crowd = TorchEngine(model, BuiltinEngineConfig(max_batch=8))
     together = await asyncio.gather(*(talk(crowd, model, f"s{i}", i, system) for i in range(10)))
-    engine = TorchEngine(model, EngineConfig(share_prefixes=False))
+    engine = TorchEngine(model, BuiltinEngineConfig(share_prefixes=False))
     alone = [await talk(engine, model, f"s{i}", i, system) for i in range(10)]
     assert together == alone
 
 
 async def test_logprobs_stay_true_when_memory_is_short() -> None:
     model, system = tiny(), prompt(5, 20)
-    config = EngineConfig(max_batch=8, max_cache_tokens=600)
+    config = BuiltinEngineConfig(max_batch=8, max_cache_tokens=600)
     engine = TorchEngine(model, config)
     await asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(12)))
     assert engine.cached_tokens <= 600
@@ -193,7 +194,7 @@ async def test_the_end_token_ends_a_response_and_belongs_to_it() -> None:
 
 
 async def test_a_response_ends_where_the_context_ends() -> None:
-    engine = TorchEngine(tiny(eos=()), EngineConfig(max_context=40))
+    engine = TorchEngine(tiny(eos=()), BuiltinEngineConfig(context_tokens=40))
     made = await engine.generate(prompt(1, 37), session="a", sampling=Sampling(max_tokens=9))
     assert (len(made.ids), made.finish) == (3, Finish.LENGTH)
     with pytest.raises(ContextOverflow, match="40"):
@@ -218,7 +219,7 @@ async def test_requests_that_make_no_sense_are_refused(
 
 
 async def test_a_request_that_can_never_fit_is_refused_and_others_go_on() -> None:
-    engine = TorchEngine(tiny(eos=()), EngineConfig(max_cache_tokens=256))
+    engine = TorchEngine(tiny(eos=()), BuiltinEngineConfig(max_cache_tokens=256))
     few = Sampling(max_tokens=4)
     good, bad = await asyncio.gather(
         engine.generate(prompt(1, 100), session="a", sampling=few),
@@ -293,7 +294,7 @@ async def test_a_stop_id_ends_a_response() -> None:
 
 async def test_requests_in_flight_survive_a_pause_and_a_reset() -> None:
     model, system = tiny(), prompt(5, 30)
-    engine = TorchEngine(model, EngineConfig(max_batch=4))
+    engine = TorchEngine(model, BuiltinEngineConfig(max_batch=4))
     talks = asyncio.gather(*(talk(engine, model, f"s{i}", i, system) for i in range(8)))
     for _ in range(5):
         await asyncio.sleep(0.01)
@@ -318,7 +319,7 @@ async def test_a_cancelled_request_leaves_the_batch() -> None:
 
 async def test_a_long_run_leaves_nothing_behind() -> None:
     model, system = tiny(), prompt(5, 40)
-    engine = TorchEngine(model, EngineConfig(max_batch=6, max_cache_tokens=800))
+    engine = TorchEngine(model, BuiltinEngineConfig(max_batch=6, max_cache_tokens=800))
     endless = Sampling(max_tokens=20_000)
     for _ in range(3):
         lost = [

@@ -11,12 +11,13 @@ from safetensors.torch import (
 )
 
 from wideseek_core import CheckpointError
-from wideseek_rl import OptimizerConfig, TorchTrainer, TorchTrainerConfig, TrainingSample
+from wideseek_rl import OptimizerConfig, TorchTrainerConfig, TrainingSample
 from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.open import TrainableModel, open_model
 from wideseek_rl.models.transformers_model import TransformersModel
 from wideseek_rl.testing import make_turn
+from wideseek_rl.trainers.torch import TorchTrainer
 
 transformers: Any = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()

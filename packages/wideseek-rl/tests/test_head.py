@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wideseek_rl.config import LossConfig
+from wideseek_rl import LossConfig
 from wideseek_rl.trainers.head import HeadOptions, chunked_logprobs, chunked_loss
 from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss
 

@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,63 +10,81 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from wideseek_core import ConfigError, ScoreState
 from wideseek_core.episode_records import read_episodes
-from wideseek_rl import LoggersConfig, MetricLogger, StepReport, open_loggers
-from wideseek_rl.loop.loggers import EpisodeLogger, JsonLinesLogger, TensorBoardLogger, WandbLogger
+from wideseek_rl import MetricLogger, Reward, RLConfig, StepReport, open_loggers
+from wideseek_rl.loop.loggers.episodes import EpisodeLogger
+from wideseek_rl.loop.loggers.json_lines import JsonLinesLogger
+from wideseek_rl.loop.loggers.mlflow import MLflowConfig
+from wideseek_rl.loop.loggers.open import open_logger
+from wideseek_rl.loop.loggers.swanlab import SwanLabConfig
+from wideseek_rl.loop.loggers.tensorboard import TensorBoardLogger
+from wideseek_rl.loop.loggers.wandb import WandbConfig
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
+SERVICES = {"wandb": WandbConfig(project="p"), "mlflow": MLflowConfig(), "swanlab": SwanLabConfig()}
 
-def write_steps(metric_logger: MetricLogger, *steps: int, start: int = 0) -> None:
-    metric_logger.start(start)
+
+async def write_steps(metric_logger: MetricLogger, *steps: int, start: int = 0) -> None:
+    await metric_logger.start(start)
     for step in steps:
-        metric_logger.write(StepReport(step=step, metrics={"loss": step / 10}))
-    metric_logger.close()
+        await metric_logger.write(StepReport(step=step, metrics={"loss": step / 10}))
+    await metric_logger.close()
 
 
-def test_metrics_are_one_object_a_line(tmp_path: Path) -> None:
+async def test_metrics_are_one_object_a_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    write_steps(JsonLinesLogger(path), 1, 2)
+    await write_steps(JsonLinesLogger(path), 1, 2)
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [
         {"version": 1, "step": 1, "loss": 0.1},
         {"version": 1, "step": 2, "loss": 0.2},
     ]
 
 
-def test_resuming_drops_steps_that_are_done_again_and_torn_lines(tmp_path: Path) -> None:
+async def test_numbers_that_json_lacks_are_null(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    write_steps(JsonLinesLogger(path), 1, 2, 3)
+    await JsonLinesLogger(path).write(StepReport(step=1, metrics={"a": math.nan, "b": math.inf}))
+    assert json.loads(path.read_text("utf-8")) == {"version": 1, "step": 1, "a": None, "b": None}
+
+
+async def test_resuming_drops_steps_that_are_done_again_and_torn_lines(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    await write_steps(JsonLinesLogger(path), 1, 2, 3)
     with path.open("a", encoding="utf-8") as file:
         file.write('{"version": 1, "st')
-    write_steps(JsonLinesLogger(path), 3, start=2)
+    await write_steps(JsonLinesLogger(path), 3, start=2)
     steps = [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()]
     assert steps == [1, 2, 3]
 
 
-def test_episodes_are_records_with_their_rewards(tmp_path: Path) -> None:
+async def test_episodes_are_records_with_their_rewards(tmp_path: Path) -> None:
     unscored = make_scored(state=ScoreState.UNSCORED)
     group = [unscored, make_scored(make_agent(make_turn(calls=["search"])), trial=1)]
-    metric_logger = EpisodeLogger(tmp_path)
-    metric_logger.write(
-        StepReport(step=12, metrics={}, groups=[[unscored], group], rewards=[[0.6]])
+    earned = Reward(terms={"score": 0.5, "format": 0.1})
+    report = StepReport(
+        step=12, metrics={}, groups=[[unscored], group], rewards=[[None], [None, earned]]
     )
+    await EpisodeLogger(tmp_path).write(report)
     records = list(read_episodes(tmp_path / "step_000012.jsonl"))
     assert [record.reward for record in records] == [None, None, 0.6]
     assert records[2].episode.trajectories[0].turns[0].calls[0].name == "search"
     assert (records[2].version, records[2].step, records[2].episode.trial) == (1, 12, 1)
 
 
-def test_tensorboard_holds_the_same_curves(tmp_path: Path) -> None:
-    write_steps(TensorBoardLogger(tmp_path), 1, 2)
+async def test_tensorboard_has_the_same_curves_and_hides_steps_done_again(tmp_path: Path) -> None:
+    await write_steps(TensorBoardLogger(tmp_path), 1, 2, 3)
+    await write_steps(TensorBoardLogger(tmp_path), 2, start=1)
     events: Any = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(e.step, round(e.value, 3)) for e in events.Scalars("loss")] == [(1, 0.1), (2, 0.2)]
 
 
-def test_the_config_says_which_sinks_there_are(tmp_path: Path) -> None:
-    assert len(open_loggers(LoggersConfig(), tmp_path)) == 3
-    assert len(open_loggers(LoggersConfig(tensorboard=False, episodes=False), tmp_path)) == 1
+def test_the_config_names_the_loggers(tmp_path: Path) -> None:
+    assert len(open_loggers(RLConfig().loggers, tmp_path)) == 3
+    assert len(open_loggers((), tmp_path, episodes=False)) == 1
+    chosen = RLConfig.model_validate({"loggers": [{"kind": "wandb", "project": "p"}]}).loggers
+    assert chosen == (WandbConfig(project="p"),)
 
 
-def test_a_wandb_run_is_continued_by_its_own_id(
+async def test_a_wandb_run_is_continued_by_its_own_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[dict[str, Any]] = []
@@ -85,14 +104,83 @@ def test_a_wandb_run_is_continued_by_its_own_id(
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     for folder, start in (("a/train", 0), ("a/train", 1), ("b/train", 0)):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        write_steps(WandbLogger("p", tmp_path / folder), start + 1, start=start)
+        opening = open_logger(WandbConfig(project="p"), tmp_path / folder)
+        await write_steps(opening, start + 1, start=start)
     first, again, other = opened
     assert {options["name"] for options in opened} == {"train"}
     assert first["id"] == again["id"] != other["id"]
     assert logged[:3] == [({"loss": 0.1}, 1), ({}, -1), ({"loss": 0.2}, 2)]
 
 
-def test_missing_wandb_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"wandb_project: 'p' needs the wandb package"):
-        open_loggers(LoggersConfig(wandb_project="p"), tmp_path)
+async def test_a_swanlab_run_is_continued_by_its_own_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[dict[str, Any]] = []
+    logged: list[tuple[dict[str, float], int]] = []
+
+    def log(metrics: dict[str, float], step: int) -> None:
+        logged.append((metrics, step))
+
+    def init(**options: Any) -> SimpleNamespace:
+        opened.append(options)
+        return SimpleNamespace(log=log)
+
+    swanlab = SimpleNamespace(init=init, finish=lambda: log({}, -1))
+    monkeypatch.setitem(sys.modules, "swanlab", swanlab)
+    for start in (0, 1):
+        opening = open_logger(SwanLabConfig(mode="offline"), tmp_path)
+        await write_steps(opening, start + 1, start=start)
+    assert opened[0]["id"] == opened[1]["id"]
+    assert (len(opened[0]["id"]), opened[0]["mode"]) == (21, "offline")
+    assert logged == [({"loss": 0.1}, 1), ({}, -1), ({"loss": 0.2}, 2), ({}, -1)]
+
+
+async def test_an_mlflow_run_is_continued_by_its_own_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    class Client:
+        def __init__(self, tracking_uri: str | None) -> None:
+            calls.append(("client", tracking_uri))
+
+        def get_experiment_by_name(self, name: str) -> None:
+            return None
+
+        def create_experiment(self, name: str) -> str:
+            return f"experiment {name}"
+
+        def create_run(self, experiment: str, run_name: str) -> SimpleNamespace:
+            calls.append((experiment, run_name))
+            return SimpleNamespace(info=SimpleNamespace(run_id="r1"))
+
+        def update_run(self, run_id: str, status: str) -> None:
+            calls.append((run_id, status))
+
+        def log_batch(self, run_id: str, metrics: list[tuple[str, float, int, int]]) -> None:
+            calls.append((run_id, [(name, value, step) for name, value, _, step in metrics]))
+
+        def set_terminated(self, run_id: str) -> None:
+            calls.append((run_id, "ended"))
+
+    def metric(*parts: object) -> tuple[object, ...]:
+        return parts
+
+    mlflow = SimpleNamespace(MlflowClient=Client, entities=SimpleNamespace(Metric=metric))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    config = MLflowConfig(experiment="e", tracking_uri="http://127.0.0.1:5000")
+    for start in (0, 1):
+        await write_steps(open_logger(config, tmp_path / "train"), start + 1, start=start)
+    again = [("r1", "RUNNING"), ("r1", [("loss", 0.2, 2)]), ("r1", "ended")]
+    assert calls[:2] == [("client", "http://127.0.0.1:5000"), ("experiment e", "train")]
+    assert calls[2:5] == [("r1", "RUNNING"), ("r1", [("loss", 0.1, 1)]), ("r1", "ended")]
+    assert calls[6:] == again
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_a_missing_package_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setitem(sys.modules, kind, None)
+    with pytest.raises(ConfigError, match=rf"rl\.loggers: .*pip install 'wideseek-rl\[{kind}\]'"):
+        open_loggers([SERVICES[kind]], tmp_path)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from wideseek_rl import LossConfig, LossInputs, policy_loss
+from wideseek_rl import LossConfig
 from wideseek_rl.batch.packing import collate
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.head import HeadOptions
-from wideseek_rl.trainers.loss import SUMS, LossOutputs
+from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss
 from wideseek_rl.trainers.micro_batch_loss import token_logprobs
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from wideseek_rl import Decoder, TorchTrainer, TorchTrainerConfig, TrainedTurn, TrainingSample
+from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig, TrainedTurn, TrainingSample
 from wideseek_rl.batch.samples import build_samples
-from wideseek_rl.config import LossConfig, OptimizerConfig
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.screening import screen
+from wideseek_rl.trainers.torch import TorchTrainer
 
 CONFIG = TorchTrainerConfig(optimizer=OptimizerConfig(lr=1e-2, grad_clip=1e9))
 
@@ -126,8 +127,8 @@ def test_a_huge_log_ratio_masks_its_token(ratio: float, caplog: pytest.LogCaptur
 def test_the_bound_of_log_ratios_is_a_setting() -> None:
     sample = with_value(conversation(), "logprobs", 3, -9.0)
     for bound, masked in ((10.0, 0), (5.0, 1), (None, 0)):
-        config = TorchTrainerConfig(loss=LossConfig(max_log_ratio=bound))
-        assert TorchTrainer(tiny_model(), config).update([sample]).masked_tokens == masked
+        trainer = TorchTrainer(tiny_model(), TorchTrainerConfig(), LossConfig(max_log_ratio=bound))
+        assert trainer.update([sample]).masked_tokens == masked
 
 
 class Poisoned(Decoder):

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from wideseek_core import CheckpointError, TrainError
-from wideseek_rl import Decoder, OptimizerConfig, TorchTrainer, TorchTrainerConfig, TrainingSample
+from wideseek_rl import OptimizerConfig, TorchTrainerConfig, TrainingSample
 from wideseek_rl.batch.samples import TrainedTurn, build_samples
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.loss_scale import LossScale
+from wideseek_rl.trainers.torch import TorchTrainer
 
 SMALL = OptimizerConfig(lr=1e-6, eps=1e-8)
 

@@ -2,17 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from wideseek_core import ScoreState, Status, ToolCall, ToolResult
-from wideseek_rl import GroupRelative, GroupRelativeConfig, ScoredEpisode, build_step_batch
+from wideseek_core import ScoreState, Status, ToolCall, ToolResult, VersionSpan
+from wideseek_rl import GroupRelativeConfig, ScoredEpisode, build_step_batch, open_algorithm
 from wideseek_rl.loop.metrics import rollout_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
 def metrics(*groups: list[ScoredEpisode]) -> dict[str, float]:
-    return rollout_metrics(groups, build_step_batch(groups, GroupRelative(GroupRelativeConfig())))
+    batch = build_step_batch(groups, open_algorithm(GroupRelativeConfig()))
+    return rollout_metrics(groups, batch, version=3)
 
 
-def test_figures_of_a_step_by_hand() -> None:
+def test_metrics_of_a_step_by_hand() -> None:
     lead = make_agent(make_turn(), make_turn([1, 2, 3, 4], [5, 6, 7, 8]))
     sub = make_agent(
         make_turn(calls=["search", "search", "access"]), role="subagent", status=Status.TURN_LIMIT
@@ -24,6 +25,9 @@ def test_figures_of_a_step_by_hand() -> None:
     assert found["score/mean"] == found["score/item_f1"] == pytest.approx(0.2)
     assert found["score/format_rate"] == 0.5
     assert found["reward/mean"] == pytest.approx((0.4 + 0.1 + 0.05) / 2)
+    assert found["reward/score"] == pytest.approx(0.2)
+    assert found["reward/format"] == pytest.approx(0.05)
+    assert found["reward/access"] == pytest.approx(0.025)
     assert found["agents/subagents_per_rollout"] == 1
     assert (found["turns/lead"], found["turns/subagent"]) == (1.5, 1)
     assert found["calls/search_per_rollout"] == 2
@@ -35,7 +39,7 @@ def test_figures_of_a_step_by_hand() -> None:
     assert found["tokens/generated"] == 12
 
 
-def test_tools_that_nobody_used_and_results_that_failed_have_figures_too() -> None:
+def test_tools_that_nobody_used_and_results_that_failed_have_metrics_too() -> None:
     results = [ToolResult(request="u", text="", ok=ok) for ok in (True, False, True, True)]
     found = metrics([make_scored(make_agent(replace(make_turn(), results=tuple(results))))])
     assert (found["calls/access_per_rollout"], found["calls/search_per_turn"]) == (0, 0)
@@ -62,6 +66,13 @@ def test_dropped_rollouts_are_in_no_mean() -> None:
     assert (found["dropped/error"], found["dropped/unscored"]) == (1, 1)
 
 
-def test_a_step_without_usable_rollouts_has_figures_too() -> None:
+def test_a_step_without_usable_rollouts_has_metrics_too() -> None:
     found = metrics([make_scored(error="gone")])
     assert (found["rollouts"], found["dropped/error"], found["score/mean"]) == (1, 1, 0)
+
+
+def test_staleness_counts_updates_between_sampling_and_training() -> None:
+    spans = (VersionSpan(version=1, start=0, end=3), VersionSpan(version=3, start=3, end=4))
+    turn = replace(make_turn([1], [2, 3, 4, 5]), versions=spans)
+    found = metrics([make_scored(make_agent(turn))])
+    assert (found["staleness/mean"], found["staleness/max"]) == (1.5, 2)

@@ -270,7 +270,7 @@ def test_loading_a_model_does_not_load_torchs_compiler(tmp_path: Path) -> None:
     save_model(new_model(shape(), 0), tmp_path / "model", None)
     script = """
 import pathlib, sys, torch
-from wideseek_rl import load_model
+from wideseek_rl.models.hf_format import load_model
 before = set(sys.modules)
 load_model(pathlib.Path(sys.argv[1]), "cpu", torch.float32)
 sys.exit("torch._dynamo" in set(sys.modules) - before)

@@ -8,13 +8,14 @@ from torch.nn.attention.flex_attention import (
     create_mask,  # pyright: ignore[reportUnknownVariableType]
 )
 
-from wideseek_rl import OptimizerConfig, TorchTrainer, TorchTrainerConfig, TrainingSample
+from wideseek_rl import OptimizerConfig, TorchTrainerConfig, TrainingSample
 from wideseek_rl.batch.packing import MAX_MASK, BatchShape, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, build_prefix_trees, single
 from wideseek_rl.models.flex import block_mask
 from wideseek_rl.models.layout import dense_mask
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.micro_batch_loss import token_logprobs
+from wideseek_rl.trainers.torch import TorchTrainer
 
 
 def sample(ids: list[int], *, trained: int = 2, advantage: float = 1.0) -> TrainingSample:

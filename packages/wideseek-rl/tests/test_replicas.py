@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from wideseek_core import ContextOverflow, PolicyError, Sampling
-from wideseek_rl import EngineConfig, ReplicatedEngine, TorchEngine
+from wideseek_rl import BuiltinEngineConfig
+from wideseek_rl.engines.builtin.engine import TorchEngine
+from wideseek_rl.engines.builtin.replicas import ReplicatedEngine
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.testing import tiny_model
 
 PROMPT = [3, 4, 5, 6, 7, 8]
-RESUMABLE_KEYS = Sampling(max_tokens=12)
+TWELVE = Sampling(max_tokens=12)
 ENDLESS = Sampling(max_tokens=4000)
 
 
@@ -35,9 +37,9 @@ def children() -> list[int]:
 
 async def responses(engine: ReplicatedEngine | TorchEngine) -> list[tuple[int, ...]]:
     async def talk(session: str) -> tuple[int, ...]:
-        first = await engine.generate(PROMPT, session=session, sampling=RESUMABLE_KEYS)
+        first = await engine.generate(PROMPT, session=session, sampling=TWELVE)
         more = [*PROMPT, *first.ids, 9, 10]
-        second = await engine.generate(more, session=session, sampling=RESUMABLE_KEYS)
+        second = await engine.generate(more, session=session, sampling=TWELVE)
         await engine.close_session(session)
         await engine.close_session(session)
         return (*first.ids, *second.ids)
@@ -45,23 +47,20 @@ async def responses(engine: ReplicatedEngine | TorchEngine) -> list[tuple[int, .
     return list(await asyncio.gather(*(talk(f"s{number}") for number in range(9))))
 
 
-async def test_several_processes_say_what_one_engine_says(pair: ReplicatedEngine) -> None:
+async def test_several_processes_sample_what_one_engine_samples(pair: ReplicatedEngine) -> None:
     alone = await responses(TorchEngine(pair.model))
     assert len(set(alone)) > 1
     assert await responses(pair) == alone
 
 
-async def test_new_weights_are_sampled_from_once_they_are_told(pair: ReplicatedEngine) -> None:
+async def test_new_weights_are_sampled_from_once_they_are_loaded(pair: ReplicatedEngine) -> None:
     before = await responses(pair)
     with torch.no_grad():
         for parameter in pair.model.parameters():
             parameter.mul_(1.5)
-    async with pair.updating():
-        pass
     assert await responses(pair) == before
-    async with pair.updating() as changed:
-        changed(7)
-    made = await pair.generate(PROMPT, session="a", sampling=RESUMABLE_KEYS)
+    await pair.load_weights(iter(pair.model.state_dict().items()), 7)
+    made = await pair.generate(PROMPT, session="a", sampling=TWELVE)
     assert (pair.version, made.version) == (7, 7)
     after = await responses(pair)
     assert after == await responses(TorchEngine(pair.model))
@@ -69,12 +68,12 @@ async def test_new_weights_are_sampled_from_once_they_are_told(pair: ReplicatedE
 
 
 async def test_errors_and_cancelled_requests_pass_through() -> None:
-    config = EngineConfig(max_batch=1, max_context=300_000, max_cache_tokens=300_032)
+    config = BuiltinEngineConfig(max_batch=1, context_tokens=300_000, max_cache_tokens=300_032)
     async with ReplicatedEngine(endless_model(), config, processes=1) as engine:
         with pytest.raises(ContextOverflow, match="300000"):
-            await engine.generate([3] * 300_000, session="a", sampling=RESUMABLE_KEYS)
+            await engine.generate([3] * 300_000, session="a", sampling=TWELVE)
         with pytest.raises(PolicyError, match="ids outside"):
-            await engine.generate([-1], session="a", sampling=RESUMABLE_KEYS)
+            await engine.generate([-1], session="a", sampling=TWELVE)
         # It would hold the only place for many minutes.
         longest = Sampling(max_tokens=300_000)
         endless = asyncio.create_task(engine.generate(PROMPT, session="b", sampling=longest))
@@ -82,7 +81,7 @@ async def test_errors_and_cancelled_requests_pass_through() -> None:
         endless.cancel()
         with pytest.raises(asyncio.CancelledError):
             await endless
-        asked = engine.generate(PROMPT, session="c", sampling=RESUMABLE_KEYS)
+        asked = engine.generate(PROMPT, session="c", sampling=TWELVE)
         assert len((await asyncio.wait_for(asked, 60)).ids) == 12
 
 
@@ -99,15 +98,14 @@ async def test_a_process_that_dies_takes_its_sessions_and_no_others() -> None:
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         lost = [outcome for outcome in outcomes if isinstance(outcome, PolicyError)]
         assert (len(lost), len(outcomes)) == (2, 4)
-        made = await engine.generate(PROMPT, session="new", sampling=RESUMABLE_KEYS)
+        made = await engine.generate(PROMPT, session="new", sampling=TWELVE)
         assert len(made.ids) == 12
-        async with engine.updating() as changed:
-            changed(1)
+        await engine.load_weights(iter(engine.model.state_dict().items()), 1)
         os.kill(second, signal.SIGKILL)
         with pytest.raises(PolicyError, match="ended"):
             await engine.generate(PROMPT, session="new", sampling=ENDLESS)
         with pytest.raises(PolicyError, match="all processes"):
-            await engine.generate(PROMPT, session="newer", sampling=RESUMABLE_KEYS)
+            await engine.generate(PROMPT, session="newer", sampling=TWELVE)
     assert children() == before
 
 

@@ -16,7 +16,7 @@ from wideseek_core import (
     TextMetrics,
 )
 from wideseek_core.rollouts import unscored
-from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, reward
+from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, open_reward
 from wideseek_rl.algorithm.selection import outcome_turns
 from wideseek_rl.testing import make_agent, make_turn
 
@@ -72,7 +72,7 @@ async def test_never_more_rollouts_run_than_allowed() -> None:
         running -= 1
         return await run_episode(task, trial, seed)
 
-    await Rollouts(counted, YesJudge(), group_size=8, concurrent=5).collect(TASKS, 0)
+    await Rollouts(counted, YesJudge(), group_size=8, max_concurrent=5).collect(TASKS, 0)
     assert most == 5
 
 
@@ -101,7 +101,7 @@ async def test_of_a_failed_lead_only_the_form_of_its_text_is_judged() -> None:
     assert (scored.score.state, scored.score.value) == (ScoreState.FAILED, 0.0)
     assert (scored.score.format_valid, scored.answered) == (True, False)
     assert scored.score.message == "the agent failed: turn_limit"
-    assert (reward(scored, RewardConfig()), outcome_turns(scored)) == (0.0, [[True]])
+    assert (open_reward(RewardConfig())(scored).value, outcome_turns(scored)) == (0.0, [[True]])
 
 
 async def test_without_a_verdict_a_failed_lead_is_left_out_too() -> None:

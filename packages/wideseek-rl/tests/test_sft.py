@@ -5,9 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from wideseek_core import DataError, TrainError
-from wideseek_rl import DemoSet, OptimizerConfig, SFTConfig, train_on_demos
+from wideseek_rl import DemoSet, OptimizerConfig, SFTConfig
 from wideseek_rl.testing import tiny_model
-from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, make_batches
+from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, make_batches, train_on_demos
 
 CPU = torch.device("cpu")
 

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from wideseek_core import CellScore, Trajectory
-from wideseek_rl import AdvantageConfig, GroupRelative, GroupRelativeConfig
-from wideseek_rl.algorithm.table_credit import named_rows, row_scores, table_advantages
+from wideseek_rl import AdvantageConfig, CreditInputs, GroupRelativeConfig, group_relative
+from wideseek_rl.algorithm.table_credit import named_rows, row_scores, table_credit
 from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.testing import make_agent, make_cells, make_scored
 
@@ -25,9 +26,12 @@ def rollout(rome: float, oslo: float, *prompts: str) -> ScoredEpisode:
     return make_scored(*agents, value=(2 + rome + oslo) / 4, cells=cells)
 
 
-def credits(group: Sequence[ScoredEpisode]) -> list[list[float]]:
-    """The advantages if the score is all of the reward."""
-    return table_advantages(group, [scored.score.value for scored in group], PLAIN)
+def credits(group: Sequence[ScoredEpisode], score_weight: float = 1.0) -> list[list[float]]:
+    """The advantages if the weighted score is all of the reward."""
+    rewards = [score_weight * scored.score.value if scored.answered else 0.0 for scored in group]
+    return table_credit(
+        CreditInputs(group=group, rewards=rewards, advantage=PLAIN, score_weight=score_weight)
+    )
 
 
 def test_a_row_scores_its_cells_beside_the_key_and_a_missing_row_scores_nothing() -> None:
@@ -48,8 +52,21 @@ def test_the_lead_gets_nothing_for_what_its_subagents_found() -> None:
     assert [agents[0] for agents in credits(group)] == [0.0] * 3
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_the_delegated_effect_counts_as_much_as_the_score_in_the_reward(weight: float) -> None:
+    group = [rollout(0.1, 1.0), rollout(0.3, 0.7), rollout(0.8, 0.9)]
+    assert [agents[0] for agents in credits(group, weight)] == [0.0] * 3
+
+
+def test_an_answer_of_the_wrong_form_earned_nothing_by_its_cells() -> None:
+    right, wrong = rollout(1.0, 1.0), rollout(0.0, 0.0)
+    wrong = replace(wrong, score=wrong.score.model_copy(update={"format_valid": False}))
+    # The wrong one's cells are in no mean, so the right one's are exactly average.
+    assert [agents[0] for agents in credits([right, wrong])] == [0.5, -0.5]
+
+
 def test_a_cell_of_several_metrics_counts_with_all_of_them() -> None:
-    def told(*scores: float) -> ScoredEpisode:
+    def scored_by(*scores: float) -> ScoredEpisode:
         cells = make_cells("Rome", *scores)
         same = tuple(replace_column(cell) if cell.by != "key" else cell for cell in cells)
         return make_scored(*team("Rome: area"), value=2 * (1 + sum(scores)) / 4, cells=same)
@@ -57,7 +74,7 @@ def test_a_cell_of_several_metrics_counts_with_all_of_them() -> None:
     def replace_column(cell: CellScore) -> CellScore:
         return cell.model_copy(update={"column": "area"})
 
-    group = [told(1.0, 1.0), told(1.0, 0.0), told(0.0, 0.0)]
+    group = [scored_by(1.0, 1.0), scored_by(1.0, 0.0), scored_by(0.0, 0.0)]
     assert [agents[0] for agents in credits(group)] == [0.0] * 3
 
 
@@ -72,14 +89,14 @@ def test_the_lead_answers_for_the_rows_of_its_table() -> None:
         extra=["Atlantis"],
     )
     whole = rollout(0.0, 1.0)
-    luck = {"lost": 2 / 6 * (1 - 2 / 3), "more": 2 / 10 * (1 - 2 / 3), "whole": 2 / 8 * (-2 / 3)}
-    cleared = [2 / 3 - luck["lost"], 4 / 5 - luck["more"], 3 / 4 - luck["whole"]]
-    mean = sum(cleared) / 3
+    effect = {"lost": 2 / 6 * (1 - 2 / 3), "more": 2 / 10 * (1 - 2 / 3), "whole": 2 / 8 * (-2 / 3)}
+    remaining = [2 / 3 - effect["lost"], 4 / 5 - effect["more"], 3 / 4 - effect["whole"]]
+    mean = sum(remaining) / 3
     shown = [agents[0] for agents in credits([lost, more, whole])]
-    assert shown == [pytest.approx(value - mean) for value in cleared]
+    assert shown == [pytest.approx(value - mean) for value in remaining]
     # Its item F1 if Rome had scored its mean, 2/3, in all three.
-    assert cleared[0] == pytest.approx(2 * (1 + 2 / 3) / (2 + 4))
-    assert cleared[2] == pytest.approx(2 * (3 + 2 / 3) / (4 + 4))
+    assert remaining[0] == pytest.approx(2 * (1 + 2 / 3) / (2 + 4))
+    assert remaining[2] == pytest.approx(2 * (3 + 2 / 3) / (4 + 4))
 
 
 def test_without_subagents_for_rows_all_agents_share_the_outcome() -> None:
@@ -110,7 +127,7 @@ def test_a_rollout_without_a_table_is_no_row_of_a_comparison() -> None:
     failed = make_scored(*team("Rome: area", "Oslo: area"), valid=False, value=0.0)
     shown = credits([rollout(1.0, 1.0), rollout(0.0, 1.0), failed])
     assert [agents[1:] for agents in shown[:2]] == [[0.5, 0.0], [-0.5, 0.0]]
-    # The tables are alike but for what the subagents found: 0.875 each, without luck.
+    # The tables are alike but for what the subagents found: 0.875 each, without that effect.
     thirds = [pytest.approx(0.875 * part) for part in (1 / 3, 1 / 3, -2 / 3)]
     assert [agents[0] for agents in shown] == thirds
     assert shown[2] == [thirds[2]] * 3
@@ -139,6 +156,6 @@ def test_the_configured_credit_reaches_the_turns() -> None:
     group = [rollout(1.0, 0.0), rollout(0.0, 0.0)]
     for credit, shown in (("rollout", [9.0, 9.0, 9.0]), ("table", [8.875, 0.5, 0.0])):
         config = GroupRelativeConfig.model_validate({"credit": credit, "advantage": PLAIN})
-        algorithm = GroupRelative(config)
+        algorithm = group_relative(config)
         turns = [agent[0].advantage for agent in algorithm.credit(group, [18.0, 0.0])[:3]]
         assert turns == [pytest.approx(value) for value in shown]

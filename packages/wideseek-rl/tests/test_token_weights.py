@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wideseek_rl.algorithm.token_weights import question_scale, token_weights
+from wideseek_rl.algorithm.token_weights import prompt_scale, token_weights
 
 counts = st.lists(
     st.lists(st.integers(0, 50), min_size=1, max_size=5).filter(any), min_size=1, max_size=6
@@ -27,9 +27,9 @@ def test_other_weightings_by_hand() -> None:
 
 
 def test_a_step_is_the_mean_over_questions_or_over_tokens() -> None:
-    assert question_scale("agent", questions=4, tokens=900) == 1 / 4
-    assert question_scale("token", questions=4, tokens=900) == 1 / 900
-    assert question_scale("agent", questions=0, tokens=0) == 1
+    assert prompt_scale("agent", prompts=4, tokens=900) == 1 / 4
+    assert prompt_scale("token", prompts=4, tokens=900) == 1 / 900
+    assert prompt_scale("agent", prompts=0, tokens=0) == 1
 
 
 @given(counts)

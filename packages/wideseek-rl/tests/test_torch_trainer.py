@@ -11,13 +11,13 @@ from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
 from wideseek_rl import (
     LossConfig,
     OptimizerConfig,
-    TorchTrainer,
     TorchTrainerConfig,
     TrainedTurn,
     TrainingSample,
     build_samples,
 )
 from wideseek_rl.testing import make_turn, tiny_model
+from wideseek_rl.trainers.torch import TorchTrainer
 
 FAST = OptimizerConfig(lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
 
@@ -127,13 +127,12 @@ def test_rows_without_advantage_do_not_run() -> None:
 
 def test_with_kl_rows_without_advantage_pull_towards_the_reference() -> None:
     model = tiny_model()
-    config = TorchTrainerConfig(optimizer=FAST, loss=LossConfig(kl=1.0))
-    backend = TorchTrainer(model, config)
-    assert backend.update(samples_of(make_turn(logprob=-2.83))).reference_kl == pytest.approx(0)
-    moved = backend.update(samples_of(make_turn(logprob=-2.83), advantage=0.0))
+    trainer = TorchTrainer(model, TorchTrainerConfig(optimizer=FAST), LossConfig(kl=1.0))
+    assert trainer.update(samples_of(make_turn(logprob=-2.83))).reference_kl == pytest.approx(0)
+    moved = trainer.update(samples_of(make_turn(logprob=-2.83), advantage=0.0))
     assert moved.samples == 1
     assert moved.reference_kl > 0
-    last = [backend.update(samples_of(make_turn(logprob=-2.83), advantage=0.0)) for _ in range(20)]
+    last = [trainer.update(samples_of(make_turn(logprob=-2.83), advantage=0.0)) for _ in range(20)]
     assert last[-1].reference_kl < moved.reference_kl
 
 
@@ -155,16 +154,17 @@ def test_recomputed_logprobs_make_the_first_ratio_one() -> None:
 
 def test_truncated_importance_weights_bound_the_mismatch() -> None:
     def loss(cap: float | None) -> float:
-        config = TorchTrainerConfig(recompute_logprobs=True, loss=LossConfig(importance_cap=cap))
+        config = TorchTrainerConfig(recompute_logprobs=True)
+        capped = LossConfig(importance_cap=cap)
         samples = samples_of(make_turn([1], [5], logprob=-9.0))
-        return TorchTrainer(tiny_model(), config).update(samples).loss
+        return TorchTrainer(tiny_model(), config, capped).update(samples).loss
 
     assert loss(2.0) == pytest.approx(2 * loss(None))
 
 
 def test_importance_weights_need_recomputed_logprobs() -> None:
     with pytest.raises(ConfigError, match="importance_cap needs recompute_logprobs"):
-        TorchTrainer(tiny_model(), TorchTrainerConfig(loss=LossConfig(importance_cap=2.0)))
+        TorchTrainer(tiny_model(), TorchTrainerConfig(), LossConfig(importance_cap=2.0))
 
 
 def test_a_mean_ratio_past_the_limit_stops_the_step() -> None:
@@ -187,15 +187,15 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
     (sample,) = samples_of(make_turn(logprob=-2.83))
     huge = np.full(3, 3e38, dtype=np.float32)
     broken = replace(sample, weights=np.array([0, 3e38, 3e38], dtype=np.float32), advantages=huge)
-    backend = TorchTrainer(model, TorchTrainerConfig())
-    assert backend.update([broken]).skipped == 1
-    assert backend.update([broken]).updates == 0
+    trainer = TorchTrainer(model, TorchTrainerConfig())
+    assert trainer.update([broken]).skipped == 1
+    assert trainer.update([broken]).updates == 0
     assert torch.equal(weights(model), before)
     with pytest.raises(TrainError, match="3 times in a row"):
-        backend.update([broken])
+        trainer.update([broken])
 
 
-def test_a_loaded_backend_goes_on_with_equal_numbers(tmp_path: Path) -> None:
+def test_a_loaded_trainer_continues_with_equal_numbers(tmp_path: Path) -> None:
     config = TorchTrainerConfig(optimizer=FAST)
     first = TorchTrainer(tiny_model(), config)
     samples = build_samples(credited())
@@ -215,13 +215,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_truncated_optimizer_file_is_refused(tmp_path: Path) -> None:
-    backend = TorchTrainer(tiny_model(), TorchTrainerConfig())
-    backend.update(samples_of(make_turn(logprob=-2.83)))
-    backend.save(tmp_path)
+    trainer = TorchTrainer(tiny_model(), TorchTrainerConfig())
+    trainer.update(samples_of(make_turn(logprob=-2.83)))
+    trainer.save(tmp_path)
     path = tmp_path / "optimizer.safetensors"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(CheckpointError, match=r"optimizer\.safetensors"):
-        backend.load(tmp_path)
+        trainer.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,6 @@ def test_rows_of_sure_agents_are_left_out_up_to_the_threshold() -> None:
 
 
 def test_a_kl_term_trains_sure_agents_too() -> None:
-    config = TorchTrainerConfig(min_nll=0.3, loss=LossConfig(kl=0.1))
+    config, loss = TorchTrainerConfig(min_nll=0.3), LossConfig(kl=0.1)
     samples = samples_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
-    assert TorchTrainer(tiny_model(), config).update(samples).samples == 1
+    assert TorchTrainer(tiny_model(), config, loss).update(samples).samples == 1

@@ -20,6 +20,7 @@ from wideseek_core.errors import ConfigError, PolicyError
 from wideseek_core.progress import console
 from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_core.text import boxed_answer
+from wideseek_rl import BuiltinEngineConfig
 
 MARKS = {Support.PAGE: "", Support.EXTRACT: " ~", Support.NOWHERE: " ?"}
 """What stands behind a value of the answer."""
@@ -46,7 +47,9 @@ class AskConfig(TeamsConfig):
     quiet: bool = False
     """Shows no progress."""
     # One question keeps one core busy: more processes would only take their time to start.
-    policy: PolicyConfig = LocalPolicy(temperature=0.0, processes=0)
+    policy: PolicyConfig = LocalPolicy(
+        temperature=0.0, engine=BuiltinEngineConfig(dtype="auto", processes=0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import model_validator
 
@@ -119,7 +119,8 @@ async def _rollouts(
         return await team.run(task, trial, seed=trial)
 
     # In how many processes a model is sampled is free to change when a run goes on.
-    free = {name: {"processes"} for name in ("policy", "subagent_policy", "summarizer")}
+    policies = ("policy", "subagent_policy", "summarizer")
+    free: dict[str, Any] = {name: {"engine": {"processes"}} for name in policies}
     settings = config.model_dump(
         mode="json", exclude={"run": True, "sweep": True, "data": True, **free}
     )

@@ -7,23 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
-from wideseek_core import Config, Policy
-from wideseek_rl.engines.builtin.config import EngineConfig
+from wideseek_core import Policy
+from wideseek_rl import BuiltinEngineConfig, EngineConfig, ModelConfig
 
 
-class LocalPolicy(Config):
-    """A Qwen3 model in Hugging Face format, run on this machine."""
+class LocalPolicy(ModelConfig):
+    """A model on this machine, sampled by a rollout engine."""
 
     kind: Literal["local"] = "local"
-    model: str = "start"
-    """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
-    device: str = "auto"
-    """`auto` takes the GPU if there is one."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    engine: EngineConfig = EngineConfig(dtype="auto")
-    processes: int | None = Field(default=None, ge=0)
-    """Processes that sample side by side, each on one core of the CPU; 0 samples in this process.
-    Without a number: one per core, at most 8, for small models on CPUs of several cores, else 0."""
+    engine: EngineConfig = BuiltinEngineConfig(dtype="auto")
     window: int = Field(default=4096, ge=64)
     """Tokens of one agent's whole conversation."""
     turn_tokens: int = Field(default=512, ge=1)

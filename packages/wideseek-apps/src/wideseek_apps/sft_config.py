@@ -7,7 +7,7 @@ from pydantic import Field
 from wideseek_agents import TeamConfig
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_core import Config, ConfigError
-from wideseek_rl.config import SFTConfig
+from wideseek_rl import SFTConfig
 
 
 class DemosConfig(Config):

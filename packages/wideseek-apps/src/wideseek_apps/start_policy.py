@@ -15,11 +15,13 @@ from tokenizers import Tokenizer
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
-from wideseek_apps.local_model import chosen_device
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core.files import write_atomically
-from wideseek_rl import Decoder, DecoderConfig, load_model, new_model, save_model
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.decoder import Decoder, new_model
+from wideseek_rl.models.hf_format import load_model, save_model
+from wideseek_rl.models.policy import chosen_device
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
 logger = logging.getLogger(__name__)

@@ -28,13 +28,13 @@ from wideseek_eval.runs.folder import RunFolder, read_header
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_judge import open_judge
 from wideseek_rl import (
+    ProgressLogger,
     Rollouts,
-    TorchTrainer,
     TrainingLoop,
     TrainSummary,
     open_loggers,
+    open_trainer,
 )
-from wideseek_rl.loop.loggers import ProgressLogger
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +118,7 @@ async def measure(
     )
     shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
     shaping["policy"] = {
-        key: value
-        for key, value in shaping["policy"].items()
-        if key not in ("device", "engine", "processes")
+        key: value for key, value in shaping["policy"].items() if key not in ("device", "engine")
     }
     settings = {**shaping, "temperature": config.evaluation.temperature, "step": step}
     await run_evaluation(run, tasks, setup.answer, setup.judge, settings=settings)
@@ -137,24 +135,26 @@ def set_aside(folder: Path, step: int) -> None:
 async def fit(config: TrainConfig, setup: TrainingSetup, tasks: list[Task]) -> TrainSummary:
     """The training itself."""
     rl, local = config.rl, setup.local
-    backend = TorchTrainer(local.model, rl.backend, tokenizer_file=local.folder / "tokenizer.json")
     rollouts = Rollouts(
         setup.sample,
         setup.judge,
         group_size=rl.group_size,
-        concurrent=rl.max_concurrent_rollouts,
+        max_concurrent=rl.max_concurrent_rollouts,
         seed=rl.seed,
     )
     with ProgressBar("training", rl.steps) as bar:
-        trainer = TrainingLoop(
-            rl,
-            backend,
-            rollouts,
-            folder=config.folder,
-            sync=local.sync,
-            loggers=[*open_loggers(rl.loggers, config.folder), ProgressLogger(bar)],
-        )
-        return await trainer.fit(tasks)
+        loggers = open_loggers(rl.loggers, config.folder, episodes=rl.log_episodes)
+        async with open_trainer(config.trainer, rl.loss, local.model) as trainer:
+            loop = TrainingLoop(
+                rl,
+                trainer,
+                rollouts,
+                folder=config.folder,
+                sync=local.engine.sync(trainer),
+                loggers=[*loggers, ProgressLogger(bar)],
+                trainer_config=config.trainer,
+            )
+            return await loop.fit(tasks)
 
 
 def outcome_text(config: TrainConfig, outcome: Outcome) -> str:

@@ -13,12 +13,13 @@ from wideseek_apps.world import AtlasWorld, WorldConfig
 from wideseek_core import Config
 from wideseek_eval import DataConfig
 from wideseek_judge import JudgeConfig
-from wideseek_rl.algorithm.algorithms import GroupRelativeConfig
-from wideseek_rl.config import (
+from wideseek_rl import (
     CheckpointConfig,
+    GroupRelativeConfig,
     OptimizerConfig,
     RLConfig,
     TorchTrainerConfig,
+    TrainerConfig,
 )
 
 
@@ -44,6 +45,12 @@ class TrainConfig(Config):
     data: DataConfig = small_tables("train")
     """What is trained on."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    trainer: TrainerConfig = TorchTrainerConfig(
+        optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
+        max_batch_tokens=2048,
+        autocast="bfloat16",
+        min_nll=0.3,
+    )
     rl: RLConfig = RLConfig(
         prompts_per_step=6,
         group_size=6,
@@ -53,12 +60,6 @@ class TrainConfig(Config):
         # `outcome` would blame a failed rollout's last turn alone: a single agent, which fails
         # often and long after its first bad call, lost by it.
         algorithm=GroupRelativeConfig(credit="table", selection="all"),
-        backend=TorchTrainerConfig(
-            optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.0, grad_clip=0.3, warmup_updates=2),
-            max_batch_tokens=2048,
-            autocast="bfloat16",
-            min_nll=0.3,
-        ),
         checkpoint=CheckpointConfig(every_steps=10, best_metric=None),
     )
 
@@ -66,15 +67,15 @@ class TrainConfig(Config):
     def _trains_what_it_samples(self) -> Self:
         if self.policy.temperature <= 0:
             raise ValueError("policy.temperature must be above 0 to train: greedy groups are alike")
-        if self.rl.backend.loss.temperature != self.policy.temperature:
+        if self.rl.loss.temperature != self.policy.temperature:
             raise ValueError(
-                f"rl.backend.loss.temperature is {self.rl.backend.loss.temperature}, "
+                f"rl.loss.temperature is {self.rl.loss.temperature}, "
                 f"policy.temperature is {self.policy.temperature}: they must be equal"
             )
-        if self.policy.top_p < 1 and not self.rl.backend.recompute_logprobs:
+        if self.policy.top_p < 1 and not getattr(self.trainer, "recompute_logprobs", True):
             raise ValueError(
                 "policy.top_p below 1 renormalises what the sampler reports: to train so, set "
-                "rl.backend.recompute_logprobs=true"
+                "trainer.recompute_logprobs=true"
             )
         return self
 

@@ -1,110 +1,124 @@
-"""Multi-agent reinforcement learning: groups, rewards, advantages, losses, engines and trainers."""
+"""Multi-agent reinforcement learning: rewards, advantages, rollout engines, trainers, the loop.
+
+Nothing that is listed here imports torch. What does is imported from its own module, as in
+`from wideseek_rl.trainers.torch import TorchTrainer`.
+"""
 
 from wideseek_rl.algorithm.advantage import AdvantageConfig, advantages
-from wideseek_rl.algorithm.algorithms import (
+from wideseek_rl.algorithm.best_of_group import BestOfGroupConfig, best_of_group
+from wideseek_rl.algorithm.credit import credit_rule
+from wideseek_rl.algorithm.group_relative import GroupRelativeConfig, group_relative
+from wideseek_rl.algorithm.open import open_algorithm
+from wideseek_rl.algorithm.protocol import (
     Algorithm,
-    AlgorithmConfig,
-    BestOfGroup,
-    BestOfGroupConfig,
-    GroupRelative,
-    GroupRelativeConfig,
-    StepBatch,
-    build_step_batch,
-    make_algorithm,
+    CreditInputs,
+    CreditRule,
+    Reward,
+    RewardTerm,
 )
-from wideseek_rl.algorithm.reward import RewardConfig, reward
+from wideseek_rl.algorithm.reward import RewardConfig, open_reward
 from wideseek_rl.algorithm.selection import SELECTIONS, Selection
+from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch
+from wideseek_rl.algorithm.token_weights import Weighting
+from wideseek_rl.algorithm.turns import TurnAlgorithm, TurnsConfig
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.batch.samples import TrainedTurn, TrainingSample, build_samples
-from wideseek_rl.config import (
-    CheckpointConfig,
-    LoggersConfig,
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.open import open_engine
+from wideseek_rl.engines.protocol import RolloutEngine
+from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, read_checkpoint
+from wideseek_rl.loop.loggers.open import open_loggers
+from wideseek_rl.loop.loggers.progress import ProgressLogger
+from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
+from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
+from wideseek_rl.models.policy import ModelConfig, PolicyModel
+from wideseek_rl.models.start_policy import start_policy
+from wideseek_rl.rollout.runner import Rollouts, RolloutSource, RunEpisode
+from wideseek_rl.rollout.scored import ScoredEpisode
+from wideseek_rl.sync.protocol import Commit, NoSync, WeightSync
+from wideseek_rl.trainers.config import (
     LossConfig,
     OptimizerConfig,
-    RLConfig,
     SFTConfig,
     TorchTrainerConfig,
 )
-from wideseek_rl.engines.builtin import EngineConfig, ReplicatedEngine, TorchEngine
-from wideseek_rl.loop.checkpoint import (
-    CheckpointStore,
-    TrainerState,
-    read_checkpoint,
-)
-from wideseek_rl.loop.loggers import MetricLogger, ProgressLogger, StepReport, open_loggers
-from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
-from wideseek_rl.models.config import DecoderConfig
-from wideseek_rl.models.decoder import Decoder, new_model
-from wideseek_rl.models.hf_format import load_model, read_config, save_model
-from wideseek_rl.rollout.runner import Rollouts, RolloutSource, RunEpisode
-from wideseek_rl.rollout.scored import ScoredEpisode
-from wideseek_rl.sync.in_process import EngineSync
-from wideseek_rl.sync.protocol import NoSync, WeightSync
-from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss
+from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
-from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, train_on_demos
-from wideseek_rl.trainers.torch import TorchTrainer
+
+# isort: split
+# Last: it imports the extensions that are installed, and they import the names above.
+from wideseek_rl.config import (
+    AlgorithmConfig,
+    CheckpointConfig,
+    EngineConfig,
+    LoggerConfig,
+    RLConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 
 __all__ = [
     "SELECTIONS",
     "AdvantageConfig",
     "Algorithm",
     "AlgorithmConfig",
-    "BestOfGroup",
     "BestOfGroupConfig",
+    "BuiltinEngineConfig",
     "CheckpointConfig",
     "CheckpointStore",
-    "Decoder",
-    "DecoderConfig",
+    "Commit",
+    "CreditInputs",
+    "CreditRule",
     "DemoSet",
     "EngineConfig",
-    "EngineSync",
     "Evaluate",
-    "GroupRelative",
     "GroupRelativeConfig",
-    "LoggersConfig",
+    "LoggerConfig",
     "LossConfig",
-    "LossInputs",
-    "LossOutputs",
     "MetricLogger",
+    "ModelConfig",
     "NoSync",
     "OptimizerConfig",
+    "PolicyModel",
     "ProgressLogger",
     "RLConfig",
-    "ReplicatedEngine",
+    "Reward",
     "RewardConfig",
+    "RewardTerm",
+    "RolloutEngine",
     "RolloutSource",
     "Rollouts",
     "RunEpisode",
     "SFTConfig",
-    "SFTProgress",
+    "ScheduleConfig",
     "ScoredEpisode",
     "Selection",
     "StepBatch",
     "StepReport",
-    "TorchEngine",
-    "TorchTrainer",
     "TorchTrainerConfig",
     "TrainSummary",
     "TrainedTurn",
     "Trainer",
+    "TrainerConfig",
     "TrainerState",
     "TrainingLoop",
     "TrainingSample",
+    "TurnAlgorithm",
+    "TurnsConfig",
     "UpdateMetrics",
     "WeightSync",
+    "Weighting",
     "advantages",
+    "best_of_group",
     "build_samples",
     "build_step_batch",
-    "held_out_loss",
-    "load_model",
-    "make_algorithm",
-    "new_model",
+    "credit_rule",
+    "group_relative",
+    "open_algorithm",
+    "open_engine",
     "open_loggers",
-    "policy_loss",
+    "open_reward",
+    "open_trainer",
     "read_checkpoint",
-    "read_config",
-    "reward",
-    "save_model",
-    "train_on_demos",
+    "start_policy",
 ]

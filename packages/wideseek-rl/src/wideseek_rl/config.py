@@ -1,154 +1,44 @@
-"""Configuration of a training run; no torch is needed to read it."""
+"""Configuration of a training run; no torch is needed to read it.
 
-from typing import Literal
+Algorithm, engine, trainer, schedule and loggers are told apart by their `kind`. Installed
+distributions add kinds (see the `open.py` files), so this module is imported after all that they
+may want to import from here.
+"""
 
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from wideseek_core import Config
-from wideseek_rl.algorithm.algorithms import AlgorithmConfig, GroupRelativeConfig
+from wideseek_core.plugins import kind_union
+from wideseek_rl.algorithm.best_of_group import BestOfGroupConfig
+from wideseek_rl.algorithm.group_relative import GroupRelativeConfig
+from wideseek_rl.algorithm.open import ALGORITHMS
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.open import ENGINES
+from wideseek_rl.loop.loggers.mlflow import MLflowConfig
+from wideseek_rl.loop.loggers.open import METRIC_LOGGERS
+from wideseek_rl.loop.loggers.swanlab import SwanLabConfig
+from wideseek_rl.loop.loggers.tensorboard import TensorBoardConfig
+from wideseek_rl.loop.loggers.wandb import WandbConfig
+from wideseek_rl.rollout.schedule import SCHEDULES, SyncScheduleConfig
+from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
+from wideseek_rl.trainers.open import TRAINERS
 
-
-class OptimizerConfig(Config):
-    """Adam with decoupled weight decay."""
-
-    lr: float = Field(default=1e-6, gt=0)
-    """Learning rate after the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the running mean and of the running square of the gradient."""
-    eps: float = Field(default=1e-5, gt=0)
-    """Added to the root of the running square."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """On matrices; norms have none."""
-    grad_clip: float = Field(default=1.0, gt=0)
-    """The gradient's largest norm."""
-    warmup_updates: int = Field(default=0, ge=0)
-    """Updates over which the learning rate rises linearly."""
-    decay: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rate falls after the warm-up."""
-    decay_updates: int = Field(default=1000, gt=0)
-    """The update at which `linear` and `cosine` reach `final_fraction`."""
-    final_fraction: float = Field(default=0.0, ge=0, le=1)
-    """What is left of the learning rate in the end."""
-
-
-class LossConfig(Config):
-    """The clipped loss."""
-
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """ε_low: the ratio is clipped below 1 − this."""
-    clip_high: float = Field(default=0.28, gt=0)
-    """ε_high: the ratio is clipped above 1 + this."""
-    dual_clip: float = Field(default=10.0, gt=1)
-    """c: a token of negative advantage costs at most c times it."""
-    log_ratio_limit: float = Field(default=20.0, gt=0)
-    """Log-ratios are clamped to ± this."""
-    max_log_ratio: float | None = Field(default=10.0, gt=0)
-    """Tokens whose log-ratio is farther from 0 are masked and counted; null masks none that is a
-    number. Weights that stay close to those that sampled never come near it."""
-    kl: float = Field(default=0.0, ge=0)
-    """β: weight of the KL to the reference model. 0 runs no reference model at all."""
-    entropy: float = Field(default=0.0, ge=0)
-    """η: weight of the entropy bonus."""
-    temperature: float = Field(default=1.0, gt=0)
-    """That of the sampler: logits are divided by it."""
-    importance_cap: float | None = Field(default=None, gt=0)
-    """Weighs tokens by min(π_old/π_sampler, cap) where old log-probs were recomputed (truncated
-    importance sampling); null for no correction."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> "LossConfig":
-        if self.dual_clip <= 1 + self.clip_high:
-            raise ValueError("dual_clip must be greater than 1 + clip_high")
-        return self
-
-    @property
-    def needs_all_tokens(self) -> bool:
-        """Whether tokens of zero advantage have a gradient."""
-        return self.kl > 0 or self.entropy > 0
-
-
-class TorchTrainerConfig(Config):
-    """How one step trains with torch.
-
-    Weights in bfloat16 or float16 have float32 masters that the optimizer works on.
-    """
-
-    optimizer: OptimizerConfig = OptimizerConfig()
-    loss: LossConfig = LossConfig()
-    updates_per_step: int = Field(default=1, ge=1)
-    """Optimizer steps per training step; questions are dealt among them."""
-    max_batch_tokens: int = Field(default=32_000, gt=0)
-    """Positions per micro-batch, padding included."""
-    recompute_logprobs: bool = False
-    """Take the old log-probs from the trainer's own arithmetic instead of the sampler's."""
-    max_mean_ratio: float = Field(default=5.0, gt=1)
-    """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
-    autocast: Literal["off", "bfloat16", "float16"] = "off"
-    """Arithmetic of the forward and backward pass; weights stay in their own precision."""
-    loss_scale: float = Field(default=65_536.0, ge=1)
-    """Factor of the loss at the start where arithmetic or weights are float16; it adapts."""
-    matmul: Literal["highest", "high", "medium"] = "highest"
-    """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
-    products with sums in float32."""
-    attention: Literal["auto", "rows", "packed"] = "auto"
-    """`packed` runs samples as one sequence without padding, by flex attention on a GPU; `rows`
-    pads samples of like length; `auto` packs on a GPU."""
-    compile: bool | None = None
-    """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
-    recompute: Literal["none", "mlp", "layer"] = "none"
-    """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
-    blocks, or whole layers."""
-    recompute_every: int = Field(default=1, ge=1)
-    """`recompute` applies to every n-th layer."""
-    max_logits: int | None = Field(default=None, ge=1)
-    """Most logits held at once, 4 bytes each; null for what suits the device."""
-    offload: bool = False
-    """Keep masters and moments in the memory of the host between updates."""
-    threads: int | None = Field(default=None, ge=1)
-    """Threads of torch on the CPU; null leaves them as they are."""
-    share_prefixes: bool = True
-    """Run tokens that several rows begin with once, where that costs less; the gradient is the
-    same."""
-    min_nll: float = Field(default=0.0, ge=0)
-    """Samples whose trained tokens had less nll together, −Σ log π in nats, are left out. A token
-    of probability p has a gradient of the order 1 − p, so what a sure agent said teaches next to
-    nothing and costs as much as the rest. Has no effect where a KL or entropy term trains too."""
-
-
-class SFTConfig(Config):
-    """The supervised stage."""
-
-    optimizer: OptimizerConfig = OptimizerConfig(
-        lr=1.5e-3,
-        betas=(0.9, 0.95),
-        eps=1e-8,
-        weight_decay=0.02,
-        warmup_updates=100,
-        decay="cosine",
-        final_fraction=0.02,
+if TYPE_CHECKING:
+    AlgorithmConfig = GroupRelativeConfig | BestOfGroupConfig
+    EngineConfig = BuiltinEngineConfig
+    TrainerConfig = TorchTrainerConfig
+    ScheduleConfig = SyncScheduleConfig
+    LoggerConfig = TensorBoardConfig | WandbConfig | MLflowConfig | SwanLabConfig
+else:
+    AlgorithmConfig = kind_union(ALGORITHMS, GroupRelativeConfig, BestOfGroupConfig)
+    EngineConfig = kind_union(ENGINES, BuiltinEngineConfig)
+    TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig)
+    ScheduleConfig = kind_union(SCHEDULES, SyncScheduleConfig)
+    LoggerConfig = kind_union(
+        METRIC_LOGGERS, TensorBoardConfig, WandbConfig, MLflowConfig, SwanLabConfig
     )
-    epochs: float | None = Field(default=1.0, gt=0)
-    """Passes over the demonstrations; null for as many as `max_seconds` allow."""
-    max_seconds: float | None = Field(default=None, gt=0)
-    """Training time. The learning rate decays over epochs or seconds, whichever end first."""
-    batch_tokens: int = Field(default=65_536, gt=0)
-    """Positions per batch, padding included."""
-    length_multiple: int = Field(default=8, ge=1)
-    """Rows are padded to a multiple of this."""
-    autocast: Literal["auto", "off", "bfloat16"] = "auto"
-    """Arithmetic of the passes; `auto` is bfloat16 on a GPU alone."""
-    compile: bool = False
-    """Compile the model: faster steps after a minute of compilation, for long runs on a GPU."""
-    seed: int = 0
-    """Of the order of rows and batches."""
-    log_every_s: float = Field(default=10.0, gt=0)
-    """Seconds between progress reports."""
-
-    @model_validator(mode="after")
-    def _ends(self) -> "SFTConfig":
-        if self.epochs is None and self.max_seconds is None:
-            raise ValueError("one of epochs and max_seconds must be set")
-        return self
 
 
 class CheckpointConfig(Config):
@@ -159,40 +49,35 @@ class CheckpointConfig(Config):
     keep_last: int = Field(default=2, ge=1)
     """Older checkpoints are deleted; the best one is kept beside them."""
     best_metric: str | None = "item_f1"
-    """The evaluation metric whose highest value names the best checkpoint; null keeps none."""
-
-
-class LoggersConfig(Config):
-    """Where figures and episodes go, beside `metrics.jsonl`."""
-
-    tensorboard: bool = True
-    """Event files in the run's `tensorboard/`."""
-    episodes: bool = True
-    """Every rollout of every step in the run's `episodes/`."""
-    wandb_project: str | None = None
-    """Weights & Biases project; needs the `wandb` extra."""
+    """The evaluation metric whose highest value names the best checkpoint; null keeps none. A
+    metric of several evaluation sets counts with its mean over them, `SET/METRIC` with one."""
 
 
 class RLConfig(Config):
-    """A training run."""
+    """Reinforcement learning, whatever trainer and engine do it."""
 
     algorithm: AlgorithmConfig = GroupRelativeConfig()
-    backend: TorchTrainerConfig = TorchTrainerConfig()
+    loss: LossConfig = LossConfig()
+    schedule: ScheduleConfig = SyncScheduleConfig()
+    """When rollouts are sampled and when they are trained on."""
     prompts_per_step: int = Field(default=128, ge=1)
-    """Tasks whose rollouts make one step."""
+    """Prompts whose rollouts make one step."""
     group_size: int = Field(default=8, ge=1)
-    """Rollouts of each task."""
+    """Rollouts of each prompt."""
     max_concurrent_rollouts: int = Field(default=64, ge=1)
-    """Rollouts under way at once."""
+    """Rollouts that run at the same time."""
     epochs: int = Field(default=1, ge=1)
-    """Passes over the tasks, where `steps` is null."""
+    """Passes over the prompts, where `steps` is null."""
     steps: int | None = Field(default=None, ge=1)
     """Training steps; null for as many as `epochs` make."""
     max_seconds: float | None = Field(default=None, gt=0)
     """No step is begun after this much training time, resumed runs counted together."""
     seed: int = 0
-    """Of the order of tasks and of the rollouts."""
+    """Seed of the order of the prompts and of the rollouts."""
     evaluate_every: int = Field(default=0, ge=0)
-    """Steps between evaluations; 0 for none."""
+    """Steps between evaluations, the last step included; 0 for none."""
     checkpoint: CheckpointConfig = CheckpointConfig()
-    loggers: LoggersConfig = LoggersConfig()
+    loggers: tuple[LoggerConfig, ...] = (TensorBoardConfig(),)
+    """Where metrics are written beside `metrics.jsonl`."""
+    log_episodes: bool = True
+    """Write every rollout of every step to the run's `episodes/`."""

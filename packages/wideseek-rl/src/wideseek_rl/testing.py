@@ -1,6 +1,7 @@
 """Small rollouts and models with defaults, for tests of algorithms, selections and backends."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wideseek_core import (
     AgentRole,
@@ -15,9 +16,10 @@ from wideseek_core import (
     Trajectory,
     Turn,
 )
-from wideseek_rl.models.config import DecoderConfig
-from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.rollout.scored import ScoredEpisode
+
+if TYPE_CHECKING:
+    from wideseek_rl.models.decoder import Decoder
 
 
 def make_turn(
@@ -56,10 +58,11 @@ def make_agent(
 
 def make_cells(key: str, *scores: float) -> tuple[CellScore, ...]:
     """The verdict on a row: its key cell, which is right, and the cells beside it."""
-    told = [("key", 1.0, "key"), *((f"c{at}", one, "exact") for at, one in enumerate(scores))]
+    others = ((f"c{number}", score, "exact") for number, score in enumerate(scores))
+    cells = [("key", 1.0, "key"), *others]
     return tuple(
         CellScore(key=key, column=column, answer="", gold="", score=score, by=by)
-        for column, score, by in told
+        for column, score, by in cells
     )
 
 
@@ -89,8 +92,11 @@ def make_scored(
     )
 
 
-def tiny_model(seed: int = 0, vocabulary: int = 17) -> Decoder:
+def tiny_model(seed: int = 0, vocabulary: int = 17) -> "Decoder":
     """A model of a few thousand parameters."""
+    from wideseek_rl.models.config import DecoderConfig
+    from wideseek_rl.models.decoder import new_model
+
     config = DecoderConfig(
         vocab_size=vocabulary,
         hidden_size=16,

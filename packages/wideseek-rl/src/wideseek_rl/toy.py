@@ -23,11 +23,13 @@ from wideseek_core import (
     Turn,
 )
 from wideseek_rl.config import RLConfig
-from wideseek_rl.loop.loggers import open_loggers
+from wideseek_rl.loop.loggers.open import open_loggers
 from wideseek_rl.loop.training import TrainingLoop, TrainSummary
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.rollout.runner import Rollouts
 from wideseek_rl.testing import tiny_model
+from wideseek_rl.trainers.config import TorchTrainerConfig
+from wideseek_rl.trainers.in_thread import InThread
 from wideseek_rl.trainers.torch import TorchTrainer
 
 START = 1
@@ -64,17 +66,21 @@ def toy_rollouts(model: Decoder, *, group_size: int, tokens: int = 3) -> Rollout
     return Rollouts(run_episode, ToyJudge(), group_size=group_size)
 
 
-def train_toy(folder: Path, config: RLConfig) -> TrainSummary:
+def train_toy(
+    folder: Path, config: RLConfig, trainer_config: TorchTrainerConfig | None = None
+) -> TrainSummary:
     """A whole run on `toy_tasks`, of a model that is made here; for processes of their own."""
     model = tiny_model()
-    trainer = TrainingLoop(
+    trainer_config = trainer_config or TorchTrainerConfig()
+    loop = TrainingLoop(
         config,
-        TorchTrainer(model, config.backend),
+        InThread(TorchTrainer(model, trainer_config, config.loss)),
         toy_rollouts(model, group_size=config.group_size),
         folder=folder,
-        loggers=open_loggers(config.loggers, folder),
+        loggers=open_loggers(config.loggers, folder, episodes=config.log_episodes),
+        trainer_config=trainer_config,
     )
-    return asyncio.run(trainer.fit(toy_tasks()))
+    return asyncio.run(loop.fit(toy_tasks()))
 
 
 @torch.no_grad()

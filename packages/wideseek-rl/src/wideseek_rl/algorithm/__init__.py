@@ -1,1 +1,1 @@
-"""What rollouts are worth: reward, advantage, turn selection, weights. Plain Python."""
+"""What rollouts are worth: reward, credit, advantage, turn selection, token weights."""

@@ -1,4 +1,4 @@
-"""How much one token counts in the objective, from how many tokens stand beside it."""
+"""How much one token counts in the objective, given how many tokens train with it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,10 +12,10 @@ Weighting = Literal["agent", "rollout", "token", "constant"]
 def token_weights(
     tokens: Sequence[Sequence[int]], mode: Weighting, *, constant_tokens: int = 1000
 ) -> list[list[float]]:
-    """The weight of a token of each agent of each rollout of one question.
+    """The weight of a token of each agent of each rollout of one prompt.
 
     `tokens[i][a]` counts the trained tokens of agent a in rollout i. G counts all rollouts given,
-    N_i the agents that have trained tokens. `token` weights are 1 until `question_scale`.
+    N_i the agents that have trained tokens. `token` weights are 1 until `prompt_scale`.
     """
     return [_rollout(agents, mode, len(tokens), constant_tokens) for agents in tokens]
 
@@ -39,6 +39,6 @@ def _rollout(
     return [weight(count) if count else 0.0 for count in agents]
 
 
-def question_scale(mode: Weighting, *, questions: int, tokens: int) -> float:
-    """What all weights of a step are multiplied by: the mean over questions, or over tokens."""
-    return 1 / max(tokens if mode == "token" else questions, 1)
+def prompt_scale(mode: Weighting, *, prompts: int, tokens: int) -> float:
+    """What all weights of a step are multiplied by: the mean over prompts, or over tokens."""
+    return 1 / max(tokens if mode == "token" else prompts, 1)

@@ -1,8 +1,8 @@
 """Training samples: turns that extend one another share one sequence, each token trained once.
 
 A turn's prompt repeats everything its agent saw before. Training every turn by itself would run
-those tokens through the model again and again; a sample holds the longest turn and trains the
-responses of all turns that lie on its way. Where the context was rebuilt, a new sample begins.
+those tokens through the model again and again; a sample holds the last turn of a chain and trains
+the responses of all turns that it extends. Where the context was rebuilt, a new sample begins.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,9 @@ from wideseek_core import TrainError, Turn
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
+
+MAX_ID = np.iinfo(np.int32).max
+"""The highest token id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class TrainingSample:
     logprobs: Floats
     """Under the distribution that sampled the token."""
     group: int = 0
-    """Which question of the step it belongs to: samples of a question stay in one update."""
+    """Which prompt of the step it belongs to: the samples of a prompt stay in one update."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,7 +58,7 @@ class TrainingSample:
 
     @property
     def nll(self) -> float:
-        """How unlikely the trained tokens were together, −Σ log π in nats."""
+        """Negative log-likelihood of the trained tokens together, −Σ log π in nats."""
         return -float(self.logprobs[self.weights != 0].sum())
 
     def scaled(self, factor: float) -> "TrainingSample":
@@ -63,10 +66,19 @@ class TrainingSample:
         return replace(self, weights=self.weights * np.float32(factor))
 
 
-def build_samples(turns: Sequence[TrainedTurn], *, group: int = 0) -> list[TrainingSample]:
-    """The samples of the turns of one agent (or of several), longest chains first merged.
+def is_trainable(turn: Turn) -> bool:
+    """Whether a turn has a prompt, a response, and a log-prob for each token of the response."""
+    ids = turn.prompt_ids + turn.response_ids
+    if not turn.prompt_ids or not turn.response_ids or len(turn.logprobs) != len(turn.response_ids):
+        return False
+    return min(ids) >= 0 and max(ids) <= MAX_ID
 
-    Raises `TrainError` for turns without token ids, as chat endpoints give them.
+
+def build_samples(turns: Sequence[TrainedTurn], *, group: int = 0) -> list[TrainingSample]:
+    """The samples of the turns of one agent (or of several).
+
+    Tokens whose log-prob is not finite do not train; nor do they count as trained. Raises
+    `TrainError` for turns without token ids, as chat endpoints give them.
     """
     return [_sample(chain, group) for chain in _chains(turns)]
 
@@ -84,7 +96,7 @@ def _chains(turns: Sequence[TrainedTurn]) -> list[list[TrainedTurn]]:
     for sequence, prompt, turn in ordered:
         while stack and not sequence.startswith(stack[-1][0]):
             stack.pop()
-        # A ancestor that reaches into this response was sampled beside it, not before it.
+        # An ancestor that reaches into this response was sampled beside it, not before it.
         near = next((entry for entry in reversed(stack) if len(entry[0]) <= len(prompt)), None)
         if near is not None and ends[near[1]] == near[0]:
             chain = near[1]
@@ -99,8 +111,8 @@ def _chains(turns: Sequence[TrainedTurn]) -> list[list[TrainedTurn]]:
 
 def _keys(turn: Turn) -> tuple[bytes, bytes]:
     """The whole sequence and the prompt as bytes that sort like the ids themselves."""
-    counts = len(turn.prompt_ids), len(turn.response_ids), len(turn.logprobs)
-    if 0 in counts or counts[1] != counts[2]:
+    if not is_trainable(turn):
+        counts = len(turn.prompt_ids), len(turn.response_ids), len(turn.logprobs)
         raise TrainError(
             "a turn has {} prompt ids, {} response ids and {} log-probabilities: "
             "training needs a policy that samples token ids".format(*counts)
@@ -116,18 +128,21 @@ def _sample(chain: Sequence[TrainedTurn], group: int) -> TrainingSample:
     for trained in chain:
         start = len(trained.turn.prompt_ids)
         span = slice(start, start + len(trained.turn.response_ids))
-        weights[span] = trained.weight
+        with np.errstate(over="ignore"):
+            sampled = np.asarray(trained.turn.logprobs, dtype=np.float32)
+        known = np.isfinite(sampled)
+        weights[span] = np.where(known, np.float32(trained.weight), np.float32(0))
         advantages[span] = trained.advantage
-        logprobs[span] = trained.turn.logprobs
+        logprobs[span] = np.where(known, sampled, np.float32(0))
     return TrainingSample(
         ids=ids, weights=weights, advantages=advantages, logprobs=logprobs, group=group
     )
 
 
 def split_samples(samples: Sequence[TrainingSample], parts: int) -> Iterator[list[TrainingSample]]:
-    """Deals samples to several updates by question, so that each keeps the scale of the whole.
+    """Deals samples to several updates by prompt, so that each keeps the scale of the whole.
 
-    Weights of a part are multiplied by the number of questions over those in the part.
+    Weights of a part are multiplied by the number of prompts over those in the part.
     """
     groups = sorted({sample.group for sample in samples})
     parts = max(1, min(parts, len(groups)))

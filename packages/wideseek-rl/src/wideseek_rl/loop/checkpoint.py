@@ -1,32 +1,29 @@
-"""Checkpoints of a run: whole or absent, checksummed, the newest few kept."""
+"""Checkpoints of a run: written atomically, checksummed, the newest few kept."""
 
+import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Literal
 
 from wideseek_core import CheckpointError, Record
-from wideseek_core.files import folder_atomically, sha256
+from wideseek_core.files import folder_atomically
+from wideseek_rl.models.manifest import check_manifest, read_record, write_manifest
+from wideseek_rl.threads import in_thread
 
-R = TypeVar("R", bound=Record)
+logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
 BEST = "best"
+DAMAGED = "damaged_"
 
-
-class Manifest(Record):
-    """What a checkpoint consists of; written last."""
-
-    version: Literal[1] = 1
-    files: dict[str, str]
-    """SHA-256 by path within the checkpoint."""
+WriteWeights = Callable[[Path], Awaitable[None]]
+"""Writes the weights and the optimizer into an existing folder, as `Trainer.save` does."""
 
 
 class TrainerState(Record):
-    """Where a run stands. Tasks and seeds follow from the step, so no generator needs saving."""
+    """How far a run is. Tasks and seeds follow from the step, so no generator is saved."""
 
     version: Literal[1] = 1
     step: int
@@ -41,77 +38,107 @@ class TrainerState(Record):
     """Fingerprint of the tasks and their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint whose files are all as they were written."""
+
+    path: Path
+    state: TrainerState
+
+
 class CheckpointStore:
     """The checkpoints of one run: `step_000030/` and so on, and `best/`."""
 
     def __init__(self, folder: Path, *, keep_last: int) -> None:
-        self._folder, self._keep_last = folder, keep_last
+        self.folder, self._keep_last = folder, keep_last
 
-    def save(self, state: TrainerState, write: Callable[[Path], None]) -> Path:
-        """Saves a step; `write` puts the weights into the folder it is given."""
-        path = self._folder / f"step_{state.step:06d}"
-        write_checkpoint(path, state, write)
+    async def save(self, state: TrainerState, write: WriteWeights) -> Path:
+        """Saves a step, and deletes the oldest checkpoints."""
+        path = self.folder / f"step_{state.step:06d}"
+        await write_checkpoint(path, state, write)
         for old in self._steps()[: -self._keep_last]:
-            shutil.rmtree(old)
+            await in_thread(lambda old=old: shutil.rmtree(old))
         return path
 
-    def save_best(self, state: TrainerState, write: Callable[[Path], None]) -> Path:
+    async def save_best(self, state: TrainerState, write: WriteWeights) -> Path:
         """Saves a step as the best one so far."""
-        path = self._folder / BEST
-        write_checkpoint(path, state, write)
+        path = self.folder / BEST
+        await write_checkpoint(path, state, write)
         return path
 
     def latest(self) -> Path | None:
-        """The checkpoint of the highest step; it may still be corrupt."""
-        return self._steps()[-1] if self._steps() else None
+        """The checkpoint of the highest step; its files are not checked."""
+        steps = self._steps()
+        return steps[-1] if steps else None
+
+    async def newest_whole(self) -> Saved | None:
+        """The newest checkpoint that is undamaged; None if there is no checkpoint at all.
+
+        Damaged ones that are newer get another name, so that they are never counted again, and are
+        reported. Raises `CheckpointError` if all are damaged.
+        """
+        damaged: list[CheckpointError] = []
+        for path in reversed(self._steps()):
+            try:
+                state = await in_thread(lambda path=path: read_checkpoint(path))
+            except CheckpointError as error:
+                logger.error("%s", error)
+                damaged.append(error)
+                continue
+            if damaged:
+                self._set_aside(path)
+                logger.error("resuming from the older checkpoint %s", path)
+            return Saved(path, state)
+        if damaged:
+            raise CheckpointError(f"{damaged[0]}; no undamaged checkpoint is left")
+        return None
 
     def clean(self) -> None:
-        """Removes what a killed writer left behind; no other process may be writing.
+        """Removes what a killed writer left; no other process may be writing.
 
         The best checkpoint that it was about to replace comes back.
         """
-        for replaced in self._folder.glob(f".{BEST}.old.*/old"):
-            if not (self._folder / BEST).exists():
-                replaced.rename(self._folder / BEST)
+        for replaced in self.folder.glob(f".{BEST}.old.*/old"):
+            if not (self.folder / BEST).exists():
+                replaced.rename(self.folder / BEST)
         for name in ("step_*", f"{BEST}.*"):
-            for path in self._folder.glob(f".{name}"):
+            for path in self.folder.glob(f".{name}"):
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _set_aside(self, whole: Path) -> None:
+        """Renames the checkpoints that are newer than `whole`."""
+        steps = self._steps()
+        for path in steps[steps.index(whole) + 1 :]:
+            target = path.with_name(DAMAGED + path.name)
+            shutil.rmtree(target, ignore_errors=True)
+            path.rename(target)
+            logger.error("the damaged checkpoint is now %s", target)
+
     def _steps(self) -> list[Path]:
-        found = (path for path in self._folder.glob("step_*") if path.is_dir())
-        return sorted(path for path in found if re.fullmatch(r"step_\d{6,}", path.name))
+        names = [
+            (int(match[1]), path)
+            for path in self.folder.glob("step_*")
+            if path.is_dir() and (match := re.fullmatch(r"step_(\d{6,})", path.name))
+        ]
+        return [path for _, path in sorted(names)]
 
 
-def write_checkpoint(path: Path, state: TrainerState, write: Callable[[Path], None]) -> None:
+async def write_checkpoint(path: Path, state: TrainerState, write: WriteWeights) -> None:
     """Writes weights, `state.json` and the manifest; the folder appears whole or not at all."""
     with folder_atomically(path) as folder:
-        write(folder)
-        (folder / "state.json").write_text(state.model_dump_json(indent=2), "utf-8")
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        sums = {str(file.relative_to(folder)): sha256(file) for file in files}
-        (folder / MANIFEST).write_text(Manifest(files=sums).model_dump_json(indent=2), "utf-8")
+        await write(folder)
+        await in_thread(lambda: _seal(folder, state))
+
+
+def _seal(folder: Path, state: TrainerState) -> None:
+    (folder / "state.json").write_text(state.model_dump_json(indent=2), "utf-8")
+    write_manifest(folder)
 
 
 def read_checkpoint(path: Path) -> TrainerState:
     """The state of a checkpoint whose files are all as they were written.
 
-    Raises `CheckpointError` naming the file that is not.
+    Raises `CheckpointError` naming the first file that is not.
     """
-    manifest = _read(path / MANIFEST, Manifest)
-    for name, digest in manifest.files.items():
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing from the checkpoint")
-        if sha256(file) != digest:
-            raise CheckpointError(f"{file}: damaged, its checksum is not the one in {MANIFEST}")
-    return _read(path / "state.json", TrainerState)
-
-
-def _read(path: Path, cls: type[R]) -> R:
-    try:
-        return cls.model_validate_json(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing, this is no whole checkpoint") from None
-    except (ValidationError, ValueError, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: can't be read: {line}") from None
+    check_manifest(path)
+    return read_record(path / "state.json", TrainerState)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from wideseek_core import Status, TableMetrics, ToolCall
-from wideseek_rl.algorithm.algorithms import StepBatch
+from wideseek_rl.algorithm.protocol import Reward
+from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 TOOLS = ("access", "create_sub_agents", "search")
@@ -14,26 +15,61 @@ TOOLS = ("access", "create_sub_agents", "search")
 
 
 def rollout_metrics(
-    groups: Sequence[Sequence[ScoredEpisode]], trained: StepBatch
+    groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch, *, version: int
 ) -> dict[str, float]:
-    """Means over the usable rollouts, and counts of those left out."""
-    everything = [scored for group in groups for scored in group]
-    usable = [scored for scored in everything if scored.usable]
-    rewards = [value for values in trained.rewards for value in values]
-    broken = sum(bool(scored.episode.error) for scored in everything)
+    """Means over the rollouts that train, and counts of what was left out.
+
+    `version` is that of the weights before the update.
+    """
+    pairs = [
+        (scored, reward)
+        for group, rewards in zip(groups, batch.rewards, strict=True)
+        for scored, reward in zip(group, rewards, strict=True)
+        if reward is not None
+    ]
+    usable = [scored for scored, _ in pairs]
     metrics = {
-        "rollouts": float(len(everything)),
-        "dropped/error": float(broken),
-        "dropped/unscored": float(trained.dropped - broken),
-        "groups/zero_variance": float(trained.zero_variance),
-        "reward/mean": _mean(rewards),
-        "reward/std_in_group": _mean(
-            statistics.stdev(values) for values in trained.rewards if len(values) > 1
-        ),
+        "rollouts": float(sum(map(len, groups))),
+        "dropped/rollouts": float(batch.dropped.total()),
+        "groups/zero_variance": float(batch.zero_variance),
         "score/mean": _mean(scored.score.value for scored in usable),
         "score/format_rate": _mean(float(scored.answered) for scored in usable),
     }
-    return metrics | _table_metrics(usable) | _agents(usable) | _calls(usable) | _lengths(usable)
+    metrics |= {f"dropped/{reason}": float(batch.dropped[reason]) for reason in DROP_REASONS}
+    metrics |= {f"masked/{reason}": float(batch.masked[reason]) for reason in MASK_REASONS}
+    metrics |= _rewards(batch, [reward for _, reward in pairs]) | _table_metrics(usable)
+    metrics |= _agents(usable) | _calls(usable) | _lengths(usable)
+    return metrics | _staleness(usable, version)
+
+
+def _rewards(batch: StepBatch, rewards: Sequence[Reward]) -> dict[str, float]:
+    """Mean and spread of the rewards, and the mean of each term's contribution."""
+    groups = [[r.value for r in group if r is not None] for group in batch.rewards]
+    names = sorted({name for reward in rewards for name in reward.terms})
+    metrics = {
+        "reward/mean": _mean(reward.value for reward in rewards),
+        "reward/std_in_group": _mean(
+            statistics.stdev(values) for values in groups if len(values) > 1
+        ),
+    }
+    return metrics | {
+        f"reward/{name}": _mean(reward.terms.get(name, 0.0) for reward in rewards) for name in names
+    }
+
+
+def _staleness(usable: Sequence[ScoredEpisode], version: int) -> dict[str, float]:
+    """How many updates the weights that sampled each token are behind those that are trained."""
+    ages = [
+        (version - span.version, span.end - span.start)
+        for scored in usable
+        for turn in scored.turns
+        for span in turn.versions
+    ]
+    tokens = sum(count for _, count in ages)
+    return {
+        "staleness/mean": sum(age * count for age, count in ages) / max(tokens, 1),
+        "staleness/max": float(max((age for age, _ in ages), default=0)),
+    }
 
 
 def _table_metrics(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
@@ -65,10 +101,10 @@ def _agents(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
 
 
 def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
-    """Calls of each tool and what they ask for, per rollout and per turn; what came to nothing.
+    """Calls of each tool and what they ask for, per rollout and per turn, and failures.
 
-    A dropped call is the model's mistake. Failed results are errors and empty pages, of which a
-    service that is down makes many, and subagents that failed.
+    A dropped call is the model's mistake. Failed results are errors, empty pages (a service that
+    is down makes many of them), and subagents that failed.
     """
     turns = [turn for scored in usable for turn in scored.turns]
     calls = [call for turn in turns for call in turn.calls]
@@ -110,6 +146,6 @@ def _lengths(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
 
 
 def _mean(values: Iterable[float]) -> float:
-    """The mean; 0 of nothing."""
+    """The mean; 0 of no values."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else 0.0

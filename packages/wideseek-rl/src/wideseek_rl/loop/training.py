@@ -1,36 +1,42 @@
-"""The training loop: tasks in, rollouts, one update, reports and checkpoints out."""
+"""The training loop: prompts in, rollouts, one update, reports and checkpoints out.
+
+It sees four interfaces (`RolloutSource`, `Trainer`, `WeightSync`, `MetricLogger`) and an
+`Algorithm`, and knows nothing of what is behind them.
+"""
 
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wideseek_core import CheckpointError, DataError, Task, TrainError
-from wideseek_core.runs import store_config
-from wideseek_rl.algorithm.algorithms import Algorithm, build_step_batch, make_algorithm
-from wideseek_rl.config import RLConfig
-from wideseek_rl.loop.checkpoint import (
-    CheckpointStore,
-    TrainerState,
-    read_checkpoint,
-)
-from wideseek_rl.loop.loggers import MetricLogger, StepReport
+from wideseek_core import CheckpointError, Config, DataError, Task, TrainError
+from wideseek_core.runs import plain, sole_writer, store_config
+from wideseek_rl.algorithm.open import open_algorithm
+from wideseek_rl.algorithm.protocol import Algorithm
+from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch
+from wideseek_rl.loop.best import best_value
+from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
+from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
 
+if TYPE_CHECKING:
+    from wideseek_rl.config import RLConfig
+
 logger = logging.getLogger(__name__)
 
 Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
-"""Measures the policy after so many steps: `await evaluate(step)` gives metrics by name."""
+"""Measures the policy after so many steps: `await evaluate(step)` gives metrics by name, which is
+`SET/METRIC` where there are several evaluation sets."""
 
 RESUMABLE_KEYS = frozenset(
-    {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "evaluate_every"}
-    | {"max_concurrent_rollouts", "backend.threads", "backend.max_batch_tokens"}
-    | {"backend.recompute", "backend.recompute_every", "backend.offload", "backend.compile"}
+    {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "evaluate_every"}
+    | {"max_concurrent_rollouts"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 
@@ -51,25 +57,26 @@ class TrainSummary:
 
 
 class TrainingLoop:
-    """Trains a policy on rollouts of tasks, in `folder`, where it goes on if it was interrupted.
+    """Trains a policy on rollouts of tasks, and resumes the run in `folder` if there is one.
 
-    Example: `await TrainingLoop(config, backend, rollouts, folder=run).fit(tasks)`
+    Example: `await TrainingLoop(config, trainer, rollouts, folder=run).fit(tasks)`
 
     Args:
         config: how to train.
-        backend: holds the weights.
+        trainer: holds the weights.
         rollouts: gives each step its scored rollouts.
-        folder: of the run; its `checkpoints/` say where to go on.
-        sync: brings new weights to the engine that makes the rollouts.
+        folder: of the run; its `checkpoints/` say how far it is.
+        sync: brings new weights to the engine that samples the rollouts.
         algorithm: replaces the configured one.
-        evaluate: called every `evaluate_every` steps.
+        evaluate: called every `evaluate_every` steps and after the last one.
         loggers: take the reports.
+        trainer_config: of the trainer; a resumed run has to share it.
     """
 
     def __init__(
         self,
-        config: RLConfig,
-        backend: Trainer,
+        config: "RLConfig",
+        trainer: Trainer,
         rollouts: RolloutSource,
         *,
         folder: Path,
@@ -77,61 +84,74 @@ class TrainingLoop:
         algorithm: Algorithm | None = None,
         evaluate: Evaluate | None = None,
         loggers: Sequence[MetricLogger] = (),
+        trainer_config: Config | None = None,
     ) -> None:
-        self._config, self._backend, self._rollouts = config, backend, rollouts
-        self._folder = folder
+        self._config, self._trainer, self._rollouts = config, trainer, rollouts
+        self._folder, self._trainer_config = folder, trainer_config
         self._sync = sync or NoSync()
-        self._algorithm = algorithm or make_algorithm(config.algorithm)
+        self._algorithm = algorithm or open_algorithm(config.algorithm)
         self._evaluate = evaluate
         self._loggers = loggers
         self._store = CheckpointStore(folder / "checkpoints", keep_last=config.checkpoint.keep_last)
         self._empty_steps = 0
 
     async def fit(self, tasks: Sequence[Task]) -> TrainSummary:
-        """Trains to the end, or goes on to it.
+        """Trains to the end of the run.
 
-        Raises `CheckpointError` for a checkpoint that is damaged or of other tasks, `ConfigError`
-        for one of another configuration, `TrainError` when training can't go on.
+        Raises `CheckpointError` if no checkpoint is undamaged or they are of other tasks,
+        `ConfigError` if they are of another configuration or another process writes to the folder,
+        `TrainError` when training can't continue.
         """
         if not tasks:
             raise DataError("there are no tasks to train on")
         config = self._config
-        order = PromptSampler(tasks, per_step=config.prompts_per_step, seed=config.seed)
-        total = config.steps or order.steps(config.epochs)
-        state = await self._resume(order)
+        sampler = PromptSampler(tasks, per_step=config.prompts_per_step, seed=config.seed)
+        with sole_writer(self._store.folder):
+            return await self._run(sampler, config.steps or sampler.steps(config.epochs))
+
+    async def _run(self, sampler: PromptSampler, total: int) -> TrainSummary:
+        state = await self._resume(sampler)
         for metric_logger in self._loggers:
-            metric_logger.start(state.step)
+            await metric_logger.start(state.step)
         try:
             saved = state.step if self._store.latest() else -1
             while state.step < total and not self._late(state):
-                state = await self._step(order.at(state.step), state)
-                if state.step % config.checkpoint.every_steps == 0:
-                    self._store.save(state, self._backend.save)
+                state = await self._step(sampler.at(state.step), state)
+                state = await self._evaluated(state, last=state.step == total or self._late(state))
+                if state.step % self._config.checkpoint.every_steps == 0:
+                    await self._store.save(state, self._trainer.save)
                     saved = state.step
             if saved != state.step:
-                self._store.save(state, self._backend.save)
+                await self._store.save(state, self._trainer.save)
         finally:
             for metric_logger in self._loggers:
-                metric_logger.close()
+                await metric_logger.close()
         return self._summary(state)
 
-    async def _resume(self, order: PromptSampler) -> TrainerState:
-        """The state to go on from; the backend has loaded its weights."""
+    async def _resume(self, sampler: PromptSampler) -> TrainerState:
+        """The state to begin with, the trainer's weights restored and published."""
         self._store.clean()
-        latest = self._store.latest()
+        saved = await self._store.newest_whole()
+        self._store_config(resuming=saved is not None)
+        if saved is None:
+            return TrainerState(step=0, tasks=sampler.fingerprint)
+        if saved.state.tasks != sampler.fingerprint:
+            raise CheckpointError(f"{saved.path}: belongs to a run on other tasks")
+        async with self._sync.updating() as commit:
+            await self._trainer.load(saved.path)
+            commit(saved.state.updates)
+        logger.info("resuming from step %d", saved.state.step)
+        return saved.state
+
+    def _store_config(self, *, resuming: bool) -> None:
+        """Writes `rl_config.json`, or compares a resumed run with it."""
+        values = plain(self._config)
+        keys = set(RESUMABLE_KEYS)
+        if (trainer := self._trainer_config) is not None:
+            values["trainer"] = plain(trainer)
+            keys |= {f"trainer.{key}" for key in getattr(trainer, "RESUMABLE_KEYS", ())}
         path = self._folder / "rl_config.json"
-        if latest is None:
-            store_config(path, self._config, resuming=False)
-            return TrainerState(step=0, tasks=order.fingerprint)
-        state = read_checkpoint(latest)
-        store_config(path, self._config, resuming=True, resumable_keys=RESUMABLE_KEYS)
-        if state.tasks != order.fingerprint:
-            raise CheckpointError(f"{latest}: belongs to a run on other tasks")
-        async with self._sync.updating() as changed:
-            self._backend.load(latest)
-            changed(state.updates)
-        logger.info("going on after step %d", state.step)
-        return state
+        store_config(path, values, resuming=resuming, resumable_keys=keys)
 
     def _late(self, state: TrainerState) -> bool:
         limit = self._config.max_seconds
@@ -141,67 +161,70 @@ class TrainingLoop:
         started = time.monotonic()
         groups = await self._rollouts.collect(tasks, state.step)
         collected = time.monotonic()
-        trained = build_step_batch(groups, self._algorithm)
-        self._check_rollouts(groups_left=len(trained.rewards), dropped=trained.dropped)
+        batch = build_step_batch(groups, self._algorithm)
+        self._check_batch(batch)
         update = UpdateMetrics()
-        if trained.samples:
-            async with self._sync.updating() as changed:
-                update = self._backend.update(trained.samples)
+        updated = collected
+        if batch.samples:
+            async with self._sync.updating() as commit:
+                update = await self._trainer.update(batch.samples)
                 if update.updates:
-                    changed(state.updates + 1)
+                    commit(state.updates + 1)
+                updated = time.monotonic()
         done = time.monotonic()
-        metrics = rollout_metrics(groups, trained)
-        rollout_s, update_s = collected - started, done - collected
+        metrics = rollout_metrics(groups, batch, version=state.updates)
+        rollout_s, update_s = collected - started, updated - collected
         metrics |= {f"update/{name}": float(value) for name, value in asdict(update).items()}
         metrics |= {
             "time/rollouts_s": rollout_s,
             "time/update_s": update_s,
+            "time/sync_s": done - updated,
             "time/step_s": done - started,
             "speed/generated_per_s": metrics["tokens/generated"] / max(rollout_s, 1e-9),
             "speed/trained_per_s": update.tokens_run / max(update_s, 1e-9),
         }
-        step = state.step + 1
         state = state.model_copy(
             update={
-                "step": step,
+                "step": state.step + 1,
                 "updates": state.updates + (update.updates > 0),
                 "seconds": state.seconds + done - started,
             }
         )
-        report = StepReport(step=step, metrics=metrics, groups=groups, rewards=trained.rewards)
-        self._report(report)
-        return await self._evaluated(state)
+        await self._report(
+            StepReport(step=state.step, metrics=metrics, groups=groups, rewards=batch.rewards)
+        )
+        return state
 
-    def _check_rollouts(self, *, groups_left: int, dropped: int) -> None:
-        self._empty_steps = 0 if groups_left else self._empty_steps + 1
-        if dropped:
-            logger.warning("%d rollouts broke or were not scored; they are left out", dropped)
+    def _check_batch(self, batch: StepBatch) -> None:
+        """Reports what was left out; raises `TrainError` if nothing is left again and again."""
+        for what, counts in (("rollouts dropped", batch.dropped), ("parts masked", batch.masked)):
+            if counts:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+                logger.warning("%s: %s", what, reasons)
+        self._empty_steps = 0 if batch.prompts else self._empty_steps + 1
         if self._empty_steps >= MAX_EMPTY_STEPS:
             raise TrainError(f"no rollout could be used in {self._empty_steps} steps in a row")
 
-    async def _evaluated(self, state: TrainerState) -> TrainerState:
+    async def _evaluated(self, state: TrainerState, *, last: bool) -> TrainerState:
         """Evaluates if it is time to; the state remembers the best value."""
         every = self._config.evaluate_every
-        if self._evaluate is None or not every or state.step % every:
+        if self._evaluate is None or not every or (state.step % every and not last):
             return state
         metrics = await self._evaluate(state.step)
-        self._report(
+        await self._report(
             StepReport(step=state.step, metrics={f"eval/{k}": v for k, v in metrics.items()})
         )
         metric = self._config.checkpoint.best_metric
-        if metric is None:
+        value = None if metric is None else best_value(metrics, metric)
+        if value is None or (state.best is not None and value <= state.best):
             return state
-        if metric not in metrics:
-            raise TrainError(f"evaluation gives no {metric!r}; it has {sorted(metrics)}")
-        if state.best is not None and metrics[metric] <= state.best:
-            return state
-        state = state.model_copy(update={"best": metrics[metric]})
-        self._store.save_best(state, self._backend.save)
+        state = state.model_copy(update={"best": value})
+        await self._store.save_best(state, self._trainer.save)
         return state
 
-    def _report(self, report: StepReport) -> None:
+    async def _report(self, report: StepReport) -> None:
         for metric_logger in self._loggers:
-            metric_logger.write(report)
+            await metric_logger.write(report)
 
     def _summary(self, state: TrainerState) -> TrainSummary:
         latest = self._store.latest()

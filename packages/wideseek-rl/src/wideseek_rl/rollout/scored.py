@@ -16,10 +16,14 @@ class ScoredEpisode:
     score: Score
 
     @property
+    def complete(self) -> bool:
+        """The rollout ran to its end, whatever that was."""
+        return not self.episode.error and bool(self.episode.trajectories)
+
+    @property
     def usable(self) -> bool:
         """False if the rollout broke or the judge gave no verdict: then it is left out."""
-        whole = not self.episode.error and bool(self.episode.trajectories)
-        return whole and self.score.state is not ScoreState.UNSCORED
+        return self.complete and self.score.state is not ScoreState.UNSCORED
 
     @property
     def answered(self) -> bool:

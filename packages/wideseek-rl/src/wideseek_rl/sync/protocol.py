@@ -2,43 +2,48 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from wideseek_rl.engines.control.protocol import ServerControl
-from wideseek_rl.sync.fanout import Failures
+if TYPE_CHECKING:
+    from wideseek_rl.engines.control.protocol import ServerControl
+    from wideseek_rl.sync.fanout import Failures
 
 Commit = Callable[[int], None]
 """Says that the weights have changed, and how many updates they have seen now."""
 
 
 class WeightSync(Protocol):
-    """Brings new weights to an engine."""
+    """Brings the weights of a trainer to an engine."""
 
     def updating(self) -> AbstractAsyncContextManager[Commit]:
-        """Wraps what may change the weights; the block calls what it is given if it did.
+        """Wraps what may change the weights; the block calls what it is given if they changed.
 
-        What samples later is of the version that was told. Left without a call, all stays.
+        An engine that shares its memory with the trainer frees it inside; others sample on. Once
+        the block is left, nothing is sampled with older weights or their cached keys and values,
+        and what is sampled has the version that was committed. Responses under way are continued:
+        each token keeps the version that sampled it. Raises `TrainError` if the engine can't take
+        the weights.
         """
         ...
 
 
 class NoSync:
-    """For rollouts that no engine of ours makes."""
+    """For rollouts that no engine of this run samples."""
 
     @asynccontextmanager
     async def updating(self) -> AsyncGenerator[Commit]:
-        """Tells nobody."""
+        """Does nothing."""
         yield lambda _version: None
 
 
 class Transport(Protocol):
     """A way for tensors to reach servers."""
 
-    async def connect(self, servers: Sequence[ServerControl]) -> Failures:
+    async def connect(self, servers: "Sequence[ServerControl]") -> "Failures":
         """Meets the servers; called once, before the first `send`."""
         ...
 
-    async def send(self, servers: Sequence[ServerControl], version: int) -> Failures:
+    async def send(self, servers: "Sequence[ServerControl]", version: int) -> "Failures":
         """Sends all weights to paused servers and labels them. Nothing is sent twice."""
         ...
 

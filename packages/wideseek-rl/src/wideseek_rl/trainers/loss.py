@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wideseek_rl.config import LossConfig
+from wideseek_rl.trainers.config import LossConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wideseek_rl.config import OptimizerConfig
+from wideseek_rl.trainers.config import OptimizerConfig
 from wideseek_rl.trainers.optimizer import set_learning_rate
 
 WATCHED = 1024

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from wideseek_rl.config import OptimizerConfig
+from wideseek_rl.trainers.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, update: int, progress: float | None = None) -> float:

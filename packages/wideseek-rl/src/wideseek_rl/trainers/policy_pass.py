@@ -10,9 +10,9 @@ from torch import Tensor
 from wideseek_rl.batch.packing import BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.open import TrainableModel
+from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
 from wideseek_rl.trainers.micro_batch_loss import (

@@ -1,16 +1,18 @@
-"""The seam between the training loop and what holds the weights.
+"""The interface between the training loop and what holds the weights.
 
-`TorchTrainer` is the one that ships. A Megatron or NeMo-Aligner backend implements the same three
-methods: samples carry all it needs (ids, token weights, advantages, log-probabilities), and the
-loop knows nothing of tensors, ranks or optimizers.
+A training sample carries all that is needed (ids, token weights, advantages, log-probs); the loop
+knows nothing of tensors, ranks or optimizers, and a trainer nothing of prompts or rewards.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.batch.samples import Floats, TrainingSample
+
+if TYPE_CHECKING:
+    from wideseek_rl.sync.source import WeightSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class UpdateMetrics:
     updates: int = 0
     """Optimizer steps made."""
     stopped: int = 0
-    """1 if the mean ratio passed its limit and the rest of the step was given up."""
+    """1 if the mean ratio passed its limit and the rest of the step was dropped."""
     skipped: int = 0
     """Updates left out because their gradient was not finite."""
     samples: int = 0
@@ -64,19 +66,35 @@ class UpdateMetrics:
 
 
 class Trainer(Protocol):
-    """Holds the weights and the optimizer."""
+    """Holds the weights and the optimizer.
 
-    def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+    Its methods are awaited one after the other and never block the event loop: the work is done in
+    a thread or in other processes.
+    """
+
+    @property
+    def weights(self) -> "WeightSource":
+        """The weights as they are after the last update."""
+        ...
+
+    async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """Trains on the samples of one step; the weights of the tokens are final.
 
-        Raises `TrainError` when training can't go on.
+        Raises `TrainError` when training can't continue.
         """
         ...
 
-    def save(self, folder: Path) -> None:
+    async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        """For each sample, the log-prob of each of its tokens under the present weights.
+
+        0 where the token does not train.
+        """
+        ...
+
+    async def save(self, folder: Path) -> None:
         """Writes model, tokenizer and optimizer into an existing folder."""
         ...
 
-    def load(self, folder: Path) -> None:
-        """Takes over what `save` wrote. Raises `CheckpointError`."""
+    async def load(self, folder: Path) -> None:
+        """Restores what `save` wrote. Raises `CheckpointError`."""
         ...

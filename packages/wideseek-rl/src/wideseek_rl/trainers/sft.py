@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from wideseek_core import DataError, TrainError
 from wideseek_rl.batch.demonstrations import DemoSet
-from wideseek_rl.config import SFTConfig
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.trainers.config import SFTConfig
 from wideseek_rl.trainers.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 Kind = type[np.int16] | type[np.int32]

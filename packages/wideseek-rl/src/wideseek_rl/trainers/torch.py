@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from wideseek_core import ConfigError, TrainError
-from wideseek_rl.batch.samples import TrainingSample, split_samples
-from wideseek_rl.config import TorchTrainerConfig
+from wideseek_rl.batch.prefix_tree import single
+from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
 from wideseek_rl.models.open import TrainableModel, load_any_weights, save_any_model
+from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.loss_scale import LossScale
 from wideseek_rl.trainers.masters import MasterAdamW, Step
 from wideseek_rl.trainers.optimizer import learning_rate
@@ -45,18 +47,20 @@ class TorchTrainer:
         self,
         model: TrainableModel,
         config: TorchTrainerConfig,
+        loss: LossConfig | None = None,
         *,
         tokenizer_file: Path | None = None,
     ) -> None:
+        loss = loss or LossConfig()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        if config.loss.importance_cap is not None and not config.recompute_logprobs:
+        if loss.importance_cap is not None and not config.recompute_logprobs:
             raise ConfigError("loss.importance_cap needs recompute_logprobs: true")
         self.model = model
-        self._config = config
+        self._config, self._loss_config = config, loss
         self._tokenizer_file = tokenizer_file
-        reference = copy.deepcopy(model).requires_grad_(False) if config.loss.kl else None
-        self._pass = PolicyPass(model, reference, config, config.loss)
+        reference = copy.deepcopy(model).requires_grad_(False) if loss.kl else None
+        self._pass = PolicyPass(model, reference, config, loss)
         self._optimizer = MasterAdamW(model, config.optimizer)
         half = next(model.parameters()).dtype == torch.float16 or config.autocast == "float16"
         self._scale = LossScale(config.loss_scale) if half else None
@@ -82,6 +86,20 @@ class TorchTrainer:
         stats.loss_scale = self._loss_scale
         return stats.metrics(time.monotonic() - started)
 
+    @property
+    def weights(self) -> ModuleSource:
+        """The parameters of the model as they are now."""
+        return ModuleSource(self.model)
+
+    def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
+        results = [np.zeros(len(sample), dtype=np.float32) for sample in samples]
+        for sample, values in zip(samples, results, strict=True):
+            if sample.trained:
+                batch = self._pass.collate([single(sample)])
+                values[sample.weights != 0] = self._pass.logprobs(batch).float().cpu().numpy()
+        return results
+
     def save(self, folder: Path) -> None:
         """Writes `model/` in Hugging Face format and `optimizer.safetensors`."""
         save_any_model(self.model, folder / "model", self._tokenizer_file)
@@ -99,7 +117,7 @@ class TorchTrainer:
         return 1.0 if self._scale is None else self._scale.value
 
     def _has_gradient(self, sample: TrainingSample) -> bool:
-        if self._config.loss.needs_all_tokens:
+        if self._loss_config.needs_all_tokens:
             return sample.trained > 0
         if sample.nll < self._config.min_nll:
             return False
@@ -162,7 +180,7 @@ class TorchTrainer:
         stats.tokens_run += batch.tokens
         stats.micro_batches += 1
         if unchanged:
-            limit = self._config.loss.log_ratio_limit
+            limit = self._loss_config.log_ratio_limit
             stats.add_mismatch(found.logprobs, batch.logprobs, limit)
 
     def _step(self, lr: float) -> Step:

@@ -1,4 +1,4 @@
-"""What a user can set about the in-process engine."""
+"""Configuration of the builtin engine."""
 
 from typing import Literal
 
@@ -7,21 +7,26 @@ from pydantic import Field
 from wideseek_core.config import Config
 
 
-class EngineConfig(Config):
-    """Batching, memory and randomness of a `TorchEngine`."""
+class BuiltinEngineConfig(Config):
+    """The engine of this package: small models on the CPU or on one GPU."""
 
+    kind: Literal["builtin"] = "builtin"
+    processes: int | None = Field(default=None, ge=0)
+    """Processes that sample side by side, each on one core of the CPU; 0 samples in this process.
+    Null for one a core, at most 8, for small models on CPUs of several cores, else 0."""
     max_batch: int = Field(default=64, ge=1)
-    """Most requests that are decoded at once; others wait."""
+    """Requests that are decoded at the same time; others wait."""
     max_step_tokens: int = Field(default=1024, ge=1)
-    """Most prompt tokens computed between two sampled tokens of the running requests."""
-    max_context: int = Field(default=32_000, ge=2)
-    """Longest prompt plus response, in tokens."""
+    """Prompt tokens that are computed between two sampled tokens of the running requests."""
+    context_tokens: int = Field(default=32_000, ge=2)
+    """Longest prompt and response together."""
     max_cache_tokens: int = Field(default=131_072, ge=64)
-    """Tokens whose keys and values are held at once, for running and for waiting sessions."""
+    """Tokens whose keys and values are kept, of running requests and of idle sessions."""
     share_prefixes: bool = True
-    """Copy the cache of another session's equal prompt prefix instead of computing it again."""
+    """Use the cached prefix of another session's prompt instead of computing it again."""
     dtype: Literal["model", "auto", "float32", "bfloat16"] = "model"
-    """Of the sampling weights; `model` takes the dtype of the model's parameters, and so does
-    `auto`, but on CPUs that multiply bfloat16 natively."""
+    """Dtype of the sampling weights. `model` takes that of the model's parameters; so does `auto`,
+    except on CPUs that multiply bfloat16 natively, where it is bfloat16."""
     seed: int = 0
-    """With the session's name and the prompt's length, it decides every random draw."""
+    """Decides every random draw, with the seed of the request (or its session) and the length of
+    the prompt."""

@@ -3,19 +3,24 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import torch
+from torch import Tensor
 
 from wideseek_core.errors import ContextOverflow, PolicyError
 from wideseek_core.policy import Generated, Sampling
-from wideseek_rl.engines.builtin.config import EngineConfig
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.prefix_cache import CachedSequence
 from wideseek_rl.engines.builtin.requests import Request
 from wideseek_rl.engines.builtin.scheduler import Finished, Scheduler
 from wideseek_rl.engines.builtin.weights import FusedWeights
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.sync.in_process import InProcessSync
+from wideseek_rl.sync.protocol import WeightSync
+from wideseek_rl.threads import in_thread
+from wideseek_rl.trainers.protocol import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +32,17 @@ class TorchEngine:
     between two tokens. A session's cache stays until `close_session`, and whatever a new prompt has
     in common with a cached one is not computed again. Computation runs in a worker thread.
 
-    The weights are the model's as of the last `reset_cache`:
+    The weights are copies of the model's as of the last `reset_cache`, so that the model may change
+    while the engine samples:
 
+        optimizer.step()
         async with engine.paused():
-            optimizer.step()
             engine.reset_cache()
             engine.version += 1
     """
 
-    def __init__(self, model: Decoder, config: EngineConfig | None = None) -> None:
-        self.config = config or EngineConfig()
+    def __init__(self, model: Decoder, config: BuiltinEngineConfig | None = None) -> None:
+        self.config = config or BuiltinEngineConfig()
         self.model = model
         weights = FusedWeights(model, sampling_dtype(model, self.config.dtype))
         self._scheduler = Scheduler(weights, self.config)
@@ -81,9 +87,9 @@ class TorchEngine:
             ContextOverflow: the prompt leaves no room for a token.
             PolicyError: the request can't be computed.
         """
-        room = self.config.max_context - len(prompt_ids)
+        room = self.config.context_tokens - len(prompt_ids)
         if room < 1:
-            limit = self.config.max_context
+            limit = self.config.context_tokens
             raise ContextOverflow(f"{len(prompt_ids)} prompt tokens don't fit a context of {limit}")
         self._check(prompt_ids, sampling)
         self._use_running_loop()
@@ -110,12 +116,27 @@ class TorchEngine:
         self._closed.append(session)
         self._wake()
 
+    def sync(self, trainer: Trainer) -> WeightSync:
+        """Connects the engine to a trainer; see `RolloutEngine`."""
+        return InProcessSync(self, trainer.weights)
+
+    async def load_weights(self, tensors: Iterator[tuple[str, Tensor]], version: int) -> None:
+        """Samples with these weights from now on, and labels them `version`.
+
+        Requests under way continue, each token with the version that sampled it.
+        """
+
+        def load() -> None:
+            self.model.load_state_dict(dict(tensors))
+            self.reset_cache()
+
+        async with self.paused():
+            await in_thread(load)
+            self.version = version
+
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[None]:
-        """Within this block nothing is computed, so the model's weights may change in place.
-
-        Requests in flight go on afterwards.
-        """
+        """Within this block nothing is sampled. Requests under way continue afterwards."""
         self._use_running_loop()
         self._pausing += 1
         try:
@@ -125,10 +146,10 @@ class TorchEngine:
             self._pausing -= 1
 
     def reset_cache(self) -> None:
-        """Takes over the model's present weights and forgets all that older ones computed.
+        """Copies the model's present weights and forgets what older ones computed.
 
-        Call it within `paused()`, or when no request is in flight. Requests in flight keep the
-        tokens they have and the version they began with.
+        Call it within `paused()`, or when no request is under way. Requests under way keep the
+        tokens they have, each with the version that sampled it.
         """
         if self._computing:
             raise RuntimeError("reset_cache needs the engine paused: async with engine.paused()")
@@ -205,7 +226,7 @@ class TorchEngine:
 
 
 def sampling_dtype(model: Decoder, name: str) -> torch.dtype:
-    """The dtype that `EngineConfig.dtype` names for this model."""
+    """The dtype that `BuiltinEngineConfig.dtype` names for this model."""
     own = model.output_weight
     if name in ("float32", "bfloat16"):
         return getattr(torch, name)

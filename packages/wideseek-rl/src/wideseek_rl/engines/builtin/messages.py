@@ -13,7 +13,7 @@ import torch
 
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Generated, Sampling
-from wideseek_rl.engines.builtin.config import EngineConfig
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.models.config import DecoderConfig
 
 
@@ -24,7 +24,7 @@ class Setup:
     shape: DecoderConfig
     dtype: torch.dtype
     """Of the model's parameters."""
-    config: EngineConfig
+    config: BuiltinEngineConfig
 
 
 @dataclass(frozen=True, slots=True)

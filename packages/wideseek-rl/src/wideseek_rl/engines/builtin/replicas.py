@@ -7,16 +7,16 @@ import logging
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from safetensors.torch import save
+from torch import Tensor
 
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Generated, Sampling
-from wideseek_rl.engines.builtin.config import EngineConfig
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.messages import (
     Answer,
     Cancel,
@@ -28,6 +28,10 @@ from wideseek_rl.engines.builtin.messages import (
     receive,
 )
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.sync.in_process import InProcessSync
+from wideseek_rl.sync.protocol import WeightSync
+from wideseek_rl.threads import in_thread
+from wideseek_rl.trainers.protocol import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +47,14 @@ class ReplicatedEngine:
     where its cache is; a new one goes where the fewest are open. What is sampled is what one
     `TorchEngine` would sample (but for ties within rounding).
 
-    It is its own `WeightSync`. A process that dies takes its requests with it (`PolicyError`); the
+    A process that dies takes its requests with it (`PolicyError`); the
     others go on. Use with `async with`:
 
         async with ReplicatedEngine(model, processes=2) as engine:
             made = await engine.generate(ids, session="a", sampling=Sampling())
 
     Args:
-        model: whose weights are sampled from, as they are now and after each `updating`.
+        model: its shape, and the weights to begin with.
         config: of each process's engine.
         processes: how many.
 
@@ -59,11 +63,11 @@ class ReplicatedEngine:
     """
 
     def __init__(
-        self, model: Decoder, config: EngineConfig | None = None, *, processes: int
+        self, model: Decoder, config: BuiltinEngineConfig | None = None, *, processes: int
     ) -> None:
         if processes < 1:
             raise ValueError(f"processes must be at least 1, got {processes}")
-        self.config = config or EngineConfig()
+        self.config = config or BuiltinEngineConfig()
         self.model = model
         self.version = 0
         """Number of updates the weights have seen."""
@@ -77,7 +81,8 @@ class ReplicatedEngine:
         try:
             for _ in range(self._count):
                 self._replicas.append(await _Replica.start(setup))
-            await asyncio.gather(*self._send_weights())
+            message = _weights_message(iter(self.model.state_dict().items()), self.version)
+            await asyncio.gather(*(replica.load(message) for replica in self._replicas))
         except BaseException:
             await self._end()
             raise
@@ -104,25 +109,20 @@ class ReplicatedEngine:
             self._open[replica] -= 1
             replica.send(Close(session))
 
-    @asynccontextmanager
-    async def updating(self) -> AsyncGenerator[Callable[[int], None]]:
-        """Wraps what may change the model's weights; see `WeightSync`.
+    def sync(self, trainer: Trainer) -> WeightSync:
+        """Connects the engine to a trainer; see `RolloutEngine`."""
+        return InProcessSync(self, trainer.weights)
 
-        The processes have weights of their own: requests in flight go on inside, with the old ones.
+    async def load_weights(self, tensors: Iterator[tuple[str, Tensor]], version: int) -> None:
+        """Sends weights to all processes and labels them `version`.
+
+        The processes have weights of their own: until then they sample with the old ones.
         """
-        versions: list[int] = []
-        yield versions.append
-        if versions:
-            self.version = versions[-1]
-            # A process that has just died fails its requests; the weights of the others are fine.
-            await asyncio.gather(*self._send_weights(), return_exceptions=True)
-
-    def _send_weights(self) -> list[Coroutine[Any, Any, None]]:
-        state = {
-            name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()
-        }
-        message = packed(Weights(self.version, save(state)))
-        return [replica.load(message) for replica in self._living()]
+        message = await in_thread(lambda: _weights_message(tensors, version))
+        self.version = version
+        # A process that has just died fails its requests; the weights of the others are fine.
+        loading = [replica.load(message) for replica in self._living()]
+        await asyncio.gather(*loading, return_exceptions=True)
 
     def _place(self, session: str) -> "_Replica":
         replica = self._places.get(session)
@@ -242,6 +242,11 @@ class _Replica:
 
     def _loss(self) -> PolicyError:
         return PolicyError("the process that samples has ended")
+
+
+def _weights_message(tensors: Iterator[tuple[str, Tensor]], version: int) -> bytes:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
+    return packed(Weights(version, save(state)))
 
 
 def _settle(future: asyncio.Future[Any], outcome: object) -> None:

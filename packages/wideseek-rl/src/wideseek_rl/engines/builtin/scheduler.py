@@ -11,7 +11,7 @@ import torch
 from wideseek_core.errors import PolicyError
 from wideseek_core.policy import Finish, Generated
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE, BlockPool
-from wideseek_rl.engines.builtin.config import EngineConfig
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.forward import forward, pack
 from wideseek_rl.engines.builtin.prefix_cache import (
     BLOCK,
@@ -35,7 +35,7 @@ class Finished:
 class Scheduler:
     """Continuous batching of requests over one set of weights."""
 
-    def __init__(self, weights: FusedWeights, config: EngineConfig) -> None:
+    def __init__(self, weights: FusedWeights, config: BuiltinEngineConfig) -> None:
         self.weights = weights
         self.config = config
         self.pool = BlockPool(

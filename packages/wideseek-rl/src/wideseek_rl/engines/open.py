@@ -1,0 +1,30 @@
+"""Opens the rollout engine that a configuration names.
+
+Engines of installed distributions are `Plugin` entry points of `wideseek.engines`: `open` takes the
+configuration and the `PolicyModel`, and returns an async context manager of a `RolloutEngine`.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from wideseek_core import Config
+from wideseek_core.plugins import opener
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.protocol import RolloutEngine
+from wideseek_rl.models.policy import PolicyModel
+
+ENGINES = "wideseek.engines"
+
+
+@asynccontextmanager
+async def open_engine(config: Config, model: PolicyModel) -> AsyncGenerator[RolloutEngine]:
+    """The engine of a configuration, with the weights of the model. Raises `ConfigError`."""
+    match config:
+        case BuiltinEngineConfig():
+            from wideseek_rl.engines.builtin.open import open_builtin
+
+            async with open_builtin(config, model) as engine:
+                yield engine
+        case _:
+            async with opener(ENGINES, config)(config, model) as engine:
+                yield engine

@@ -1,0 +1,62 @@
+"""MLflow."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from wideseek_core import Config
+from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.loggers.services import service_package, stored_id
+
+
+class MLflowConfig(Config):
+    """MLflow; needs the extra `mlflow`."""
+
+    kind: Literal["mlflow"] = "mlflow"
+    experiment: str = "wideseek"
+    tracking_uri: str | None = None
+    """Address of the tracking server, or a database; null for MLflow's own default."""
+
+
+class MLflowLogger:
+    """Logs a run under the name of its folder."""
+
+    def __init__(self, config: MLflowConfig, folder: Path) -> None:
+        self._mlflow = service_package("mlflow", "mlflow")
+        self._config, self._folder = config, folder
+        self._client: Any = None
+        self._run_id = ""
+
+    async def start(self, step: int) -> None:
+        """Opens the run, or continues it."""
+        await asyncio.to_thread(self._open, step)
+
+    async def write(self, report: StepReport) -> None:
+        """Logs the metrics of a step."""
+        await asyncio.to_thread(self._write, report)
+
+    async def close(self) -> None:
+        """Ends the run."""
+        if self._client is not None:
+            await asyncio.to_thread(self._client.set_terminated, self._run_id)
+
+    def _open(self, step: int) -> None:
+        client = self._mlflow.MlflowClient(tracking_uri=self._config.tracking_uri)
+        self._run_id = stored_id(
+            self._folder / "mlflow_id.txt", step, lambda: self._created_run(client)
+        )
+        client.update_run(self._run_id, status="RUNNING")
+        self._client = client
+
+    def _created_run(self, client: Any) -> str:
+        name = self._config.experiment
+        known = client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else client.create_experiment(name)
+        run = client.create_run(experiment, run_name=self._folder.resolve().name)
+        return run.info.run_id
+
+    def _write(self, report: StepReport) -> None:
+        metric, now = self._mlflow.entities.Metric, int(time.time() * 1000)
+        values = [metric(name, value, now, report.step) for name, value in report.metrics.items()]
+        self._client.log_batch(self._run_id, metrics=values)

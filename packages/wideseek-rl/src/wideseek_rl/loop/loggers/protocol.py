@@ -1,0 +1,43 @@
+"""The interface of metric loggers, and the report they take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wideseek_rl.algorithm.protocol import Reward
+from wideseek_rl.rollout.scored import ScoredEpisode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """The metrics of one step, or of an evaluation after it.
+
+    Example: `StepReport(step=12, metrics={"reward/mean": 0.41})`
+    """
+
+    step: int
+    """Steps done, this one included."""
+    metrics: Mapping[str, float]
+    groups: Sequence[Sequence[ScoredEpisode]] = ()
+    """The rollouts of each prompt; empty for an evaluation."""
+    rewards: Sequence[Sequence[Reward | None]] = ()
+    """The reward of each rollout; None if it was left out of training."""
+
+
+class MetricLogger(Protocol):
+    """Writes the reports of one run. Its methods are awaited one after the other.
+
+    A method that waits for a disk or a network does so in a thread, so that agents go on.
+    """
+
+    async def start(self, step: int) -> None:
+        """Begins after `step` steps: reports of later steps by an earlier process are void."""
+        ...
+
+    async def write(self, report: StepReport) -> None:
+        """Takes one report; several may come for one step."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what is buffered, and ends."""
+        ...

@@ -1,0 +1,34 @@
+"""What loggers of experiment services share: their package, and the id of a run that is resumed."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wideseek_core import ConfigError
+from wideseek_core.files import write_atomically
+
+
+def service_package(name: str, extra: str) -> Any:
+    """The module of a service. Raises `ConfigError` if its package is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ConfigError(
+            f"rl.loggers: the kind {extra!r} needs the package {name!r}: "
+            f"pip install 'wideseek-rl[{extra}]'"
+        ) from None
+
+
+def stored_id(file: Path, step: int, make: Callable[[], str]) -> str:
+    """The id that a resumed run was logged under; a new one for a run that starts.
+
+    Run folders of one name are many, so the name can't be the id.
+    """
+    if step and file.is_file():
+        return file.read_text("utf-8").strip()
+    made = make()
+    write_atomically(file, made)
+    return made

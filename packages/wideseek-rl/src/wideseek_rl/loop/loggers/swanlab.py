@@ -1,0 +1,55 @@
+"""SwanLab."""
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+from wideseek_core import Config
+from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.loggers.services import service_package, stored_id
+
+ID_DIGITS = 21
+"""Characters of a run's id, as SwanLab demands."""
+
+
+class SwanLabConfig(Config):
+    """SwanLab; needs the extra `swanlab`."""
+
+    kind: Literal["swanlab"] = "swanlab"
+    project: str = "wideseek"
+    mode: Literal["cloud", "local", "offline"] = "cloud"
+    """Where the run is shown: their service, an own board, or only files to upload later."""
+
+
+class SwanLabLogger:
+    """Logs a run under the name of its folder."""
+
+    def __init__(self, config: SwanLabConfig, folder: Path) -> None:
+        self._swanlab = service_package("swanlab", "swanlab")
+        self._config, self._folder = config, folder
+        self._run: Any = None
+
+    async def start(self, step: int) -> None:
+        """Opens the run, or continues it."""
+        await asyncio.to_thread(self._open, step)
+
+    async def write(self, report: StepReport) -> None:
+        """Logs the metrics of a step."""
+        await asyncio.to_thread(self._run.log, dict(report.metrics), step=report.step)
+
+    async def close(self) -> None:
+        """Ends the run."""
+        if self._run is not None:
+            await asyncio.to_thread(self._swanlab.finish)
+
+    def _open(self, step: int) -> None:
+        file = self._folder / "swanlab_id.txt"
+        self._run = self._swanlab.init(
+            project=self._config.project,
+            experiment_name=self._folder.resolve().name,
+            logdir=str(self._folder / "swanlab"),
+            mode=self._config.mode,
+            id=stored_id(file, step, lambda: secrets.token_hex(ID_DIGITS)[:ID_DIGITS]),
+            resume="allow",
+        )

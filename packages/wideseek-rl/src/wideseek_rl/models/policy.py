@@ -1,0 +1,90 @@
+"""The language model that is sampled and trained: where it is, and its module where it is wanted.
+
+Torch is imported only by those who ask for the module or the device.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from wideseek_core import Config, ConfigError
+from wideseek_rl.models.manifest import MANIFEST, check_manifest
+from wideseek_rl.models.start_policy import start_policy
+
+if TYPE_CHECKING:
+    from wideseek_rl.models.open import TrainableModel
+
+
+class ModelConfig(Config):
+    """A model in Hugging Face format on this machine."""
+
+    model: str = "start"
+    """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
+    device: str = "auto"
+    """`auto` takes the GPU if there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the parameters."""
+
+
+class PolicyModel:
+    """The model of a configuration.
+
+    Engines and trainers of this process share one module; those that run elsewhere only need the
+    folder, and then nothing is loaded here.
+
+    Raises `ConfigError` for a folder that does not exist, `CheckpointError` for a checkpoint that
+    is damaged.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.folder = model_folder(config.model)
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer of the model."""
+        return self.folder / "tokenizer.json"
+
+    @cached_property
+    def device(self) -> str:
+        """The device by its own name. Raises `ConfigError` if it is not there."""
+        return chosen_device(self.config.device)
+
+    @cached_property
+    def module(self) -> "TrainableModel":
+        """The module, loaded when it is first asked for. Raises `CheckpointError`."""
+        import torch
+
+        from wideseek_rl.models.open import open_model
+
+        return open_model(self.folder, self.device, getattr(torch, self.config.dtype))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model's name, the files of a checkpoint checked against its manifest.
+
+    Raises `ConfigError` if there is none, `CheckpointError` for a damaged checkpoint.
+    """
+    folder = start_policy() if name == "start" else Path(name)
+    if not folder.is_dir():
+        raise ConfigError(f"policy.model: no such folder: {folder}")
+    for checkpoint in (folder, folder.parent):
+        inner = checkpoint / "model"  # in a checkpoint the optimizer is beside the model
+        if (checkpoint / MANIFEST).is_file() and folder in (checkpoint, inner):
+            check_manifest(checkpoint, below="model/")
+            return inner
+    inner = folder / "model"
+    return inner if inner.is_dir() and not (folder / "config.json").exists() else folder
+
+
+def chosen_device(name: str) -> str:
+    """The device of a name, where `auto` is the GPU if there is one. Raises `ConfigError`."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    return name

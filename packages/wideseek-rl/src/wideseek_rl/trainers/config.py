@@ -1,0 +1,155 @@
+"""Configuration of both training stages: loss, optimizer, torch trainer, supervised warm-up."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from wideseek_core import Config
+
+
+class OptimizerConfig(Config):
+    """Adam with decoupled weight decay."""
+
+    lr: float = Field(default=1e-6, gt=0)
+    """Learning rate after the warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running mean and of the running square of the gradient."""
+    eps: float = Field(default=1e-5, gt=0)
+    """Added to the root of the running square."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Weight decay of matrices; vectors (norms, biases) have none."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    """Norm to which a larger gradient is scaled down."""
+    warmup_updates: int = Field(default=0, ge=0)
+    """Updates over which the learning rate rises linearly."""
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls after the warm-up."""
+    decay_updates: int = Field(default=1000, gt=0)
+    """The update at which `linear` and `cosine` reach `final_fraction`."""
+    final_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Share of `lr` that `linear` and `cosine` end with."""
+
+
+class LossConfig(Config):
+    """The clipped policy loss. The weights of tokens are not its business."""
+
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """ε_low: the ratio is clipped below 1 − this."""
+    clip_high: float = Field(default=0.28, gt=0)
+    """ε_high: the ratio is clipped above 1 + this."""
+    dual_clip: float = Field(default=10.0, gt=1)
+    """c: a token of negative advantage costs at most c times it."""
+    log_ratio_limit: float = Field(default=20.0, gt=0)
+    """Log-ratios are clamped to ± this."""
+    max_log_ratio: float | None = Field(default=10.0, gt=0)
+    """Tokens whose log-ratio is farther from 0 are masked and counted; null masks only those that
+    are not finite. Weights that stay close to those that sampled never come near it."""
+    kl: float = Field(default=0.0, ge=0)
+    """β: weight of the KL to the reference model. 0 runs no reference model at all."""
+    entropy: float = Field(default=0.0, ge=0)
+    """η: weight of the entropy bonus."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature of the rollouts: logits are divided by it."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Truncated importance sampling: tokens are weighted by min(π_old/π_sampler, cap) where old
+    log-probs were recomputed. Null for no correction."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "LossConfig":
+        if self.dual_clip <= 1 + self.clip_high:
+            raise ValueError("dual_clip must be greater than 1 + clip_high")
+        return self
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """Whether tokens of zero advantage have a gradient."""
+        return self.kl > 0 or self.entropy > 0
+
+
+class TorchTrainerConfig(Config):
+    """Training in this process with plain torch.
+
+    Weights in bfloat16 or float16 have float32 masters that the optimizer works on.
+    """
+
+    RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
+        {"threads", "max_batch_tokens", "recompute", "recompute_every", "offload", "compile"}
+    )
+    """Keys that a resumed run may change."""
+
+    kind: Literal["torch"] = "torch"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    updates_per_step: int = Field(default=1, ge=1)
+    """Optimizer steps per training step; prompts are dealt among them."""
+    max_batch_tokens: int = Field(default=32_000, gt=0)
+    """Positions per micro-batch, padding included."""
+    recompute_logprobs: bool = False
+    """Take the old log-probs from the trainer's own forward pass instead of the sampler."""
+    max_mean_ratio: float = Field(default=5.0, gt=1)
+    """An update whose mean ratio passes this is not made, nor are later ones of the step."""
+    autocast: Literal["off", "bfloat16", "float16"] = "off"
+    """Arithmetic of the forward and backward pass; weights stay in their own precision."""
+    loss_scale: float = Field(default=65_536.0, ge=1)
+    """Factor of the loss at the start where arithmetic or weights are float16; it adapts."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
+    products with sums in float32."""
+    attention: Literal["auto", "rows", "packed"] = "auto"
+    """`packed` runs samples as one sequence without padding, by flex attention on a GPU; `rows`
+    pads samples of like length; `auto` packs on a GPU."""
+    compile: bool | None = None
+    """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
+    recompute: Literal["none", "mlp", "layer"] = "none"
+    """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
+    blocks, or whole layers."""
+    recompute_every: int = Field(default=1, ge=1)
+    """`recompute` applies to every n-th layer."""
+    max_logits: int | None = Field(default=None, ge=1)
+    """Logits held at the same time, 4 bytes each; null for what suits the device."""
+    offload: bool = False
+    """Keep masters and moments in the memory of the host between updates."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of torch on the CPU; null leaves them as they are."""
+    share_prefixes: bool = True
+    """Run a common prefix of several samples once, where that costs less; the gradient is the
+    same."""
+    min_nll: float = Field(default=0.0, ge=0)
+    """Samples whose trained tokens have a lower negative log-likelihood together, in nats, are left
+    out. A token of probability p has a gradient of the order 1 − p, so samples of a confident agent
+    teach next to nothing and cost as much as others. No effect where a KL or entropy term is on."""
+
+
+class SFTConfig(Config):
+    """The supervised stage."""
+
+    optimizer: OptimizerConfig = OptimizerConfig(
+        lr=1.5e-3,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+        weight_decay=0.02,
+        warmup_updates=100,
+        decay="cosine",
+        final_fraction=0.02,
+    )
+    epochs: float | None = Field(default=1.0, gt=0)
+    """Passes over the demonstrations; null for as many as fit into `max_seconds`."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Training time. The learning rate decays over epochs or seconds, whichever end first."""
+    batch_tokens: int = Field(default=65_536, gt=0)
+    """Positions per batch, padding included."""
+    length_multiple: int = Field(default=8, ge=1)
+    """Demonstrations are padded to a multiple of this many tokens."""
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    """Arithmetic of the passes; `auto` is bfloat16 on a GPU and float32 elsewhere."""
+    compile: bool = False
+    """Compile the model: faster steps after a minute of compilation, for long runs on a GPU."""
+    seed: int = 0
+    """Seed of the order of demonstrations and batches."""
+    log_every_s: float = Field(default=10.0, gt=0)
+    """Seconds between progress reports."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "SFTConfig":
+        if self.epochs is None and self.max_seconds is None:
+            raise ValueError("one of epochs and max_seconds must be set")
+        return self

@@ -1,0 +1,35 @@
+"""Opens the trainer that a configuration names.
+
+Trainers of installed distributions are `Plugin` entry points of `wideseek.trainers`: `open` takes
+the configuration, the `LossConfig` and the `PolicyModel`, and returns an async context manager of
+a `Trainer`.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from wideseek_core import Config
+from wideseek_core.plugins import opener
+from wideseek_rl.models.policy import PolicyModel
+from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
+from wideseek_rl.trainers.protocol import Trainer
+
+TRAINERS = "wideseek.trainers"
+
+
+@asynccontextmanager
+async def open_trainer(
+    config: Config, loss: LossConfig, model: PolicyModel
+) -> AsyncGenerator[Trainer]:
+    """The trainer of a configuration, on the model. Raises `ConfigError`."""
+    match config:
+        case TorchTrainerConfig():
+            from wideseek_rl.trainers.in_thread import InThread
+            from wideseek_rl.trainers.torch import TorchTrainer
+
+            yield InThread(
+                TorchTrainer(model.module, config, loss, tokenizer_file=model.tokenizer_file)
+            )
+        case _:
+            async with opener(TRAINERS, config)(config, loss, model) as trainer:
+                yield trainer
