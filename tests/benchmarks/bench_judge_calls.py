@@ -132,17 +132,19 @@ async def run(path: Path, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         column, wanted = await judge(work, skip_certain=False, batching="column", cache=None)
-        table, alone = await judge(work, batching="table", cache=None)
-        ours, first = await judge(work, cache=cache)
+        open_only, by_column = await judge(work, batching="column", cache=None)
+        table, first = await judge(work, cache=cache)
         again, second = await judge(work, cache=cache)
+        shared, together = await judge(work, batching="shared", cache=None)
     show(f"{count} noisy tables, mean item F1 {sum(wanted) / count:.4f}\n")
     show("| way | requests/table | ratio | scores equal |")
     show("|---|---|---|---|")
     for name, calls, scores in (
-        ("one request per column", column, wanted),
-        ("certain first, each table by itself", table, alone),
-        ("certain first, shared by 16 answers at a time", ours, first),
+        ("one request per column (the official way)", column, wanted),
+        ("one request per column, open cells only", open_only, by_column),
+        ("one request per table, open cells only (default)", table, first),
         ("the same again, from the cache", again, second),
+        ("shared by 16 answers at a time", shared, together),
     ):
         equal = max(abs(one - two) for one, two in zip(wanted, scores, strict=True)) < 1e-9
         show(

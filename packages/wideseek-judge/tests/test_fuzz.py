@@ -13,7 +13,7 @@ from wideseek_core.tables import find_tables
 from wideseek_judge import JudgeConfig, TableJudge, find_answer, open_judge
 from wideseek_judge.llm.replies import read_correct, read_numbers
 from wideseek_judge.offline import NormalizedVerdicts
-from wideseek_judge.rules.strict import decide, preprocess
+from wideseek_judge.rules.comparators import decide, preprocess
 from wideseek_judge.text.canonical import canonical, same
 
 GOLD = TableGold(

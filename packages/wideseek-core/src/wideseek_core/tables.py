@@ -32,6 +32,7 @@ _JOINT = "|+" + "".join(
 """What parts the cells of a rule; of the box-drawing block, all that are no plain lines."""
 _RULE_CELL = rf"[ \t\u3000]*[:：]?[{_DASH}]+(?:[ \t\u3000]+[{_DASH}]+)*[:：]?[ \t\u3000]*"
 _RULE = re.compile(rf"(?:[ \t\u3000]*[{_JOINT}]|{_RULE_CELL}(?:[{_JOINT}]|$))+")
+_HAS_DASH = re.compile(rf"[{_DASH}]")
 _LONE_PLUS = re.compile(rf"(?<![{_DASH}:：])\+(?![{_DASH}:：])")
 _TO_RULE_PIPES = str.maketrans(dict.fromkeys(_JOINT, "|"))
 
@@ -164,12 +165,10 @@ def _has_outer_pipe(line: str) -> bool:
 
 def _is_rule(line: str) -> bool:
     """A line of dashes between pipes (or `+`, or box drawing), as Markdown and grids have it."""
+    if _HAS_DASH.search(line) is None:
+        return False
     line = line.translate(_TO_PIPES)
-    return (
-        any(dash in line for dash in _DASH)
-        and _RULE.fullmatch(line) is not None
-        and _LONE_PLUS.search(line) is None
-    )
+    return _RULE.fullmatch(line) is not None and _LONE_PLUS.search(line) is None
 
 
 def _rule_width(rule: str) -> int:

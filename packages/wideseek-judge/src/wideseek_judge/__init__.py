@@ -6,7 +6,7 @@ from wideseek_judge.judge import TableJudge, open_judge
 from wideseek_judge.llm.chat import Chat, PolicyChat, StructuredChat
 from wideseek_judge.llm.client import ChatClient
 from wideseek_judge.rules.columns import choose_table, column_name
-from wideseek_judge.rules.matching import check_gold
+from wideseek_judge.rules.reference import check_gold
 from wideseek_judge.rules.short_answers import find_answer
 
 __all__ = [

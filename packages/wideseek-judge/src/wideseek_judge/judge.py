@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from typing import Literal
 
 from wideseek_core import (
     ConfigError,
@@ -25,8 +26,9 @@ from wideseek_judge.llm.chat import Chat, PolicyChat, StructuredChat
 from wideseek_judge.llm.client import ChatClient
 from wideseek_judge.llm.verdicts import LlmVerdicts
 from wideseek_judge.offline import ExactVerdicts, NormalizedVerdicts
-from wideseek_judge.rules.matching import score_table
+from wideseek_judge.rules.reward import score_for_training
 from wideseek_judge.rules.short_answers import contains, exact_match, find_answer, token_f1
+from wideseek_judge.rules.strict import score_strictly
 from wideseek_judge.verdicts import JudgingContext, Verdicts
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ _INSTALL = "pip install 'wideseek-judge[official]' (in a checkout: uv sync)"
 _OFFICIAL_VERSIONS = {"pandas": "2.3.1", "dateparser": "1.2.2"}
 """Those that the official evaluator locks: its numbers depend on them."""
 
-OfficialScorer = Callable[[JudgingContext, TableGold, str, Verdicts], Awaitable[Score]]
+TableScorer = Callable[[JudgingContext, TableGold, str, Verdicts], Awaitable[Score]]
 
 
 class TableJudge:
@@ -47,7 +49,7 @@ class TableJudge:
         self._config, self._verdicts = config, verdicts
         self.counts = counts or JudgeCounts()
         """What a model judge has cost; nothing but `unscored` moves for the offline ones."""
-        self._score_official = _official() if config.mode == "official" else None
+        self._score_table = _table_scorer(config.mode)
 
     async def score(self, task: Task, answer: str) -> Score:
         """The verdict on an agent's final text.
@@ -59,8 +61,10 @@ class TableJudge:
         answer = clean(answer)
         try:
             if isinstance(task.gold, TableGold):
-                return await self._table(context, task.gold, answer)
-            return await self._text(context, task.gold, answer)
+                gold = task.gold.model_copy(update={"text": clean(task.gold.text)})
+                return await self._table(context, gold, answer)
+            references = tuple(map(clean, task.gold.answers))
+            return await self._text(context, TextGold(answers=references), answer)
         except NoVerdict as error:
             self.counts.unscored += 1
             empty = TableMetrics() if isinstance(task.gold, TableGold) else TextMetrics()
@@ -72,12 +76,9 @@ class TableJudge:
             )
 
     async def _table(self, context: JudgingContext, gold: TableGold, answer: str) -> Score:
-        mode = self._config.mode
-        if mode == "official" or self._score_official is not None:
-            assert self._score_official is not None
-            return await self._score_official(context, gold, answer, self._verdicts)
-        final = after_thinking(answer)
-        return await score_table(context, gold, final, mode=mode, verdicts=self._verdicts)
+        # The official rules look for the table in the whole text, thinking included.
+        final = answer if self._config.mode == "official" else after_thinking(answer)
+        return await self._score_table(context, gold, final, self._verdicts)
 
     async def _text(self, context: JudgingContext, gold: TextGold, answer: str) -> Score:
         final = after_thinking(answer)
@@ -105,7 +106,17 @@ class TableJudge:
         )
 
 
-def _official() -> OfficialScorer:
+def _table_scorer(mode: Literal["official", "strict", "reward"]) -> TableScorer:
+    match mode:
+        case "official":
+            return _official()
+        case "strict":
+            return score_strictly
+        case "reward":
+            return score_for_training
+
+
+def _official() -> TableScorer:
     """The official scorer. Raises `ConfigError` without the libraries it uses."""
     try:
         from wideseek_judge.rules.official import score_officially

@@ -7,13 +7,12 @@ the keys are still open. Verdicts on cells of rows that are not joined in the en
 from collections.abc import Sequence
 from functools import lru_cache
 
+from wideseek_judge.rules.reference import Row
 from wideseek_judge.text.canonical import canonical, fold
 from wideseek_judge.verdicts import KeyMap
 
-Row = tuple[str, ...]
-
 _MAX_PAIRS = 10_000
-"""Beyond so many pairs of open rows no one guesses: it would take longer than a request."""
+"""Beyond so many pairs of open rows nothing is guessed: it would take longer than a request."""
 
 
 def candidate_pairs(
@@ -38,7 +37,7 @@ def candidate_pairs(
     if not free or len(left) * len(free) > _MAX_PAIRS:
         return pairs
     for row in left:
-        likeness, best = max(((_likeness(row, one, keys), one) for one in free), key=_first)
+        likeness, best = max(((_likeness(row, gold, keys), gold) for gold in free), key=_first)
         if likeness > 0:
             pairs.append((row, best))
     return pairs

@@ -1,9 +1,10 @@
-"""Column names: their normal form, and the table of an answer that has the required ones."""
+"""The table of an answer, and where the required columns are in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from wideseek_core.tables import MarkdownTable, find_tables
 from wideseek_judge.text.canonical import plain
+from wideseek_judge.verdicts import Alignment, JudgingContext, Verdicts
 
 
 def column_name(name: str, *, normalize: bool = True) -> str:
@@ -31,3 +32,29 @@ def choose_table(
         if hits > best_hits:
             best, best_hits = table, hits
     return best
+
+
+async def locate_columns(
+    context: JudgingContext,
+    names: Sequence[str],
+    required: Sequence[str],
+    verdicts: Verdicts,
+    *,
+    align: bool,
+) -> list[int | None]:
+    """The position of each required column among names; None for a missing one.
+
+    With `align`, columns of other names are found by those who give the verdicts.
+    """
+    positions = [names.index(name) if name in names else None for name in required]
+    wanted = [name for name, at in zip(required, positions, strict=True) if at is None]
+    spare = [name for name in dict.fromkeys(names) if name and name not in required]
+    if not (align and wanted and spare):
+        return positions
+    names_only = Alignment(column="", values=spare, references=wanted)
+    (aligned,) = await verdicts.align(context, [names_only])
+    for name in spare:
+        found = aligned.get(name)
+        if found in wanted and positions[required.index(found)] is None:
+            positions[required.index(found)] = names.index(name)
+    return positions

@@ -19,14 +19,14 @@ from wideseek_core import (
 )
 from wideseek_core.comparators import check_rule
 from wideseek_core.tables import MarkdownTable
-from wideseek_judge.rules.candidate_rows import Row, candidate_pairs
+from wideseek_judge.rules.candidate_rows import candidate_pairs
 from wideseek_judge.rules.official_functions import decide, preprocess
 from wideseek_judge.rules.pandas_tables import official_gold, official_name, official_table
+from wideseek_judge.rules.reference import JUDGED, Row
 from wideseek_judge.rules.table_metrics import Counts, table_metrics
 from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, KeyMap, Verdict, Verdicts
 
 _KEY = Verdict(1.0, "key")
-_JUDGED = ColumnRule(metric=("llm_judge",))
 
 
 async def score_officially(
@@ -149,7 +149,7 @@ def _plan(gold: TableGold, target: MarkdownTable) -> _Plan:
     bare = [name for name in required if name not in rules and name not in keys]
     if rules and bare:
         raise DataError(f"column {bare[0]!r} has no rule, but the official evaluator needs one")
-    return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, _JUDGED))
+    return _Plan(required=required, keys=keys, rules=rules or dict.fromkeys(required, JUDGED))
 
 
 def _frame(names: list[str], table: MarkdownTable) -> _Frame:
@@ -173,7 +173,7 @@ async def _align_keys(
     rows, references = response.rows(plan.required), reference.rows(plan.required)
     at = [plan.required.index(key) for key in plan.keys]
 
-    def ahead(certain: Sequence[KeyMap]) -> Sequence[Comparison]:
+    def prefetch(certain: Sequence[KeyMap]) -> Sequence[Comparison]:
         known = dict(zip(keys, certain, strict=True))
         names = [known.get(key, {}) for key in plan.keys]
         return _questions(plan, candidate_pairs(rows, references, at, names), raw=True)
@@ -182,7 +182,7 @@ async def _align_keys(
         Alignment(column=key, values=response.cells[key], references=reference.cells[key])
         for key in keys
     ]
-    for key, names in zip(keys, await verdicts.align(context, alignments, ahead), strict=True):
+    for key, names in zip(keys, await verdicts.align(context, alignments, prefetch), strict=True):
         response.cells[key] = [names.get(cell, cell) for cell in response.cells[key]]
         response.mapped += 1
 

@@ -2,7 +2,7 @@ import pytest
 
 from wideseek_core import ColumnRule, DataError
 from wideseek_core.comparators import check_rule
-from wideseek_judge.rules.strict import decide, hosts, preprocess
+from wideseek_judge.rules.comparators import decide, hosts, preprocess
 
 
 @pytest.mark.parametrize(
