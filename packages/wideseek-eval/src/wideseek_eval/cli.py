@@ -33,6 +33,7 @@ from wideseek_eval.statistics.compare import HEADLINE, Comparison, check_same_ta
 from wideseek_eval.statistics.summary import summarize
 from wideseek_eval.statistics.sweep import Sweep, SweepPoint
 from wideseek_eval.statistics.titles import TITLES
+from wideseek_eval.viewer.page import write_viewer
 
 MAX_NAME = 12
 """Characters of a run's name that fit the heading of a column."""
@@ -100,6 +101,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("run", help=_RUN)
     command.add_argument("--name", required=True, help="name of the new grading")
     _add_judge(command)
+
+    command = commands.add_parser("view", help="all rollouts of a run as one page to look at")
+    command.add_argument("run", help=_RUN)
+    command.add_argument("--html", type=Path, help="where to; traces.html in the run's folder")
 
     command = commands.add_parser("sweep", help="a scaling curve out of finished runs")
     command.add_argument("parameter")
@@ -253,6 +258,12 @@ def _regrade(options: argparse.Namespace) -> None:
     asyncio.run(work())
 
 
+def _view(options: argparse.Namespace) -> None:
+    path = options.html or Path(options.run.partition(":")[0]) / "traces.html"
+    count = write_viewer(options.run, path)
+    show(f"{count} rollouts: {path}")
+
+
 def _sweep(options: argparse.Namespace) -> None:
     points: list[SweepPoint] = []
     for text in options.points:
@@ -276,6 +287,7 @@ _COMMANDS = {
     "export": _export,
     "regrade": _regrade,
     "sweep": _sweep,
+    "view": _view,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from wideseek_core import DataError
 
-LONGEST_LIST = 60
+MAX_LIST = 60
 
 WANTS_ARTICLE = re.compile(
     r"^(United|Republic of|Democratic Republic of|Federated States|Isle of)\b"
@@ -126,9 +126,7 @@ class Domain:
         if not attribute.list_title:
             return {}
         groups = self.groups(attribute)
-        return {
-            key: members for key, members in groups.items() if 2 <= len(members) <= LONGEST_LIST
-        }
+        return {key: members for key, members in groups.items() if 2 <= len(members) <= MAX_LIST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

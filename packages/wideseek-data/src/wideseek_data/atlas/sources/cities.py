@@ -8,7 +8,7 @@ from wideseek_data.atlas.sources.text import count, decimal, plain, ranked
 from wideseek_data.atlas.world import Attribute, Domain, Entity, Facet, Kind
 
 SMALL, BIG = 20_000, 500_000
-SHORTEST, LONGEST = 6, 25
+MIN_CITIES, MAX_CITIES = 6, 25
 """Cities of a country: the first six above `SMALL`, more only above `BIG`."""
 
 FACETS = (
@@ -108,7 +108,7 @@ def major() -> dict[str, City]:
     named: dict[str, City] = {}
     for city in cities():
         chosen = near[city.country.code]
-        wanted = len(chosen) < (LONGEST if city.population >= BIG else SHORTEST)
+        wanted = len(chosen) < (MAX_CITIES if city.population >= BIG else MIN_CITIES)
         if city.population < SMALL or not wanted or any(_holds(large, city) for large in chosen):
             continue
         name = plain(city.name)

@@ -1,0 +1,167 @@
+"""What the viewer shows of a run: a line for every rollout, and its episode in detail."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from wideseek_core import DataError, Episode, Score, TableGold, TableMetrics, Task
+from wideseek_core.episode_records import EpisodeRecord, read_episodes
+from wideseek_core.tasks import Record
+from wideseek_eval.reports.diff import TableDiff, diff_tables
+from wideseek_eval.runs.find import find_run
+from wideseek_eval.runs.folder import Key, RunFolder
+from wideseek_eval.runs.results import Result, summarize_episode
+from wideseek_eval.statistics.breakdown import ending
+
+
+class Line(Record):
+    """One rollout in the table of all of them."""
+
+    task_id: str
+    trial: int
+    step: int | None = None
+    """The training step; null in an evaluation."""
+    question: str
+    language: str
+    source: str
+    ending: str
+    """What went right or wrong, in a few words."""
+    score: float | None
+    """Null without a verdict."""
+    reward: float | None = None
+    subagents: int
+    turns: int
+    searches: int
+    accesses: int
+    tokens: int
+    seconds: float
+
+
+class Detail(Record):
+    """Everything about one rollout."""
+
+    episode: Episode | None
+    """Null if the run kept no episodes."""
+    answer: str
+    error: str = ""
+    message: str = ""
+    """What the judge said."""
+    metrics: dict[str, JsonValue]
+    diff: TableDiff | None = None
+    """The answer beside its reference, cell by cell."""
+    reference: tuple[str, ...] = ()
+    """The right short answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One rollout."""
+
+    line: Line
+    detail: Detail
+
+
+def read_traces(name: str) -> Iterator[Trace]:
+    """The rollouts of an evaluation, or of a training run's steps.
+
+    Raises `DataError` if a folder is neither.
+    """
+    steps = sorted(Path(name).glob("episodes/step_*.jsonl"))
+    if steps:
+        for path in steps:
+            yield from (_of_training(record) for record in read_episodes(path))
+        return
+    named = find_run(name)
+    run = named.load()
+    episodes = _episodes(RunFolder(path=named.path).episodes)
+    if not run.results:
+        raise DataError(f"{name}: no rollout has ended yet")
+    for result in run.results:
+        episode = episodes.get((result.task_id, result.trial))
+        yield _of_evaluation(run.tasks[result.task_id], result, episode)
+
+
+def _episodes(path: Path) -> dict[Key, Episode]:
+    if not path.exists():
+        return {}
+    records = (record.episode for record in read_episodes(path))
+    return {(episode.task_id, episode.trial): episode for episode in records}
+
+
+def _of_evaluation(task: Task, result: Result, episode: Episode | None) -> Trace:
+    detail = Detail(
+        episode=episode,
+        answer=result.answer,
+        error=result.episode.error,
+        message="" if result.score is None else result.score.message,
+        metrics=_metrics(result.score),
+        diff=_diff(task, result),
+        reference=() if isinstance(task.gold, TableGold) else task.gold.answers,
+    )
+    return Trace(line=_line(result, task.question, None, None), detail=detail)
+
+
+def _of_training(record: EpisodeRecord) -> Trace:
+    episode, score = record.episode, record.score
+    kind = "table" if score is None or isinstance(score.metrics, TableMetrics) else "text"
+    result = Result(
+        task_id=episode.task_id,
+        trial=episode.trial,
+        kind=kind,
+        answer=episode.answer,
+        score=None if episode.error else score,
+        episode=summarize_episode(episode),
+    )
+    question = episode.main.prompt if episode.trajectories else ""
+    detail = Detail(
+        episode=episode,
+        answer=episode.answer,
+        error=episode.error,
+        message="" if score is None else score.message,
+        metrics=_metrics(score),
+        diff=_diff_of_cells(score),
+    )
+    return Trace(line=_line(result, question, record.step, record.reward), detail=detail)
+
+
+def _line(result: Result, question: str, step: int | None, reward: float | None) -> Line:
+    counted = result.score is not None and result.outcome != "unscored"
+    episode = result.episode
+    return Line(
+        task_id=result.task_id,
+        trial=result.trial,
+        step=step,
+        question=question,
+        language=result.language,
+        source=result.source,
+        ending=ending(result),
+        score=result.score.value if result.score is not None and counted else None,
+        reward=reward,
+        subagents=episode.subagents,
+        turns=episode.lead_turns + episode.subagent_turns,
+        searches=episode.searches,
+        accesses=episode.accesses,
+        tokens=episode.prompt_tokens + episode.response_tokens,
+        seconds=episode.seconds,
+    )
+
+
+def _metrics(score: Score | None) -> dict[str, JsonValue]:
+    return {} if score is None else score.metrics.model_dump(mode="json", exclude={"kind"})
+
+
+def _diff(task: Task, result: Result) -> TableDiff | None:
+    if not isinstance(task.gold, TableGold) or result.score is None:
+        return None
+    return diff_tables(task.gold, result.answer, result.score)
+
+
+def _diff_of_cells(score: Score | None) -> TableDiff | None:
+    """The cells that were compared; a training run does not keep its references."""
+    if score is None or not score.cells:
+        return None
+    columns = tuple(dict.fromkeys(cell.column for cell in score.cells))
+    gold = TableGold(text="", key_columns=columns[:1], required_columns=columns)
+    return diff_tables(gold, "", score.model_copy(update={"missing_rows": (), "extra_rows": ()}))
