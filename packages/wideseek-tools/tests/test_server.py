@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.routes import Routes
 
-SMALL = ServeConfig(max_queries=4, max_query_chars=50, max_body_bytes=2000, max_topk=10)
+SMALL = ServeConfig(max_query_chars=50, max_body_bytes=20_000, max_topk=10, max_urls=5)
 
 
 @pytest.fixture
@@ -96,13 +97,15 @@ async def test_nothing_asked_nothing_given(client: httpx.AsyncClient) -> None:
         ("/retrieve", b"{}", 422),
         ("/retrieve", b'{"queries": "moon"}', 422),
         ("/retrieve", b'{"queries": [1]}', 422),
-        ("/retrieve", b'{"queries": ["a"], "topk": "3"}', 422),
+        ("/retrieve", b'{"queries": [null]}', 422),
+        ("/retrieve", b'{"queries": ["a"], "topk": "three"}', 422),
+        ("/retrieve", b'{"queries": ["a"], "topk": 1.5}', 422),
+        ("/retrieve", b'{"queries": ["a"], "topk": NaN}', 422),
         ("/retrieve", b'{"queries": ["a"], "topk": -1}', 422),
-        ("/retrieve", b'{"queries": ["a"], "topk": true}', 422),
-        ("/retrieve", b'{"queries": ["a"], "topk": 11}', 422),
-        ("/retrieve", b'{"queries": ["a", "b", "c", "d", "e"]}', 413),
-        ("/retrieve", b'{"queries": ["' + b"a" * 51 + b'"]}', 413),
-        ("/retrieve", b" " * 2001, 413),
+        ("/retrieve", b'{"queries": ["a"], "return_scores": "perhaps"}', 422),
+        ("/retrieve", b"[" * 15_000, 400),
+        ("/retrieve", b" " * 20_001, 413),
+        ("/access", b'{"urls": ["a", "b", "c", "d", "e", "f"]}', 413),
         ("/access", b'{"queries": ["a"]}', 422),
         ("/access", b"\xff", 400),
     ],
@@ -113,6 +116,67 @@ async def test_bad_request_says_why(
     response = await client.post(path, content=body)
     assert response.status_code == status
     assert response.json()["detail"]
+
+
+@pytest.mark.parametrize("topk", [1, "1", 1.0, "1.0", " 1 "])
+async def test_spellings_of_the_number_of_results(client: httpx.AsyncClient, topk: object) -> None:
+    (found,) = await post(client, "/retrieve", {"queries": ["moon planet"], "topk": topk})
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("topk", [5, 1000, 10**12])
+async def test_an_index_gives_what_it_has(client: httpx.AsyncClient, topk: int) -> None:
+    (found,) = await post(client, "/retrieve", {"queries": ["moon planet"], "topk": topk})
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "scored"),
+    [
+        (True, True),
+        ("true", True),
+        ("True", True),
+        (1, True),
+        ("yes", True),
+        (False, False),
+        ("false", False),
+        ("False", False),
+        ("0", False),
+        (0, False),
+        ("off", False),
+    ],
+)
+async def test_spellings_of_return_scores(
+    client: httpx.AsyncClient, given: object, scored: bool
+) -> None:
+    ((found,),) = await post(
+        client, "/retrieve", {"queries": ["moon"], "topk": 1, "return_scores": given}
+    )
+    assert ("score" in found) == scored
+
+
+async def test_a_long_query_is_cut_and_fails_no_batch(client: httpx.AsyncClient) -> None:
+    queries = ["moon " * 2000, "planet"]
+    moons, planets = await post(client, "/retrieve", {"queries": queries, "topk": 1})
+    assert (moons[0]["title"], planets[0]["title"]) == ("Io", "Mars")
+
+
+async def test_halves_of_surrogate_pairs_and_unknown_fields_fail_no_batch(
+    client: httpx.AsyncClient,
+) -> None:
+    body = json.dumps({"queries": ["moon \ud83d"], "topk": 1, "model": "e5", "x": float("nan")})
+    response = await client.post("/retrieve", content=body)
+    assert response.json()["result"][0][0]["title"] == "Io"
+
+
+async def test_an_empty_index_gives_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pages.jsonl").touch()
+    folder = tmp_path / "index"
+    assert build_index(None, tmp_path / "pages.jsonl", folder).passages == 0
+    async with IndexSearch(folder) as search:
+        assert await search.search("moon", 5) == []
+    with PageStore(folder / "pages.sqlite") as pages:
+        assert len(pages) == 0
 
 
 async def test_health_metrics_and_openapi(client: httpx.AsyncClient) -> None:
@@ -126,42 +190,76 @@ async def test_health_metrics_and_openapi(client: httpx.AsyncClient) -> None:
     assert "queries" in str(paths["/retrieve"]["post"]["requestBody"])
 
 
-class Stuck:
-    """A search that answers when told to."""
+class Search:
+    """A search that finds nothing, once it is released."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting: int, max_batch: int = 64) -> None:
         self.started, self.release = asyncio.Event(), asyncio.Event()
+        self.sizes: list[int] = []
+        self.peak = 0
         self.batcher: Batcher[tuple[str, int], list[Hit]] = Batcher(
-            self._work, max_batch=1, max_waiting=2
+            self._work, max_batch=max_batch, max_waiting=max_waiting
         )
 
     async def _work(self, keys: list[tuple[str, int]]) -> list[list[Hit]]:
         self.started.set()
+        self.sizes.append(len(keys))
+        self.peak = max(self.peak, self.batcher.waiting + len(keys))
         await self.release.wait()
         if ("bad", 5) in keys:
             raise ToolUnavailable("the index did not answer")
         return [[] for _ in keys]
 
 
-async def test_full_queue_is_503_with_retry_after(index: Path) -> None:
-    search = Stuck()
+@asynccontextmanager
+async def served(
+    index: Path, search: Search, config: ServeConfig
+) -> AsyncGenerator[httpx.AsyncClient]:
     with PageStore(index / "pages.sqlite") as pages:
         async with search.batcher:
-            app = make_app(Routes(search, pages, ServeConfig(max_waiting=2)), {})
-            transport = httpx.ASGITransport(app)
+            transport = httpx.ASGITransport(make_app(Routes(search, pages, config), {}))
             async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                yield client
 
-                def ask(query: str) -> asyncio.Task[httpx.Response]:
-                    body = {"queries": [query]}
-                    return asyncio.create_task(client.post("/retrieve", json=body))
 
-                waiting = [ask("a")]
-                await search.started.wait()
-                waiting += [ask("b"), ask("bad")]
-                await asyncio.sleep(0.1)
-                assert search.batcher.waiting == 2
-                refused = await ask("c")
-                assert refused.status_code == 503
-                assert refused.headers["retry-after"] == "1"
-                search.release.set()
-                assert [(await one).status_code for one in waiting] == [200, 200, 500]
+async def test_full_queue_is_503_with_retry_after(index: Path) -> None:
+    search = Search(max_waiting=2, max_batch=1)
+    async with served(index, search, ServeConfig(max_waiting=2)) as client:
+
+        def ask(query: str) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.post("/retrieve", json={"queries": [query]}))
+
+        waiting = [ask("a")]
+        await search.started.wait()
+        waiting += [ask("b"), ask("bad")]
+        await asyncio.sleep(0.1)
+        assert search.batcher.waiting == 2
+        refused = await ask("c")
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        search.release.set()
+        assert [(await task).status_code for task in waiting] == [200, 200, 500]
+
+
+async def test_a_batch_of_a_whole_training_step_is_taken_in_chunks(index: Path) -> None:
+    search = Search(max_waiting=300)
+    search.release.set()
+    async with served(index, search, ServeConfig(max_waiting=300)) as client:
+        bodies = [{"queries": [f"{n} {place}" for place in range(2560)]} for n in range(2)]
+        answers = await asyncio.gather(*[client.post("/retrieve", json=body) for body in bodies])
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses in ([200, 200], [200, 503])
+    whole = next(answer for answer in answers if answer.status_code == 200)
+    assert len(whole.json()["result"]) == 2560
+    assert search.peak <= 300
+
+
+async def test_bytes_being_answered_are_bounded(index: Path) -> None:
+    search = Search(max_waiting=100)
+    async with served(index, search, ServeConfig(max_pending_bytes=1000)) as client:
+        first = asyncio.create_task(client.post("/retrieve", json={"queries": ["a" * 900]}))
+        await search.started.wait()
+        refused = await client.post("/retrieve", json={"queries": ["b" * 200]})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        search.release.set()
+        assert (await first).status_code == 200

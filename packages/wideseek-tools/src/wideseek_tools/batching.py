@@ -32,7 +32,7 @@ class Batcher(Generic[K, V]):
         self._in_flight: dict[K, list[asyncio.Future[V]]] = {}
         """The calls that wait for each key; cancelling one ends no other."""
         self._pending: list[K] = []
-        self._wake = asyncio.Event()
+        self._wake, self._taken = asyncio.Event(), asyncio.Event()
         self._workers = workers
         self._tasks: list[asyncio.Task[None]] = []
         self.batches = 0
@@ -63,6 +63,7 @@ class Batcher(Generic[K, V]):
         for waiters in self._in_flight.values():
             _settle(waiters, ToolUnavailable("the search was closed"))
         self._in_flight.clear()
+        self._taken.set()
         self._pending.clear()
 
     async def submit(self, key: K) -> V:
@@ -85,6 +86,12 @@ class Batcher(Generic[K, V]):
         self._wake.set()
         return future
 
+    async def wait_for_room(self, count: int) -> None:
+        """Waits until `count` more calls, or one if that is more than all, may queue."""
+        while self._pending and len(self._pending) + count > self._max_waiting:
+            self._taken.clear()
+            await self._taken.wait()
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
@@ -92,6 +99,7 @@ class Batcher(Generic[K, V]):
             while self._pending:
                 batch = self._pending[: self._max_batch]
                 self._pending = self._pending[self._max_batch :]
+                self._taken.set()
                 self.batches += 1
                 self.keys += len(batch)
                 outcomes = await self._attempt(batch)

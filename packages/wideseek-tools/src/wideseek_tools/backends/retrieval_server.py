@@ -13,6 +13,7 @@ from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ConfigError, NoContent, ToolUnavailable
 from wideseek_core.plugins import Plugin
 from wideseek_core.search import Document, Page
+from wideseek_tools.addresses import read_addresses
 from wideseek_tools.passages import Passage, quoted_title
 from wideseek_tools.service import Service, number, open_service, results_at, string
 
@@ -24,7 +25,9 @@ class RetrievalEndpointConfig(EndpointConfig):
     more_base_urls: tuple[str, ...] = ()
     """Further servers; a request goes where the fewest are in flight, and on if that one fails."""
     address_file: Path | None = None
-    """A file with one address a line, as servers write it; replaces the addresses above."""
+    """A file with one address a line, or a folder of such files, as servers write them.
+    It replaces the addresses above.
+    """
     max_concurrent: int = Field(default=64, ge=1)
     """Requests in flight at once, for each server."""
     timeout_s: float = 30.0
@@ -144,12 +147,12 @@ def addresses(config: RetrievalEndpointConfig) -> list[str]:
     if path is None:
         return [config.base_url, *config.more_base_urls]
     try:
-        lines = path.expanduser().read_text("utf-8").split()
+        found = read_addresses(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"address_file: {path} can't be read: {error}") from None
-    if not lines:
+    if not found:
         raise ConfigError(f"address_file: {path} holds no address yet")
-    return [line if "://" in line else f"http://{line}" for line in lines]
+    return found
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import re
 import resource
 from typing import Any, cast
 
+import lxml.html
 import trafilatura
 
 from wideseek_core.frames import JSON
@@ -33,8 +34,10 @@ def extract(content: bytes, url: str, charset: str = "") -> tuple[str, str]:
         favor_recall=True,
     )
     tree = cast(Any, trafilatura.load_html(page))  # lxml has no type information
-    if tree is None:
-        return "", text or ""
+    if tree is None:  # it takes a page without the usual frame for none
+        if not page.strip():
+            return "", text or ""
+        tree = cast(Any, lxml.html).document_fromstring(page)
     title = str(tree.findtext(".//title") or "").strip()
     return title, text or _all_text(tree)
 

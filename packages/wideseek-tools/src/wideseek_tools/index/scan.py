@@ -40,13 +40,11 @@ def _measure(path: Path, name: str, passage: Callable[[Row], Passage], step: Ste
         rows += 1
         if rows % 1000 == 0:
             step(f"reading {name}", 1000, 0)
-    if rows == 0:
-        raise DataError(f"{path}: holds no {name}")
     return Source(
         name=name,
         sha256=sha256(path),
         bytes=stat.st_size,
         modified_ns=stat.st_mtime_ns,
         rows=rows,
-        mean_words=words / rows,
+        mean_words=words / max(1, rows),
     )

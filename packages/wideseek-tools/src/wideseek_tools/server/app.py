@@ -11,7 +11,7 @@ import orjson
 from fastapi import FastAPI, Response
 
 from wideseek_core.errors import BadRequest
-from wideseek_tools.server.requests import openapi_body
+from wideseek_tools.server.requests import Access, Retrieve, openapi_body
 from wideseek_tools.server.routes import Routes
 
 Scope = MutableMapping[str, Any]
@@ -27,7 +27,11 @@ def make_app(routes: Routes, about: dict[str, str | int]) -> App:
     rest = _described(routes, about)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in routes.hot:
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "POST"
+            or scope["path"] not in routes.posts
+        ):
             await rest(scope, receive, send)
             return
         body = await _body(receive, routes.config.max_body_bytes)
@@ -56,7 +60,7 @@ async def _body(receive: Receive, limit: int) -> bytes | BadRequest:
 
 
 def _described(routes: Routes, about: dict[str, str | int]) -> FastAPI:
-    """The routes that are not hot, and the description of those that are."""
+    """The routes that the framework answers, and the description of all."""
     app = FastAPI(title="WideSeek retrieval", docs_url="/docs", redoc_url=None)
 
     async def retrieve() -> Response:
@@ -72,15 +76,11 @@ def _described(routes: Routes, about: dict[str, str | int]) -> FastAPI:
         return Response(orjson.dumps({"status": "ok", **about}), media_type="application/json")
 
     async def metrics() -> Response:
-        """Figures for Prometheus."""
+        """Counts and times for Prometheus."""
         return Response(routes.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    more: dict[str, Any] = {
-        "topk": {"type": "integer", "minimum": 1},
-        "return_scores": {"type": "boolean", "default": False},
-    }
-    app.post("/retrieve", openapi_extra=openapi_body("queries", more))(retrieve)
-    app.post("/access", openapi_extra=openapi_body("urls"))(access)
+    app.post("/retrieve", openapi_extra=openapi_body(Retrieve))(retrieve)
+    app.post("/access", openapi_extra=openapi_body(Access))(access)
     app.get("/health", response_class=Response)(health)
     app.get("/metrics", response_class=Response)(metrics)
     return app

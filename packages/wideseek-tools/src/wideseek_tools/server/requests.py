@@ -1,71 +1,80 @@
-"""The wire format: what clients may send, checked, and what they get."""
+"""The wire format: what clients may send, and what they get."""
 
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, TypeVar
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wideseek_core.errors import BadRequest
+from wideseek_core.errors import BadRequest, DataError
+from wideseek_core.json_text import parse_json
 from wideseek_tools.passages import Hit, Passage
 from wideseek_tools.server.config import ServeConfig
 
+B = TypeVar("B", bound=BaseModel)
 
-@dataclass(frozen=True, slots=True)
-class Retrieve:
-    """`POST /retrieve`."""
 
-    queries: tuple[str, ...]
-    topk: int
-    scores: bool
+class Retrieve(BaseModel):
+    """The body of `POST /retrieve`, as lenient about spellings as the public servers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    queries: list[str]
+    topk: Annotated[int, Field(ge=0)] | None = None
+    """Passages for each query; 0 and null for the server's usual number."""
+    return_scores: bool = False
+
+
+class Access(BaseModel):
+    """The body of `POST /access`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    urls: list[str]
 
 
 def parse_retrieve(body: bytes, config: ServeConfig) -> Retrieve:
-    """A checked request. Raises `BadRequest`."""
-    given = _object(body)
-    queries = _strings(given, "queries", config)
-    topk = given.get("topk") or config.topk
-    if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
-        raise BadRequest(422, "topk: expected a positive integer")
-    if topk > config.max_topk:
-        raise BadRequest(422, f"topk: at most {config.max_topk}")
-    return Retrieve(queries, topk, bool(given.get("return_scores")))
+    """A checked request, cut to what the server does. Raises `BadRequest`."""
+    request = _parsed(Retrieve, body)
+    return Retrieve(
+        queries=[query[: config.max_query_chars] for query in request.queries],
+        topk=min(request.topk or config.topk, config.max_topk),
+        return_scores=request.return_scores,
+    )
 
 
-def parse_access(body: bytes, config: ServeConfig) -> tuple[str, ...]:
+def parse_access(body: bytes, config: ServeConfig) -> list[str]:
     """The URLs of `POST /access`. Raises `BadRequest`."""
-    return _strings(_object(body), "urls", config)
+    urls = _parsed(Access, body).urls
+    if len(urls) > config.max_urls:
+        raise BadRequest(413, f"urls: at most {config.max_urls} in one request")
+    return urls
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parsed(model: type[B], body: bytes) -> B:
     try:
-        given = orjson.loads(body)
+        return model.model_validate(_object(body))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BadRequest(422, f"{where or 'the body'}: {problem['msg']}") from None
+
+
+def _object(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
+        pass
+    try:  # it takes halves of surrogate pairs and NaN, which Python's clients write
+        return parse_json(body)
+    except DataError:
         raise BadRequest(400, "the body is not JSON") from None
-    if not isinstance(given, dict):
-        raise BadRequest(422, "the body is no JSON object")
-    return cast(dict[str, Any], given)
-
-
-def _strings(given: dict[str, Any], name: str, config: ServeConfig) -> tuple[str, ...]:
-    value = given.get(name)
-    if not isinstance(value, list):
-        raise BadRequest(422, f"{name}: expected a list of strings")
-    found = cast(list[object], value)
-    if len(found) > config.max_queries:
-        raise BadRequest(413, f"{name}: at most {config.max_queries} in one request")
-    texts = tuple(one for one in found if isinstance(one, str))
-    if len(texts) != len(found):
-        raise BadRequest(422, f"{name}: expected a list of strings")
-    if any(len(text) > config.max_query_chars for text in texts):
-        raise BadRequest(413, f"{name}: at most {config.max_query_chars} characters each")
-    return texts
 
 
 def result(found: list[list[Hit]], scores: bool) -> bytes:
     """The body of a `/retrieve` answer, put together from passages that are JSON already."""
     rows = [
-        b"[%b]" % b",".join([_scored(*hit) if scores else hit[0].wire for hit in each])
-        for each in found
+        b"[%b]" % b",".join([_scored(*hit) if scores else hit[0].wire for hit in hits])
+        for hits in found
     ]
     return b'{"result":[%b]}' % b",".join(rows)
 
@@ -74,16 +83,7 @@ def _scored(passage: Passage, score: float) -> bytes:
     return b'{"document":%b,"score":%b}' % (passage.wire, orjson.dumps(score))
 
 
-def _listing(name: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": [name],
-        "properties": {name: {"type": "array", "items": {"type": "string"}}},
-    }
-
-
-def openapi_body(name: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The OpenAPI description of a request that is parsed by hand."""
-    schema = _listing(name)
-    schema["properties"].update(more or {})
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI description of a request that the framework does not parse."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import FrameType
@@ -11,12 +12,12 @@ import uvloop
 
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import show
+from wideseek_tools.addresses import announced, reachable_address
 from wideseek_tools.backends.embedded import EmbeddedConfig, open_embedded
 from wideseek_tools.backends.qdrant.config import open_qdrant
 from wideseek_tools.page_store import STORE, PageStore
 from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
-from wideseek_tools.server.connection import hot_protocol
 from wideseek_tools.server.routes import Retriever, Routes
 
 
@@ -45,17 +46,36 @@ async def serve(config: ServeConfig, index: Path | None = None) -> None:
             make_app(routes, {**about, "pages": len(pages)}),
             host=config.host,
             port=config.port,
-            http=hot_protocol(routes),
+            http="httptools",
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=config.shutdown_s,
         )
-        server = uvicorn.Server(settings)
-        if config.port:
-            show(f"serving on http://{config.host}:{config.port}")
+        server = AnnouncingServer(settings, config, stack)
         await server.serve()
         if not server.started:
             raise ConfigError(f"can't listen on {config.host}:{config.port}")
+
+
+class AnnouncingServer(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    def __init__(
+        self, settings: uvicorn.Config, config: ServeConfig, stack: AsyncExitStack
+    ) -> None:
+        super().__init__(settings)
+        self._announced, self._stack = config, stack
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn."""
+        await super().startup(sockets)
+        if not self.started:
+            return
+        port = int(self.servers[0].sockets[0].getsockname()[1])
+        if (path := self._announced.address_file) is not None:
+            address = reachable_address(self._announced.host, port)
+            self._stack.enter_context(announced(address, path))
+        show(f"serving on http://{self._announced.host}:{port}")
 
 
 async def _open(
