@@ -31,7 +31,8 @@ def test_the_overview_names_every_command(capsys: Captured) -> None:
     assert run("--help") == 0
     out = capsys.readouterr().out
     for name in (
-        "train sft widesearch qa ask score regrade report compare import export index serve env"
+        "train sft widesearch qa ask score regrade report compare "
+        "import export view index serve env"
     ).split():
         assert f"\n  {name} " in out
     assert max(map(len, out.splitlines())) <= 100

@@ -1,0 +1,21 @@
+"""`wideseek view`, which is `wideseek-eval view`."""
+
+from collections.abc import Sequence
+
+from wideseek_core.commands import Command
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Passes the arguments on."""
+    from wideseek_apps.launch import working
+    from wideseek_eval.cli import run
+
+    with working():
+        run(["view", *arguments])
+
+
+COMMAND = Command(
+    summary="Write all rollouts of a run as one page to look at.",
+    run=run,
+    group="Runs and responses",
+)
