@@ -20,10 +20,10 @@ _MAX_DIGITS = 9
 _NAMES = ("correct", "is_correct", "score", "verdict", "judgement", "judgment")
 _WRAPPERS = ("verdicts", "results", "scores", "answer", "output")
 
-_NUMBERED = re.compile(r"(?:idx|item|value|number|no\.?|#)?[ _-]?(\d{1,6})", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:idx|item|value|number|no\.?|#)?[ _-]?([0-9]{1,6})", re.IGNORECASE)
 _LINE = re.compile(
-    r"[-*+\s]*[*_`\"']*(?:idx_|item |#)?(\d{1,6})[*_`\"']*\s*[:：=]\s*[*_`\"']*"
-    rf"(\d{{1,6}}|{'|'.join(WORDS)})[*_`\"']*[.,;，。]?\s*",
+    r"[-*+\s]*[*_`\"']*(?:idx_|item |#)?([0-9]{1,6})[*_`\"']*\s*[:：=]\s*[*_`\"']*"
+    rf"([0-9]{{1,6}}|{'|'.join(WORDS)})[*_`\"']*[.,;，。]?\s*",
     re.IGNORECASE,
 )
 _LABELED = re.compile(
@@ -207,7 +207,9 @@ def _number(value: object) -> int | None:
         return int(value) if value >= 0 else None
     if isinstance(value, str):
         word = value.strip().lower()
-        return int(word) if word.isdecimal() and len(word) < 7 else WORDS.get(word)
+        return (
+            int(word) if word.isascii() and word.isdecimal() and len(word) < 7 else WORDS.get(word)
+        )
     return None
 
 
