@@ -1,8 +1,12 @@
 """`wideseek-eval ... --judge llm` against a chat endpoint on a loopback port."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +37,7 @@ class Endpoint:
 
     status: int = 200
     reply: str = ""
+    wait_s: float = 0.0
     url: str = ""
     keys: list[str] = field(default_factory=list[str])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -58,6 +63,7 @@ def serving(model: Endpoint) -> Generator[Endpoint]:
             body = json.loads(raw)
             model.keys.append(self.headers.get("authorization", ""))
             model.bodies.append(body | {"path": self.path})
+            time.sleep(model.wait_s)
             text = model.reply or model.answer(body["messages"][0]["content"])
             data = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
             self.send_response(model.status)
@@ -156,3 +162,52 @@ def test_an_imported_run_is_graded_again_by_a_model(tmp_path: Path) -> None:
         for name in ("", "model")
     ]
     assert figures == pytest.approx([1 / 4, 3 / 4])
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_a_key_that_the_endpoint_echoes_is_shown_and_written_nowhere(
+    status: int, tmp_path: Path
+) -> None:
+    key = "sk-very-secret-0123456789"
+    with serving(Endpoint(status=status, reply=f"You sent Bearer {key}")) as model:
+        out = tmp_path / "out.json"
+        settings = [f"endpoint.base_url={model.url}", "endpoint.max_attempts=2", "cache=null"]
+        settings += ["endpoint.backoff_s=0", f"transcripts={tmp_path / 'judge.jsonl'}"]
+        command = ["score", *files(tmp_path), "--json", str(out), "--set", *settings]
+        ended = subprocess.run(
+            [sys.executable, "-m", "wideseek_eval.cli", *command],
+            env=os.environ | {"WIDESEEK_JUDGE_API_KEY": key},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert model.keys[0] == f"Bearer {key}"
+    written = [path.read_text() for path in tmp_path.iterdir() if path.name != "responses.jsonl"]
+    for text in (ended.stdout, ended.stderr, *written):
+        assert "very-secret" not in text
+
+
+def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
+    with serving(Endpoint(wait_s=3.0)) as model:
+        settings = [f"endpoint.base_url={model.url}", "cache=null"]
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "wideseek_eval.cli",
+                "score",
+                *files(tmp_path),
+                "--set",
+                *settings,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not model.bodies and child.poll() is None:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "never retrieved" not in errors
+    assert "Traceback" not in errors
