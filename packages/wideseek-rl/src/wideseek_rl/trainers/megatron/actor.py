@@ -1,0 +1,214 @@
+"""NeMo-Aligner's REINFORCE actor with our model, our batches and our loss.
+
+Imported after `compat.install`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
+from nemo_aligner.models.nlp.gpt.megatron_gpt_reinforce_actor import MegatronGPTReinforceActorModel
+from nemo_aligner.utils.train_utils import set_sync_funcs
+from torch import Tensor
+
+from wideseek_rl.config import LossConfig
+from wideseek_rl.trainers.loss import LossInputs, policy_loss
+from wideseek_rl.trainers.megatron.layout import Entry, Shape, entries, join, part, shard, unshard
+from wideseek_rl.trainers.megatron.model import PackedBatch, build_model, token_logprobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """The micro-batches of one optimizer step on this data-parallel rank."""
+
+    batches: Sequence[PackedBatch]
+    old: Sequence[Tensor]
+    """Log-probabilities that the ratio is taken to, `[N]` for each micro-batch."""
+    reference: Sequence[Tensor] | None = None
+    """Those of the reference model, where the loss has a KL term."""
+
+
+class PolicyActor(MegatronGPTReinforceActorModel):
+    """The actor whose tokens carry weights that already normalise the loss.
+
+    `shape`, `frequencies` and `loss` are set on a subclass before construction, because NeMo
+    builds the model within its own constructor (see `actor_class`).
+    """
+
+    shape: Shape
+    frequencies: Tensor
+    loss: LossConfig
+
+    # What NeMo expects of NVIDIA's container, apex or TransformerEngine.
+
+    def _build_tokenizer(self) -> None:
+        self.tokenizer = _NoTokenizer(self.shape.vocab_size)
+
+    def _enable_nvidia_optimizations(self) -> None:
+        """Does nothing: NeMo's version reads the release of NVIDIA's container."""
+
+    def setup_transformer_engine_cp_groups(self) -> None:
+        """Does nothing: it opens a CUDA stream for TransformerEngine's context parallelism."""
+
+    def setup_optimizer_param_groups(self) -> None:
+        """Weight decay on matrices alone; NeMo's version needs apex."""
+        named = [p for p in self.parameters() if p.requires_grad]
+        self._optimizer_param_groups = (
+            {"params": [p for p in named if p.dim() > 1]},
+            {"params": [p for p in named if p.dim() <= 1], "weight_decay": 0.0},
+        )
+
+    def _reset_sequence_parallelism_args(self) -> None:
+        """Keeps sequence parallelism on: the embedding decided at construction to divide tokens."""
+
+    def _restore_sequence_parallelism_args(self) -> None:
+        """Does nothing, since nothing was reset."""
+
+    def model_provider_func(self, pre_process: bool, post_process: bool) -> Any:
+        """Our model; NeMo's own never passes the q/k norms on to the layer spec."""
+        assert pre_process, "there is one pipeline stage"
+        assert post_process, "there is one pipeline stage"
+        return build_model(
+            self.transformer_config,
+            self.shape,
+            padded_vocabulary=self.padded_vocab_size,
+            max_tokens=self.cfg.encoder_seq_length,
+        )
+
+    # Training.
+
+    def get_loss_and_metrics(self, batch: Part, forward_only: bool) -> tuple[float, Tensor]:
+        """Runs all micro-batches; the gradient is that of the sum over all tokens and ranks.
+
+        Returns the loss, and the sums named by `wideseek_rl.trainers.loss.SUMS`, over all ranks.
+        """
+        set_sync_funcs(self, forward_only)
+        count, ranks = len(batch.batches), parallel_state.get_data_parallel_world_size()
+        # The schedule divides the loss by the micro-batches, and NeMo the gradient by the
+        # data-parallel ranks; the weights of the tokens hold all normalisation already.
+        scale = count * ranks
+        results: list[dict[str, Tensor]] = get_forward_backward_func()(
+            forward_step_func=self._forward_step(scale),
+            data_iterator=iter(self._items(batch)),
+            model=self.model,
+            num_microbatches=count,
+            forward_only=forward_only,
+            seq_length=1,  # only pipelines use it
+            micro_batch_size=1,
+        )
+        sums = torch.stack([torch.cat([r["loss"][None], r["sums"]]) for r in results]).sum(0)
+        dist.all_reduce(sums, group=parallel_state.get_data_parallel_group())
+        return float(sums[0]), sums[1:]
+
+    def _items(self, part: Part) -> Iterator[tuple[PackedBatch, Tensor, Tensor | None]]:
+        reference = part.reference or [None] * len(part.batches)
+        return zip(part.batches, part.old, reference, strict=True)
+
+    def _forward_step(self, scale: int) -> Any:
+        def step(items: Iterator[tuple[PackedBatch, Tensor, Tensor | None]], model: Any) -> Any:
+            batch, old, reference = next(items)
+            logprobs, entropy = self._logprobs(batch, model)
+
+            def loss(logprobs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+                inputs = LossInputs(
+                    logprobs=logprobs,
+                    old_logprobs=old,
+                    advantages=batch.advantages,
+                    weights=batch.weights,
+                    entropy=entropy,
+                    reference_logprobs=reference,
+                )
+                outputs = policy_loss(inputs, self.loss)
+                # A micro-batch that trains nothing still has to reach every parameter.
+                total = outputs.loss + 0.0 * logprobs.sum()
+                return total * scale, {"loss": outputs.loss.detach().double(), "sums": outputs.sums}
+
+            return logprobs, loss
+
+        return step
+
+    def _logprobs(self, batch: PackedBatch, model: Any) -> tuple[Tensor, Tensor]:
+        bare = model.module if hasattr(model, "module") else model
+        return token_logprobs(
+            bare, batch, self.frequencies, self.shape, temperature=self.loss.temperature
+        )
+
+    def finish_training_step(self) -> None:
+        """NeMo-Aligner's reductions, and the one it forgets.
+
+        Every tensor-parallel rank has a whole copy of the q/k norms but sees the gradient of its
+        own heads alone. Under sequence parallelism NeMo-Aligner sums all norms, these among them.
+        """
+        super().finish_training_step()
+        ranks = parallel_state.get_tensor_model_parallel_world_size()
+        if not self.shape.qk_norm or ranks == 1 or self.cfg.sequence_parallel:
+            return
+        for name, parameter in self.named_parameters():
+            if "q_layernorm" in name or "k_layernorm" in name:
+                dist.all_reduce(
+                    parameter.grad, group=parallel_state.get_tensor_model_parallel_group()
+                )
+
+    @torch.no_grad()
+    def logprobs(self, batches: Sequence[PackedBatch]) -> list[Tensor]:
+        """Log-probabilities of the trained tokens under the weights as they are, `[N]` each."""
+        with self._autocast():
+            return [self._logprobs(batch, self.model)[0] for batch in batches]
+
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        """The arithmetic that the schedule uses in training."""
+        enabled = bool(self.transformer_config.enable_autocast)
+        with torch.autocast("cuda", torch.bfloat16, enabled=enabled):
+            yield
+
+    # Weights.
+
+    def named_entries(self) -> Iterator[tuple[Entry, torch.nn.Parameter]]:
+        """Each parameter with its place in a Hugging Face checkpoint, in that one's order."""
+        bare = self.model.module if hasattr(self.model, "module") else self.model
+        own = dict(bare.named_parameters())
+        for entry in entries(self.shape):
+            yield entry, own[entry.name]
+
+    def gather(self, entry: Entry, own: Tensor) -> dict[str, Tensor]:
+        """The Hugging Face tensors of a parameter, its gradient or a moment, on every rank."""
+        size = parallel_state.get_tensor_model_parallel_world_size()
+        shards = [own.detach()]
+        if size > 1:
+            shards = [torch.empty_like(own) for _ in range(size)]
+            group = parallel_state.get_tensor_model_parallel_group()
+            dist.all_gather(shards, own.detach().contiguous(), group=group)
+        return part(entry, unshard(entry, shards), self.shape)
+
+    def scatter(self, entry: Entry, tensors: Sequence[Tensor]) -> Tensor:
+        """This rank's part of a parameter, from its whole Hugging Face tensors."""
+        rank = parallel_state.get_tensor_model_parallel_rank()
+        size = parallel_state.get_tensor_model_parallel_world_size()
+        return shard(entry, join(entry, tensors, self.shape), rank, size)
+
+
+def actor_class(shape: Shape, frequencies: Tensor, loss: LossConfig) -> type[PolicyActor]:
+    """An actor class for one model: NeMo constructs the model before an instance can be told."""
+    given = {"shape": shape, "frequencies": frequencies, "loss": loss}
+    return type("Actor", (PolicyActor,), given)
+
+
+@dataclass(frozen=True, slots=True)
+class _NoTokenizer:
+    """The attributes that NeMo asks of a tokenizer; token ids are all that comes here."""
+
+    vocab_size: int
+    eos_id: int = 0
+    bos_id: int = 0
+    pad_id: int = 0
+
+    @property
+    def vocab(self) -> range:
+        """The ids."""
+        return range(self.vocab_size)

@@ -1,0 +1,58 @@
+"""Core attention over packed documents for megatron-core's layer spec: fused, in linear memory.
+
+Takes the place of `DotProductAttention`, which holds all pairs of tokens and accepts no packed
+sequences. Heads are already this rank's own, so it is the same at any tensor-parallel size.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PackedCoreAttention(nn.Module):
+    """Causal attention within each document of a packed sequence.
+
+    Where the layer spec would pass an attention mask, it gets the documents' cumulative lengths:
+    an int32 tensor on the CPU, `[documents + 1]`, from 0 to the length of the sequence.
+    """
+
+    def __init__(self, config: Any, layer_number: int, *_: Any, **__: Any) -> None:
+        super().__init__()
+        self.config, self.layer_number = config, layer_number
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **_: Any
+    ) -> Tensor:
+        """From `[T, 1, heads, dim]` (keys and values with fewer heads) to `[T, 1, heads · dim]`."""
+        q, k, v = (states.squeeze(1) for states in (query, key, value))
+        if q.is_cuda and q.dtype in (torch.float16, torch.bfloat16):
+            attended = _variable_length(q, k, v, attention_mask)
+        else:
+            attended = _by_document(q, k, v, attention_mask)
+        return attended.reshape(len(q), 1, -1)
+
+
+def _variable_length(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
+    """One kernel for all documents (FlashAttention)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = int(ends.diff().max())
+    on_device = ends.to(q.device, non_blocking=True)
+    window = (-1, 0)  # causal
+    return varlen_attn(q, k, v, on_device, on_device, longest, longest, window_size=window)
+
+
+def _by_document(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
+    """One call a document, where the kernel above does not run: float32, and CPUs."""
+    lengths: list[int] = ends.diff().tolist()
+    parts = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+    return torch.cat([_attend(*part) for part in parts])
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    heads = [states.transpose(0, 1)[None] for states in (q, k, v)]  # [1, heads, T, dim]
+    grouped = q.shape[1] != k.shape[1]
+    attended = F.scaled_dot_product_attention(*heads, is_causal=True, enable_gqa=grouped)
+    return attended[0].transpose(0, 1)  # [T, heads, dim]

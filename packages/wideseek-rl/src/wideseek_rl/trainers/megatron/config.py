@@ -1,0 +1,38 @@
+"""How NeMo-Aligner trains, as configuration; importing it needs none of NeMo."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wideseek_core import Config
+from wideseek_rl.config import OptimizerConfig
+
+
+class NemoAlignerConfig(Config):
+    """Training by NeMo-Aligner on megatron-core, in one process a rank."""
+
+    kind: Literal["nemo_aligner"] = "nemo_aligner"
+    python: Path | None = None
+    """Interpreter of the environment with the extra `nemo-aligner`; null for the running one."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Ranks that share each layer. Divides the heads and the key-value heads of the model."""
+    data_parallel: int = Field(default=1, ge=1)
+    """Groups of such ranks, each with its share of the samples."""
+    sequence_parallel: bool = False
+    """Divide the activations between layers among tensor-parallel ranks, too."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the passes; parameters and optimizer are in float32 in either case."""
+    recompute: Literal["none", "core_attn", "full"] = "none"
+    """What the backward pass computes again to save memory: nothing, attention, or whole layers."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    updates_per_step: int = Field(default=1, ge=1)
+    """Optimizer steps per training step; prompts are dealt among them."""
+    max_batch_tokens: int = Field(default=32_000, gt=0)
+    """Tokens per micro-batch; a longer sample makes one of its own."""
+    max_mean_ratio: float = Field(default=5.0, gt=1)
+    """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
+    start_timeout_s: float = Field(default=600.0, gt=0)
+    """Time that the ranks may take to load the model."""
+    update_timeout_s: float = Field(default=3600.0, gt=0)
+    """Time that one update, or saving, may take."""

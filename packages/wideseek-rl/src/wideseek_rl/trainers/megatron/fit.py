@@ -1,0 +1,246 @@
+"""NeMo-Aligner's REINFORCE trainer, fed with samples from outside instead of its own rollouts.
+
+`fit` is NeMo-Aligner's. Where it would generate rollouts it carries out what the client asks for,
+until that is an update; then it trains on it and comes back. Imported after `compat.install`.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.tensor_parallel.layers import param_is_not_tensor_parallel_duplicate
+from nemo_aligner.algorithms.reinforce import ReinforceTrainer
+from nemo_aligner.utils.distributed import ScopedTimer
+from nemo_aligner.utils.train_script_utils import FakeCheckpointCallback, FakeScheduler
+from omegaconf import OmegaConf
+
+from wideseek_core import TrainError
+from wideseek_rl.batch.samples import TrainingSample, split_samples
+from wideseek_rl.trainers.loss import SUMS
+from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
+from wideseek_rl.trainers.megatron.batches import collate, deal, pack
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
+
+MAX_BROKEN = 3
+"""Updates in succession whose gradient may be other than finite."""
+
+ENDLESS = 1 << 40
+"""Steps that NeMo-Aligner is told of; the client decides when a run ends."""
+
+logger = logging.getLogger(__name__)
+
+
+class Closed(Exception):
+    """Ends `fit`: the client has no more work."""
+
+
+class PolicyTrainer(ReinforceTrainer):
+    """Makes the updates that a client asks for.
+
+    `next_update` blocks until there is one and returns its samples, or raises `Closed`; `done` is
+    called with the metrics of each.
+    """
+
+    def __init__(
+        self,
+        config: NemoAlignerConfig,
+        actor: PolicyActor,
+        optimizer: torch.optim.Optimizer,
+        *,
+        next_update: Callable[[], list[TrainingSample]],
+        done: Callable[[dict[str, float]], None],
+    ) -> None:
+        ranks = parallel_state.get_data_parallel_world_size()
+        settings = {
+            "max_epochs": 1,
+            "max_steps": -1,
+            "initial_policy_kl_penalty": 0.0,
+            # One row of what `generate_rollouts` returns on each rank is one optimizer step.
+            "model_gbs": ranks,
+            "rollout_batch_seq_length": None,
+            "val_check_interval": 0,
+            "save_interval": 0,
+            "gradient_clip_val": config.optimizer.grad_clip,
+        }
+        super().__init__(
+            cfg=OmegaConf.create(settings),
+            model=actor,
+            optimizer=optimizer,
+            scheduler=FakeScheduler(),
+            train_dataloader_builder=_endless,
+            val_dataloader_builder=_endless,
+            collate_fn=None,
+            rm=None,
+            batch_iterator_cls=None,
+            logger=_Silent(),
+            ckpt_callback=FakeCheckpointCallback(),
+            run_timer=SimpleNamespace(start_time=lambda: None, is_finished=lambda: False),
+        )
+        self._config = config
+        self._next_update, self._done = next_update, done
+        self._parts: list[Part] = []
+        self._broken = 0
+        self.reference: Callable[[Part], Part] = lambda part: part
+        """Adds the reference model's log-probabilities, where the loss wants them."""
+        if not torch.cuda.is_available():  # a timer that waits for CUDA asserts that there is one
+            self.timer = ScopedTimer(reduction="mean", sync_cuda=False, buffer_size=1)
+
+    @torch.no_grad()
+    def generate_rollouts(self) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, float]]:
+        """Waits for the next update; its optimizer steps are rows of `response_tokens`."""
+        samples = self._next_update()
+        self._parts = [
+            self.reference(self._part(list(some)))
+            for some in split_samples(samples, self._config.updates_per_step)
+        ]
+        self.consumed_samples += len(samples)
+        # NeMo-Aligner keeps every step's row of this table for ever.
+        self.train_df = self.train_df.iloc[:0]
+        table = {"prompt": "", "response": "", "reward": 0.0}
+        steps = torch.arange(len(self._parts))[:, None]
+        return {"response_tokens": steps}, {"table": table}, {"none": 0.0}
+
+    def _part(self, samples: list[TrainingSample]) -> Part:
+        """This rank's micro-batches of one optimizer step.
+
+        NeMo-Aligner's own `chunk` gives every rank the whole batch, so it is never called.
+        """
+        lengths = [len(sample) for sample in samples]
+        dealt = deal(lengths, parallel_state.get_data_parallel_world_size())
+        own = dealt[parallel_state.get_data_parallel_rank()]
+        device = torch.device(torch.cuda.current_device())
+        multiple = self.model.cfg.tensor_model_parallel_size
+        packed = pack(lengths, own, self._config.max_batch_tokens) or [[]]
+        batches = [collate(samples, c, multiple=multiple, device=device) for c in packed]
+        return Part(batches=batches, old=[batch.logprobs for batch in batches])
+
+    def run_training(self, dataloader_iter: Iterator[dict[str, torch.Tensor]]) -> tuple[Any, Any]:
+        """The optimizer steps of one update, as NeMo-Aligner makes them.
+
+        Beside its own it stops when the mean ratio has run away, leaves out a gradient that is not
+        finite, and sets the learning rate itself.
+        """
+        self.model.prepare_for_training()
+        stats = _Stats()
+        for row in dataloader_iter:
+            part = self._parts[int(row["response_tokens"])]
+            if not self._step(part, stats):
+                break
+        self.model.finish_training()
+        self.optimizer.zero_grad()
+        metrics = stats.metrics()
+        self._done(metrics)
+        return metrics["loss"], metrics
+
+    def _step(self, part: Part, stats: "_Stats") -> bool:
+        """One optimizer step; False if the rest of the update must be given up."""
+        self.optimizer.zero_grad()
+        self.model.prepare_for_training_step()
+        loss, sums = self.model.get_loss_and_metrics(batch=part, forward_only=False)
+        self.model.finish_training_step()
+        stats.add(loss, sums)
+        if stats.mean_ratio(sums) > self._config.max_mean_ratio:
+            logger.warning("mean ratio %.3g: the rest is given up", stats.mean_ratio(sums))
+            stats.stopped = True
+            return False
+        norm = clip_gradients(self.model, self._config.optimizer.grad_clip)
+        if not math.isfinite(norm):
+            stats.skipped += 1
+            self._broken += 1
+            logger.warning("gradient norm %s: update left out", norm)
+            if self._broken >= MAX_BROKEN:
+                raise TrainError(f"the gradient was not finite {self._broken} times in succession")
+            return True
+        self._broken = 0
+        stats.norms.append(norm)
+        stats.lr = learning_rate(self._config.optimizer, self.reinforce_optimization_step)
+        set_learning_rate(self.optimizer, stats.lr)
+        self.optimizer.step()
+        self.reinforce_optimization_step += 1
+        return True
+
+    def save(self, extra_candidates: Any = None, is_train_end: bool = False) -> None:
+        """Does nothing: the client says when and where a checkpoint is written."""
+
+
+class _Stats:
+    """What the optimizer steps of one update did, over all ranks."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(len(SUMS))
+        self._losses: list[float] = []
+        self.norms: list[float] = []
+        self.lr = 0.0
+        self.stopped = False
+        self.skipped = 0
+
+    def add(self, loss: float, sums: torch.Tensor) -> None:
+        """Counts one optimizer step."""
+        self._losses.append(loss)
+        self._sums += sums.double().cpu().numpy()
+
+    def mean_ratio(self, sums: torch.Tensor) -> float:
+        """Mean of π/π_old over the tokens of one optimizer step."""
+        return float(sums[SUMS.index("ratio")] / sums[SUMS.index("tokens")].clamp(min=1))
+
+    def metrics(self) -> dict[str, float]:
+        """By the names of `wideseek_rl.trainers.protocol.UpdateMetrics`."""
+        total = dict(zip(SUMS, self._sums, strict=True))
+        tokens = max(total["tokens"], 1.0)
+        means = {name: float(total[name] / tokens) for name in SUMS if name != "tokens"}
+        return means | {
+            "updates": len(self.norms),
+            "stopped": int(self.stopped),
+            "skipped": self.skipped,
+            "tokens_trained": int(total["tokens"]),
+            "loss": math.fsum(self._losses) / max(len(self._losses), 1),
+            "grad_norm": math.fsum(self.norms) / max(len(self.norms), 1),
+            "lr": self.lr,
+        }
+
+
+def clip_gradients(actor: torch.nn.Module, max_norm: float) -> float:
+    """Scales the gradient to at most `max_norm`; returns the norm that it had over all ranks.
+
+    Parameters that every tensor-parallel rank holds count once. NeMo's version needs apex.
+    """
+    with_gradient = [p for p in actor.parameters() if p.grad is not None]
+    own = [p for p in with_gradient if param_is_not_tensor_parallel_duplicate(p)]
+    squares = torch.zeros((), device=torch.cuda.current_device(), dtype=torch.float64)
+    for parameter in own:
+        squares += parameter.grad.double().pow(2).sum()  # type: ignore[union-attr]
+    dist.all_reduce(squares, group=parallel_state.get_model_parallel_group())
+    norm = float(squares.sqrt())
+    if norm > max_norm:
+        for parameter in with_gradient:
+            parameter.grad.mul_(max_norm / (norm + 1e-6))  # type: ignore[union-attr]
+    return norm
+
+
+class _Silent:
+    """Takes the reports that NeMo-Aligner makes; the client gets its own."""
+
+    def log_metrics(self, *_: Any, **__: Any) -> None:
+        """Drops them."""
+
+    def log_table(self, *_: Any, **__: Any) -> None:
+        """Drops it."""
+
+    def finalize(self) -> None:
+        """Has nothing to close."""
+
+
+def _endless(consumed_samples: int) -> Any:
+    """What NeMo-Aligner computes the steps of an epoch from: so many that none is the last."""
+    del consumed_samples
+    sampler = SimpleNamespace(
+        total_samples=ENDLESS, global_batch_size=1, drop_last=True, micro_batch_size=1
+    )
+    return SimpleNamespace(batch_sampler=sampler)

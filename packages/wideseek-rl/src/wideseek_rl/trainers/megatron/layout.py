@@ -1,0 +1,161 @@
+"""Hugging Face and megatron-core names of the same weights, whole and as tensor-parallel shards.
+
+Megatron joins query, key and value projections (group by group: that group's query heads, its key,
+its value) and the gate and up projections. Everything here is a permutation of elements, so it maps
+gradients and Adam's moments as well as weights, and a round trip is exact.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wideseek_core import CheckpointError
+
+
+class Split(StrEnum):
+    """How a parameter is divided among tensor-parallel ranks."""
+
+    REPLICATED = "replicated"
+    """Every rank has all of it."""
+    ROWS = "rows"
+    """Cut along the first dimension."""
+    GATE_UP = "gate_up"
+    """Two matrices in one, each cut along the first dimension."""
+    COLUMNS = "columns"
+    """Cut along the second dimension."""
+    VOCABULARY = "vocabulary"
+    """Cut along the first dimension, after padding to a multiple of the ranks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What of a model's `config.json` decides how its weights are laid out."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    tied: bool
+    qk_norm: bool
+    qkv_bias: bool
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Shape":
+        """The shape of a Llama, Mistral, Qwen2 or Qwen3 config. Raises `CheckpointError`."""
+        kind = raw.get("model_type")
+        if kind not in ("llama", "mistral", "qwen2", "qwen3"):
+            raise CheckpointError(f"nemo_aligner can't train models of type {kind!r}")
+        heads = int(raw["num_attention_heads"])
+        return cls(
+            layers=int(raw["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(raw.get("num_key_value_heads") or heads),
+            head_dim=int(raw.get("head_dim") or int(raw["hidden_size"]) // heads),
+            vocab_size=int(raw["vocab_size"]),
+            tied=bool(raw.get("tie_word_embeddings", False)),
+            qk_norm=kind == "qwen3",
+            qkv_bias=kind == "qwen2" or bool(raw.get("attention_bias", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One Megatron parameter and the Hugging Face tensors that it consists of."""
+
+    name: str
+    """Of the parameter in a `GPTModel`."""
+    parts: tuple[str, ...]
+    """Hugging Face names: one, gate and up, or query, key and value."""
+    split: Split
+
+
+def entries(shape: Shape) -> Iterator[Entry]:
+    """All parameters of a model, in the order of a Hugging Face checkpoint."""
+    yield _entry("embedding.word_embeddings.weight", Split.VOCABULARY, "model.embed_tokens.weight")
+    for layer in range(shape.layers):
+        yield from _layer(shape, f"decoder.layers.{layer}.", f"model.layers.{layer}.")
+    yield _entry("decoder.final_layernorm.weight", Split.REPLICATED, "model.norm.weight")
+    if not shape.tied:
+        yield _entry("output_layer.weight", Split.VOCABULARY, "lm_head.weight")
+
+
+def _layer(shape: Shape, ours: str, theirs: str) -> Iterator[Entry]:
+    attention, mlp = f"{ours}self_attention.", f"{ours}mlp."
+    for kind in ("weight", "bias") if shape.qkv_bias else ("weight",):
+        parts = tuple(f"{theirs}self_attn.{part}_proj.{kind}" for part in "qkv")
+        yield Entry(name=f"{attention}linear_qkv.{kind}", parts=parts, split=Split.ROWS)
+    yield _entry(
+        f"{attention}linear_proj.weight", Split.COLUMNS, f"{theirs}self_attn.o_proj.weight"
+    )
+    if shape.qk_norm:
+        for part in "qk":
+            norm = f"{theirs}self_attn.{part}_norm.weight"
+            yield _entry(f"{attention}{part}_layernorm.weight", Split.REPLICATED, norm)
+    gate_up = (f"{theirs}mlp.gate_proj.weight", f"{theirs}mlp.up_proj.weight")
+    yield Entry(name=f"{mlp}linear_fc1.weight", parts=gate_up, split=Split.GATE_UP)
+    yield _entry(f"{mlp}linear_fc2.weight", Split.COLUMNS, f"{theirs}mlp.down_proj.weight")
+    norm = f"{theirs}input_layernorm.weight"
+    yield _entry(f"{ours}input_layernorm.weight", Split.REPLICATED, norm)
+    norm = f"{theirs}post_attention_layernorm.weight"
+    yield _entry(f"{ours}pre_mlp_layernorm.weight", Split.REPLICATED, norm)
+
+
+def _entry(name: str, split: Split, part: str) -> Entry:
+    return Entry(name=name, parts=(part,), split=split)
+
+
+def join(entry: Entry, tensors: Sequence[Tensor], shape: Shape) -> Tensor:
+    """The whole Megatron tensor from its Hugging Face tensors, in the order of `entry.parts`."""
+    if len(tensors) == 3:
+        groups = [part.view(shape.kv_heads, -1, *part.shape[1:]) for part in tensors]
+        return torch.cat(groups, 1).flatten(0, 1)
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+
+
+def part(entry: Entry, whole: Tensor, shape: Shape) -> dict[str, Tensor]:
+    """The Hugging Face tensors that a whole Megatron tensor consists of, by name."""
+    if len(entry.parts) == 3:
+        queries = shape.heads // shape.kv_heads * shape.head_dim
+        groups = whole.view(shape.kv_heads, -1, *whole.shape[1:])
+        cut = groups.split([queries, shape.head_dim, shape.head_dim], 1)
+        return {name: piece.flatten(0, 1) for name, piece in zip(entry.parts, cut, strict=True)}
+    pieces = whole.chunk(len(entry.parts))
+    if entry.split is Split.VOCABULARY:
+        pieces = (pieces[0][: shape.vocab_size],)
+    return dict(zip(entry.parts, pieces, strict=True))
+
+
+def shard(entry: Entry, whole: Tensor, rank: int, ranks: int) -> Tensor:
+    """What one tensor-parallel rank holds of a whole Megatron tensor."""
+    match entry.split:
+        case Split.REPLICATED:
+            return whole
+        case Split.ROWS:
+            return whole.chunk(ranks)[rank]
+        case Split.COLUMNS:
+            return whole.chunk(ranks, 1)[rank]
+        case Split.GATE_UP:
+            return torch.cat([half.chunk(ranks)[rank] for half in whole.chunk(2)])
+        case Split.VOCABULARY:
+            missing = -len(whole) % ranks
+            padding = whole.new_zeros(missing, *whole.shape[1:])
+            return torch.cat([whole, padding]).chunk(ranks)[rank]
+
+
+def unshard(entry: Entry, shards: Sequence[Tensor]) -> Tensor:
+    """The whole Megatron tensor from what all tensor-parallel ranks hold."""
+    match entry.split:
+        case Split.REPLICATED:
+            return shards[0]
+        case Split.ROWS | Split.VOCABULARY:
+            return torch.cat(list(shards))
+        case Split.COLUMNS:
+            return torch.cat(list(shards), 1)
+        case Split.GATE_UP:
+            halves = [piece.chunk(2) for piece in shards]
+            return torch.cat([half[side] for side in range(2) for half in halves])

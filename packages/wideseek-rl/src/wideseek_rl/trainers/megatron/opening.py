@@ -1,0 +1,278 @@
+"""Sets NeMo-Aligner up around one model, in every rank. Imported after `compat.install`."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Trainer
+from nemo.collections.nlp.parts.nlp_overrides import NLPDDPStrategy
+from nemo_aligner.utils.train_script_utils import (
+    extract_optimizer_scheduler_from_ptl_model,
+    init_distributed,
+    init_using_ptl,
+)
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from safetensors import safe_open
+from torch import Tensor
+
+from wideseek_core import CheckpointError, ConfigError
+from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.models.hf_format import write_tensors
+from wideseek_rl.trainers.megatron.actor import PolicyActor, actor_class
+from wideseek_rl.trainers.megatron.batches import collate, pack
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.megatron.environment import RankEnvironment
+from wideseek_rl.trainers.megatron.fit import PolicyTrainer
+from wideseek_rl.trainers.megatron.layout import Entry, Shape
+from wideseek_rl.trainers.megatron.requests import Setup
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+OPTIMIZER = "optimizer.safetensors"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTrainer:
+    """A trainer with its model, and what can be asked of them between updates."""
+
+    setup: Setup
+    trainer: PolicyTrainer
+    actor: PolicyActor
+
+    def logprobs(self, samples: list[TrainingSample]) -> list[NDArray[Any]]:
+        """Log-probabilities of the trained tokens of each sample, computed by every rank alike."""
+        lengths = [len(sample) for sample in samples]
+        values: list[NDArray[Any]] = []
+        for chosen in pack(lengths, range(len(samples)), self.setup.config.max_batch_tokens):
+            batch = collate(samples, chosen, multiple=self._multiple, device=_device())
+            (found,) = self.actor.logprobs([batch])
+            counts = np.cumsum([samples[index].trained for index in chosen])[:-1]
+            values += np.split(found.float().cpu().numpy(), counts)
+        return values
+
+    @property
+    def _multiple(self) -> int:
+        return self.setup.config.tensor_parallel
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """All weights by their Hugging Face names, one parameter's at a time on every rank."""
+        for entry, parameter in self.actor.named_entries():
+            yield from self.actor.gather(entry, parameter).items()
+
+    def save(self, folder: Path) -> None:
+        """Writes `model/` in Hugging Face format and `optimizer.safetensors`, from rank 0.
+
+        Both are those of the torch trainer, whatever the number of ranks: either can resume them.
+        """
+        weights = {name: tensor.cpu().contiguous() for name, tensor in self.weights()}
+        state = dict(self._moments())
+        if dist.get_rank() == 0:
+            target = folder / "model"
+            target.mkdir(parents=True, exist_ok=True)
+            for file in self.setup.model.iterdir():
+                if file.is_file() and not file.name.startswith("model"):
+                    shutil.copyfile(file, target / file.name)
+            write_tensors(weights, target / WEIGHTS)
+            write_tensors(state, folder / OPTIMIZER)
+        dist.barrier()
+
+    def _moments(self) -> Iterator[tuple[str, Tensor]]:
+        updates = self.trainer.reinforce_optimization_step
+        yield "updates", torch.tensor(updates)
+        state = self.trainer.optimizer.state
+        for entry, parameter in self.actor.named_entries():
+            if parameter not in state:
+                continue
+            for moment in MOMENTS:
+                for name, tensor in self.actor.gather(entry, state[parameter][moment]).items():
+                    yield f"{moment}.{name}", tensor.cpu().contiguous()
+            for name in entry.parts:
+                yield f"step.{name}", torch.tensor(float(updates))
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` or the torch trainer wrote. Raises `CheckpointError`."""
+        self.load_weights(folder / "model")
+        path = folder / OPTIMIZER
+        try:
+            with safe_open(path, framework="pt") as file:
+                updates = int(file.get_tensor("updates"))
+                known = set(file.keys())
+                optimizer = self.trainer.optimizer
+                optimizer.state.clear()
+                for entry, parameter in self.actor.named_entries():
+                    if f"exp_avg.{entry.parts[0]}" in known:
+                        optimizer.state[parameter] = self._state(file, entry, parameter)
+        except (OSError, KeyError) as error:
+            raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None
+        self.trainer.reinforce_optimization_step = updates
+
+    def _state(self, file: Any, entry: Entry, parameter: Tensor) -> dict[str, Tensor]:
+        state = {"step": file.get_tensor(f"step.{entry.parts[0]}").float()}
+        for moment in MOMENTS:
+            whole = [file.get_tensor(f"{moment}.{name}").float() for name in entry.parts]
+            state[moment] = self.actor.scatter(entry, whole).to(parameter.device).contiguous()
+        return state
+
+    @torch.no_grad()
+    def load_weights(self, folder: Path) -> None:
+        """Reads a model folder, one parameter at a time. Raises `CheckpointError`."""
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise CheckpointError(f"no safetensors file in {folder}")
+        where: dict[str, Any] = {}
+        for path in files:
+            file = safe_open(path, framework="pt").__enter__()
+            where |= dict.fromkeys(file.keys(), file)
+        for entry, parameter in self.actor.named_entries():
+            missing = [name for name in entry.parts if name not in where]
+            if missing:
+                raise CheckpointError(f"{folder}: tensor {missing[0]!r} is missing")
+            whole = [where[name].get_tensor(name) for name in entry.parts]
+            own = self.actor.scatter(entry, whole)
+            if own.shape != parameter.shape:
+                raise CheckpointError(f"{folder}: {entry.parts[0]!r} has another shape")
+            parameter.copy_(own)
+
+
+def open_trainer(
+    setup: Setup,
+    *,
+    next_update: Callable[[], list[TrainingSample]],
+    done: Callable[[dict[str, float]], None],
+) -> OpenTrainer:
+    """The trainer of this rank, with the weights of the model folder.
+
+    Raises `CheckpointError` for a model that can't be trained so, `ConfigError` for a division
+    among ranks that its heads do not allow.
+    """
+    raw: dict[str, Any] = json.loads((setup.model / "config.json").read_text("utf-8"))
+    shape = Shape.from_json(raw)
+    config = setup.config
+    check_division(shape, raw, config)
+    trainer = Trainer(
+        accelerator="gpu" if torch.cuda.is_available() else "cpu",
+        devices=config.tensor_parallel * config.data_parallel,
+        num_nodes=1,
+        precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
+        logger=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        max_steps=-1,
+        plugins=[RankEnvironment()],
+        strategy=NLPDDPStrategy(
+            no_ddp_communication_hook=True,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=False,
+            process_group_backend="nccl" if torch.cuda.is_available() else "gloo",
+        ),
+    )
+    frequencies = rotary_frequencies(raw, shape).to(_device())
+    actor = actor_class(shape, frequencies, setup.loss)(nemo_config(raw, shape, setup), trainer)
+    init_distributed(trainer, actor, False)
+    init_using_ptl(trainer, actor, None, list(range(64)))
+    optimizer, _ = extract_optimizer_scheduler_from_ptl_model(actor)
+    fit = PolicyTrainer(config, actor, optimizer, next_update=next_update, done=done)
+    opened = OpenTrainer(setup, fit, actor)
+    opened.load_weights(setup.model)
+    return opened
+
+
+def check_division(shape: Shape, raw: dict[str, Any], config: NemoAlignerConfig) -> None:
+    """Raises `ConfigError` if the tensor-parallel ranks can't share the model's heads."""
+    ranks = config.tensor_parallel
+    sizes = {
+        "heads": shape.heads,
+        "key-value heads": shape.kv_heads,
+        "feed-forward units": int(raw["intermediate_size"]),
+    }
+    for name, size in sizes.items():
+        if size % ranks:
+            raise ConfigError(f"trainer.tensor_parallel={ranks} does not divide {size} {name}")
+    if config.sequence_parallel and ranks == 1:
+        raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")
+
+
+def rotary_frequencies(raw: dict[str, Any], shape: Shape) -> Tensor:
+    """The rotary frequencies, `[head_dim / 2]`. Raises `CheckpointError` for an unknown scaling."""
+    newer: dict[str, Any] = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    kind = newer.get("rope_type", newer.get("type", "default"))
+    if kind != "default":
+        raise CheckpointError(f"nemo_aligner can't train models with rope_type {kind!r}")
+    theta = float(newer.get("rope_theta", raw.get("rope_theta", 10_000.0)))
+    steps = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
+    return 1.0 / theta**steps
+
+
+def nemo_config(raw: dict[str, Any], shape: Shape, setup: Setup) -> DictConfig:
+    """The model configuration that NeMo reads."""
+    config, optimizer = setup.config, setup.config.optimizer
+    recompute = {"none": None, "core_attn": "selective", "full": "full"}[config.recompute]
+    values = {
+        "micro_batch_size": 1,
+        "global_batch_size": config.data_parallel,
+        "tensor_model_parallel_size": config.tensor_parallel,
+        "pipeline_model_parallel_size": 1,
+        "sequence_parallel": config.sequence_parallel,
+        "encoder_seq_length": setup.max_tokens,
+        "max_position_embeddings": setup.max_tokens,
+        "num_layers": shape.layers,
+        "hidden_size": int(raw["hidden_size"]),
+        "ffn_hidden_size": int(raw["intermediate_size"]),
+        "num_attention_heads": shape.heads,
+        "num_query_groups": shape.kv_heads,
+        "kv_channels": shape.head_dim,
+        "qk_layernorm": shape.qk_norm,
+        "qkv_bias": shape.qkv_bias,
+        "mcore_gpt": True,
+        "activation": "fast-swiglu",
+        "bias": False,
+        "normalization": "RMSNorm",
+        "layernorm_epsilon": float(raw.get("rms_norm_eps", 1e-6)),
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "bias_activation_fusion": False,
+        "bias_dropout_add_fusion": False,
+        "masked_softmax_fusion": False,
+        "gradient_accumulation_fusion": False,
+        "persist_layer_norm": False,
+        "use_cpu_initialization": True,
+        "transformer_engine": False,
+        "megatron_amp_O2": False,
+        "precision": "bf16-mixed" if config.precision == "bfloat16" else "32",
+        "seed": 1,
+        "position_embedding_type": "rope",
+        "share_embeddings_and_output_weights": shape.tied,
+        "make_vocab_size_divisible_by": 1,
+        "activations_checkpoint_granularity": recompute,
+        "activations_checkpoint_method": "uniform" if recompute == "full" else None,
+        "activations_checkpoint_num_layers": 1 if recompute == "full" else None,
+        "activations_checkpoint_layers_per_pipeline": None,
+        "tokenizer": {"library": "none"},
+        "data": {},
+        "peft": {"peft_scheme": "none"},
+        "optim": {
+            "name": "adamw",
+            "lr": optimizer.lr,
+            "weight_decay": optimizer.weight_decay,
+            "betas": list(optimizer.betas),
+            "eps": optimizer.eps,
+        },
+        "reinforce": {
+            "length_params": {"max_length": 1},
+            "sampling_params": {"end_strings": []},
+            "offload_adam_states": False,
+            "forward_micro_batch_size": 1,
+        },
+    }
+    return OmegaConf.create(values)
+
+
+def _device() -> torch.device:
+    return torch.device(torch.cuda.current_device())
