@@ -14,11 +14,13 @@ from megatron.core import parallel_state
 from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
 from nemo_aligner.models.nlp.gpt.megatron_gpt_reinforce_actor import MegatronGPTReinforceActorModel
 from nemo_aligner.utils.train_utils import set_sync_funcs
+from nemo_aligner.utils.utils import cpu_weight_swap, retrieve_model_state_dict_in_cpu
 from torch import Tensor
 
 from wideseek_rl.config import LossConfig
+from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.loss import LossInputs, policy_loss
-from wideseek_rl.trainers.megatron.layout import Entry, Shape, entries, join, part, shard, unshard
+from wideseek_rl.trainers.megatron.layout import Entry, Split, entries, join, part, shard, unshard
 from wideseek_rl.trainers.megatron.model import PackedBatch, build_model, token_logprobs
 
 
@@ -40,7 +42,7 @@ class PolicyActor(MegatronGPTReinforceActorModel):
     builds the model within its own constructor (see `actor_class`).
     """
 
-    shape: Shape
+    shape: DecoderConfig
     frequencies: Tensor
     loss: LossConfig
 
@@ -160,6 +162,28 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         with self._autocast():
             return [self._logprobs(batch, self.model)[0] for batch in batches]
 
+    def keep_reference(self) -> None:
+        """Remembers the weights as they are as those of the reference model, in host memory."""
+        self.init_policy_state_dict = retrieve_model_state_dict_in_cpu(self, megatron_amp_O2=False)
+
+    def reference_logprobs(self, batches: Sequence[PackedBatch]) -> list[Tensor]:
+        """Log-probabilities under the reference model, whose weights take the place of the own."""
+        with cpu_weight_swap(self, self.init_policy_state_dict, megatron_amp_O2=False):
+            return self.logprobs(batches)
+
+    @torch.no_grad()
+    def drift(self) -> float:
+        """How far apart the copies of a parameter that all tensor-parallel ranks hold are."""
+        group = parallel_state.get_tensor_model_parallel_group()
+        worst = 0.0
+        for entry, parameter in self.named_entries():
+            if entry.split is Split.REPLICATED:
+                highest, lowest = parameter.detach().clone(), parameter.detach().clone()
+                dist.all_reduce(highest, dist.ReduceOp.MAX, group=group)
+                dist.all_reduce(lowest, dist.ReduceOp.MIN, group=group)
+                worst = max(worst, float((highest - lowest).max()))
+        return worst
+
     @contextmanager
     def _autocast(self) -> Iterator[None]:
         """The arithmetic that the schedule uses in training."""
@@ -193,7 +217,7 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         return shard(entry, join(entry, tensors, self.shape), rank, size)
 
 
-def actor_class(shape: Shape, frequencies: Tensor, loss: LossConfig) -> type[PolicyActor]:
+def actor_class(shape: DecoderConfig, frequencies: Tensor, loss: LossConfig) -> type[PolicyActor]:
     """An actor class for one model: NeMo constructs the model before an instance can be told."""
     given = {"shape": shape, "frequencies": frequencies, "loss": loss}
     return type("Actor", (PolicyActor,), given)

@@ -22,6 +22,7 @@ from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.requests import (
     Close,
     Done,
+    Drift,
     Failed,
     Load,
     Logprobs,
@@ -95,6 +96,15 @@ class NemoAlignerTrainer:
     async def load(self, folder: Path) -> None:
         """Takes over what this or the torch trainer wrote. Raises `TrainError`."""
         await self._ask(Load(folder), Done)
+
+    async def drift(self) -> float:
+        """How far apart the ranks' copies of the same parameters are: 0 if all is well."""
+        return (await self._ask(Drift(), Metrics)).values["drift"]
+
+    @property
+    def processes(self) -> Sequence[asyncio.subprocess.Process]:
+        """The ranks' processes, in their order."""
+        return self._ranks.processes
 
     async def weights(self) -> AsyncIterator[tuple[str, NDArray[Any]]]:
         """All weights by their Hugging Face names, in float32, one after another."""

@@ -52,7 +52,7 @@ def check_versions() -> None:
 
 
 def _stub_trt_llm() -> None:
-    """`nemo_aligner.utils.trt_llm` imports tensorrt_llm without a guard; nothing generates there."""
+    """`nemo_aligner.utils.trt_llm` imports tensorrt_llm without a guard; nobody generates there."""
 
     class GPTGenerateTRTLLM:
         def __init__(self, *_: Any, **__: Any) -> None:
@@ -100,8 +100,8 @@ def _run_on_cpu() -> None:
     _CudaNamesCpu().__enter__()
     random = import_module("megatron.core.tensor_parallel.random")
     # Dropout (which is 0) forks a CUDA generator that no CPU run registers.
-    random.__dict__["CudaRNGStatesTracker"].fork = (
-        lambda self, name="model-parallel-rng": contextlib.nullcontext()
+    random.__dict__["CudaRNGStatesTracker"].fork = lambda self, name="model-parallel-rng": (
+        contextlib.nullcontext()
     )
     # Recomputed layers save and restore CUDA generators.
     random.__dict__["_get_all_rng_states"] = tuple

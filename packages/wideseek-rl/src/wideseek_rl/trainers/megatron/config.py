@@ -30,6 +30,8 @@ class NemoAlignerConfig(Config):
     """Optimizer steps per training step; prompts are dealt among them."""
     max_batch_tokens: int = Field(default=32_000, gt=0)
     """Tokens per micro-batch; a longer sample makes one of its own."""
+    recompute_logprobs: bool = False
+    """Take the old log-probs from this trainer's own arithmetic instead of the sampler's."""
     max_mean_ratio: float = Field(default=5.0, gt=1)
     """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
     start_timeout_s: float = Field(default=600.0, gt=0)

@@ -7,6 +7,7 @@ until that is an update; then it trains on it and comes back. Imported after `co
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ from wideseek_rl.trainers.loss import SUMS
 from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
 from wideseek_rl.trainers.megatron.batches import collate, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.megatron.model import PackedBatch
 from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
 
 MAX_BROKEN = 3
@@ -87,8 +89,6 @@ class PolicyTrainer(ReinforceTrainer):
         self._next_update, self._done = next_update, done
         self._parts: list[Part] = []
         self._broken = 0
-        self.reference: Callable[[Part], Part] = lambda part: part
-        """Adds the reference model's log-probabilities, where the loss wants them."""
         if not torch.cuda.is_available():  # a timer that waits for CUDA asserts that there is one
             self.timer = ScopedTimer(reduction="mean", sync_cuda=False, buffer_size=1)
 
@@ -96,10 +96,8 @@ class PolicyTrainer(ReinforceTrainer):
     def generate_rollouts(self) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, float]]:
         """Waits for the next update; its optimizer steps are rows of `response_tokens`."""
         samples = self._next_update()
-        self._parts = [
-            self.reference(self._part(list(some)))
-            for some in split_samples(samples, self._config.updates_per_step)
-        ]
+        updates = self._config.updates_per_step
+        self._parts = [self._part(list(some)) for some in split_samples(samples, updates)]
         self.consumed_samples += len(samples)
         # NeMo-Aligner keeps every step's row of this table for ever.
         self.train_df = self.train_df.iloc[:0]
@@ -119,7 +117,17 @@ class PolicyTrainer(ReinforceTrainer):
         multiple = self.model.cfg.tensor_model_parallel_size
         packed = pack(lengths, own, self._config.max_batch_tokens) or [[]]
         batches = [collate(samples, c, multiple=multiple, device=device) for c in packed]
-        return Part(batches=batches, old=[batch.logprobs for batch in batches])
+        return self._compared(batches)
+
+    def _compared(self, batches: list[PackedBatch]) -> Part:
+        """Micro-batches with the log-probabilities that the loss compares the new ones with."""
+        loss, old = self.model.loss, [batch.logprobs for batch in batches]
+        reference = self.model.reference_logprobs(batches) if loss.kl > 0 else None
+        if self._config.recompute_logprobs:
+            old = self.model.logprobs(batches)
+            if (cap := loss.importance_cap) is not None:
+                batches = [_corrected(*pair, cap) for pair in zip(batches, old, strict=True)]
+        return Part(batches=batches, old=old, reference=reference)
 
     def run_training(self, dataloader_iter: Iterator[dict[str, torch.Tensor]]) -> tuple[Any, Any]:
         """The optimizer steps of one update, as NeMo-Aligner makes them.
@@ -168,6 +176,12 @@ class PolicyTrainer(ReinforceTrainer):
 
     def save(self, extra_candidates: Any = None, is_train_end: bool = False) -> None:
         """Does nothing: the client says when and where a checkpoint is written."""
+
+
+def _corrected(batch: PackedBatch, old: torch.Tensor, cap: float) -> PackedBatch:
+    """A batch whose weights correct for the sampler: min(π_old/π_sampler, cap) times as much."""
+    factor = (old - batch.logprobs).exp().clamp(max=cap)
+    return replace(batch, weights=batch.weights * factor)
 
 
 class _Stats:

@@ -5,15 +5,14 @@ its value) and the gate and up projections. Everything here is a permutation of 
 gradients and Adam's moments as well as weights, and a round trip is exact.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from wideseek_core import CheckpointError
+from wideseek_rl.models.config import DecoderConfig
 
 
 class Split(StrEnum):
@@ -32,38 +31,6 @@ class Split(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What of a model's `config.json` decides how its weights are laid out."""
-
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab_size: int
-    tied: bool
-    qk_norm: bool
-    qkv_bias: bool
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Shape":
-        """The shape of a Llama, Mistral, Qwen2 or Qwen3 config. Raises `CheckpointError`."""
-        kind = raw.get("model_type")
-        if kind not in ("llama", "mistral", "qwen2", "qwen3"):
-            raise CheckpointError(f"nemo_aligner can't train models of type {kind!r}")
-        heads = int(raw["num_attention_heads"])
-        return cls(
-            layers=int(raw["num_hidden_layers"]),
-            heads=heads,
-            kv_heads=int(raw.get("num_key_value_heads") or heads),
-            head_dim=int(raw.get("head_dim") or int(raw["hidden_size"]) // heads),
-            vocab_size=int(raw["vocab_size"]),
-            tied=bool(raw.get("tie_word_embeddings", False)),
-            qk_norm=kind == "qwen3",
-            qkv_bias=kind == "qwen2" or bool(raw.get("attention_bias", False)),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One Megatron parameter and the Hugging Face tensors that it consists of."""
 
@@ -74,25 +41,25 @@ class Entry:
     split: Split
 
 
-def entries(shape: Shape) -> Iterator[Entry]:
+def entries(config: DecoderConfig) -> Iterator[Entry]:
     """All parameters of a model, in the order of a Hugging Face checkpoint."""
     yield _entry("embedding.word_embeddings.weight", Split.VOCABULARY, "model.embed_tokens.weight")
-    for layer in range(shape.layers):
-        yield from _layer(shape, f"decoder.layers.{layer}.", f"model.layers.{layer}.")
+    for layer in range(config.layers):
+        yield from _layer(config, f"decoder.layers.{layer}.", f"model.layers.{layer}.")
     yield _entry("decoder.final_layernorm.weight", Split.REPLICATED, "model.norm.weight")
-    if not shape.tied:
+    if not config.tied_embeddings:
         yield _entry("output_layer.weight", Split.VOCABULARY, "lm_head.weight")
 
 
-def _layer(shape: Shape, ours: str, theirs: str) -> Iterator[Entry]:
+def _layer(config: DecoderConfig, ours: str, theirs: str) -> Iterator[Entry]:
     attention, mlp = f"{ours}self_attention.", f"{ours}mlp."
-    for kind in ("weight", "bias") if shape.qkv_bias else ("weight",):
+    for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
         parts = tuple(f"{theirs}self_attn.{part}_proj.{kind}" for part in "qkv")
         yield Entry(name=f"{attention}linear_qkv.{kind}", parts=parts, split=Split.ROWS)
     yield _entry(
         f"{attention}linear_proj.weight", Split.COLUMNS, f"{theirs}self_attn.o_proj.weight"
     )
-    if shape.qk_norm:
+    if config.qk_norm:
         for part in "qk":
             norm = f"{theirs}self_attn.{part}_norm.weight"
             yield _entry(f"{attention}{part}_layernorm.weight", Split.REPLICATED, norm)
@@ -109,24 +76,24 @@ def _entry(name: str, split: Split, part: str) -> Entry:
     return Entry(name=name, parts=(part,), split=split)
 
 
-def join(entry: Entry, tensors: Sequence[Tensor], shape: Shape) -> Tensor:
+def join(entry: Entry, tensors: Sequence[Tensor], config: DecoderConfig) -> Tensor:
     """The whole Megatron tensor from its Hugging Face tensors, in the order of `entry.parts`."""
     if len(tensors) == 3:
-        groups = [part.view(shape.kv_heads, -1, *part.shape[1:]) for part in tensors]
+        groups = [part.view(config.kv_heads, -1, *part.shape[1:]) for part in tensors]
         return torch.cat(groups, 1).flatten(0, 1)
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
-def part(entry: Entry, whole: Tensor, shape: Shape) -> dict[str, Tensor]:
+def part(entry: Entry, whole: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
     """The Hugging Face tensors that a whole Megatron tensor consists of, by name."""
     if len(entry.parts) == 3:
-        queries = shape.heads // shape.kv_heads * shape.head_dim
-        groups = whole.view(shape.kv_heads, -1, *whole.shape[1:])
-        cut = groups.split([queries, shape.head_dim, shape.head_dim], 1)
+        queries = config.heads // config.kv_heads * config.head_dim
+        groups = whole.view(config.kv_heads, -1, *whole.shape[1:])
+        cut = groups.split([queries, config.head_dim, config.head_dim], 1)
         return {name: piece.flatten(0, 1) for name, piece in zip(entry.parts, cut, strict=True)}
     pieces = whole.chunk(len(entry.parts))
     if entry.split is Split.VOCABULARY:
-        pieces = (pieces[0][: shape.vocab_size],)
+        pieces = (pieces[0][: config.vocab_size],)
     return dict(zip(entry.parts, pieces, strict=True))
 
 

@@ -10,8 +10,8 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from torch import Tensor, nn
 
+from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
-from wideseek_rl.trainers.megatron.layout import Shape
 from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs
 
 
@@ -44,11 +44,13 @@ class RMSNorm(nn.RMSNorm):
         device = None if config.use_cpu_initialization else torch.cuda.current_device()
         super().__init__(hidden_size, eps=eps, dtype=config.params_dtype, device=device)
         for parameter in self.parameters():
-            # Under sequence parallelism each rank sees a part of the tokens: its gradient is a part.
+            # Under sequence parallelism each rank sees a part of the tokens, and its gradient.
             parameter.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
 
-def build_model(config: Any, shape: Shape, *, padded_vocabulary: int, max_tokens: int) -> GPTModel:
+def build_model(
+    config: Any, shape: DecoderConfig, *, padded_vocabulary: int, max_tokens: int
+) -> GPTModel:
     """A `GPTModel` of a `TransformerConfig`, with the attention and norms of this package."""
     spec = get_gpt_layer_local_spec(qk_layernorm=shape.qk_norm, normalization="RMSNorm")
     layer = spec.submodules
@@ -64,13 +66,18 @@ def build_model(config: Any, shape: Shape, *, padded_vocabulary: int, max_tokens
         vocab_size=padded_vocabulary,
         max_sequence_length=max_tokens,
         position_embedding_type="rope",
-        share_embeddings_and_output_weights=shape.tied,
+        share_embeddings_and_output_weights=shape.tied_embeddings,
         parallel_output=True,
     )
 
 
 def token_logprobs(
-    model: GPTModel, batch: PackedBatch, frequencies: Tensor, shape: Shape, *, temperature: float
+    model: GPTModel,
+    batch: PackedBatch,
+    frequencies: Tensor,
+    shape: DecoderConfig,
+    *,
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability, with gradient, and entropy of each trained token, `[N]` each, in nats.
 
@@ -83,7 +90,11 @@ def token_logprobs(
     hidden = hidden.contiguous()
     if not model.config.sequence_parallel:
         hidden = tensor_parallel.copy_to_tensor_model_parallel_region(hidden)
-    weight = model.embedding.word_embeddings.weight if shape.tied else model.output_layer.weight
+    weight = (
+        model.embedding.word_embeddings.weight
+        if shape.tied_embeddings
+        else model.output_layer.weight
+    )
     return vocabulary_logprobs(
         hidden,
         weight,

@@ -1,7 +1,5 @@
 """Sets NeMo-Aligner up around one model, in every rank. Imported after `compat.install`."""
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +22,32 @@ from torch import Tensor
 
 from wideseek_core import CheckpointError, ConfigError
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.models.hf_format import write_tensors
+from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.models.hf_format import read_config, save_folder
+from wideseek_rl.models.rope import frequencies
+from wideseek_rl.models.tensor_files import read_tensors, write_model_tensors, write_tensors
 from wideseek_rl.trainers.megatron.actor import PolicyActor, actor_class
 from wideseek_rl.trainers.megatron.batches import collate, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.environment import RankEnvironment
 from wideseek_rl.trainers.megatron.fit import PolicyTrainer
-from wideseek_rl.trainers.megatron.layout import Entry, Shape
-from wideseek_rl.trainers.megatron.requests import Setup
+from wideseek_rl.trainers.megatron.layout import Entry
+from wideseek_rl.trainers.megatron.requests import (
+    Done,
+    Drift,
+    Load,
+    Logprobs,
+    Metrics,
+    Request,
+    Save,
+    Setup,
+    Values,
+    Weight,
+    Weights,
+)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 OPTIMIZER = "optimizer.safetensors"
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,26 @@ class OpenTrainer:
     setup: Setup
     trainer: PolicyTrainer
     actor: PolicyActor
+
+    def answers(self, request: Request) -> Iterator[object]:
+        """Carries out what the client asks for between updates; gives what it is answered."""
+        match request:
+            case Logprobs(samples):
+                yield Values(values=self.logprobs(samples))
+                return
+            case Drift():
+                yield Metrics(values={"drift": self.actor.drift()})
+                return
+            case Save(folder):
+                self.save(folder)
+            case Load(folder):
+                self.load(folder)
+            case Weights():
+                for name, tensor in self.weights():
+                    yield Weight(name=name, values=tensor.float().cpu().numpy())
+            case _:
+                raise TypeError(f"not a request between updates: {request}")
+        yield Done()
 
     def logprobs(self, samples: list[TrainingSample]) -> list[NDArray[Any]]:
         """Log-probabilities of the trained tokens of each sample, computed by every rank alike."""
@@ -74,12 +106,13 @@ class OpenTrainer:
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.weights()}
         state = dict(self._moments())
         if dist.get_rank() == 0:
-            target = folder / "model"
-            target.mkdir(parents=True, exist_ok=True)
-            for file in self.setup.model.iterdir():
-                if file.is_file() and not file.name.startswith("model"):
-                    shutil.copyfile(file, target / file.name)
-            write_tensors(weights, target / WEIGHTS)
+
+            def write(target: Path) -> None:
+                write_model_tensors(weights, target, torch.float32)
+
+            tokenizer = self.setup.model / "tokenizer.json"
+            found = tokenizer if tokenizer.is_file() else None
+            save_folder(self.actor.shape, folder / "model", found, torch.float32, write)
             write_tensors(state, folder / OPTIMIZER)
         dist.barrier()
 
@@ -122,23 +155,27 @@ class OpenTrainer:
 
     @torch.no_grad()
     def load_weights(self, folder: Path) -> None:
-        """Reads a model folder, one parameter at a time. Raises `CheckpointError`."""
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise CheckpointError(f"no safetensors file in {folder}")
-        where: dict[str, Any] = {}
-        for path in files:
-            file = safe_open(path, framework="pt").__enter__()
-            where |= dict.fromkeys(file.keys(), file)
-        for entry, parameter in self.actor.named_entries():
-            missing = [name for name in entry.parts if name not in where]
-            if missing:
-                raise CheckpointError(f"{folder}: tensor {missing[0]!r} is missing")
-            whole = [where[name].get_tensor(name) for name in entry.parts]
-            own = self.actor.scatter(entry, whole)
-            if own.shape != parameter.shape:
-                raise CheckpointError(f"{folder}: {entry.parts[0]!r} has another shape")
-            parameter.copy_(own)
+        """Reads a model folder. Raises `CheckpointError`."""
+        parts = {
+            name: (entry, parameter)
+            for entry, parameter in self.actor.named_entries()
+            for name in entry.parts
+        }
+        waiting: dict[str, dict[str, Tensor]] = {}
+        for file, name, tensor in read_tensors(folder, "cpu"):
+            if name not in parts:
+                continue  # a tied head that some writers add
+            entry, parameter = parts.pop(name)
+            found = waiting.setdefault(entry.name, {})
+            found[name] = tensor
+            if len(found) == len(entry.parts):
+                del waiting[entry.name]
+                own = self.actor.scatter(entry, [found[part] for part in entry.parts])
+                if own.shape != parameter.shape:
+                    raise CheckpointError(f"{file}: {name!r} has another shape than config.json")
+                parameter.copy_(own)
+        if parts:
+            raise CheckpointError(f"{folder}: tensor {min(parts)!r} is missing")
 
 
 def open_trainer(
@@ -152,10 +189,8 @@ def open_trainer(
     Raises `CheckpointError` for a model that can't be trained so, `ConfigError` for a division
     among ranks that its heads do not allow.
     """
-    raw: dict[str, Any] = json.loads((setup.model / "config.json").read_text("utf-8"))
-    shape = Shape.from_json(raw)
-    config = setup.config
-    check_division(shape, raw, config)
+    shape, config = read_config(setup.model), setup.config
+    check_model(shape, config)
     trainer = Trainer(
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
         devices=config.tensor_parallel * config.data_parallel,
@@ -173,24 +208,35 @@ def open_trainer(
             process_group_backend="nccl" if torch.cuda.is_available() else "gloo",
         ),
     )
-    frequencies = rotary_frequencies(raw, shape).to(_device())
-    actor = actor_class(shape, frequencies, setup.loss)(nemo_config(raw, shape, setup), trainer)
+    rotary = frequencies(shape.rope, shape.head_dim).to(_device())
+    actor = actor_class(shape, rotary, setup.loss)(nemo_config(shape, setup), trainer)
     init_distributed(trainer, actor, False)
     init_using_ptl(trainer, actor, None, list(range(64)))
     optimizer, _ = extract_optimizer_scheduler_from_ptl_model(actor)
     fit = PolicyTrainer(config, actor, optimizer, next_update=next_update, done=done)
     opened = OpenTrainer(setup, fit, actor)
     opened.load_weights(setup.model)
+    if setup.loss.kl > 0:
+        actor.keep_reference()
     return opened
 
 
-def check_division(shape: Shape, raw: dict[str, Any], config: NemoAlignerConfig) -> None:
-    """Raises `ConfigError` if the tensor-parallel ranks can't share the model's heads."""
+def check_model(shape: DecoderConfig, config: NemoAlignerConfig) -> None:
+    """Raises `ConfigError` for a model that can't be trained so, or not divided so."""
+    unsupported = {
+        "a sliding window": shape.sliding_window is not None,
+        "biases behind attention": shape.output_bias,
+        "biases in the MLP": shape.mlp_bias,
+        "YaRN": shape.rope.kind == "yarn",
+    }
+    for name, present in unsupported.items():
+        if present:
+            raise ConfigError(f"trainer.kind=nemo_aligner can't train a model with {name}")
     ranks = config.tensor_parallel
     sizes = {
         "heads": shape.heads,
         "key-value heads": shape.kv_heads,
-        "feed-forward units": int(raw["intermediate_size"]),
+        "feed-forward units": shape.ffn_size,
     }
     for name, size in sizes.items():
         if size % ranks:
@@ -199,18 +245,7 @@ def check_division(shape: Shape, raw: dict[str, Any], config: NemoAlignerConfig)
         raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")
 
 
-def rotary_frequencies(raw: dict[str, Any], shape: Shape) -> Tensor:
-    """The rotary frequencies, `[head_dim / 2]`. Raises `CheckpointError` for an unknown scaling."""
-    newer: dict[str, Any] = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    kind = newer.get("rope_type", newer.get("type", "default"))
-    if kind != "default":
-        raise CheckpointError(f"nemo_aligner can't train models with rope_type {kind!r}")
-    theta = float(newer.get("rope_theta", raw.get("rope_theta", 10_000.0)))
-    steps = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
-    return 1.0 / theta**steps
-
-
-def nemo_config(raw: dict[str, Any], shape: Shape, setup: Setup) -> DictConfig:
+def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
     """The model configuration that NeMo reads."""
     config, optimizer = setup.config, setup.config.optimizer
     recompute = {"none": None, "core_attn": "selective", "full": "full"}[config.recompute]
@@ -223,8 +258,8 @@ def nemo_config(raw: dict[str, Any], shape: Shape, setup: Setup) -> DictConfig:
         "encoder_seq_length": setup.max_tokens,
         "max_position_embeddings": setup.max_tokens,
         "num_layers": shape.layers,
-        "hidden_size": int(raw["hidden_size"]),
-        "ffn_hidden_size": int(raw["intermediate_size"]),
+        "hidden_size": shape.hidden_size,
+        "ffn_hidden_size": shape.ffn_size,
         "num_attention_heads": shape.heads,
         "num_query_groups": shape.kv_heads,
         "kv_channels": shape.head_dim,
@@ -234,7 +269,7 @@ def nemo_config(raw: dict[str, Any], shape: Shape, setup: Setup) -> DictConfig:
         "activation": "fast-swiglu",
         "bias": False,
         "normalization": "RMSNorm",
-        "layernorm_epsilon": float(raw.get("rms_norm_eps", 1e-6)),
+        "layernorm_epsilon": shape.norm_eps,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
         "bias_activation_fusion": False,
@@ -248,7 +283,7 @@ def nemo_config(raw: dict[str, Any], shape: Shape, setup: Setup) -> DictConfig:
         "precision": "bf16-mixed" if config.precision == "bfloat16" else "32",
         "seed": 1,
         "position_embedding_type": "rope",
-        "share_embeddings_and_output_weights": shape.tied,
+        "share_embeddings_and_output_weights": shape.tied_embeddings,
         "make_vocab_size_divisible_by": 1,
         "activations_checkpoint_granularity": recompute,
         "activations_checkpoint_method": "uniform" if recompute == "full" else None,

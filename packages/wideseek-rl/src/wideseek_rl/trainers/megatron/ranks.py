@@ -15,21 +15,16 @@ import torch
 import torch.distributed as dist
 
 from wideseek_core import WideSeekError
+from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.trainers.megatron import compat
 from wideseek_rl.trainers.megatron.requests import (
     Close,
     Done,
     Failed,
-    Load,
-    Logprobs,
     Metrics,
     Request,
-    Save,
     Setup,
     Update,
-    Values,
-    Weight,
-    Weights,
 )
 
 
@@ -82,26 +77,16 @@ def _run(setup: Setup, source: BinaryIO, target: BinaryIO) -> None:
 
     channel: Channel | None = None
 
-    def next_update() -> Any:
+    def next_update() -> list[TrainingSample]:
         assert channel is not None
         while True:
-            match request := channel.request():
-                case Close():
-                    raise Closed
-                case Update():
-                    return request.samples
-                case Logprobs():
-                    channel.answer(Values(values=opened.logprobs(request.samples)))
-                case Save():
-                    opened.save(request.folder)
-                    channel.answer(Done())
-                case Load():
-                    opened.load(request.folder)
-                    channel.answer(Done())
-                case Weights():
-                    for name, tensor in opened.weights():
-                        channel.answer(Weight(name=name, values=tensor.float().cpu().numpy()))
-                    channel.answer(Done())
+            request = channel.request()
+            if isinstance(request, Close):
+                raise Closed
+            if isinstance(request, Update):
+                return request.samples
+            for answer in opened.answers(request):
+                channel.answer(answer)
 
     def done(metrics: dict[str, float]) -> None:
         assert channel is not None

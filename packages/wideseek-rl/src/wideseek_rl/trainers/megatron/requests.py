@@ -61,11 +61,16 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the copies of replicated parameters are apart; answered by `Metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """No more requests; not answered."""
 
 
-Request = Update | Logprobs | Save | Load | Weights | Close
+Request = Update | Logprobs | Save | Load | Weights | Drift | Close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
