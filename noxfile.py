@@ -6,10 +6,13 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests", "isolated"]
+nox.options.sessions = ["lint", "types", "tests", "isolated", "nemo_aligner"]
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+UNIT_TESTS = "not bench and not network and not nemo_aligner"
+"""Marker expression of the tests that need nothing but the project."""
+
 CODE = ("packages", "apps", "scripts", "tests", "noxfile.py")
 
 
@@ -34,7 +37,14 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
-    session.run("pytest", "-q", "-m", "not bench and not network", *session.posargs)
+    session.run("pytest", "-q", "-m", UNIT_TESTS, *session.posargs)
+
+
+@nox.session
+def nemo_aligner(session: nox.Session) -> None:
+    """The trainer on NeMo-Aligner, whose dependencies exclude those of the other extras."""
+    sync(session, "--extra", "nemo-aligner")
+    session.run("pytest", "-q", "-m", "nemo_aligner", "packages/wideseek-rl/tests")
 
 
 @nox.session
@@ -58,7 +68,7 @@ def isolated(session: nox.Session, package: str) -> None:
     testing = ("pytest", "pytest-asyncio", "hypothesis", *EXTRAS.get(package, ()))
     session.install(*wheels, *testing)
     folder = f"packages/{package}/tests"
-    session.run("pytest", "-q", "-p", "no:cacheprovider", "-m", "not bench and not network", folder)
+    session.run("pytest", "-q", "-p", "no:cacheprovider", "-m", UNIT_TESTS, folder)
 
 
 EXTRAS = {
