@@ -31,7 +31,6 @@ OPTIMIZER = OptimizerConfig(lr=1e-2, grad_clip=0.5, warmup_updates=2)
 
 FAMILIES = {
     "qwen3": {},
-    "qwen3 untied": {"tied_embeddings": False},
     "qwen2": {"family": "qwen2", "qk_norm": False, "qkv_bias": True},
     "llama": {"family": "llama", "qk_norm": False, "tied_embeddings": False},
 }
@@ -169,18 +168,15 @@ async def test_reference_and_old_log_probabilities_are_those_of_the_torch_traine
     )
 
 
-async def test_norms_that_every_rank_holds_do_not_drift_apart(tmp_path: Path) -> None:
-    model = tiny()
-    async with opened(model, tmp_path, LossConfig(), tensor_parallel=2) as trainer:
-        for seed in range(4):
-            await trainer.update(some_samples(seed=seed))
-        assert await trainer.drift() == 0.0
-
-
-async def test_log_probabilities_are_those_of_the_model(tmp_path: Path) -> None:
+async def test_log_probabilities_are_those_of_the_model_and_a_killed_rank_is_one_clear_error(
+    tmp_path: Path,
+) -> None:
     model, samples = tiny(), some_samples()
-    async with opened(model, tmp_path, LossConfig(), data_parallel=2) as trainer:
+    async with opened(model, tmp_path, LossConfig()) as trainer:
         found = await trainer.logprobs(samples)
+        trainer.processes[0].kill()
+        with pytest.raises(TrainError, match="a rank of the trainer ended"):
+            await trainer.update(samples)
     for sample, values in zip(samples, found, strict=True):
         ids = torch.as_tensor(sample.ids).long()[None]
         with torch.no_grad():
@@ -197,6 +193,8 @@ async def test_a_checkpoint_resumes_on_other_ranks_and_in_the_torch_trainer(tmp_
         (tmp_path / "saved").mkdir()
         await trainer.save(tmp_path / "saved")
         wanted = await trainer.update(later)
+        # Norms that every rank holds: NeMo-Aligner alone lets those of queries and keys drift.
+        assert await trainer.drift() == 0.0
     async with opened(tiny(), tmp_path / "one", loss) as trainer:
         await trainer.load(tmp_path / "saved")
         resumed = await trainer.update(later)
@@ -208,26 +206,3 @@ async def test_a_checkpoint_resumes_on_other_ranks_and_in_the_torch_trainer(tmp_
         assert metrics.loss == pytest.approx(wanted.loss, rel=1e-5)
         assert metrics.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-5)
         assert metrics.lr == wanted.lr
-
-
-async def test_a_rank_that_is_killed_is_one_clear_error(tmp_path: Path) -> None:
-    async with opened(tiny(), tmp_path, LossConfig(), tensor_parallel=2) as trainer:
-        trainer.processes[1].kill()
-        with pytest.raises(TrainError, match="a rank of the trainer ended"):
-            await trainer.update(some_samples())
-
-
-@pytest.mark.parametrize(
-    ("switches", "settings", "problem"),
-    [
-        ({}, {"tensor_parallel": 4}, "tensor_parallel=4 does not divide 2 key-value heads"),
-        ({}, {"sequence_parallel": True}, "sequence_parallel needs trainer.tensor_parallel"),
-        ({"mlp_bias": True, "family": "llama", "qk_norm": False}, {}, "biases in the MLP"),
-    ],
-)
-async def test_what_cannot_be_trained_is_one_clear_error(
-    switches: dict[str, Any], settings: dict[str, Any], problem: str, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainError, match=problem):
-        async with opened(tiny(**switches), tmp_path, LossConfig(), **settings):
-            pass

@@ -20,8 +20,9 @@ from torch import Tensor
 from wideseek_rl.config import LossConfig
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.loss import LossInputs, policy_loss
+from wideseek_rl.trainers.megatron.batches import PackedBatch
 from wideseek_rl.trainers.megatron.layout import Entry, Split, entries, join, part, shard, unshard
-from wideseek_rl.trainers.megatron.model import PackedBatch, build_model, token_logprobs
+from wideseek_rl.trainers.megatron.model import build_model, token_logprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,16 +2,38 @@
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.trainers.megatron.model import PackedBatch
 
 PAIR_COST = 1e-5
 """What a pair of tokens costs in attention, in costs of a token in everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackedBatch:
+    """Documents behind one another as one sequence: T tokens, N of which train."""
+
+    ids: Tensor
+    """`[T]`, int64."""
+    positions: Tensor
+    """`[T]`, of each token in its own document."""
+    ends: Tensor
+    """`[documents + 1]`, int32 on the CPU: cumulative lengths, from 0 to T."""
+    places: Tensor
+    """`[N]`, the tokens whose hidden states predict the trained ones."""
+    targets: Tensor
+    """`[N]`, the trained tokens."""
+    weights: Tensor
+    advantages: Tensor
+    logprobs: Tensor
+    """`[N]` each; log-probabilities are those of the sampler, in nats."""
+    documents: tuple[int, ...]
+    """The samples of the step that the documents are, by their place in it."""
 
 
 def cost(tokens: int) -> float:

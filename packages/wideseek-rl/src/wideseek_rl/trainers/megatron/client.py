@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from wideseek_core import TrainError
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.models.hf_format import read_config
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
 from wideseek_rl.trainers.megatron.requests import (
     Close,
     Done,
@@ -198,8 +199,10 @@ async def stop(ranks: _Ranks) -> None:
 async def open_nemo_aligner(setup: Setup, folder: Path) -> AsyncGenerator[NemoAlignerTrainer]:
     """Starts the ranks; they are ended with the block. Their log is `folder/trainer.log`.
 
-    Raises `TrainError` with the reason if they can't start.
+    Raises `ConfigError` for a model that they can't train, and `TrainError` with the reason if they
+    can't start.
     """
+    check_model(read_config(setup.model), setup.config)
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "setup.json"
         path.write_text(setup.model_dump_json(), "utf-8")

@@ -5,8 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from wideseek_core import Config
+from wideseek_core import Config, ConfigError
 from wideseek_rl.config import OptimizerConfig
+from wideseek_rl.models.config import DecoderConfig
 
 
 class NemoAlignerConfig(Config):
@@ -38,3 +39,27 @@ class NemoAlignerConfig(Config):
     """Time that the ranks may take to load the model."""
     update_timeout_s: float = Field(default=3600.0, gt=0)
     """Time that one update, or saving, may take."""
+
+
+def check_model(shape: DecoderConfig, config: NemoAlignerConfig) -> None:
+    """Raises `ConfigError` for a model that can't be trained so, or not divided so."""
+    unsupported = {
+        "a sliding window": shape.sliding_window is not None,
+        "biases behind attention": shape.output_bias,
+        "biases in the MLP": shape.mlp_bias,
+        "YaRN": shape.rope.kind == "yarn",
+    }
+    for name, present in unsupported.items():
+        if present:
+            raise ConfigError(f"trainer.kind=nemo_aligner can't train a model with {name}")
+    ranks = config.tensor_parallel
+    sizes = {
+        "heads": shape.heads,
+        "key-value heads": shape.kv_heads,
+        "feed-forward units": shape.ffn_size,
+    }
+    for name, size in sizes.items():
+        if size % ranks:
+            raise ConfigError(f"trainer.tensor_parallel={ranks} does not divide {size} {name}")
+    if config.sequence_parallel and ranks == 1:
+        raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")

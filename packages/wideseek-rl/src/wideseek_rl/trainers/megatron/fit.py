@@ -25,9 +25,8 @@ from wideseek_core import TrainError
 from wideseek_rl.batch.samples import TrainingSample, split_samples
 from wideseek_rl.trainers.loss import SUMS
 from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
-from wideseek_rl.trainers.megatron.batches import collate, deal, pack
+from wideseek_rl.trainers.megatron.batches import PackedBatch, collate, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
-from wideseek_rl.trainers.megatron.model import PackedBatch
 from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
 
 MAX_BROKEN = 3

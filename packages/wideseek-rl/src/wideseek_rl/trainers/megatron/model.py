@@ -1,6 +1,5 @@
 """A megatron-core `GPTModel` without TransformerEngine, and log-probabilities of its tokens."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,29 +11,8 @@ from torch import Tensor, nn
 
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
+from wideseek_rl.trainers.megatron.batches import PackedBatch
 from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PackedBatch:
-    """Documents behind one another as one sequence: T tokens, N of which train."""
-
-    ids: Tensor
-    """`[T]`, int64."""
-    positions: Tensor
-    """`[T]`, of each token in its own document."""
-    ends: Tensor
-    """`[documents + 1]`, int32 on the CPU: cumulative lengths, from 0 to T."""
-    places: Tensor
-    """`[N]`, the tokens whose hidden states predict the trained ones."""
-    targets: Tensor
-    """`[N]`, the trained tokens."""
-    weights: Tensor
-    advantages: Tensor
-    logprobs: Tensor
-    """`[N]` each; log-probabilities are those of the sampler, in nats."""
-    documents: tuple[int, ...]
-    """The samples of the step that the documents are, by their place in it."""
 
 
 class RMSNorm(nn.RMSNorm):

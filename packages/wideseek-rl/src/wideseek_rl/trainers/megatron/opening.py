@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from torch import Tensor
 
-from wideseek_core import CheckpointError, ConfigError
+from wideseek_core import CheckpointError
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.hf_format import read_config, save_folder
@@ -28,7 +28,6 @@ from wideseek_rl.models.rope import frequencies
 from wideseek_rl.models.tensor_files import read_tensors, write_model_tensors, write_tensors
 from wideseek_rl.trainers.megatron.actor import PolicyActor, actor_class
 from wideseek_rl.trainers.megatron.batches import collate, pack
-from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.environment import RankEnvironment
 from wideseek_rl.trainers.megatron.fit import PolicyTrainer
 from wideseek_rl.trainers.megatron.layout import Entry
@@ -186,11 +185,9 @@ def open_trainer(
 ) -> OpenTrainer:
     """The trainer of this rank, with the weights of the model folder.
 
-    Raises `CheckpointError` for a model that can't be trained so, `ConfigError` for a division
-    among ranks that its heads do not allow.
+    Raises `CheckpointError` for a folder that can't be read.
     """
     shape, config = read_config(setup.model), setup.config
-    check_model(shape, config)
     trainer = Trainer(
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
         devices=config.tensor_parallel * config.data_parallel,
@@ -219,30 +216,6 @@ def open_trainer(
     if setup.loss.kl > 0:
         actor.keep_reference()
     return opened
-
-
-def check_model(shape: DecoderConfig, config: NemoAlignerConfig) -> None:
-    """Raises `ConfigError` for a model that can't be trained so, or not divided so."""
-    unsupported = {
-        "a sliding window": shape.sliding_window is not None,
-        "biases behind attention": shape.output_bias,
-        "biases in the MLP": shape.mlp_bias,
-        "YaRN": shape.rope.kind == "yarn",
-    }
-    for name, present in unsupported.items():
-        if present:
-            raise ConfigError(f"trainer.kind=nemo_aligner can't train a model with {name}")
-    ranks = config.tensor_parallel
-    sizes = {
-        "heads": shape.heads,
-        "key-value heads": shape.kv_heads,
-        "feed-forward units": shape.ffn_size,
-    }
-    for name, size in sizes.items():
-        if size % ranks:
-            raise ConfigError(f"trainer.tensor_parallel={ranks} does not divide {size} {name}")
-    if config.sequence_parallel and ranks == 1:
-        raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")
 
 
 def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
