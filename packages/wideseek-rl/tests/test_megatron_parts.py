@@ -58,7 +58,7 @@ def test_queries_keys_and_values_are_joined_group_by_group() -> None:
     entry = next(e for e in entries(shape) if e.name.endswith("linear_qkv.weight"))
     names = {"q": 8, "k": 4, "v": 4}
     rows = [torch.arange(n)[:, None] + 100 * at for at, n in enumerate(names.values())]
-    joined = join(entry, rows, shape)[:, 0].tolist()
+    joined = listed(join(entry, rows, shape)[:, 0])
     assert joined == [0, 1, 2, 3, 100, 101, 200, 201, 4, 5, 6, 7, 102, 103, 202, 203]
 
 
@@ -78,6 +78,10 @@ def test_micro_batches_keep_within_their_tokens_or_hold_one_document() -> None:
     assert pack([40, 20], [1, 0], 64) == [[1, 0]]
 
 
+def listed(values: torch.Tensor) -> list[float]:
+    return [value.item() for value in values.flatten()]
+
+
 def sample(ids: list[int], trained: list[int]) -> TrainingSample:
     weights = np.zeros(len(ids), np.float32)
     weights[trained] = 0.5
@@ -90,23 +94,23 @@ def sample(ids: list[int], trained: list[int]) -> TrainingSample:
 def test_a_packed_batch_by_hand() -> None:
     samples = [sample([7, 8, 9], [2]), sample([1, 2, 3, 4], [1, 3])]
     batch = collate(samples, [1, 0], multiple=4, device=torch.device("cpu"))
-    assert batch.ids.tolist() == [1, 2, 3, 4, 7, 8, 9, 0]
-    assert batch.positions.tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
-    assert batch.ends.tolist() == [0, 4, 7, 8]
-    assert batch.places.tolist() == [0, 2, 5]
-    assert batch.targets.tolist() == [2, 4, 9]
-    assert batch.advantages.tolist() == [1, 3, 2]
-    assert batch.logprobs.tolist() == [-1, -3, -2]
+    assert listed(batch.ids) == [1, 2, 3, 4, 7, 8, 9, 0]
+    assert listed(batch.positions) == [0, 1, 2, 3, 0, 1, 2, 0]
+    assert listed(batch.ends) == [0, 4, 7, 8]
+    assert listed(batch.places) == [0, 2, 5]
+    assert listed(batch.targets) == [2, 4, 9]
+    assert listed(batch.advantages) == [1, 3, 2]
+    assert listed(batch.logprobs) == [-1, -3, -2]
 
 
 def test_a_rank_without_documents_gets_padding_alone() -> None:
     batch = collate([], [], multiple=2, device=torch.device("cpu"))
-    assert (batch.ids.tolist(), batch.ends.tolist()) == ([0, 0], [0, 2])
+    assert (listed(batch.ids), listed(batch.ends)) == ([0, 0], [0, 2])
     assert batch.targets.numel() == 0
 
 
 def test_attention_is_causal_within_each_document() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     ends = torch.tensor([0, 3, 8], dtype=torch.int32)
     q, k, v = (torch.randn(8, 1, heads, 16) for heads in (4, 2, 2))
     found = PackedCoreAttention(None, 1)(q, k, v, ends)
@@ -129,7 +133,7 @@ def group(tmp_path: Path) -> Generator[None]:
 
 @pytest.mark.usefixtures("group")
 def test_log_probabilities_entropy_and_gradient_leave_the_padding_out() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     hidden, weight = torch.randn(5, 8, requires_grad=True), torch.randn(10, 8, requires_grad=True)
     targets, slope = torch.tensor([0, 8, 3, 3, 7]), torch.randn(5)
     found, entropy = vocabulary_logprobs(

@@ -4,7 +4,8 @@ Takes the place of `DotProductAttention`, which holds all pairs of tokens and ac
 sequences. Heads are already this rank's own, so it is the same at any tensor-parallel size.
 """
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,18 +42,21 @@ def _variable_length(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
     longest = int(ends.diff().max())
     on_device = ends.to(q.device, non_blocking=True)
     window = (-1, 0)  # causal
-    return varlen_attn(q, k, v, on_device, on_device, longest, longest, window_size=window)
+    attended = varlen_attn(q, k, v, on_device, on_device, longest, longest, window_size=window)
+    return cast(Tensor, attended)  # a pair only where the log-sum-exp is asked for
 
 
 def _by_document(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
     """One call a document, where the kernel above does not run: float32, and CPUs."""
-    lengths: list[int] = ends.diff().tolist()
-    parts = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+    spans = [slice(int(start), int(end)) for start, end in pairwise(ends)]
+    # One split instead of slices: its backward pass joins the parts' gradients once.
+    lengths = [span.stop - span.start for span in spans]
+    parts = zip(*(torch.split(states, lengths) for states in (q, k, v)), strict=True)
     return torch.cat([_attend(*part) for part in parts])
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    heads = [states.transpose(0, 1)[None] for states in (q, k, v)]  # [1, heads, T, dim]
+    q, k, v = (states.transpose(0, 1)[None] for states in (q, k, v))  # [1, heads, T, dim]
     grouped = q.shape[1] != k.shape[1]
-    attended = F.scaled_dot_product_attention(*heads, is_causal=True, enable_gqa=grouped)
+    attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
     return attended[0].transpose(0, 1)  # [T, heads, dim]

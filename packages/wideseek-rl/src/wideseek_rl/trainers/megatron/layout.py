@@ -89,7 +89,7 @@ def part(entry: Entry, whole: Tensor, config: DecoderConfig) -> dict[str, Tensor
     if len(entry.parts) == 3:
         queries = config.heads // config.kv_heads * config.head_dim
         groups = whole.view(config.kv_heads, -1, *whole.shape[1:])
-        cut = groups.split([queries, config.head_dim, config.head_dim], 1)
+        cut = torch.split(groups, [queries, config.head_dim, config.head_dim], 1)
         return {name: piece.flatten(0, 1) for name, piece in zip(entry.parts, cut, strict=True)}
     pieces = whole.chunk(len(entry.parts))
     if entry.split is Split.VOCABULARY:

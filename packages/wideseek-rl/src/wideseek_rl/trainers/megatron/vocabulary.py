@@ -5,7 +5,7 @@ computes its own columns; maximum, sum of exponentials, target logit and Σ p z 
 ranks, and no rank holds more than a chunk of its logits.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -39,11 +39,15 @@ def vocabulary_logprobs(
     first = rank * len(weight)
     columns = max(min(vocabulary - first, len(weight)), 0)
     size = max(MAX_LOGITS // len(weight), 1)
-    chunks = [
-        _Logprobs.apply(states, weight[:columns], wanted, first, temperature, group)
-        for states, wanted in zip(hidden.split(size), targets.split(size), strict=True)
-    ]
-    logprobs, entropies = zip(*chunks, strict=True)
+    own = weight[:columns]
+    logprobs: list[Tensor] = []
+    entropies: list[Tensor] = []
+    for states, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        arguments = (states, own, wanted, first, temperature, group)
+        chunk = _Logprobs.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
+        logprob, entropy = cast(tuple[Tensor, Tensor], chunk)
+        logprobs.append(logprob)
+        entropies.append(entropy)
     return torch.cat(logprobs), torch.cat(entropies)
 
 
@@ -80,7 +84,8 @@ class _Logprobs(torch.autograd.Function):
         return chosen - log_total, entropy
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _entropy: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        gradient = gradients[0]  # the entropy has none
         hidden, weight, log_total, own, here = ctx.saved_tensors
         logits = _logits(hidden, weight, ctx.temperature)
         # d log p(y) / d z = 1[column is y] − p
@@ -117,5 +122,5 @@ def _at(logits: Tensor, columns: Tensor) -> Tensor:
 def _reduced(values: Tensor, operation: Any, group: Any) -> Tensor:
     if dist.get_world_size(group) > 1:
         values = values.contiguous()
-        dist.all_reduce(values, operation, group=group)
+        dist.all_reduce(values, operation, group=group)  # pyright: ignore[reportUnknownMemberType]
     return values
