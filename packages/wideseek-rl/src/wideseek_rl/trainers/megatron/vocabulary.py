@@ -44,7 +44,7 @@ def vocabulary_logprobs(
     entropies: list[Tensor] = []
     for states, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
         arguments = (states, own, wanted, first, temperature, group)
-        chunk = _Logprobs.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
+        chunk: Any = _Logprobs.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
         logprob, entropy = cast(tuple[Tensor, Tensor], chunk)
         logprobs.append(logprob)
         entropies.append(entropy)
