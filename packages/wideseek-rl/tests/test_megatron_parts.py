@@ -14,6 +14,7 @@ from wideseek_core import ConfigError
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.decoder import new_model
+from wideseek_rl.trainers.config import LossConfig
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import collate, cost, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
@@ -171,4 +172,4 @@ def test_what_cannot_be_trained_is_one_clear_error(
     shape: DecoderConfig, settings: dict[str, object], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
-        check_model(shape, NemoAlignerConfig.model_validate(settings))
+        check_model(shape, NemoAlignerConfig.model_validate(settings), LossConfig())

@@ -23,18 +23,19 @@ from wideseek_rl.loop.loggers.tensorboard import TensorBoardConfig
 from wideseek_rl.loop.loggers.wandb import WandbConfig
 from wideseek_rl.rollout.schedule import SCHEDULES, SyncScheduleConfig
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.open import TRAINERS
 
 if TYPE_CHECKING:
     AlgorithmConfig = GroupRelativeConfig | BestOfGroupConfig
     EngineConfig = BuiltinEngineConfig
-    TrainerConfig = TorchTrainerConfig
+    TrainerConfig = TorchTrainerConfig | NemoAlignerConfig
     ScheduleConfig = SyncScheduleConfig
     LoggerConfig = TensorBoardConfig | WandbConfig | MLflowConfig | SwanLabConfig
 else:
     AlgorithmConfig = kind_union(ALGORITHMS, GroupRelativeConfig, BestOfGroupConfig)
     EngineConfig = kind_union(ENGINES, BuiltinEngineConfig)
-    TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig)
+    TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig, NemoAlignerConfig)
     ScheduleConfig = kind_union(SCHEDULES, SyncScheduleConfig)
     LoggerConfig = kind_union(
         METRIC_LOGGERS, TensorBoardConfig, WandbConfig, MLflowConfig, SwanLabConfig

@@ -12,6 +12,7 @@ from wideseek_core import Config
 from wideseek_core.plugins import opener
 from wideseek_rl.models.policy import PolicyModel
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.protocol import Trainer
 
 TRAINERS = "wideseek.trainers"
@@ -30,6 +31,11 @@ async def open_trainer(
             yield InThread(
                 TorchTrainer(model.module, config, loss, tokenizer_file=model.tokenizer_file)
             )
+        case NemoAlignerConfig():
+            from wideseek_rl.trainers.megatron.client import open_nemo_aligner
+
+            async with open_nemo_aligner(config, loss, model) as trainer:
+                yield trainer
         case _:
             async with opener(TRAINERS, config)(config, loss, model) as trainer:
                 yield trainer

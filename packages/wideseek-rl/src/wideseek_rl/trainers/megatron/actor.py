@@ -17,8 +17,8 @@ from nemo_aligner.utils.train_utils import set_sync_funcs
 from nemo_aligner.utils.utils import cpu_weight_swap, retrieve_model_state_dict_in_cpu
 from torch import Tensor
 
-from wideseek_rl.config import LossConfig
 from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.trainers.config import LossConfig
 from wideseek_rl.trainers.loss import LossInputs, policy_loss
 from wideseek_rl.trainers.megatron.batches import PackedBatch
 from wideseek_rl.trainers.megatron.layout import Entry, Split, entries, join, part, shard, unshard
@@ -127,9 +127,10 @@ class PolicyActor(MegatronGPTReinforceActorModel):
                     reference_logprobs=reference,
                 )
                 outputs = policy_loss(inputs, self.loss)
-                # A micro-batch that trains nothing still has to reach every parameter.
-                total = outputs.loss + 0.0 * logprobs.sum()
-                return total * scale, {"loss": outputs.loss.detach().double(), "sums": outputs.sums}
+                return outputs.loss * scale, {
+                    "loss": outputs.loss.detach().double(),
+                    "sums": outputs.sums,
+                }
 
             return logprobs, loss
 

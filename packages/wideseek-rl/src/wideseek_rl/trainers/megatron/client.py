@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import pickle
 import socket
 import sys
 import tempfile
@@ -12,13 +11,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError
-from wideseek_rl.batch.samples import TrainingSample
+from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
+from wideseek_rl.batch.samples import Floats, TrainingSample
 from wideseek_rl.models.hf_format import read_config
+from wideseek_rl.models.policy import PolicyModel
+from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.trainers.config import LossConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
 from wideseek_rl.trainers.megatron.requests import (
     Close,
@@ -37,6 +42,10 @@ from wideseek_rl.trainers.megatron.requests import (
     Weights,
 )
 from wideseek_rl.trainers.protocol import UpdateMetrics
+from wideseek_rl.trainers.screening import screen
+
+if TYPE_CHECKING:
+    from wideseek_rl.models.open import TrainableModel
 
 A = TypeVar("A")
 
@@ -60,43 +69,71 @@ class _Ranks:
 
 
 class NemoAlignerTrainer:
-    """Trains by NeMo-Aligner. Open one with `open_nemo_aligner`."""
+    """Trains by NeMo-Aligner, a `Trainer`. Open one with `open_nemo_aligner`.
 
-    def __init__(self, setup: Setup, ranks: _Ranks) -> None:
-        self._setup, self._ranks = setup, ranks
+    After every update the module in this process has the new weights, so that engines take them
+    from there.
+    """
+
+    def __init__(self, setup: Setup, ranks: _Ranks, module: "TrainableModel") -> None:
+        self._setup, self._ranks, self._module = setup, ranks, module
         self._lock = asyncio.Lock()
+
+    @property
+    def weights(self) -> ModuleSource:
+        """The weights as they are after the last update."""
+        return ModuleSource(self._module)
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """Trains on the samples of one step. Raises `TrainError` if a rank has failed."""
         started = time.monotonic()
-        live = [sample for sample in samples if self._has_gradient(sample)]
-        metrics = UpdateMetrics(zero_advantage_samples=len(samples) - len(live))
+        screened = screen(samples, self._module.config.vocab_size)
+        live = [sample for sample in screened.samples if self._has_gradient(sample)]
+        metrics = UpdateMetrics(
+            zero_advantage_samples=len(screened.samples) - len(live),
+            masked_tokens=screened.tokens,
+            masked_samples=screened.dropped,
+        )
         if live:
-            answer = await self._ask(Update(live), Metrics)
+            answer = (await self._ask(Update(live), Metrics)).values
+            masked = screened.tokens + int(answer.pop("masked_tokens"))
             metrics = replace(
                 metrics,
                 samples=len(live),
                 tokens_run=sum(map(len, live)),
-                **answer.values,  # pyright: ignore[reportArgumentType]
+                masked_tokens=masked,
+                **answer,  # pyright: ignore[reportArgumentType]
             )
+            await self._mirror()
         return replace(metrics, seconds=time.monotonic() - started)
 
     def _has_gradient(self, sample: TrainingSample) -> bool:
         if self._setup.loss.needs_all_tokens:
             return sample.trained > 0
-        return bool((sample.weights * sample.advantages).any())
+        return bool(np.any((sample.weights != 0) & (sample.advantages != 0)))
 
-    async def logprobs(self, samples: Sequence[TrainingSample]) -> list[NDArray[Any]]:
-        """Log-probabilities of the trained tokens of each sample, in nats."""
-        return (await self._ask(Logprobs(list(samples)), Values)).values
+    async def _mirror(self) -> None:
+        """Brings the weights of the ranks to the module of this process."""
+        own = dict(self._module.named_parameters())
+        async for name, values in self.rank_weights():
+            own[name].data.copy_(torch.from_numpy(values))
+
+    async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
+        found = (await self._ask(Logprobs(list(samples)), Values)).values
+        results = [np.zeros(len(sample), dtype=np.float32) for sample in samples]
+        for sample, values, result in zip(samples, found, results, strict=True):
+            result[sample.weights != 0] = values
+        return results
 
     async def save(self, folder: Path) -> None:
         """Writes `model/` and `optimizer.safetensors`, which the torch trainer can load, too."""
-        await self._ask(Save(folder), Done)
+        await self._ask(Save(folder.resolve()), Done)
 
     async def load(self, folder: Path) -> None:
-        """Takes over what this or the torch trainer wrote. Raises `TrainError`."""
-        await self._ask(Load(folder), Done)
+        """Restores what this or the torch trainer wrote. Raises `TrainError`."""
+        await self._ask(Load(folder.resolve()), Done)
+        await self._mirror()
 
     async def drift(self) -> float:
         """How far apart the ranks' copies of the same parameters are: 0 if all is well."""
@@ -107,8 +144,8 @@ class NemoAlignerTrainer:
         """The ranks' processes, in their order."""
         return self._ranks.processes
 
-    async def weights(self) -> AsyncIterator[tuple[str, NDArray[Any]]]:
-        """All weights by their Hugging Face names, in float32, one after another."""
+    async def rank_weights(self) -> AsyncIterator[tuple[str, NDArray[Any]]]:
+        """The weights of the ranks by their Hugging Face names, in float32, one after another."""
         async with self._lock:
             self._send(Weights())
             while True:
@@ -126,10 +163,9 @@ class NemoAlignerTrainer:
         return answer
 
     def _send(self, request: Request) -> None:
-        data = pickle.dumps(request, protocol=5)
         stream = self._ranks.first.stdin
         assert stream is not None
-        stream.write(len(data).to_bytes(8, "big") + data)
+        stream.write(frame(Kind.ASK, 0, PICKLE.dumps(request)))
 
     async def _receive(self) -> object:
         limit = self._setup.config.update_timeout_s
@@ -172,8 +208,8 @@ async def receive(ranks: _Ranks, timeout_s: float) -> object:
 
 async def _message(stream: asyncio.StreamReader) -> object | None:
     try:
-        head = await stream.readexactly(8)
-        return pickle.loads(await stream.readexactly(int.from_bytes(head, "big")))
+        head = read_head(await stream.readexactly(HEAD.size))
+        return PICKLE.loads(await stream.readexactly(head.size))
     except asyncio.IncompleteReadError:
         return None
 
@@ -196,23 +232,26 @@ async def stop(ranks: _Ranks) -> None:
 
 
 @asynccontextmanager
-async def open_nemo_aligner(setup: Setup, folder: Path) -> AsyncGenerator[NemoAlignerTrainer]:
-    """Starts the ranks; they are ended with the block. Their log is `folder/trainer.log`.
+async def open_nemo_aligner(
+    config: NemoAlignerConfig, loss: LossConfig, model: PolicyModel
+) -> AsyncGenerator[NemoAlignerTrainer]:
+    """Starts the ranks; they are ended with the block.
 
     Raises `ConfigError` for a model that they can't train, and `TrainError` with the reason if they
     can't start.
     """
-    check_model(read_config(setup.model), setup.config)
+    check_model(read_config(model.folder), config, loss)
+    setup = Setup(model=model.folder.resolve(), config=config, loss=loss)
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "setup.json"
         path.write_text(setup.model_dump_json(), "utf-8")
-        ranks = await _start(setup.config, path, folder / "trainer.log")
-        trainer = NemoAlignerTrainer(setup, ranks)
+        ranks = await _start(config, path, config.log or Path(work) / "ranks.log")
+        trainer = NemoAlignerTrainer(setup, ranks, model.module)
         try:
-            await receive(ranks, setup.config.start_timeout_s)
+            await receive(ranks, config.start_timeout_s)
             yield trainer
         except TimeoutError:
-            limit = setup.config.start_timeout_s
+            limit = config.start_timeout_s
             raise TrainError(f"the trainer's ranks did not start within {limit:g} s") from None
         finally:
             await trainer.close()

@@ -1,17 +1,23 @@
 """How NeMo-Aligner trains, as configuration; importing it needs none of NeMo."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from wideseek_core import Config, ConfigError
-from wideseek_rl.config import OptimizerConfig
 from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.trainers.config import LossConfig, OptimizerConfig
 
 
 class NemoAlignerConfig(Config):
     """Training by NeMo-Aligner on megatron-core, in one process a rank."""
+
+    RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
+        {"python", "tensor_parallel", "data_parallel", "sequence_parallel", "recompute", "log"}
+        | {"max_batch_tokens", "start_timeout_s", "update_timeout_s"}
+    )
+    """Keys that a resumed run may change."""
 
     kind: Literal["nemo_aligner"] = "nemo_aligner"
     python: Path | None = None
@@ -35,19 +41,24 @@ class NemoAlignerConfig(Config):
     """Take the old log-probs from this trainer's own arithmetic instead of the sampler's."""
     max_mean_ratio: float = Field(default=5.0, gt=1)
     """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
+    max_tokens: int = Field(default=32_768, ge=1)
+    """Tokens of the longest sample."""
+    log: Path | None = None
+    """File that the ranks' output is appended to; null for a temporary one."""
     start_timeout_s: float = Field(default=600.0, gt=0)
     """Time that the ranks may take to load the model."""
     update_timeout_s: float = Field(default=3600.0, gt=0)
     """Time that one update, or saving, may take."""
 
 
-def check_model(shape: DecoderConfig, config: NemoAlignerConfig) -> None:
+def check_model(shape: DecoderConfig, config: NemoAlignerConfig, loss: LossConfig) -> None:
     """Raises `ConfigError` for a model that can't be trained so, or not divided so."""
     unsupported = {
         "a sliding window": shape.sliding_window is not None,
         "biases behind attention": shape.output_bias,
         "biases in the MLP": shape.mlp_bias,
         "YaRN": shape.rope.kind == "yarn",
+        "an entropy bonus": loss.entropy > 0,
     }
     for name, present in unsupported.items():
         if present:

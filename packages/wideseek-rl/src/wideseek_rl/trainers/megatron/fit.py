@@ -32,6 +32,9 @@ from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
 MAX_BROKEN = 3
 """Updates in succession whose gradient may be other than finite."""
 
+COUNTS = ("tokens", "masked")
+"""Of the sums of a loss, those that are no means over tokens."""
+
 ENDLESS = 1 << 40
 """Steps that NeMo-Aligner is told of; the client decides when a run ends."""
 
@@ -207,12 +210,13 @@ class _Stats:
         """By the names of `wideseek_rl.trainers.protocol.UpdateMetrics`."""
         total = dict(zip(SUMS, self._sums, strict=True))
         tokens = max(total["tokens"], 1.0)
-        means = {name: float(total[name] / tokens) for name in SUMS if name != "tokens"}
+        means = {name: float(total[name] / tokens) for name in SUMS if name not in COUNTS}
         return means | {
             "updates": len(self.norms),
             "stopped": int(self.stopped),
             "skipped": self.skipped,
             "tokens_trained": int(total["tokens"]),
+            "masked_tokens": int(total["masked"]),
             "loss": math.fsum(self._losses) / max(len(self._losses), 1),
             "grad_norm": math.fsum(self.norms) / max(len(self.norms), 1),
             "lr": self.lr,

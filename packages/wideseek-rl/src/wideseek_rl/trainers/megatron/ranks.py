@@ -6,7 +6,6 @@ and writes the answers to its standard output; what libraries print goes to stan
 """
 
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from wideseek_core import WideSeekError
+from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.trainers.megatron import compat
 from wideseek_rl.trainers.megatron.requests import (
@@ -44,15 +44,14 @@ class Channel:
     def answer(self, message: object) -> None:
         """Answers on rank 0; does nothing on the others."""
         if self._first:
-            data = pickle.dumps(message, protocol=5)
-            self._target.write(len(data).to_bytes(8, "big") + data)
+            self._target.write(frame(Kind.ANSWER, 0, PICKLE.dumps(message)))
             self._target.flush()
 
     def _read(self) -> Request:
-        head = self._source.read(8)
-        if len(head) < 8:
+        head = self._source.read(HEAD.size)
+        if len(head) < HEAD.size:
             return Close()
-        return pickle.loads(self._source.read(int.from_bytes(head, "big")))
+        return PICKLE.loads(self._source.read(read_head(head).size))
 
 
 def main() -> None:
@@ -63,8 +62,7 @@ def main() -> None:
         _run(Setup.model_validate_json(Path(sys.argv[1]).read_text("utf-8")), source, target)
     except WideSeekError as error:
         if os.environ.get("RANK", "0") == "0":
-            data = pickle.dumps(Failed(message=str(error)), protocol=5)
-            target.write(len(data).to_bytes(8, "big") + data)
+            target.write(frame(Kind.ANSWER, 0, PICKLE.dumps(Failed(message=str(error)))))
             target.flush()
         raise SystemExit(2) from error
 

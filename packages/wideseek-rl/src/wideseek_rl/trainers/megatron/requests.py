@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.config import LossConfig
+from wideseek_rl.trainers.config import LossConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 
 
@@ -23,8 +23,6 @@ class Setup(BaseModel):
     """A model folder in Hugging Face format."""
     config: NemoAlignerConfig
     loss: LossConfig
-    max_tokens: int
-    """Tokens of the longest sample."""
 
 
 @dataclass(frozen=True, slots=True)
