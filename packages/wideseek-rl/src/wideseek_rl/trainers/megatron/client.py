@@ -116,7 +116,7 @@ class NemoAlignerTrainer:
         """Brings the weights of the ranks to the module of this process."""
         own = dict(self._module.named_parameters())
         async for name, values in self.rank_weights():
-            own[name].data.copy_(torch.from_numpy(values))
+            own[name].data.copy_(torch.as_tensor(values))
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""

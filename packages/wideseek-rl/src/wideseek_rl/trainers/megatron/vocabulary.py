@@ -44,10 +44,9 @@ def vocabulary_logprobs(
     entropies: list[Tensor] = []
     for states, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
         arguments = (states, own, wanted, first, temperature, group)
-        chunk: Any = _Logprobs.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
-        logprob, entropy = cast(tuple[Tensor, Tensor], chunk)
-        logprobs.append(logprob)
-        entropies.append(entropy)
+        chunk = cast(Any, _Logprobs).apply(*arguments)
+        logprobs.append(chunk[0])
+        entropies.append(chunk[1])
     return torch.cat(logprobs), torch.cat(entropies)
 
 
