@@ -7,7 +7,7 @@ reads and sets environment variables.
 import copy
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -98,6 +98,11 @@ def environment(name: str, default: str = "") -> str:
 def set_environment_default(name: str, value: str) -> None:
     """Sets an environment variable that the user has not set, for libraries loaded later."""
     os.environ.setdefault(name, value)
+
+
+def child_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process to start: this one's, with some variables set."""
+    return os.environ | dict(values)
 
 
 def data_folder() -> Path | None:

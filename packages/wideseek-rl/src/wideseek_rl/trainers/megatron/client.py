@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError
+from wideseek_core.config import child_environment
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
 from wideseek_rl.batch.samples import Floats, TrainingSample
 from wideseek_rl.models.hf_format import read_config
@@ -273,7 +273,7 @@ async def _start(config: NemoAlignerConfig, setup: Path, log: Path) -> _Ranks:
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             pipe = asyncio.subprocess.PIPE if rank == 0 else asyncio.subprocess.DEVNULL
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=file, env=os.environ | shared | own
+                *command, stdin=pipe, stdout=pipe, stderr=file, env=child_environment(shared | own)
             )
             processes.append(process)
     return _Ranks(processes, log)

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from wideseek_core import WideSeekError
+from wideseek_core.config import environment
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.trainers.megatron import compat
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         _run(Setup.model_validate_json(Path(sys.argv[1]).read_text("utf-8")), source, target)
     except WideSeekError as error:
-        if os.environ.get("RANK", "0") == "0":
+        if environment("RANK", "0") == "0":
             target.write(frame(Kind.ANSWER, 0, PICKLE.dumps(Failed(message=str(error)))))
             target.flush()
         raise SystemExit(2) from error
