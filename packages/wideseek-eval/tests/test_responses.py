@@ -1,4 +1,7 @@
+import asyncio
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from wideseek_core import (
     DataError,
     Episode,
     Finish,
+    PolicyError,
     Score,
     ScoreState,
     Status,
@@ -21,7 +25,7 @@ from wideseek_core import (
 )
 from wideseek_eval import RunConfig, load_run, run_evaluation
 from wideseek_eval.runs.regrade import regrade
-from wideseek_eval.runs.responses import export_responses, read_responses
+from wideseek_eval.runs.responses import Response, export_responses, read_responses, replay
 from wideseek_eval.runs.scoring import ResponseFiles, import_responses, score_responses
 
 TASKS = [Task(id=name, question=f"{name}?", gold=TextGold(answers=(name,))) for name in "abc"]
@@ -181,3 +185,59 @@ async def test_a_regrading_with_another_judge_or_an_odd_name_is_refused(tmp_path
         await regrade(tmp_path, EqualJudge(), name="../up")
     with pytest.raises(DataError, match="no regrading 'never'"):
         load_run(tmp_path, "never")
+
+
+def test_what_a_response_does_not_need_may_be_anything(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    lines = [
+        {"instance_id": 7, "response": "a", "messages": "none", "trial_idx": 1},
+        {"instance_id": "7", "response": "b \ud83d", "messages": [1], "more": {}, "trial_idx": 0},
+        {"instance_id": "8", "response": None, "messages": None},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_responses(path)
+    assert [one.response for one in found["7"]] == ["b \ufffd", "a"]
+    assert found["8"][0].response is None
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"instance_id": true, "response": "a"}', "instance_id: "),
+        ('{"instance_id": 1.5, "response": "a"}', "instance_id: "),
+        ('{"instance_id": "a"}', "response: field required"),
+        ('{"instance_id": "a", "response": 5}', "response: "),
+        ('{"instance_id": "a", "response": "a", "trial_idx": -1}', "trial_idx: "),
+        ('{"instance_id": "a", "response": ' + "1" * 6000 + "}", "not JSON: a number has too many"),
+        ("[" * 100_000, "not JSON: nested too deep"),
+    ],
+    ids=str,
+)
+def test_a_bad_response_is_named_by_file_and_line(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"instance_id": "x", "response": "a"}\n' + line + "\n")
+    with pytest.raises(DataError, match=rf"r\.jsonl:2: {problem}"):
+        read_responses(path)
+
+
+def test_responses_are_exported_to_a_pipe_as_one_file(tmp_path: Path) -> None:
+    config = RunConfig(folder=tmp_path / "run")
+    asyncio.run(run_evaluation(config, TASKS, answered, EqualJudge()))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert export_responses(tmp_path / "run", pipe) == 3
+        text = reader.communicate(timeout=30)[0]
+    assert len(text.splitlines()) == 3
+
+
+async def test_a_task_without_a_response_is_broken_or_empty() -> None:
+    async def ask(*, missing_as_empty: bool) -> Episode:
+        stored = {"a": [Response(instance_id="a", response="a")]}
+        return await replay(stored, TASKS, missing_as_empty=missing_as_empty).run_episode(
+            TASKS[1], 0
+        )
+
+    assert (await ask(missing_as_empty=True)).answer == ""
+    with pytest.raises(PolicyError, match="no such response"):
+        await ask(missing_as_empty=False)

@@ -1,14 +1,17 @@
 import asyncio
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from wideseek_core import (
     ConfigError,
     DataError,
     Episode,
+    Finish,
     JudgeError,
     PolicyUnavailable,
     Score,
@@ -18,10 +21,19 @@ from wideseek_core import (
     TableMetrics,
     Task,
     Trajectory,
+    Turn,
 )
 from wideseek_core.episode_records import read_episodes
 from wideseek_core.runs import sole_writer
-from wideseek_eval import Result, RunConfig, evaluate, load_run, run_evaluation
+from wideseek_eval import (
+    Result,
+    RunConfig,
+    evaluate,
+    load_run,
+    regrade,
+    run_evaluation,
+    write_report,
+)
 
 GOLD = TableGold(text="| a |\n| - |\n| 1 |", key_columns=("a",), required_columns=("a",))
 TASKS = [Task(id=f"t{index}", question=f"question {index}", gold=GOLD) for index in range(4)]
@@ -192,3 +204,79 @@ async def test_a_malformed_result_names_its_line(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a run"):
         load_run(tmp_path)
+
+
+async def test_a_run_is_resumed_although_its_server_moved(tmp_path: Path) -> None:
+    config = RunConfig(folder=tmp_path / "run")
+
+    def settings(port: int, model: str) -> dict[str, JsonValue]:
+        policy: dict[str, JsonValue] = {
+            "base_url": f"http://127.0.0.1:{port}/v1",
+            "max_concurrent": port,
+            "model": model,
+        }
+        return {"policy": policy, "judge": {"endpoint": {"deadline_s": port}}}
+
+    team = CountingTeam()
+    await run_evaluation(config, TASKS, team, NumberJudge(), settings=settings(1, "m"))
+    await run_evaluation(config, TASKS, team, NumberJudge(), settings=settings(2, "m"))
+    assert team.asked.total() == 4
+    with pytest.raises(ConfigError, match=r'config\.json: policy\.model was "m", is "n"'):
+        await run_evaluation(config, TASKS, team, NumberJudge(), settings=settings(2, "n"))
+
+
+class Overflowing:
+    """Answers with a complete table, but as an agent that failed."""
+
+    async def __call__(self, task: Task, trial: int) -> Episode:
+        turn = Turn(text="<think>x</think>0.9", finish=Finish.LENGTH)
+        lead = Trajectory(agent=0, role="lead", status=Status.CONTEXT_OVERFLOW, turns=(turn,))
+        return Episode(task_id=task.id, trial=trial, trajectories=(lead,), answer="0.9")
+
+
+async def test_the_answer_of_a_failed_agent_counts_as_zero(tmp_path: Path) -> None:
+    summary = await run_evaluation(
+        RunConfig(folder=tmp_path), TASKS[:1], Overflowing(), NumberJudge()
+    )
+    assert (summary.item_f1.mean, summary.overall.counts.failed) == (0.0, 1)
+    (result,) = load_run(tmp_path).results
+    assert result.score is not None
+    assert result.score.message == "the agent failed: context_overflow"
+    again = await regrade(tmp_path, NumberJudge(), name="again")
+    assert (again.item_f1.mean, again.overall.counts.failed) == (0.0, 1)
+
+
+async def test_text_that_a_file_cannot_hold_ends_no_run(tmp_path: Path) -> None:
+    task = TASKS[1].model_copy(update={"id": "t\ud83d", "question": "what \ud83d?"})
+
+    async def answer(task: Task, trial: int) -> Episode:
+        return Episode(task_id=task.id, trial=trial, trajectories=(), answer="0.5 \ud83d")
+
+    class Judge:
+        async def score(self, task: Task, answer: str) -> Score:
+            metrics = TableMetrics(item_f1=0.5)
+            return Score(state=ScoreState.SCORED, metrics=metrics, message=f"said {answer}")
+
+    settings: dict[str, JsonValue] = {"model": "m\ud83d"}
+    summary = await run_evaluation(
+        RunConfig(folder=tmp_path), [task], answer, Judge(), settings=settings
+    )
+    assert summary.item_f1.mean == 0.5
+    (result,) = load_run(tmp_path).results
+    assert (result.task_id, result.answer) == ("t\ufffd", "0.5 \ufffd")
+    write_report(tmp_path)
+    assert "what \ufffd?" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+async def test_a_score_that_is_no_number_leaves_the_answer_unscored(
+    tmp_path: Path, value: float
+) -> None:
+    class Judge:
+        async def score(self, task: Task, answer: str) -> Score:
+            return Score(state=ScoreState.SCORED, metrics=TableMetrics(item_f1=value))
+
+    summary = await run_evaluation(RunConfig(folder=tmp_path), TASKS[:2], CountingTeam(), Judge())
+    assert summary.overall.counts.unscored == 2
+    assert summary.overall.reasons == {"unscored": {"the judge's score is not a number": 2}}
+    assert len(load_run(tmp_path).results) == 2

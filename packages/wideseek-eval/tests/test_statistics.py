@@ -79,3 +79,30 @@ def test_bootstrap_means_spread_like_the_standard_error() -> None:
     drawn = resampled_means(values[:, None], 4000, seed=1)[:, 0]
     assert float(drawn.mean()) == pytest.approx(0.5, abs=0.005)
     assert float(drawn.std()) == pytest.approx(float(values.std()) / math.sqrt(101), rel=0.05)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_interval_of_a_fraction_stays_on_its_scale(values: list[float]) -> None:
+    mean = mean_of(values)
+    assert 0.0 <= mean.low <= mean.mean + 1e-9
+    assert mean.mean - 1e-9 <= mean.high <= 1.0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30))
+def test_no_interval_of_a_count_goes_below_zero(values: list[float]) -> None:
+    mean = mean_of(values, fraction=False)
+    assert 0.0 <= mean.low <= mean.mean + 1e-3 <= mean.high + 2e-3
+
+
+def test_a_recall_above_one_lies_in_its_interval() -> None:
+    mean = mean_of([1.5, 1.5, 0.9, 1.0])
+    assert mean.low < 1.225 < mean.high <= 1.5
+    assert mean_of([1.5]).high == 1.5
+
+
+def test_draws_in_parts_are_the_draws_of_one_go() -> None:
+    values = np.array([[0.1, 1.0], [0.5, 2.0], [0.9, 4.0]])
+    many = resampled_means(values, 25_000, 7)
+    assert many.shape == (25_000, 2)
+    assert np.array_equal(many[:10_000], resampled_means(values, 10_000, 7))
+    assert abs(float(many[:, 0].mean()) - 0.5) < 0.01

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 
 from wideseek_core import (
+    ConfigError,
     DataError,
     Episode,
     Finish,
@@ -16,7 +19,7 @@ from wideseek_core import (
     Turn,
 )
 from wideseek_core.tasks import Language
-from wideseek_eval import Result, summarize
+from wideseek_eval import Result, summarize, summary_text
 from wideseek_eval.runs.results import EpisodeSummary, summarize_episode
 from wideseek_eval.statistics.compare import check_same_tasks, compare
 from wideseek_eval.statistics.official import official_summary
@@ -166,3 +169,71 @@ def test_an_episode_is_counted_by_requests_turns_and_agents() -> None:
     assert (found.subagents, found.failed_subagents) == (1, 1)
     assert (found.lead_turns, found.subagent_turns) == (1, 2)
     assert (found.searches, found.accesses, found.prompt_tokens) == (6, 3, 21)
+
+
+def test_sources_are_summed_up_apart_without_what_comes_after_the_slash() -> None:
+    results = [
+        table(name, 0, f1).model_copy(update={"source": source})
+        for name, f1, source in (("a", 0.2, "cities/top"), ("b", 0.6, "cities/group"), ("c", 1, ""))
+    ]
+    summary = summarize(results)
+    assert list(summary.sources) == ["cities", "unnamed"]
+    assert summary.sources["cities"].metrics["item_f1"].avg.mean == pytest.approx(0.4)
+    assert summarize(results[:2]).sources == {}
+
+
+def test_the_reasons_of_what_failed_or_has_no_score_are_counted() -> None:
+    def without(state: ScoreState, message: str) -> Result:
+        result = table("a", 0, 0.0, state=state)
+        assert result.score is not None
+        return result.model_copy(
+            update={"score": result.score.model_copy(update={"message": message})}
+        )
+
+    gone = EPISODE.model_copy(update={"error": "PolicyUnavailable: endpoint\nis down"})
+    results = [
+        without(ScoreState.FAILED, "no table in the answer"),
+        without(ScoreState.FAILED, "columns missing: Radius"),
+        without(ScoreState.FAILED, "columns missing: Moon"),
+        without(ScoreState.UNSCORED, "evaluator error: KeyError: 'timezone'"),
+        without(ScoreState.UNSCORED, ""),
+        broken("b", 0).model_copy(update={"episode": gone}),
+    ]
+    assert summarize(results).overall.reasons == {
+        "error": {"PolicyUnavailable": 1},
+        "failed": {"columns missing": 2, "no table in the answer": 1},
+        "unscored": {"evaluator error": 1, "no reason given": 1},
+    }
+
+
+def test_what_has_no_score_is_shown_as_zero_beside_the_mean() -> None:
+    unscored = table("b", 0, 0.0, state=ScoreState.UNSCORED)
+    summary = summarize([table("a", 0, 1.0), unscored, broken("c", 0), broken("d", 0)])
+    item = summary.overall.metrics["item_f1"]
+    assert (item.avg.mean, item.with_lost) == (1.0, 0.25)
+    text = summary_text(summary)
+    assert "If the 3 without a score counted as 0, the score would be 0.250." in text
+    assert "counted as 0" not in summary_text(summarize([table("a", 0, 1.0)]))
+
+
+def test_officially_a_missing_rollout_is_zero_and_an_unjudged_one_is_left_out() -> None:
+    unscored = table("c", 0, 0.0, state=ScoreState.UNSCORED)
+    official = official_summary([table("a", 0, 1.0, success=1.0), broken("b", 0), unscored])
+    assert official["overall"]["score"] == {"avg_n": 0.5, "max_n": 0.5, "min_n": 0.5}
+    assert official["overall"]["f1_by_item"]["avg_n"] == 0.5
+
+
+def test_a_metric_that_is_no_number_does_not_count() -> None:
+    metrics = TableMetrics(item_f1=0.5, row_f1=math.nan)
+    score = Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+    nan = Result(task_id="b", trial=0, score=score, episode=EPISODE)
+    summary = summarize([table("a", 0, 1.0), nan])
+    assert summary.item_f1.mean == pytest.approx(0.75)
+    assert (summary.row_f1.mean, summary.row_f1.questions) == (0.5, 1)
+
+
+@pytest.mark.parametrize(("draws", "seed"), [(0, 0), (-5, 0), (10_000_001, 0), (100, -1)])
+def test_draws_and_seeds_that_make_no_sense_are_refused(draws: int, seed: int) -> None:
+    run = [table("a", 0, 0.5), table("b", 0, 1.0)]
+    with pytest.raises(ConfigError, match=r"draws must be|seed must not"):
+        compare(run, run, draws=draws, seed=seed)

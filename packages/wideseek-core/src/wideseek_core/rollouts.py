@@ -55,7 +55,7 @@ async def score_answer(judge: Judge, task: Task, text: str, status: Status) -> S
     Raises `JudgeError` if nothing can be judged.
     """
     score = await judge.score(task, text)
-    if math.isnan(score.value):
+    if not math.isfinite(score.value):
         return unscored(task, "the judge's score is not a number")
     return _without_answer(score, f"the agent failed: {status}") if status.failed else score
 

@@ -145,10 +145,11 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    metrics = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    names = (name.strip() for name in options.metrics.split(","))
+    metrics = list(dict.fromkeys(name for name in names if name))
     unknown = next((name for name in metrics if name not in TITLES), None)
-    if unknown is not None:
-        raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
+    if unknown is not None or not metrics:
+        raise ConfigError(f"unknown metric {unknown or ''!r}; known: {', '.join(TITLES)}")
     pair = (
         find_pair(options.run_a)
         if options.run_b is None

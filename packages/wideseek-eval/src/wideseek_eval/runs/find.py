@@ -31,7 +31,8 @@ def find_runs(name: str) -> list[NamedRun]:
     Raises `DataError` if the folder is no run and holds none.
     """
     path, grading = _parts(name)
-    inside = [below.parent for below in sorted(path.glob("*/results.jsonl"))]
+    results = RunFolder(path=path, grading=grading).results.name
+    inside = [below.parent for below in sorted(path.glob(f"*/{results}"))]
     if RunFolder(path=path).results.exists() or not inside:
         read_header(RunFolder(path=path).header)
         return [NamedRun(path=path, grading=grading)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wideseek_core import (
     DataError,
@@ -41,8 +41,9 @@ class Response(BaseModel):
 
     instance_id: Annotated[str, BeforeValidator(_as_id)]
     response: str | None
-    messages: list[dict[str, Any]] | None = None
-    trial_idx: int | None = None
+    messages: Any = None
+    """The dialogue, which nothing reads."""
+    trial_idx: Annotated[int, Field(ge=0)] | None = None
 
 
 def read_responses(path: Path) -> dict[str, list[Response]]:
@@ -136,8 +137,8 @@ def _episode(task: Task, trial: int, answer: str) -> Episode:
 def export_responses(run: Path, target: Path, *, model: str = "wideseek") -> int:
     """Writes a run's responses in the official format; how many they are.
 
-    `target` is a `.jsonl` file for all of them, or a folder in which each rollout gets the file
-    that the official script looks for: `{model}_{instance_id}_{trial}_response.jsonl`.
+    `target` is a `.jsonl` file (or a pipe) for all of them, or a folder in which each rollout gets
+    the file that the official script looks for: `{model}_{instance_id}_{trial}_response.jsonl`.
     """
     folder = RunFolder(path=run)
     results = load_run(run).results
@@ -158,7 +159,7 @@ def export_responses(run: Path, target: Path, *, model: str = "wideseek") -> int
         for result in results
         if result.score is not None
     }
-    if target.suffix == ".jsonl":
+    if target.suffix == ".jsonl" or (target.exists() and not target.is_dir()):
         write_atomically(target, "".join(f"{line}\n" for line in lines.values()))
     else:
         for (name, trial), line in lines.items():

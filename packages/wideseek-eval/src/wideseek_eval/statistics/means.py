@@ -40,24 +40,25 @@ class Mean(Record):
 
 
 def mean_of(values: Sequence[float] | Floats, *, fraction: bool = True) -> Mean:
-    """The mean of one value per question.
+    """The mean of one value per question, none of which is negative.
 
     `fraction` says that values lie in [0, 1]: then the interval does too, and where all are 0 (or
-    all 1) it has the Wilson interval's width rather than none.
+    all 1) it has the Wilson interval's width instead of none. Other intervals never go below 0. A
+    recall that counts rows several times may pass 1; the interval then ends at the largest value.
     """
     array = np.asarray(values, dtype=np.float64)
     count = int(array.size)
     if count == 0:
         return Mean(mean=0.0, low=0.0, high=1.0 if fraction else 0.0, questions=0)
-    mean = float(array.mean())
+    mean, largest = float(array.mean()), float(array.max())
     if count == 1:
-        low, high = (0.0, 1.0) if fraction else (mean, mean)
+        low, high = (0.0, max(1.0, mean)) if fraction else (mean, mean)
         return Mean(mean=mean, low=low, high=high, questions=1)
     se = float(array.std(ddof=1)) / math.sqrt(count)
     half = t95(count - 1) * se
-    low, high = mean - half, mean + half
+    low, high = max(mean - half, 0.0), mean + half
     if fraction:
-        low, high = max(low, 0.0), min(high, 1.0)
+        high = min(high, max(1.0, largest))
         if se == 0.0 and mean == 0.0:
             high = Z95**2 / (count + Z95**2)
         elif se == 0.0 and mean == 1.0:

@@ -1,5 +1,6 @@
 """A run in numbers: avg@k, max@k, min@k and pass@k per language, with intervals and counts."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -260,7 +261,7 @@ def value_of(result: Result, name: str) -> float | None:
     if name == "format_valid":
         return float(score.format_valid)
     value: object = getattr(score.metrics, name, None)
-    return value if isinstance(value, float) else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _effort(results: Sequence[Result], name: str) -> Mean:
