@@ -12,6 +12,7 @@ from importlib import import_module
 
 from wideseek_apps import commands
 from wideseek_core.commands import Command, Program
+from wideseek_core.config import set_environment_default
 from wideseek_core.exits import exit_on_error, leave_on_interrupt
 
 GROUPS = ("Train", "Evaluate and ask", "Runs and responses", "Search and pages", "Machine")
@@ -21,6 +22,9 @@ GROUPS = ("Train", "Evaluate and ask", "Runs and responses", "Search and pages",
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the sub-command that the arguments name; by default those of the process."""
     leave_on_interrupt()
+    # Torch reads this when it is loaded. Threads that spin while they wait for each other cost a
+    # busy machine most of its speed; asleep, they cost their share.
+    set_environment_default("OMP_WAIT_POLICY", "PASSIVE")
     with exit_on_error():
         program().run(sys.argv[1:] if arguments is None else arguments)
 

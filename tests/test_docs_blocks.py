@@ -1,0 +1,331 @@
+"""Every code block and every command of the documentation is run."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import yaml
+
+from wideseek_agents import TeamConfig
+from wideseek_apps.asking import AskConfig
+from wideseek_apps.evaluation import QaConfig, WideSearchConfig
+from wideseek_apps.sft_config import SftConfig
+from wideseek_apps.training_config import TrainConfig
+from wideseek_core import Config, ConfigError
+from wideseek_core.config import validate
+from wideseek_judge import JudgeConfig
+from wideseek_tools import ToolsConfig
+
+from .conftest import ROOT, World, write_lines
+from .docs_commands import PAGES, Block, ShownCommand, blocks, commands, words_of
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+COMMANDS = [command for page in PAGES for command in commands(page)]
+CONFIGS: tuple[type[Config], ...] = (
+    TrainConfig,
+    WideSearchConfig,
+    QaConfig,
+    AskConfig,
+    SftConfig,
+    JudgeConfig,
+    ToolsConfig,
+    TeamConfig,
+)
+TABLE = "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```"
+SMALL = {
+    "widesearch": ("data.limit=1", "run.folder=runs/small"),
+    "qa": ("data.limit=1", "run.folder=runs/small"),
+    "ask": (),
+}
+"""What makes a command small. Later settings win."""
+LOCAL = ("policy.turn_tokens=16", "policy.processes=0")
+TINY_TRAINING = (
+    "rl.steps=1",
+    "rl.prompts_per_step=1",
+    "rl.group_size=2",
+    "data.limit=2",
+    "evaluation.data.limit=1",
+    "folder=runs/tiny",
+)
+
+
+class Stub(BaseHTTPRequestHandler):
+    """An OpenAI-style endpoint that answers every chat with a table."""
+
+    def do_GET(self) -> None:
+        """Lists models."""
+        self._reply({"data": [{"id": "stub"}]})
+
+    def do_POST(self) -> None:
+        """Answers a chat."""
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        choice = {"message": {"content": TABLE}, "finish_reason": "stop"}
+        self._reply({"choices": [choice]})
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stays silent."""
+
+    def _reply(self, value: object) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A folder with the files that the documentation speaks of, and what runs in it."""
+
+    folder: Path
+    policy: Path
+    endpoint: str
+    environment: dict[str, str]
+
+    def python(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Runs Python in the folder."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def meant(self, word: str) -> str:
+        """A word of a command, with the test's files for the reader's own."""
+        word = re.sub(r"http://(?:127\.0\.0\.1|localhost|[a-z]+):\d+", self.endpoint, word)
+        word = re.sub(r"runs/[\w-]+/checkpoints/step_\d+", str(self.policy), word)
+        word = re.sub(r"(?<=policy\.model=)(?:FOLDER|\.\.\.|models/\S+)$", str(self.policy), word)
+        names = {
+            "NAME": "stub",
+            "URL": "https://example.com/triton",
+            "KEY": "policy",
+            "...": "Moon",
+        }
+        key, equals, value = word.partition("=")
+        return f"{key}={names.get(value, value)}" if equals else names.get(word, word)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of a stub."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def desk(
+    tmp_path_factory: pytest.TempPathFactory,
+    policy: Path,
+    world: World,
+    surroundings: dict[str, str],
+    endpoint: str,
+) -> Desk:
+    """The folder, with pages, an index, tasks, runs and responses."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    for name in ("packages", "tests", "scripts", "noxfile.py"):
+        if (ROOT / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    for name in ("tasks", "train", "dev", "wide_dev", "mine"):
+        shutil.copyfile(world.wide, folder / f"{name}.jsonl")
+    shutil.copyfile(world.qa, folder / "qa_dev.jsonl")
+    shutil.copyfile(world.pages, folder / "pages.jsonl")
+    pages = [json.loads(line) for line in world.pages.read_text("utf-8").splitlines()]
+    write_lines(folder / "corpus.jsonl", [{"id": str(n), **page} for n, page in enumerate(pages)])
+    keys = dict.fromkeys(("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY"), "stub")
+    stubs = str(ROOT / "tests" / "docs_stubs")
+    made = Desk(
+        folder=folder,
+        policy=policy,
+        endpoint=endpoint,
+        environment={**surroundings, **keys, "PYTHONPATH": stubs, "PYTHONWARNINGS": "default"},
+    )
+    _fill(made)
+    return made
+
+
+def _fill(desk: Desk) -> None:
+    """Builds what commands of the documentation read: an index, and runs to compare."""
+    build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "--to", "my-index"]
+    done = desk.python(*build)
+    assert done.returncode == 0, done.stderr
+    for name in ("a", "b", "train/before", "train/after", "widesearch"):
+        data = ["data.kind=jsonl", "data.path=tasks.jsonl"]
+        world = ["world.kind=corpus", "world.pages=pages.jsonl"]
+        model = [f"policy.model={desk.policy}", *LOCAL, f"run.folder=runs/{name}"]
+        done = desk.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
+        assert done.returncode == 0, done.stderr
+
+
+# Blocks.
+
+
+def of(*languages: str) -> pytest.MarkDecorator:
+    chosen = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize("block", chosen, ids=[block.name for block in chosen])
+
+
+@of("python")
+def test_an_example_runs_as_printed(block: Block, desk: Desk) -> None:
+    done = desk.python("-W", "error", "-c", block.text)
+    assert done.returncode == 0, done.stderr
+
+
+@of("yaml")
+def test_an_example_of_settings_is_accepted(block: Block) -> None:
+    raw = yaml.safe_load(block.text)
+    problems: list[str] = []
+    for config in CONFIGS:
+        try:
+            validate(config, dict(raw))
+        except ConfigError as error:
+            missing = str(error).startswith("missing key")
+            problems += [] if missing else [f"{config.__name__}: {error}"]
+            if missing:
+                return
+        else:
+            return
+    raise AssertionError("\n".join(problems))
+
+
+@of("toml")
+def test_an_example_of_toml_can_be_read(block: Block) -> None:
+    assert tomllib.loads(block.text)
+
+
+@of("json", "jsonl")
+def test_an_example_of_json_can_be_read(block: Block) -> None:
+    parts = block.text.splitlines() if block.language == "jsonl" else [block.text]
+    assert all(json.loads(part) for part in parts if part.strip())
+
+
+def test_no_block_is_of_a_language_that_nothing_checks() -> None:
+    known = {"python", "yaml", "toml", "json", "jsonl", "text", "mermaid", "bash", "console", ""}
+    assert [block.name for block in BLOCKS if block.language not in known] == []
+
+
+# Commands.
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def test_a_command_works_as_printed(command: ShownCommand, desk: Desk) -> None:
+    words = words_of(command.text)
+    synopsis = any(word.startswith("[") for word in words)
+    if synopsis:
+        words = [*(word for word in words if not word.startswith("[")), "--help"]
+    program, *arguments = words
+    if program == "wideseek" or program.startswith("wideseek-"):
+        _run(program, [desk.meant(word) for word in arguments], desk)
+    elif program in ("pip", "uv"):
+        _check_installation(words)
+    elif program == "nox":
+        _check_nox(arguments)
+    elif program == "python":
+        assert (desk.folder / arguments[0]).is_file()
+    else:
+        assert program in NOT_RUN, f"nothing here knows how to run {program!r}"
+
+
+NOT_RUN = {
+    "hf": "downloads a model",
+    "git": "needs a remote repository",
+    "tensorboard": "serves until it is stopped",
+}
+
+
+def _run(program: str, arguments: list[str], desk: Desk) -> None:
+    modules = {
+        "wideseek": "wideseek_apps.main",
+        "wideseek-eval": "wideseek_eval.cli",
+        "wideseek-tools": "wideseek_tools.cli",
+        "wideseek-index": "wideseek_tools.index.cli",
+        "wideseek-judge": "wideseek_judge.cli",
+    }
+    script = f"from {modules[program]} import main; main()"
+    arguments = _small(program, arguments)
+    if "serve" in arguments[:1]:
+        _serve(script, arguments, desk)
+        return
+    done = desk.python("-c", script, *arguments)
+    # An answer that nothing supports ends with 1, and the stub's is one.
+    allowed = (0, 1) if arguments[0] == "ask" else (0,)
+    assert done.returncode in allowed, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _small(program: str, arguments: list[str]) -> list[str]:
+    if program != "wideseek" or not arguments or "--help" in arguments:
+        return arguments
+    name = arguments[0]
+    endpoint = any("endpoint" in word for word in arguments)
+    if name in SMALL:
+        return [*arguments, *SMALL[name], *(() if endpoint else LOCAL)]
+    if name == "train" and not any(word.endswith(".yaml") for word in arguments):
+        return [*arguments, *TINY_TRAINING, *LOCAL]
+    return [*arguments, "--dry-run"] if name in ("train", "sft") else arguments
+
+
+def _serve(script: str, arguments: list[str], desk: Desk) -> None:
+    """Starts a server, and stops it as soon as it says that it serves."""
+    words = [word for word in arguments if not word.startswith("port=")]
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *words, "port=0"],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert running.stdout is not None
+    said: list[str] = []
+    for line in running.stdout:
+        said.append(line)
+        if "http://" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    rest, _ = running.communicate(timeout=60)
+    assert "http://" in "".join(said), said
+    assert running.returncode in (0, 130), rest
+
+
+def _check_installation(words: Sequence[str]) -> None:
+    """What is installed exists, with the extras that are named."""
+    for word in words[1:]:
+        name, _, extras = word.partition("[")
+        if not name.startswith("wideseek"):
+            continue
+        project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text("utf-8"))
+        offered = project["project"].get("optional-dependencies", {})
+        assert set(filter(None, extras.rstrip("]").split(","))) <= set(offered), word
+
+
+def _check_nox(arguments: Sequence[str]) -> None:
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text("utf-8"), re.M)
+    named = [word.partition("(")[0] for word in arguments if not word.startswith("-")]
+    assert set(named) <= set(sessions)
+
+
+def test_the_environment_of_the_tests_is_that_of_the_documentation(desk: Desk) -> None:
+    """The stub is loaded: otherwise examples would ask the internet."""
+    done = desk.python("-c", "import httpx; print(httpx.AsyncHTTPTransport.handle_async_request)")
+    assert "sitecustomize" in done.stdout or "_answer" in done.stdout
+    assert os.environ.get("PYTHONPATH", "") != desk.environment["PYTHONPATH"]
