@@ -23,25 +23,25 @@ def evidence() -> Evidence:
     [
         ("Hg", Support.PAGE),
         ("**hg**", Support.PAGE),
-        ("Hg Rhi", Support.NOWHERE),
-        ("H", Support.NOWHERE),
-        ("7439-97-6", Support.NOWHERE),
+        ("Hg Rhi", Support.NONE),
+        ("H", Support.NONE),
+        ("7439-97-6", Support.NONE),
         ("-38.83", Support.PAGE),
-        ("8.83", Support.NOWHERE),
+        ("8.83", Support.NONE),
         ("1,353,000", Support.PAGE),
         ("1353000", Support.PAGE),
-        ("353", Support.NOWHERE),
+        ("353", Support.NONE),
         ("1260", Support.PAGE),
         ("1260 km2", Support.PAGE),
         ("1100000", Support.PAGE),
         ("2003-01-05", Support.PAGE),
         ("Jan 5, 2003", Support.PAGE),
-        ("2003-01-06", Support.NOWHERE),
+        ("2003-01-06", Support.NONE),
         ("Jose Nandu", Support.PAGE),
         ("element Mercury", Support.PAGE),
         ("水银", Support.PAGE),
-        ("Zn", Support.EXTRACT),
-        ("South America", Support.NOWHERE),
+        ("Zn", Support.WEAK),
+        ("South America", Support.NONE),
         ("", Support.PAGE),
         ("N/A", Support.PAGE),
         ("-", Support.PAGE),
@@ -53,8 +53,16 @@ def test_a_value_counts_as_read_where_its_text_number_or_date_is(
     assert evidence.support(value) is support
 
 
+def test_a_value_on_a_page_about_something_else_is_weakly_supported(evidence: Evidence) -> None:
+    evidence.add_page(Page(url="x:Accra", text="Population 1963264.", title=""))
+    assert evidence.support("1,963,264", "Accra") is Support.PAGE
+    assert evidence.support("-38.83", "Mercury") is Support.PAGE
+    assert evidence.support("-38.83", "Accra") is Support.WEAK
+    assert evidence.support("-38.84", "Mercury") is Support.NONE
+
+
 def test_nothing_read_supports_nothing() -> None:
-    assert Evidence().support("Hg") is Support.NOWHERE
+    assert Evidence().support("Hg") is Support.NONE
 
 
 async def test_what_passes_the_tools_is_remembered() -> None:
@@ -65,4 +73,4 @@ async def test_what_passes_the_tools_is_remembered() -> None:
     read = await WatchedPages(MemoryPages([page]), evidence).read("x:Mercury")
     assert read.text == page.text
     assert list(evidence.pages) == ["x:Mercury"]
-    assert evidence.support("Zn") is Support.EXTRACT
+    assert evidence.support("Zn") is Support.WEAK

@@ -22,11 +22,11 @@ from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_core.text import boxed_answer
 from wideseek_rl import BuiltinEngineConfig
 
-MARKS = {Support.PAGE: "", Support.EXTRACT: " ~", Support.NOWHERE: " ?"}
+MARKS = {Support.PAGE: "", Support.WEAK: " ~", Support.NONE: " ?"}
 """What stands behind a value of the answer."""
 NOTES = {
-    Support.EXTRACT: "~ only in a search result, on no page that was opened",
-    Support.NOWHERE: "? unsupported: in nothing that the agents read",
+    Support.WEAK: "~ only in a search result, or on an opened page that does not name the row",
+    Support.NONE: "? unsupported: in nothing that the agents read",
 }
 
 
@@ -34,7 +34,7 @@ class AskConfig(TeamsConfig):
     """Asks one question.
 
     Values that are on no page that the agents opened are marked. The exit status is 1 if a value is
-    in nothing that they read, or if there is no answer; 2 if the question could not be asked.
+    in nothing that they read or if there is no answer, and 2 if the question could not be asked.
     """
 
     question: str = Field(default="", max_length=20_000)
@@ -116,12 +116,12 @@ def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"])
         support = evidence.support(value)
         body, found = f"{value}{MARKS[support]}", {support}
     else:
-        body, found = _no_answer(episode, kind), {Support.NOWHERE}
+        body, found = _no_answer(episode, kind), {Support.NONE}
     notes = [note for support, note in NOTES.items() if support in found and (table or value)]
     listed = [f"  {number}. {url}" for number, url in enumerate(evidence.pages, 1)]
     lines = [body, *notes, "", "Sources", *(listed or ["  none"])]
     finished = not episode.main.status.failed
-    return Answered(text="\n".join(lines), supported=finished and Support.NOWHERE not in found)
+    return Answered(text="\n".join(lines), supported=finished and Support.NONE not in found)
 
 
 def _no_answer(episode: Episode, kind: str) -> str:
@@ -134,7 +134,13 @@ def _no_answer(episode: Episode, kind: str) -> str:
 
 
 def _supports(table: MarkdownTable, evidence: Evidence) -> set[Support]:
-    return {evidence.support(cell) for row in table.rows for cell in row}
+    return {support for row in table.rows for support in _row_support(row, evidence)}
+
+
+def _row_support(row: Sequence[str], evidence: Evidence) -> Iterator[Support]:
+    """The support of each cell; the first one says what the others belong to."""
+    for place, cell in enumerate(row):
+        yield evidence.support(cell, row[0] if place else "")
 
 
 def _drawn(table: MarkdownTable, evidence: Evidence) -> str:
@@ -147,5 +153,5 @@ def _drawn(table: MarkdownTable, evidence: Evidence) -> str:
 
 
 def _marked(row: Sequence[str], evidence: Evidence) -> Iterator[str]:
-    for cell in row:
-        yield escape(f"{cell}{MARKS[evidence.support(cell)]}")
+    for cell, support in zip(row, _row_support(row, evidence), strict=True):
+        yield escape(f"{cell}{MARKS[support]}")

@@ -24,13 +24,14 @@ _WORD = re.compile(r"\w+")
 
 
 class Support(StrEnum):
-    """Where a value was read."""
+    """How far what was read supports a value."""
 
     PAGE = "page"
-    """On a page that an agent opened."""
-    EXTRACT = "extract"
-    """Only in an extract among search results."""
-    NOWHERE = "nowhere"
+    """It is on a page that an agent opened and that names what the value belongs to."""
+    WEAK = "weak"
+    """It is only in a search result, or only on pages that do not name what it belongs to."""
+    NONE = "none"
+    """It is in nothing that was read."""
 
 
 @dataclass(slots=True)
@@ -43,20 +44,27 @@ class Evidence:
 
     def add_page(self, page: Page) -> None:
         """Takes an opened page."""
-        self.pages[page.url] = _Read(f"{page.title}\n{page.text}")
+        name = page.url.replace("_", " ")
+        self.pages[page.url] = _Read(f"{page.title}\n{name}\n{page.text}")
 
     def add_extract(self, document: Document) -> None:
         """Takes a search result."""
         text = f"{document.title}\n{document.text}"
         self.extracts.setdefault(text, _Read(text))
 
-    def support(self, value: str) -> Support:
-        """Where a value was read. What says that there is no value needs no support."""
-        if is_empty(value) or any(read.has(value) for read in self.pages.values()):
+    def support(self, value: str, subject: str = "") -> Support:
+        """How far a value is supported, `subject` being what it belongs to: the key of its row.
+
+        What says that there is no value needs no support.
+        """
+        if is_empty(value):
             return Support.PAGE
-        if any(read.has(value) for read in self.extracts.values()):
-            return Support.EXTRACT
-        return Support.NOWHERE
+        opened = [page for page in self.pages.values() if page.has(value)]
+        if any(not subject or page.has(subject) for page in opened):
+            return Support.PAGE
+        if opened or any(extract.has(value) for extract in self.extracts.values()):
+            return Support.WEAK
+        return Support.NONE
 
 
 class _Read:
