@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from wideseek_apps.asking import AskConfig
+from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from wideseek_agents import TeamConfig
-from wideseek_apps.asking import AskConfig
+from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
@@ -49,7 +49,7 @@ SMALL = {
     "ask": (),
 }
 """What makes a command small. Later settings win."""
-LOCAL = ("policy.turn_tokens=16", "policy.processes=0")
+LOCAL = ("policy.turn_tokens=16", "policy.engine.processes=0")
 TINY_TRAINING = (
     "rl.steps=1",
     "rl.prompts_per_step=1",

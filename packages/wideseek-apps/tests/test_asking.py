@@ -2,7 +2,8 @@
 
 import pytest
 
-from wideseek_apps.asking import AskConfig, check_ask, render
+from wideseek_apps.ask_config import AskConfig, check_ask
+from wideseek_apps.asking import render
 from wideseek_apps.evidence import Evidence
 from wideseek_core import ConfigError, Episode, Status, Trajectory, load_config
 from wideseek_core.search import Page

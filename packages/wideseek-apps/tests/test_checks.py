@@ -1,5 +1,7 @@
 """What is refused before any work."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,12 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds something else than a model"):
         check_sft(SftConfig(folder=tmp_path))
     check_sft(SftConfig(folder=tmp_path / "new"))
+
+
+@pytest.mark.parametrize(
+    "module", ["ask_config", "asking", "evaluation", "training_config", "sft_config"]
+)
+def test_reading_settings_needs_no_torch(module: str) -> None:
+    script = f"import sys, wideseek_apps.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

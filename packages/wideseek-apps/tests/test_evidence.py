@@ -2,7 +2,7 @@
 
 import pytest
 
-from wideseek_apps.evidence import Evidence, Support, WatchedPages, WatchedSearch
+from wideseek_apps.evidence import Evidence, Support
 from wideseek_core.search import Document, Page
 from wideseek_tools import MemoryPages, MemorySearch
 
@@ -69,8 +69,8 @@ async def test_what_passes_the_tools_is_remembered() -> None:
     evidence = Evidence()
     page = Page(url="x:Mercury", text=PAGE)
     search = MemorySearch([Document(url="x:Zinc", title="Zinc", text="Zinc (Zn).")])
-    await WatchedSearch(search, evidence).search("zinc", 3)
-    read = await WatchedPages(MemoryPages([page]), evidence).read("x:Mercury")
+    await evidence.watch_search(search).search("zinc", 3)
+    read = await evidence.watch_pages(MemoryPages([page])).read("x:Mercury")
     assert read.text == page.text
     assert list(evidence.pages) == ["x:Mercury"]
     assert evidence.support("Zn") is Support.WEAK

@@ -5,22 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from wideseek_agents import AgentEnded, AgentStarted, Event, ToolAnswered
-from wideseek_apps.checks import check_team
+from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evidence import Evidence, Support
-from wideseek_apps.policy import LocalPolicy, PolicyConfig
-from wideseek_apps.team import TeamsConfig, open_team
-from wideseek_core import Episode, Language, TableGold, Task, TextGold
-from wideseek_core.errors import ConfigError, PolicyError
+from wideseek_apps.team import open_team
+from wideseek_core import Episode, TableGold, Task, TextGold
+from wideseek_core.errors import PolicyError
 from wideseek_core.progress import console
 from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_core.text import boxed_answer
-from wideseek_rl import BuiltinEngineConfig
 
 MARKS = {Support.PAGE: "", Support.WEAK: " ~", Support.NONE: " ?"}
 """What stands behind a value of the answer."""
@@ -30,28 +27,6 @@ NOTES = {
 }
 
 
-class AskConfig(TeamsConfig):
-    """Asks one question.
-
-    Values that are on no page that the agents opened are marked. The exit status is 1 if a value is
-    in nothing that they read or if there is no answer, and 2 if the question could not be asked.
-    """
-
-    question: str = Field(default="", max_length=20_000)
-    """The question; on the command line, all words that are neither a file nor `key=value`.
-    Everything behind `--` belongs to it."""
-    answer: Literal["table", "text"] = "table"
-    """Whether a table or a short text is wanted."""
-    language: Language = "en"
-    """Language of the prompts."""
-    quiet: bool = False
-    """Shows no progress."""
-    # One question keeps one core busy: more processes would only take their time to start.
-    policy: PolicyConfig = LocalPolicy(
-        temperature=0.0, engine=BuiltinEngineConfig(dtype="auto", processes=0)
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """The answer as it is shown."""
@@ -59,13 +34,6 @@ class Answered:
     text: str
     supported: bool
     """Whether there is an answer, and every value of it was read by an agent."""
-
-
-def check_ask(config: AskConfig) -> None:
-    """Raises `ConfigError` for what can be seen to be wrong before any work."""
-    if not config.question.strip():
-        raise ConfigError('no question; for example: wideseek ask "List the ..."')
-    check_team(config)
 
 
 async def ask(config: AskConfig) -> Answered:

@@ -52,6 +52,14 @@ class Evidence:
         text = f"{document.title}\n{document.text}"
         self.extracts.setdefault(text, _Read(text))
 
+    def watch_search(self, search: SearchBackend) -> SearchBackend:
+        """The backend, its results taken as extracts."""
+        return _WatchedSearch(search, self)
+
+    def watch_pages(self, pages: PageSource) -> PageSource:
+        """The source, its pages taken as opened."""
+        return _WatchedPages(pages, self)
+
     def support(self, value: str, subject: str = "") -> Support:
         """How far a value is supported, `subject` being what it belongs to: the key of its row.
 
@@ -129,7 +137,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedSearch:
+class _WatchedSearch:
     """A search backend whose results are remembered."""
 
     inner: SearchBackend
@@ -144,7 +152,7 @@ class WatchedSearch:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedPages:
+class _WatchedPages:
     """A page source whose pages are remembered."""
 
     inner: PageSource

@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.evidence import Evidence, WatchedPages, WatchedSearch
 from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig, open_policy
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config
 from wideseek_core.search import PageSource, SearchBackend
+
+if TYPE_CHECKING:
+    from wideseek_apps.evidence import Evidence
 
 
 class TeamsConfig(Config):
@@ -37,7 +39,9 @@ class TeamsConfig(Config):
 
 
 @asynccontextmanager
-async def open_team(config: TeamsConfig, evidence: Evidence | None = None) -> AsyncGenerator[Team]:
+async def open_team(
+    config: TeamsConfig, evidence: "Evidence | None" = None
+) -> AsyncGenerator[Team]:
     """Models, tools and prompts, joined. `evidence` collects what the agents read."""
     async with AsyncExitStack() as stack:
         tools = await stack.enter_async_context(open_world(config.world))
@@ -49,7 +53,7 @@ async def open_team(config: TeamsConfig, evidence: Evidence | None = None) -> As
         search: SearchBackend = tools.search
         pages: PageSource = tools.pages
         if evidence is not None:
-            search, pages = WatchedSearch(search, evidence), WatchedPages(pages, evidence)
+            search, pages = evidence.watch_search(search), evidence.watch_pages(pages)
         yield Team(
             config.team,
             policy,

@@ -12,7 +12,7 @@ USAGE = 'wideseek ask "QUESTION" [CONFIG.yaml ...] [KEY=VALUE ...]'
 
 def run(arguments: Sequence[str]) -> None:
     """Answers the question. Exits with 1 for an answer that is not supported."""
-    from wideseek_apps.asking import AskConfig, ask, check_ask
+    from wideseek_apps.ask_config import AskConfig, check_ask
     from wideseek_apps.launch import show_settings, working
 
     loaded = load_arguments(AskConfig, arguments, sentence="question", usage=USAGE)
@@ -20,6 +20,8 @@ def run(arguments: Sequence[str]) -> None:
     if loaded.dry_run:
         show_settings(loaded.config)
         return
+    from wideseek_apps.asking import ask
+
     with working():
         answered = asyncio.run(ask(loaded.config))
     show(answered.text)
