@@ -428,3 +428,14 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("WIDESEEK_CACHE")
     assert cache_folder().parts[-2:] == (".cache", "wideseek")
     assert environment("WIDESEEK_CACHE", "none") == "none"
+
+
+class Place(Config):
+    address: str = ""
+    options: dict[str, int] = {}
+
+
+def test_a_text_with_a_colon_is_a_text() -> None:
+    assert load_config(Place, ["address=:memory:"]).address == ":memory:"
+    assert load_config(Place, ["address=a: b"]).address == "a: b"
+    assert load_config(Place, ["options={a: 1}"]).options == {"a": 1}

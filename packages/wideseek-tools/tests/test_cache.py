@@ -56,6 +56,31 @@ async def test_other_settings_and_numbers_are_other_questions(tmp_path: Path) ->
     assert len(inner.calls) == 4
 
 
+async def test_a_search_that_found_nothing_is_asked_again(tmp_path: Path) -> None:
+    inner = Counting()
+    with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:
+        search = CachedSearch(inner, cache, "x")
+        assert await search.search("q", 0) == await search.search("q", 0) == []
+    assert len(inner.calls) == 2
+
+
+async def test_an_entry_from_the_future_is_not_fresh(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with Cache(CacheConfig(path=path, search_ttl_s=60.0)) as cache:
+        cache.put(b"key", "made while a clock was ten years ahead", 60.0)
+        cache.put(b"now", "made now", 60.0)
+        with sqlite3.connect(path) as link:
+            ten_years = 315_000_000
+            link.execute(
+                "update answers set created=created+?, until=until+? where key=?",
+                (ten_years, ten_years, b"key"),
+            )
+        assert cache.get(b"key") is None
+        assert cache.get(b"now") == "made now"
+        cache.put(b"key", "made again", 60.0)
+        assert cache.get(b"key") == "made again"
+
+
 async def test_failures_are_never_kept(tmp_path: Path) -> None:
     inner = Counting()
     with Cache(CacheConfig(path=tmp_path / "c.sqlite")) as cache:

@@ -26,7 +26,7 @@ def pages_file(folder: Path) -> Path:
 
 def test_index_is_built_and_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pages, index = pages_file(tmp_path), tmp_path / "index"
-    index_main(["build", str(pages), "--to", str(index), "passage_words=50"])
+    index_main(["build", str(pages), f"to={index}", "passage_words=50"])
     shown = capsys.readouterr()
     assert "1 passages and 1 pages" in shown.out
     assert "indexing passages" in shown.err
@@ -42,10 +42,12 @@ def test_index_is_built_and_searched(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["build", "none.jsonl", "--to", "x"], "no such file: none.jsonl"),
-        (["build", "none.jsonl", "--to", "x", "methd=dense"], "did you mean 'method'"),
-        (["build", "a", "b", "c", "--to", "x"], "usage"),
+        (["build", "none.jsonl", "to=x"], "no such file: none.jsonl"),
+        (["build", "none.jsonl"], "missing key 'to'"),
+        (["build", "none.jsonl", "to=x", "methd=dense"], "did you mean 'method'"),
+        (["build", "a", "b", "c", "to=x"], "usage"),
         (["info", "none"], "no index at none"),
+        (["info"], "missing key 'index'"),
         (["serve", "none"], "none"),
     ],
 )
@@ -72,7 +74,29 @@ def test_schemas_are_function_tools(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serch"])
-    assert "expected one of" in capsys.readouterr().err
+    assert "did you mean 'search'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "access", "mcp", "check"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"wideseek-tools {command}" in capsys.readouterr().out
+
+
+def test_words_and_addresses_are_no_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = tmp_path / "pages.jsonl"
+    row = {"url": "http://a.org/x?y=1", "title": "E=mc2", "contents": "A moon of energy E=mc2."}
+    pages.write_text(json.dumps(row) + "\n")
+    memory = ["search.kind=memory", f"search.pages={pages}", "pages.kind=memory"]
+    memory.append(f"pages.path={pages}")
+    main(["search", "E=mc2 moon", *memory])
+    assert "[1] E=mc2" in capsys.readouterr().out
+    main(["access", "http://a.org/x?y=1", "offset=2", "max_chars=4", *memory])
+    assert "\n\nmoon\n[17 more characters" in capsys.readouterr().out
 
 
 async def test_check_tells_what_works_and_what_is_missing(
@@ -122,7 +146,7 @@ def free_port() -> int:
 
 async def test_server_serves_its_clients_until_it_is_told_to_stop(tmp_path: Path) -> None:
     pages, index, port = pages_file(tmp_path), tmp_path / "index", free_port()
-    index_main(["build", str(pages), "--to", str(index)])
+    index_main(["build", str(pages), f"to={index}"])
     command = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, f"port={port}", stdout=pipe)

@@ -104,7 +104,7 @@ async def test_a_server_announces_its_port_and_serves_a_training_step(tmp_path: 
     ]
     pages, index, file = tmp_path / "p.jsonl", tmp_path / "index", tmp_path / "address"
     pages.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    index_main(["build", str(pages), "--to", str(index)])
+    index_main(["build", str(pages), f"to={index}"])
     command = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index), "port=0"]
     process = await asyncio.create_subprocess_exec(
         *command, f"address_file={file}", stdout=asyncio.subprocess.PIPE

@@ -12,6 +12,8 @@ from pathlib import Path
 from wideseek_core.errors import ConfigError
 
 _KEY = re.compile(r"\w+(?:\.\w+)*")
+_ADDRESS = re.compile(r"[/?#:]")
+"""What a key never holds, but an address with parameters does in front of its first `=`."""
 _HELP = ("-h", "--help")
 
 
@@ -87,7 +89,7 @@ def _is_setting(argument: str, keys: Collection[str]) -> bool:
         return not sentence or is_file(argument)
     key, equals, _ = argument.partition("=")
     root = key.partition(".")[0]
-    if not equals or argument.startswith("-"):
+    if not equals or argument.startswith("-") or _ADDRESS.search(key):
         return False
     if sentence:
         return bool(_KEY.fullmatch(key)) and root in keys

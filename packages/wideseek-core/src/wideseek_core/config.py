@@ -21,7 +21,7 @@ from wideseek_core.exits import HelpRequested, exit_on_error
 from wideseek_core.explain import explain
 from wideseek_core.fields import describe, help_text, kind_of, models_in
 from wideseek_core.typed_yaml import settle
-from wideseek_core.yaml_values import load_raw, plain
+from wideseek_core.yaml_values import PlainScalar, load_raw, plain
 
 __all__ = [
     "USAGE",
@@ -306,6 +306,14 @@ def apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{override!r}: {name!r} is a value, it has no keys")
         node = cast(dict[str, Any], below)
     try:
-        node[leaf] = load_raw(text)
+        node[leaf] = _override_value(text.strip())
     except yaml.YAMLError:
         raise ConfigError(f"{override!r}: the value is not YAML") from None
+
+
+def _override_value(text: str) -> object:
+    """The value of an override. A mapping has braces there; other text with a colon is a text."""
+    value = load_raw(text)
+    if isinstance(value, dict) and not text.startswith("{"):
+        return PlainScalar(text)
+    return cast(object, value)

@@ -121,7 +121,7 @@ def certificates() -> ssl.SSLContext | None:
         value = environment(variable).strip()
         if not value:
             continue
-        path = Path(value).expanduser()
+        path = Path(value)
         try:
             if not exists(path):
                 raise ConfigError(f"{variable}: there is no {value}")

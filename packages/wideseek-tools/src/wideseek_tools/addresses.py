@@ -30,7 +30,6 @@ def _own_address() -> str:
 @contextmanager
 def announced(address: str, path: Path) -> Generator[None]:
     """Keeps a line with the address in a file, or a file with it in a folder, during the block."""
-    path = path.expanduser()
     if path.is_dir():
         name = address.partition("://")[2].replace(":", "_").replace("[", "").replace("]", "")
         path = path / f"{name}.txt"
@@ -54,7 +53,6 @@ def _change(path: Path, add: str = "", remove: str = "") -> None:
 
 def read_addresses(path: Path) -> list[str]:
     """The addresses in a file, or in the files of a folder. Raises `OSError`, `ValueError`."""
-    path = path.expanduser()
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     lines = [line for file in files for line in file.read_text("utf-8").split()]
     return [line if "://" in line else f"http://{line}" for line in dict.fromkeys(lines)]

@@ -1,9 +1,11 @@
 """A file of answers shared by processes: SQLite, a time to live, a size cap.
 
-Only answers are kept. A failure, an unknown page among them, is asked for again next time.
+Only answers that hold something are kept. A failure, an unknown page, or a search that found
+nothing (which some services answer when their engines refuse) is asked for again next time.
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import logging
@@ -22,8 +24,10 @@ from wideseek_tools.urls import page_key
 logger = logging.getLogger(__name__)
 VERSION = 2
 """Part of every key: raise it when extraction changes."""
-CHECK_EVERY = 50
+WRITES_BETWEEN_CHECKS = 50
 """Writes between two looks at the size."""
+MAX_AHEAD_S = 60.0
+"""An entry made later than this from now was made while a clock was wrong, and is not fresh."""
 _SCHEMA = """
 create table if not exists answers(
     key blob primary key, until real, created real, size integer, value blob);
@@ -61,10 +65,12 @@ class Cache:
 
     def get(self, key: bytes) -> Any:
         """The JSON value under a key; None if there is none, or it is too old."""
-        statement = "select value from answers where key=? and until>?"
+        statement = "select value from answers where key=? and until>? and created<=?"
+        now = time.time()
         try:
             with self._lock:
-                found = self._link.execute(statement, (key, time.time())).fetchone()
+                row = self._link.execute(statement, (key, now, now + MAX_AHEAD_S))
+                found = row.fetchone()
             return json.loads(zlib.decompress(found[0])) if found else None
         except (sqlite3.Error, zlib.error, ValueError) as error:
             logger.warning("%s: not read: %s", self.config.path, error)
@@ -79,14 +85,15 @@ class Cache:
             with self._lock, self._link:
                 self._link.execute("insert or replace into answers values(?,?,?,?,?)", row)
                 self._writes += 1
-                if self._writes % CHECK_EVERY == 1:
+                if self._writes % WRITES_BETWEEN_CHECKS == 1:
                     self._shrink(now)
         except sqlite3.Error as error:
             logger.warning("%s: not written: %s", self.config.path, error)
 
     def _shrink(self, now: float) -> None:
         """Drops what is too old, then the oldest until a tenth of the cap is free."""
-        self._link.execute("delete from answers where until<=?", (now,))
+        statement = "delete from answers where until<=? or created>?"
+        self._link.execute(statement, (now, now + MAX_AHEAD_S))
         (total,) = self._link.execute("select coalesce(sum(size), 0) from answers").fetchone()
         if total <= self.config.max_bytes:
             return
@@ -117,14 +124,12 @@ class CachedSearch:
         key = _key("search", self._label, query, str(k))
         known = await asyncio.to_thread(self._cache.get, key)
         if known is not None:
-            return [Document(**cast(dict[str, Any], one)) for one in known]
+            return [Document(**cast(dict[str, Any], row)) for row in known]
         found = await self._inner.search(query, k)
-        rows = [
-            {"url": one.url, "title": one.title, "text": one.text, "score": one.score}
-            for one in found
-        ]
-        ttl_s = self._cache.config.search_ttl_s
-        await asyncio.to_thread(self._cache.put, key, rows, ttl_s)
+        rows = [dataclasses.asdict(document) for document in found]
+        if rows:
+            ttl_s = self._cache.config.search_ttl_s
+            await asyncio.to_thread(self._cache.put, key, rows, ttl_s)
         return found
 
 

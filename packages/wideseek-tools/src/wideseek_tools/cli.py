@@ -5,7 +5,12 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
+from pydantic import Field
+
+from wideseek_core.arguments import split_arguments
+from wideseek_core.commands import Command, Program
 from wideseek_core.config import exit_on_error, load_config
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import logging_to_console, show
@@ -13,65 +18,122 @@ from wideseek_tools.config import ToolsConfig
 from wideseek_tools.open import open_tools
 from wideseek_tools.schemas import documents_text, openai_tools, page_text
 
-USAGE = """\
-wideseek-tools search QUERY [CONFIG.yaml] [a.b=c ...]   search and show the results
-wideseek-tools access URL [CONFIG.yaml] [a.b=c ...]     read a page and show its text
-wideseek-tools mcp [CONFIG.yaml] [a.b=c ...]            serve both tools over MCP (stdio)
-wideseek-tools check [CONFIG.yaml] [a.b=c ...]          try every backend once
-wideseek-tools schemas                                  OpenAI function schemas as JSON
-Add --help to a command for its settings, e.g. search.kind=serper pages.kind=fetch"""
-TOPK = 5
-MAX_CHARS = 100_000
+SETTINGS = "[CONFIG.yaml ...] [KEY=VALUE ...]"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    with exit_on_error(), logging_to_console():
-        if command in ("-h", "--help"):
-            show(USAGE)
-        elif command == "schemas":
-            show(json.dumps(openai_tools(), indent=2))
-        elif command == "check":
-            asyncio.run(_check(rest))
-        elif command == "mcp":
-            asyncio.run(_mcp(load_config(ToolsConfig, rest)))
-        elif command in ("search", "access"):
-            if not rest or rest[0] in ("-h", "--help"):
-                load_config(ToolsConfig, ["--help"])
-            asyncio.run(_one(command, rest[0], load_config(ToolsConfig, rest[1:])))
-        else:
-            known = "search, access, mcp, check, schemas"
-            raise ConfigError(f"unknown command {command!r}: expected one of {known}")
+class SearchCommand(ToolsConfig):
+    """One search."""
+
+    query: str
+    """What to look for."""
+    topk: int = Field(default=5, ge=1)
+    """How many results."""
 
 
-async def _one(command: str, request: str, config: ToolsConfig) -> None:
-    async with open_tools(config) as tools:
-        if command == "search":
-            show(documents_text(await tools.search.search(request, TOPK)))
-        else:
-            show(page_text(await tools.pages.read(request), MAX_CHARS))
+class AccessCommand(ToolsConfig):
+    """One page."""
+
+    url: str
+    """The page's address."""
+    offset: int = Field(default=0, ge=0)
+    """Where to begin in the page, in characters."""
+    max_chars: int = Field(default=100_000, ge=1)
+    """Characters of the page that are shown."""
 
 
-async def _mcp(config: ToolsConfig) -> None:
+class McpCommand(ToolsConfig):
+    """An MCP server."""
+
+    transport: Literal["stdio", "http"] = "stdio"
+    """`http` is MCP's streamable HTTP, at the path `/mcp`."""
+    host: str = "127.0.0.1"
+    """Only this machine can connect; there is no login."""
+    port: int = Field(default=8000, ge=1, le=65535)
+
+
+def search(arguments: Sequence[str]) -> None:
+    """`wideseek-tools search`."""
+    usage = f"wideseek-tools search QUERY {SETTINGS}"
+    config = load_config(SearchCommand, arguments, sentence="query", usage=usage)
+
+    async def run() -> None:
+        async with open_tools(config) as tools:
+            show(documents_text(await tools.search.search(config.query, config.topk)))
+
+    asyncio.run(run())
+
+
+def access(arguments: Sequence[str]) -> None:
+    """`wideseek-tools access`."""
+    usage = f"wideseek-tools access URL {SETTINGS}"
+    config = load_config(AccessCommand, arguments, sentence="url", usage=usage)
+
+    async def run() -> None:
+        async with open_tools(config) as tools:
+            show(page_text(await tools.pages.read(config.url), config.max_chars, config.offset))
+
+    asyncio.run(run())
+
+
+def mcp(arguments: Sequence[str]) -> None:
+    """`wideseek-tools mcp`."""
+    config = load_config(McpCommand, arguments, usage=f"wideseek-tools mcp {SETTINGS}")
     try:
         from wideseek_tools.mcp import make_server
     except ImportError as error:
         line = f"the MCP server needs: pip install 'wideseek-tools[mcp]' ({error})"
         raise ConfigError(line) from None
-    async with open_tools(config) as tools:
-        await make_server(tools).run_stdio_async()
+
+    async def run() -> None:
+        async with open_tools(config) as tools:
+            server = make_server(tools)
+            if config.transport == "stdio":
+                await server.run_stdio_async()
+            else:
+                await server.run_streamable_http_async(host=config.host, port=config.port)
+
+    asyncio.run(run())
 
 
-async def _check(arguments: list[str]) -> None:
-    from wideseek_tools.check import CheckConfig, check
+def check(arguments: Sequence[str]) -> None:
+    """`wideseek-tools check`."""
+    from wideseek_tools import check as checks
 
     for name in ("ddgs", "primp"):  # each of ddgs' engines logs why it failed
         logging.getLogger(name).setLevel(logging.ERROR)
-    findings = await check(load_config(CheckConfig, arguments))
-    width = max(len(one.backend) for one in findings)
-    for one in findings:
-        show(f"{'works' if one.works else 'no   '}  {one.backend:{width}}  {one.note}")
+    usage = f"wideseek-tools check {SETTINGS}"
+    findings = asyncio.run(checks.check(load_config(checks.CheckConfig, arguments, usage=usage)))
+    width = max(len(finding.backend) for finding in findings)
+    for finding in findings:
+        works = "works" if finding.works else "no   "
+        show(f"{works}  {finding.backend:{width}}  {finding.note}")
+
+
+def schemas(arguments: Sequence[str]) -> None:
+    """`wideseek-tools schemas`."""
+    if split_arguments(arguments, ()).settings:
+        raise ConfigError("usage: wideseek-tools schemas")
+    show(json.dumps(openai_tools(), indent=2))
+
+
+PROGRAM = Program(
+    name="wideseek-tools",
+    summary="Search and page access for agents.",
+    distribution="wideseek-tools",
+    commands={
+        "search": Command(summary="Search and show the results.", run=search),
+        "access": Command(summary="Read a page and show its text.", run=access),
+        "mcp": Command(summary="Serve both tools over MCP.", run=mcp),
+        "check": Command(summary="Try every backend once.", run=check),
+        "schemas": Command(summary="Show both tools as OpenAI functions.", run=schemas),
+    },
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    with exit_on_error(), logging_to_console():
+        PROGRAM.run(list(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> Async
         if config.replay is not None:
             from wideseek_tools.record import Replay
 
-            replay = Replay(config.replay.expanduser())
+            replay = Replay(config.replay)
             yield Tools(replay, replay)
             return
         tools = Tools(
@@ -58,7 +58,7 @@ def _wrapped(tools: Tools, config: ToolsConfig, stack: AsyncExitStack) -> Tools:
     if config.record is not None:
         from wideseek_tools.record import Recorder, RecordingPages, RecordingSearch
 
-        recorder = Recorder(config.record.expanduser())
+        recorder = Recorder(config.record)
         tools = Tools(
             RecordingSearch(tools.search, recorder), RecordingPages(tools.pages, recorder)
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from wideseek_core.messages import ToolSpec
 from wideseek_core.search import Document, Page
 
+MAX_TOPK = 50
 SEARCH = ToolSpec(
     name="search",
     description="Searches for passages. Gives titles, URLs and text, best first.",
@@ -16,7 +17,7 @@ SEARCH = ToolSpec(
                 "type": "integer",
                 "description": "How many results.",
                 "minimum": 1,
-                "maximum": 50,
+                "maximum": MAX_TOPK,
                 "default": 5,
             },
         },
@@ -29,7 +30,15 @@ ACCESS = ToolSpec(
     description="Reads the page at a URL, for instance one that search gave.",
     parameters={
         "type": "object",
-        "properties": {"url": {"type": "string", "description": "The page's URL."}},
+        "properties": {
+            "url": {"type": "string", "description": "The page's URL."},
+            "offset": {
+                "type": "integer",
+                "description": "Where to begin in a long page, in characters.",
+                "minimum": 0,
+                "default": 0,
+            },
+        },
         "required": ["url"],
         "additionalProperties": False,
     },
@@ -46,13 +55,17 @@ def documents_text(documents: Sequence[Document]) -> str:
     if not documents:
         return "No results."
     return "\n\n".join(
-        f"[{rank}] {one.title or one.url}\n{one.url}\n{one.text}"
-        for rank, one in enumerate(documents, 1)
+        f"[{rank}] {document.title or document.url}\n{document.url}\n{document.text}"
+        for rank, document in enumerate(documents, 1)
     )
 
 
-def page_text(page: Page, max_chars: int) -> str:
-    """A page as text, cut off after `max_chars` characters."""
-    cut = page.text[:max_chars]
-    more = f"\n[{len(page.text) - max_chars} more characters]" if len(page.text) > max_chars else ""
-    return f"{page.title or page.url}\n{page.url}\n\n{cut}{more}"
+def page_text(page: Page, max_chars: int, offset: int = 0) -> str:
+    """At most `max_chars` characters of a page from `offset` on, and how to read the rest."""
+    end = offset + max_chars
+    text = page.text[offset:end]
+    left = len(page.text) - end
+    if offset and not text:
+        text = f"[the page has {len(page.text)} characters]"
+    more = f"\n[{left} more characters: read on with offset={end}]" if left > 0 else ""
+    return f"{page.title or page.url}\n{page.url}\n\n{text}{more}"

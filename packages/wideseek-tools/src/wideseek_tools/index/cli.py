@@ -1,20 +1,47 @@
 """`wideseek-index`: build, serve and describe indexes."""
 
-import argparse
 import asyncio
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wideseek_core.config import exit_on_error, load_config
+from wideseek_core.commands import Command, Program
+from wideseek_core.config import Config, exit_on_error, load_config
 from wideseek_core.errors import ConfigError
 from wideseek_core.progress import ProgressBar, logging_to_console, show
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.manifest import read_index
 
-BUILD = "wideseek-index build [CORPUS.jsonl] PAGES.jsonl --to DIR|QDRANT-URL [CONFIG] [a.b=c ...]"
-SERVE = "wideseek-index serve DIR [CONFIG.yaml] [a.b=c ...]"
+BUILD = (
+    "wideseek-index build PAGES.jsonl [CORPUS.jsonl] to=FOLDER|URL [CONFIG.yaml] [KEY=VALUE ...]"
+)
+SERVE = "wideseek-index serve [FOLDER|STORE] [CONFIG.yaml ...] [KEY=VALUE ...]"
+INFO = "wideseek-index info FOLDER"
+
+
+class BuildCommand(IndexConfig):
+    """What an index is built from, where it goes, and what it holds."""
+
+    pages: Path
+    """JSON lines with `url`, `contents` and perhaps `title`."""
+    corpus: Path | None = None
+    """JSON lines of passages (`id`, `url`, `contents`); null makes one of each page."""
+    to: str
+    """A folder, or the address of a Qdrant server."""
+    collection: str = "wideseek"
+    """Collection on a Qdrant server."""
+    store: Path | None = None
+    """Page store beside a Qdrant server; null puts it beside the pages."""
+    grpc: bool = True
+    """Load a Qdrant server over gRPC (port 6334), which is faster than HTTP."""
+
+
+class InfoCommand(Config):
+    """An index to describe."""
+
+    index: Path
+    """The index folder."""
 
 
 class Stages:
@@ -44,89 +71,71 @@ class Stages:
         self._bar = None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="wideseek-index", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser(
-        "build", usage=BUILD, help="build an index folder, or fill a Qdrant collection"
-    )
-    build.add_argument("--to", required=True, help="a folder, or the URL of a Qdrant server")
-    build.add_argument("--collection", default="wideseek", help="on a Qdrant server")
-    build.add_argument("--store", type=Path, help="page store beside a Qdrant server")
-    build.add_argument("--no-grpc", action="store_true", help="load a Qdrant server over HTTP")
-    build.add_argument("--fields", action="store_true", help="show the settings and leave")
-    serve = commands.add_parser("serve", usage=SERVE, help="serve an index over HTTP")
-    info = commands.add_parser("info", help="show an index's manifest")
-    for command in (build, serve, info):
-        command.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
-    given, more = parser.parse_known_args(arguments)  # it takes no positionals after options
-    given.rest += more
-    if unknown := [one for one in more if one.startswith("-")]:
-        parser.error(f"unknown option {unknown[0]}")
-    with exit_on_error(), logging_to_console():
-        inputs, settings = _split(given.rest)
-        if given.command == "build":
-            _build(given, inputs, settings)
-        elif given.command == "serve":
-            _serve(inputs, settings)
-        else:
-            for folder in inputs:
-                show(read_index(folder).model_dump_json(indent=2))
-
-
-def _split(rest: list[str]) -> tuple[list[Path], list[str]]:
-    """Paths apart from settings: `a.b=c`, a YAML file."""
-    settings = [
-        one
-        for one in rest
-        if one.endswith((".yaml", ".yml")) or ("=" in one and not Path(one).exists())
-    ]
-    return [Path(one) for one in rest if one not in settings], settings
-
-
-def _build(given: argparse.Namespace, inputs: list[Path], settings: list[str]) -> None:
-    config = load_config(IndexConfig, ["--help"] if given.fields else settings)
-    if len(inputs) not in (1, 2):
-        raise ConfigError(f"usage: {BUILD}")
-    corpus, pages = (inputs[0], inputs[1]) if len(inputs) == 2 else (None, inputs[0])
+def build(arguments: Sequence[str]) -> None:
+    """`wideseek-index build`."""
+    given = load_config(BuildCommand, arguments, positional=("pages", "corpus"), usage=BUILD)
+    config = IndexConfig(**{name: getattr(given, name) for name in IndexConfig.model_fields})
     stages = Stages()
     try:
         if "://" in given.to:
             from wideseek_tools.backends.qdrant.filling import Target, fill_collection
 
-            store = given.store or pages.with_suffix(".sqlite")
+            store = given.store or given.pages.with_suffix(".sqlite")
             target = Target(
-                base_url=given.to, collection=given.collection, store=store, grpc=not given.no_grpc
+                base_url=given.to, collection=given.collection, store=store, grpc=given.grpc
             )
-            count = asyncio.run(fill_collection(corpus, pages, target, config, stages.step))
+            filled = fill_collection(given.corpus, given.pages, target, config, stages.step)
+            count = asyncio.run(filled)
             stages.close()
             show(f"{count} passages in {given.collection!r} at {given.to}, pages in {store}")
             return
         from wideseek_tools.index.build import build_index
 
-        found = build_index(corpus, pages, Path(given.to), config, stages.step)
+        to = Path(given.to).expanduser()
+        found = build_index(given.corpus, given.pages, to, config, stages.step)
     finally:
         stages.close()
     show(f"{found.passages} passages and {found.pages} pages in {given.to}")
     show(f"next: wideseek-index serve {given.to}")
 
 
-def _serve(inputs: list[Path], settings: list[str]) -> None:
-    if len(inputs) > 1:
-        raise ConfigError(f"usage: {SERVE}")
-    for path in inputs:
-        if not path.is_file():  # a file is the page store beside a Qdrant server
-            read_index(path)
+def serve(arguments: Sequence[str]) -> None:
+    """`wideseek-index serve`."""
     try:
         from wideseek_tools.server.config import ServeConfig
         from wideseek_tools.server.serve import run
     except ImportError as error:
         line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
         raise ConfigError(line) from None
-    config = load_config(ServeConfig, settings)
-    run(config, inputs[0] if inputs else None)
+    config = load_config(ServeConfig, arguments, positional=("index",), usage=SERVE)
+    if config.index is not None and not config.index.is_file():
+        read_index(config.index)  # a file is the page store beside a Qdrant server
+    run(config)
+
+
+def info(arguments: Sequence[str]) -> None:
+    """`wideseek-index info`."""
+    config = load_config(InfoCommand, arguments, positional=("index",), usage=INFO)
+    show(read_index(config.index).model_dump_json(indent=2))
+
+
+PROGRAM = Program(
+    name="wideseek-index",
+    summary="Indexes of passages and pages.",
+    distribution="wideseek-tools",
+    commands={
+        "build": Command(summary="Build an index folder, or fill a Qdrant collection.", run=build),
+        "serve": Command(summary="Serve an index over HTTP.", run=serve),
+        "info": Command(summary="Show an index's manifest.", run=info),
+    },
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    with exit_on_error(), logging_to_console():
+        PROGRAM.run(list(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -22,6 +22,8 @@ else:
 class ServeConfig(Config):
     """The retrieval server."""
 
+    index: Path | None = None
+    """An index folder, or the page store beside a Qdrant server."""
     search: ServedSearch = EmbeddedConfig()
     pages: StoreConfig = StoreConfig()
     host: str = "127.0.0.1"

@@ -1,10 +1,9 @@
-"""Runs the retrieval server until it is told to stop."""
+"""Runs the retrieval server until it is stopped."""
 
 import asyncio
 import signal
 import socket
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -21,26 +20,26 @@ from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.routes import Retriever, Routes
 
 
-def run(config: ServeConfig, index: Path | None = None) -> None:
+def run(config: ServeConfig) -> None:
     """Blocks until SIGINT or SIGTERM, on the faster event loop."""
     # Uvicorn stops gracefully and then sends itself the signal again, which would skip the rest.
     signal.signal(signal.SIGTERM, _leave)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(config, index))
+        runner.run(serve(config))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-async def serve(config: ServeConfig, index: Path | None = None) -> None:
+async def serve(config: ServeConfig) -> None:
     """Serves until SIGINT or SIGTERM; open requests are finished first."""
     async with AsyncExitStack() as stack:
-        path = config.pages.path or index
+        path = config.pages.path or config.index
         if path is None:
             raise ConfigError("missing key 'pages.path': name an index folder or a page store")
         pages = stack.enter_context(PageStore(path / STORE if path.is_dir() else path))
-        search, about = await _open(config, stack, index)
+        search, about = await _open(config, stack)
         routes = Routes(search, pages, config)
         settings = uvicorn.Config(
             make_app(routes, {**about, "pages": len(pages)}),
@@ -79,12 +78,12 @@ class AnnouncingServer(uvicorn.Server):
 
 
 async def _open(
-    config: ServeConfig, stack: AsyncExitStack, index: Path | None
+    config: ServeConfig, stack: AsyncExitStack
 ) -> tuple[Retriever, dict[str, str | int]]:
     if isinstance(config.search, EmbeddedConfig):
         settings = config.search
         if settings.path is None:
-            settings = settings.model_copy(update={"path": index})
+            settings = settings.model_copy(update={"path": config.index})
         opened = open_embedded(settings, processes=config.processes, max_waiting=config.max_waiting)
         search = await stack.enter_async_context(opened)
         about: dict[str, str | int] = {
