@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -85,28 +86,61 @@ async def test_errors_and_cancelled_requests_pass_through() -> None:
         assert len((await asyncio.wait_for(asked, 60)).ids) == 12
 
 
-async def test_a_process_that_dies_takes_its_sessions_and_no_others() -> None:
+async def test_a_process_that_dies_is_replaced_and_its_requests_are_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = children()
-    async with ReplicatedEngine(endless_model(), processes=2) as engine:
-        first, second = (pid for pid in children() if pid not in before)
+    model = endless_model()
+    async with ReplicatedEngine(model, processes=2) as engine:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
+        await engine.load_weights(iter(model.state_dict().items()), 3)
+        long = Sampling(max_tokens=1500)
         asked = [
-            asyncio.create_task(engine.generate(PROMPT, session=f"s{n}", sampling=ENDLESS))
+            asyncio.create_task(engine.generate(PROMPT, session=f"s{n}", sampling=long))
             for n in range(4)
         ]
         await asyncio.sleep(0.1)
+        first = next(pid for pid in children() if pid not in before)
         os.kill(first, signal.SIGKILL)
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
-        lost = [outcome for outcome in outcomes if isinstance(outcome, PolicyError)]
-        assert (len(lost), len(outcomes)) == (2, 4)
-        made = await engine.generate(PROMPT, session="new", sampling=TWELVE)
-        assert len(made.ids) == 12
-        await engine.load_weights(iter(engine.model.state_dict().items()), 1)
-        os.kill(second, signal.SIGKILL)
-        with pytest.raises(PolicyError, match="ended"):
-            await engine.generate(PROMPT, session="new", sampling=ENDLESS)
-        with pytest.raises(PolicyError, match="all processes"):
-            await engine.generate(PROMPT, session="newer", sampling=TWELVE)
+        made = await asyncio.gather(*asked)
+        assert engine.restarts == 1
+        assert "has died" in caplog.text
+        alone = TorchEngine(model)
+        for number, response in enumerate(made):
+            expected = await alone.generate(PROMPT, session=f"s{number}", sampling=long)
+            assert response.ids == expected.ids
+            assert response.version == 3
+        assert len(set(children()) - set(before)) == 2
     assert children() == before
+
+
+async def test_all_processes_may_die_between_requests_and_updates() -> None:
+    before = children()
+    async with ReplicatedEngine(endless_model(), processes=2) as engine:
+        for pid in set(children()) - set(before):
+            os.kill(pid, signal.SIGKILL)
+        await engine.load_weights(iter(engine.model.state_dict().items()), 1)
+        made = await engine.generate(PROMPT, session="a", sampling=TWELVE)
+        assert (len(made.ids), made.version) == (12, 1)
+
+
+async def test_a_request_that_kills_every_process_is_given_up() -> None:
+    before = children()
+
+    async def kill() -> None:
+        while True:
+            for pid in set(children()) - set(before):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+
+    async with ReplicatedEngine(endless_model(), processes=1) as engine:
+        killing = asyncio.create_task(kill())
+        with pytest.raises(PolicyError, match=r"have died of one request|did not start"):
+            await engine.generate(PROMPT, session="a", sampling=ENDLESS)
+        killing.cancel()
 
 
 def test_no_process_at_all_is_refused() -> None:

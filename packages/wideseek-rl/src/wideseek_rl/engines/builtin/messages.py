@@ -1,25 +1,17 @@
-"""What a process and its `worker` say to each other: pickles behind their length.
+"""What a `ReplicatedEngine` asks of its helper processes, and tells them."""
 
-Both ends are one program on one machine, each other's only correspondents.
-"""
-
-import asyncio
-import pickle
-import struct
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from wideseek_core.errors import PolicyError
-from wideseek_core.policy import Generated, Sampling
+from wideseek_core.policy import Sampling
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.models.config import DecoderConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message: what to sample from. `Weights` follow."""
+    """The first request of a process: the model to sample from. `LoadWeights` follows."""
 
     shape: DecoderConfig
     dtype: torch.dtype
@@ -28,8 +20,8 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights to sample with from now on; answered with the version."""
+class LoadWeights:
+    """Weights to sample with from now on."""
 
     version: int
     state: bytes
@@ -38,43 +30,15 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """One request; answered with `Answer`."""
+    """One request for tokens; the answer is a `Generated`."""
 
-    number: int
     ids: tuple[int, ...]
     session: str
     sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
-    """Nobody waits for this request any more."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
+class CloseSession:
     """A session gets no more requests."""
 
     session: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a request."""
-
-    number: int
-    outcome: Generated | PolicyError
-
-
-def packed(message: object) -> bytes:
-    """A message as it is sent."""
-    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return struct.pack("!Q", len(body)) + body
-
-
-async def receive(reader: asyncio.StreamReader) -> Any:
-    """The next message. Raises `EOFError` when the other end is gone, even amid a message."""
-    (length,) = struct.unpack("!Q", await reader.readexactly(8))
-    return pickle.loads(await reader.readexactly(length))
