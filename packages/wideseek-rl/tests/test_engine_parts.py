@@ -4,12 +4,10 @@ import pytest
 import torch
 
 from wideseek_core import Sampling
-from wideseek_rl.engines.builtin import engine as torch_engine
-from wideseek_rl.engines.builtin.attention import attend, reading
+from wideseek_rl.engines.builtin.attention import attend, attention_metadata
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE, BlockPool
 from wideseek_rl.engines.builtin.engine import TorchEngine, sampling_dtype
 from wideseek_rl.engines.builtin.prefix_cache import (
-    BLOCK,
     CachedSequence,
     PrefixCache,
     block_hashes,
@@ -42,15 +40,14 @@ def test_a_token_of_probability_zero_is_never_drawn() -> None:
     assert invert(torch.tensor([[-90.0, 0.0]]), torch.tensor([0.0])).item() == 1
 
 
-def test_the_sampling_dtype_is_fast_where_the_cpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fast", "auto"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_sampling_dtype_is_fast_where_the_cpu_is(fast: bool, auto: torch.dtype) -> None:
     model = new_model(SHAPE, 0)
-    for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch_engine, "native_bfloat16", lambda found=native: found)
-        assert sampling_dtype(model, "auto") == wanted
-        assert sampling_dtype(model, "model") == torch.float32
-        assert sampling_dtype(model, "bfloat16") == torch.bfloat16
-        assert sampling_dtype(model.to(torch.bfloat16), "float32") == torch.float32
-        model.to(torch.float32)
+    assert sampling_dtype(model, "auto", fast_bfloat16=fast) == auto
+    assert sampling_dtype(model, "model", fast_bfloat16=fast) == torch.float32
+    assert sampling_dtype(model, "bfloat16", fast_bfloat16=fast) == torch.bfloat16
+    half = model.to(torch.bfloat16)
+    assert sampling_dtype(half, "float32", fast_bfloat16=fast) == torch.float32
 
 
 def test_the_nucleus_keeps_the_fewest_likely_tokens_that_reach_top_p() -> None:
@@ -95,14 +92,14 @@ def test_common_prefixes_of_long_lists_are_found_at_any_place() -> None:
 
 
 def test_the_longest_shared_prefix_is_found_until_its_owner_is_forgotten() -> None:
-    store, ids = PrefixCache(), list(range(5 * BLOCK))
-    short, long = CachedSequence(ids[: 2 * BLOCK]), CachedSequence(ids)
+    store, ids = PrefixCache(), list(range(5 * BLOCK_SIZE))
+    short, long = CachedSequence(ids[: 2 * BLOCK_SIZE]), CachedSequence(ids)
     for cached in (short, long):
         cached.filled = len(cached.ids)
         store.index(cached)
-    assert store.with_prefix(block_hashes(ids[: 4 * BLOCK])) is long
-    assert store.with_prefix(block_hashes([*ids[: 2 * BLOCK], *[7] * BLOCK])) is short
-    assert store.with_prefix(block_hashes(ids[: BLOCK - 1])) is None
+    assert store.with_prefix(block_hashes(ids[: 4 * BLOCK_SIZE])) is long
+    assert store.with_prefix(block_hashes([*ids[: 2 * BLOCK_SIZE], *[7] * BLOCK_SIZE])) is short
+    assert store.with_prefix(block_hashes(ids[: BLOCK_SIZE - 1])) is None
     store.forget(long)
     assert store.with_prefix(block_hashes(ids)) is short
 
@@ -116,34 +113,34 @@ def test_the_session_idle_longest_goes_first() -> None:
     assert [store.pop_oldest() for _ in range(4)] == [b, c, a, None]
 
 
-def test_pages_are_free_again_when_the_last_user_lets_go() -> None:
-    pages = pool(3)
-    taken = pages.take(2)
-    assert pages.share(taken[:1]) == taken[:1]
-    assert pages.shared(taken[0])
-    assert not pages.shared(taken[1])
-    pages.release(taken)
-    assert pages.free == 2
-    pages.release(taken[:1])
-    assert pages.free == 3
-    assert 0 not in pages.take(3)
+def test_blocks_are_free_again_when_the_last_user_lets_go() -> None:
+    blocks = pool(3)
+    taken = blocks.take(2)
+    assert blocks.share(taken[:1]) == taken[:1]
+    assert blocks.shared(taken[0])
+    assert not blocks.shared(taken[1])
+    blocks.release(taken)
+    assert blocks.free == 2
+    blocks.release(taken[:1])
+    assert blocks.free == 3
+    assert 0 not in blocks.take(3)
 
 
 @pytest.mark.parametrize("bags", [True, False])
-def test_attention_over_scattered_pages_equals_softmax_attention(bags: bool) -> None:
-    pages = pool(9)
+def test_attention_over_scattered_blocks_equals_softmax_attention(bags: bool) -> None:
+    blocks = pool(9)
     generator = torch.Generator().manual_seed(0)
-    pages.keys.normal_(generator=generator)
-    pages.values.normal_(generator=generator)
+    blocks.keys.normal_(generator=generator)
+    blocks.values.normal_(generator=generator)
     tables, lengths = [[5, 2, 9], [7], [1, 4, 3]], [2 * BLOCK_SIZE + 3, BLOCK_SIZE, BLOCK_SIZE + 1]
     q = torch.randn(3, 4, 8, generator=generator)
-    read = reading(SHAPE, tables, lengths, pages.keys)
+    metadata = attention_metadata(SHAPE, tables, lengths, blocks.keys)
     if not bags:
-        read = type(read)(read.pages, read.mask, None)
-    found = attend(q, pages.keys[1], pages.values[1], read)
+        metadata = type(metadata)(metadata.block_table, metadata.mask, None)
+    found = attend(q, blocks.keys[1], blocks.values[1], metadata)
     for row, (table, length) in enumerate(zip(tables, lengths, strict=True)):
         for head in range(4):
-            keys = torch.cat([pages.keys[1, page, head // 2].t() for page in table])[:length]
-            values = torch.cat([pages.values[1, page, head // 2] for page in table])[:length]
+            keys = torch.cat([blocks.keys[1, block, head // 2].t() for block in table])[:length]
+            values = torch.cat([blocks.values[1, block, head // 2] for block in table])[:length]
             wanted = (keys @ q[row, head]).softmax(0) @ values
             assert torch.allclose(found[row, head], wanted, atol=1e-5)

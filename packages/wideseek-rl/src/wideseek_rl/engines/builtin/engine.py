@@ -1,4 +1,4 @@
-"""The asynchronous front of the in-process engine."""
+"""The asynchronous interface of the builtin engine."""
 
 import asyncio
 import logging
@@ -79,8 +79,8 @@ class TorchEngine:
         """Samples one continuation; see `wideseek_core.TokenEngine`.
 
         The response depends on the engine's seed, the session's name and the prompt, and not on
-        what else is in the batch (but for ties within rounding). Log-probabilities are those of the
-        distribution sampled from: after temperature, and renormalised over the nucleus if
+        what else is in the batch (except for ties within rounding). Log-probabilities are those of
+        the distribution sampled from: after temperature, and renormalized over the nucleus if
         `top_p < 1`. For greedy sampling they are those at temperature 1.
 
         Raises:
@@ -170,7 +170,7 @@ class TorchEngine:
             )
 
     def _use_running_loop(self) -> None:
-        """Starts afresh if an earlier event loop has ended and left requests behind."""
+        """Drops the requests of an earlier event loop that has ended."""
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return
@@ -187,25 +187,25 @@ class TorchEngine:
             self._driver = asyncio.create_task(self._drive())
 
     async def _drive(self) -> None:
-        """Computes until nothing is left to do."""
+        """Computes until no request is left."""
         while self._submitted or self._closed or self._scheduler.busy:
             async with self._lock:
                 self._computing = True
                 try:
                     finished = await asyncio.to_thread(self._advance)
                 except Exception as error:
-                    # Whatever torch raises, those who wait must hear of it.
+                    # Whatever torch raises, the callers that wait have to get it.
                     logger.exception("sampling failed")
                     finished = self._failed(error)
                 finally:
                     self._computing = False
-            for one in finished:
-                _answer(one)
-            # Those who wait for these answers may have their next request ready for the next step.
+            for done in finished:
+                _settle(done)
+            # Callers of these requests may submit their next one in time for the next step.
             await asyncio.sleep(0)
 
     def _advance(self) -> list[Finished]:
-        """Steps until there is something to tell, to take in, or to wait for."""
+        """Steps until a request is finished or submitted, or the engine is to pause."""
         while True:
             self._take_in()
             finished = self._scheduler.step()
@@ -225,12 +225,16 @@ class TorchEngine:
         return [Finished(request, reason) for request in self._scheduler.abandon()]
 
 
-def sampling_dtype(model: Decoder, name: str) -> torch.dtype:
-    """The dtype that `BuiltinEngineConfig.dtype` names for this model."""
+def sampling_dtype(model: Decoder, name: str, *, fast_bfloat16: bool | None = None) -> torch.dtype:
+    """The dtype that `BuiltinEngineConfig.dtype` names for this model.
+
+    `fast_bfloat16` says whether the CPU multiplies bfloat16 natively; None looks it up.
+    """
     own = model.output_weight
     if name in ("float32", "bfloat16"):
         return getattr(torch, name)
-    if name == "auto" and own.device.type == "cpu" and native_bfloat16():
+    fast = native_bfloat16() if fast_bfloat16 is None else fast_bfloat16
+    if name == "auto" and own.device.type == "cpu" and fast:
         return torch.bfloat16
     return own.dtype
 
@@ -241,7 +245,7 @@ def native_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _answer(finished: Finished) -> None:
+def _settle(finished: Finished) -> None:
     future = finished.request.future
     if future.done():
         return

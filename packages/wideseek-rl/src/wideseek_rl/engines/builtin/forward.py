@@ -1,8 +1,8 @@
 """One forward pass over a ragged batch: one token of every running request, and prompt chunks.
 
 Every running request takes part with the last of its pending tokens, the only one whose logits
-matter: these tails come first. Pending tokens before the last, those of a prompt, follow packed
-without padding; they attend request by request.
+are used: these come first, as decode batches. Pending tokens before the last, those of a prompt,
+follow as prefill chunks, packed without padding; they attend request by request.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wideseek_rl.engines.builtin.attention import AttentionMetadata, attend, reading
+from wideseek_rl.engines.builtin.attention import AttentionMetadata, attend, attention_metadata
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE, BlockPool
 from wideseek_rl.engines.builtin.requests import Request
 from wideseek_rl.engines.builtin.weights import FusedWeights, LayerWeights
 from wideseek_rl.models.ops import attention
 
 MAX_PADDING = 32
-"""Pages by which tails are padded before they are split into groups of more equal length."""
+"""Blocks of padding in a decode batch from which it is split into more equal lengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class DecodeBatch:
 
     start: int
     end: int
-    read: AttentionMetadata
+    metadata: AttentionMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class PrefillChunk:
     end: int
     until: int
     """Tokens of the request that are computed once this chunk is."""
-    pages: Tensor | None
-    """The request's pages if it has tokens before the chunk."""
+    blocks: Tensor | None
+    """The request's blocks if it has tokens before the chunk."""
     mask: Tensor | None
     """True where a token may attend, `[n, until]`; None if the chunk begins the request."""
 
@@ -51,28 +51,28 @@ class Batch:
     """Packed tokens, and where their keys and values go."""
 
     requests: list[Request]
-    """In the order of the tails, and so of the logits."""
+    """In the order of the decode batches, and so of the logits."""
     ids: Tensor
     rope: Tensor
-    pages: Tensor
-    """The page that each token is written to, `[N]`."""
+    blocks: Tensor
+    """The block that each token is written to, `[N]`."""
     slots: Tensor
-    """The place in that page, `[N]`."""
-    tails: list[DecodeBatch]
-    chunks: list[PrefillChunk]
+    """The place of the token in that block, `[N]`."""
+    decodes: list[DecodeBatch]
+    prefills: list[PrefillChunk]
 
 
 def pack(weights: FusedWeights, pool: BlockPool, counts: dict[Request, int]) -> Batch:
     """A batch that computes the next `counts[request]` pending tokens of each request."""
-    tails: list[DecodeBatch] = []
-    chunks: list[PrefillChunk] = []
+    decodes: list[DecodeBatch] = []
+    prefills: list[PrefillChunk] = []
     order: list[Request] = []
-    tokens: list[tuple[int, int, int]] = []  # id, position, page
+    tokens: list[tuple[int, int, int]] = []  # id, position, block
     for group in _groups(counts):
         lengths = [request.computed + counts[request] for request in group]
-        tables = [request.cached.pages for request in group]
-        read = reading(weights.config, tables, lengths, pool.keys)
-        tails.append(DecodeBatch(len(order), len(order) + len(group), read))
+        tables = [request.cached.block_ids for request in group]
+        metadata = attention_metadata(weights.config, tables, lengths, pool.keys)
+        decodes.append(DecodeBatch(len(order), len(order) + len(group), metadata))
         order += group
     for request in order:
         last = request.computed + counts[request] - 1
@@ -81,11 +81,11 @@ def pack(weights: FusedWeights, pool: BlockPool, counts: dict[Request, int]) -> 
         if count > 1:
             first, until, start = request.computed, request.computed + count - 1, len(tokens)
             tokens += _tokens(request, first, until)
-            chunks.append(_chunk(pool, request, start, until))
+            prefills.append(_chunk(pool, request, start, until))
     packed = torch.tensor(tokens, device=weights.device).t()
-    ids, positions, pages = packed.unbind()
+    ids, positions, blocks = packed.unbind()
     rope = weights.rope(max(request.length for request in order))[positions]
-    return Batch(order, ids, rope, pages, positions % BLOCK_SIZE, tails, chunks)
+    return Batch(order, ids, rope, blocks, positions % BLOCK_SIZE, decodes, prefills)
 
 
 def _groups(counts: dict[Request, int]) -> Iterator[list[Request]]:
@@ -104,8 +104,8 @@ def _groups(counts: dict[Request, int]) -> Iterator[list[Request]]:
 
 
 def _tokens(request: Request, first: int, until: int) -> list[tuple[int, int, int]]:
-    ids, pages = request.ids, request.cached.pages
-    return [(ids[at], at, pages[at // BLOCK_SIZE]) for at in range(first, until)]
+    ids, blocks = request.ids, request.cached.block_ids
+    return [(ids[at], at, blocks[at // BLOCK_SIZE]) for at in range(first, until)]
 
 
 def _chunk(pool: BlockPool, request: Request, start: int, until: int) -> PrefillChunk:
@@ -114,12 +114,12 @@ def _chunk(pool: BlockPool, request: Request, start: int, until: int) -> Prefill
     if first == 0:
         return PrefillChunk(start, end, until, None, None)
     mask = torch.ones((until - first, until), dtype=torch.bool, device=pool.device).tril(first)
-    pages = torch.tensor(request.cached.pages[: -(-until // BLOCK_SIZE)], device=pool.device)
-    return PrefillChunk(start, end, until, pages, mask)
+    blocks = torch.tensor(request.cached.block_ids[: -(-until // BLOCK_SIZE)], device=pool.device)
+    return PrefillChunk(start, end, until, blocks, mask)
 
 
 def forward(weights: FusedWeights, pool: BlockPool, batch: Batch) -> Tensor:
-    """Fills the pages of the batch's tokens; logits `[n, V]` of the tails."""
+    """Fills the blocks of the batch's tokens; logits `[n, V]` of the decode batches."""
     x = weights.embedding[batch.ids].float()
     for index, layer in enumerate(weights.layers):
         qkv = layer.qkv(_normed(x, weights))
@@ -153,20 +153,20 @@ def _attend(
     pairs = torch.view_as_complex(qk.view(*qk.shape[:2], -1, 2))
     qk = torch.view_as_real(pairs.mul_(batch.rope)).flatten(2).to(keys.dtype)
     q, k, v = qk[:, :heads], qk[:, heads:], split[:, rotated:].to(keys.dtype)
-    keys[batch.pages, :, :, batch.slots] = k
-    values[batch.pages, :, batch.slots] = v
+    keys[batch.blocks, :, :, batch.slots] = k
+    values[batch.blocks, :, batch.slots] = v
     mixed = torch.empty_like(q)
-    for tails in batch.tails:
-        mixed[tails.start : tails.end] = attend(
-            q[tails.start : tails.end], keys, values, tails.read
+    for decode in batch.decodes:
+        mixed[decode.start : decode.end] = attend(
+            q[decode.start : decode.end], keys, values, decode.metadata
         )
-    for chunk in batch.chunks:
+    for chunk in batch.prefills:
         part = slice(chunk.start, chunk.end)
-        if chunk.pages is None:
+        if chunk.blocks is None:
             mixed[part] = _within(q[part], k[part].transpose(0, 1), v[part].transpose(0, 1), None)
         else:
-            known = keys[chunk.pages].permute(1, 0, 3, 2).flatten(1, 2)[:, : chunk.until]
-            seen = values[chunk.pages].transpose(0, 1).flatten(1, 2)[:, : chunk.until]
+            known = keys[chunk.blocks].permute(1, 0, 3, 2).flatten(1, 2)[:, : chunk.until]
+            seen = values[chunk.blocks].transpose(0, 1).flatten(1, 2)[:, : chunk.until]
             mixed[part] = _within(q[part], known, seen, chunk.mask)
     return mixed.flatten(1)
 

@@ -1,19 +1,18 @@
-"""What is cached: conversations, by session between their turns and by prefix for all."""
+"""The cached conversations, by session between their turns and by prefix for all."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-BLOCK = 32
-"""Prefixes are looked up at multiples of this many tokens."""
+from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
 
 
 def block_hashes(ids: Sequence[int]) -> tuple[int, ...]:
-    """Hash i stands for the leading `(i + 1) * BLOCK` tokens."""
+    """Hash i stands for the leading `(i + 1) * BLOCK_SIZE` tokens."""
     hashes: list[int] = []
     chain = 0
-    for start in range(0, len(ids) - BLOCK + 1, BLOCK):
-        chain = hash((chain, tuple(ids[start : start + BLOCK])))
+    for start in range(0, len(ids) - BLOCK_SIZE + 1, BLOCK_SIZE):
+        chain = hash((chain, tuple(ids[start : start + BLOCK_SIZE])))
         hashes.append(chain)
     return tuple(hashes)
 
@@ -34,14 +33,14 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 @dataclass(slots=True, eq=False)
 class CachedSequence:
-    """Token ids, and the pages that hold keys and values of the leading ones."""
+    """Token ids, and the blocks of memory that hold keys and values of the leading ones."""
 
     ids: list[int]
     filled: int = 0
-    """Tokens whose keys and values are in the pages."""
-    pages: list[int] = field(default_factory=list[int])
-    blocks: tuple[int, ...] = ()
-    """Hashes under which it can be found by others."""
+    """Tokens whose keys and values are in the blocks."""
+    block_ids: list[int] = field(default_factory=list[int])
+    hashes: tuple[int, ...] = ()
+    """Hashes of its leading blocks, under which others find it."""
 
     def shared_with(self, ids: Sequence[int]) -> int:
         """Filled tokens that `ids` begins with."""
@@ -56,46 +55,46 @@ class PrefixCache:
         self._prefixes: dict[int, CachedSequence] = {}
 
     def take(self, session: str) -> CachedSequence | None:
-        """Hands over what an idle session left behind; its prefix stays indexed."""
+        """Removes and returns the sequence of an idle session; its prefix stays indexed."""
         return self._idle.pop(session, None)
 
     def peek(self, session: str) -> CachedSequence | None:
-        """What an idle session left behind."""
+        """The sequence of an idle session."""
         return self._idle.get(session)
 
     def put(self, session: str, cached: CachedSequence) -> CachedSequence | None:
-        """Keeps a session; returns what it replaces."""
+        """Keeps the sequence of a session; returns the one it replaces."""
         replaced = self._idle.pop(session, None)
         self._idle[session] = cached
         return replaced
 
     def pop_oldest(self) -> CachedSequence | None:
-        """Hands over the session that has been idle longest."""
+        """Removes and returns the sequence of the session that has been idle longest."""
         return self._idle.popitem(last=False)[1] if self._idle else None
 
     def index(self, cached: CachedSequence) -> None:
         """Lets others find it by its prefix."""
         self.forget(cached)
-        cached.blocks = block_hashes(cached.ids[: cached.filled])
-        for block in cached.blocks:
-            self._prefixes.setdefault(block, cached)
+        cached.hashes = block_hashes(cached.ids[: cached.filled])
+        for block_hash in cached.hashes:
+            self._prefixes.setdefault(block_hash, cached)
 
     def forget(self, cached: CachedSequence) -> None:
-        """Takes it out of the index."""
-        for block in cached.blocks:
-            if self._prefixes.get(block) is cached:
-                del self._prefixes[block]
-        cached.blocks = ()
+        """Removes it from the index."""
+        for block_hash in cached.hashes:
+            if self._prefixes.get(block_hash) is cached:
+                del self._prefixes[block_hash]
+        cached.hashes = ()
 
-    def with_prefix(self, blocks: Sequence[int]) -> CachedSequence | None:
-        """Whichever shares the most of these leading blocks."""
-        for block in reversed(blocks):
-            cached = self._prefixes.get(block)
+    def with_prefix(self, hashes: Sequence[int]) -> CachedSequence | None:
+        """The sequence that shares the most of these leading blocks."""
+        for block_hash in reversed(hashes):
+            cached = self._prefixes.get(block_hash)
             if cached is not None:
                 return cached
         return None
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Drops everything."""
         self._idle.clear()
         self._prefixes.clear()

@@ -1,4 +1,4 @@
-"""One request on its way through the engine."""
+"""One request in the engine."""
 
 import asyncio
 import hashlib
@@ -31,10 +31,10 @@ class Request:
     cancelled: bool = False
     """Nobody waits for it any more."""
     keep: bool = True
-    """Its cache is kept for the session's next turn."""
+    """Keep its cache for the session's next turn."""
     indexed: bool = False
-    """Its prompt is computed, and others may share it."""
-    blocks: tuple[int, ...] = ()
+    """Its prompt is computed and may be shared by others."""
+    hashes: tuple[int, ...] = ()
     """Hashes of the prompt's leading blocks."""
     _draws: "np.ndarray[tuple[int], np.dtype[np.float32]]" = field(
         default_factory=lambda: np.empty(0, np.float32)

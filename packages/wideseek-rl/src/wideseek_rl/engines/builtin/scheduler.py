@@ -1,6 +1,6 @@
-"""Which requests run, and one step of them: admission, forward pass, sampling, retirement.
+"""Continuous batching: admission of requests, forward pass, sampling, retirement.
 
-Synchronous code that one thread at a time may enter; `torch_engine` is the asynchronous front.
+Synchronous code that one thread at a time may enter; `engine.py` is the asynchronous front.
 """
 
 from collections import deque
@@ -14,7 +14,6 @@ from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE, BlockPool
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.forward import forward, pack
 from wideseek_rl.engines.builtin.prefix_cache import (
-    BLOCK,
     CachedSequence,
     PrefixCache,
     block_hashes,
@@ -44,7 +43,7 @@ class Scheduler:
             weights.cache_dtype,
             weights.device,
         )
-        self.store = PrefixCache()
+        self.prefix_cache = PrefixCache()
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         """Oldest first."""
@@ -59,31 +58,31 @@ class Scheduler:
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens whose keys and values pages are held for."""
+        """Tokens whose keys and values blocks are held for."""
         return (self.pool.count - self.pool.free) * BLOCK_SIZE
 
     def submit(self, request: Request) -> None:
         """Queues a request."""
         if self.config.share_prefixes:
-            request.blocks = block_hashes(request.ids)
+            request.hashes = block_hashes(request.ids)
         self.waiting.append(request)
 
     def close(self, session: str) -> None:
         """Frees a session's cache; a request of it that still runs leaves none behind."""
-        self._release(self.store.take(session))
+        self._release(self.prefix_cache.take(session))
         for request in (*self.waiting, *self.running):
             if request.session == session:
                 request.keep = False
 
     def reset(self) -> None:
-        """Forgets all keys and values; running requests go on after computing theirs again."""
+        """Drops all keys and values; running requests compute theirs again and continue."""
         while self.running:
             self._preempt(self.running[-1])
-        self.store.clear()
+        self.prefix_cache.clear()
         self.pool.clear()
 
     def abandon(self) -> list[Request]:
-        """Forgets everything and returns the requests that were not answered."""
+        """Drops everything and returns the requests that are not finished."""
         self.reset()
         left = list(self.waiting)
         self.waiting.clear()
@@ -118,7 +117,7 @@ class Scheduler:
             if not request.indexed:
                 request.indexed = True
                 if self.config.share_prefixes:
-                    self.store.index(request.cached)
+                    self.prefix_cache.index(request.cached)
             request.take(choice.id, choice.logprob, self.version)
             stop = choice.id in eos or choice.id in request.sampling.stop_ids
             if stop or request.sampled >= request.max_tokens:
@@ -133,15 +132,15 @@ class Scheduler:
         if not request.keep or request.cancelled:
             self._release(cached)
             return
-        self._release(self.store.put(request.session, cached))
+        self._release(self.prefix_cache.put(request.session, cached))
         if self.config.share_prefixes:
-            self.store.index(cached)
+            self.prefix_cache.index(cached)
 
     def _release(self, cached: CachedSequence | None) -> None:
         if cached is not None:
-            self.store.forget(cached)
-            self.pool.release(cached.pages)
-            cached.pages = []
+            self.prefix_cache.forget(cached)
+            self.pool.release(cached.block_ids)
+            cached.block_ids = []
             cached.filled = 0
 
     def _drop_cancelled(self) -> None:
@@ -154,9 +153,9 @@ class Scheduler:
         """Starts waiting requests, as many as fit.
 
         A request whose prompt begins like one that is just being computed waits for that one, to
-        share its pages afterwards.
+        share its blocks afterwards.
         """
-        coming = {block for r in self.running if not r.indexed for block in r.blocks}
+        coming = {block_hash for r in self.running if not r.indexed for block_hash in r.hashes}
         kept_back: list[Request] = []
         refused: list[Finished] = []
         while self.waiting and len(self.running) < self.config.max_batch:
@@ -167,24 +166,25 @@ class Scheduler:
                 refused.append(Finished(request, PolicyError(message)))
                 continue
             source, known = self._source(request)
-            if sum(block in coming for block in request.blocks) * BLOCK >= known + BLOCK:
+            shared = sum(block_hash in coming for block_hash in request.hashes)
+            if shared * BLOCK_SIZE >= known + BLOCK_SIZE:
                 kept_back.append(request)
                 continue
             if not self._start(request, source, known):
                 self.waiting.appendleft(request)
                 break
-            coming.update(request.blocks)
+            coming.update(request.hashes)
         self.waiting.extendleft(reversed(kept_back))
         return refused
 
     def _source(self, request: Request) -> tuple[CachedSequence | None, int]:
-        """Whatever is cached of the request's ids, and how many of them that are.
+        """The sequence with the longest cached prefix of the request, and its length.
 
         At least one token is left to compute, since its logits are wanted.
         """
-        best = self.store.peek(request.session)
+        best = self.prefix_cache.peek(request.session)
         known = best.shared_with(request.ids) if best is not None else 0
-        other = self.store.with_prefix(request.blocks[known // BLOCK :])
+        other = self.prefix_cache.with_prefix(request.hashes[known // BLOCK_SIZE :])
         if other is not None:
             shared = other.shared_with(request.ids)
             if shared > known:
@@ -192,26 +192,26 @@ class Scheduler:
         return best, min(known, request.length - 1)
 
     def _start(self, request: Request, source: CachedSequence | None, known: int) -> bool:
-        """Gives a request its pages, shared as far as possible; false if there are too few."""
+        """Gives a request its blocks, shared as far as possible; False if there are too few."""
         cached = request.cached
         whole, part = divmod(known, BLOCK_SIZE)
-        begun = source.pages[whole] if source is not None and part else None
+        begun = source.block_ids[whole] if source is not None and part else None
         if source is not None:
-            cached.pages = self.pool.share(source.pages[:whole])
-        own = self.store.take(request.session)
+            cached.block_ids = self.pool.share(source.block_ids[:whole])
+        own = self.prefix_cache.take(request.session)
         if own is not None:
             if begun is not None and own is source and not self.pool.shared(begun):
-                cached.pages += self.pool.share([begun])
+                cached.block_ids += self.pool.share([begun])
                 begun = None
             self._release(own)
-        needed = -(-(request.length + 1) // BLOCK_SIZE) - len(cached.pages)
+        needed = -(-(request.length + 1) // BLOCK_SIZE) - len(cached.block_ids)
         guard = self.pool.share([begun]) if begun is not None else []
         enough = self._free(needed)
         if enough:
             taken = self.pool.take(needed)
             if begun is not None:
                 self.pool.copy(begun, taken[0])
-            cached.pages += taken
+            cached.block_ids += taken
             cached.filled = known
             self.running.append(request)
         else:
@@ -220,9 +220,9 @@ class Scheduler:
         return enough
 
     def _free(self, count: int) -> bool:
-        """Makes this many pages free, if need be by forgetting idle sessions."""
+        """Makes this many blocks free, if need be by dropping idle sessions."""
         while self.pool.free < count:
-            oldest = self.store.pop_oldest()
+            oldest = self.prefix_cache.pop_oldest()
             if oldest is None:
                 return False
             self._release(oldest)
@@ -239,10 +239,10 @@ class Scheduler:
         return counts
 
     def _make_room(self, counts: dict[Request, int]) -> None:
-        """Gives requests whose pages are full one more; the youngest may have to wait."""
+        """Gives requests whose blocks are full one more; the youngest may be preempted."""
         for request in list(self.running):
             missing = -(-(request.computed + counts[request]) // BLOCK_SIZE) - len(
-                request.cached.pages
+                request.cached.block_ids
             )
             if missing <= 0 or request not in self.running:
                 continue
@@ -252,10 +252,10 @@ class Scheduler:
                 if youngest is request:
                     break
             else:
-                request.cached.pages += self.pool.take(missing)
+                request.cached.block_ids += self.pool.take(missing)
 
     def _preempt(self, request: Request) -> None:
-        """Takes a request's pages away and queues it again."""
+        """Releases a request's blocks and queues it again."""
         self.running.remove(request)
         self._release(request.cached)
         request.indexed = False

@@ -51,7 +51,7 @@ class FusedWeights:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Takes over the model's present weights."""
+        """Copies the model's present weights."""
         model = self.model
         self.embedding = model.model.embed_tokens.weight.to(self.dtype, copy=True)
         self.layers = [self._fuse(cast(Layer, layer)) for layer in model.model.layers]
