@@ -44,7 +44,7 @@ def _thinking_end(text: str, *, rows_quote: bool) -> int:
     quoted = _spans(_QUOTED, text)
     for tag in _TAG.finditer(text):
         if tag[0] == "<think>" and rows_quote and not _inside(quoted, tag.start()):
-            return -1  # The thinking starts later: an answer stands before it.
+            return -1  # The thinking starts later: an answer comes before it.
         if tag[0] == "</think>" and not _inside(quoted, tag.start()):
             if rows_quote and _in_table_row(text, tag):
                 continue

@@ -38,8 +38,8 @@ class ExactVerdicts:
     ) -> list[KeyMap]:
         """Each value that is among the references, as itself."""
         return [
-            {value: value for value in one.values if value in set(one.references)}
-            for one in alignments
+            {value: value for value in alignment.values if value in set(alignment.references)}
+            for alignment in alignments
         ]
 
     async def compare(
@@ -71,7 +71,7 @@ class NormalizedVerdicts:
         prefetch: PrefetchComparisons | None = None,
     ) -> list[KeyMap]:
         """By canonical spelling; equal strings first."""
-        return [align_by_spelling(one) for one in alignments]
+        return [align_by_spelling(alignment) for alignment in alignments]
 
     async def compare(
         self, context: JudgingContext, columns: Sequence[Comparison]

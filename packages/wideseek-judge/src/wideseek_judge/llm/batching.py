@@ -6,7 +6,7 @@ asked again, alone.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wideseek_core.errors import NoVerdict
@@ -119,7 +119,7 @@ class RequestBatcher:
 
     async def _serve(self, waiting: dict[Item, _Waiting]) -> None:
         """Settles items of several answers. Whatever happens, every waiting answer hears of it."""
-        contexts = list({id(one): one for w in waiting.values() for one in w.contexts}.values())
+        contexts = _distinct(waiter.contexts for waiter in waiting.values())
         decided: Decided = {}
         closed = NoVerdict("table: the judge was closed")
         try:
@@ -171,6 +171,10 @@ class RequestBatcher:
         for part in (left[:middle], left[middle:]):
             if part:
                 await self._ask(contexts, part, attempts - 1, decided)
+
+
+def _distinct(groups: Iterable[Sequence[JudgingContext]]) -> list[JudgingContext]:
+    return list({id(context): context for contexts in groups for context in contexts}.values())
 
 
 def _request(items: Sequence[Item], *, again: bool) -> JudgeRequest:

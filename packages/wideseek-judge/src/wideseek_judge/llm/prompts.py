@@ -36,7 +36,7 @@ class Prompt:
 
 
 def to_json(value: object) -> str:
-    """JSON with readable letters, one line per entry of a mapping or list."""
+    """JSON with readable characters, one line per entry of a mapping or list."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, indent=0)
     return json.dumps(value, ensure_ascii=False)

@@ -52,7 +52,7 @@ _FULL_WIDTH = str.maketrans("｛｝：，“”＂", '{}:,"""')
 
 
 class _Conflict:
-    """Stands for a key that comes with two values."""
+    """The value of a key that comes with two values."""
 
 
 def read_numbers(reply: str, *, alone: bool = False) -> dict[int, int] | None:

@@ -194,7 +194,7 @@ def _cells(column: Comparison) -> list[_Cell]:
 
 
 def _sure(number: int | Exception) -> int:
-    """The number. Raises what stands in its place."""
+    """The number. Raises the failure that came instead."""
     if isinstance(number, Exception):
         raise number
     return number

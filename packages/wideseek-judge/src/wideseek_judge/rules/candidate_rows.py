@@ -1,6 +1,6 @@
 """Which rows of an answer probably stand for which rows of the reference, before anyone decides.
 
-A guess costs nothing but room in a request: it only says which cells are worth asking about while
+A guess only costs space in a request: it only says which cells are worth asking about while
 the keys are still open. Verdicts on cells of rows that are not joined in the end are not used.
 """
 
@@ -55,14 +55,14 @@ def _likeness(row: Row, other: Row, keys: Sequence[int]) -> float:
     return 2 * alike + equal / max(len(rest), 1)
 
 
-def _overlap(one: str, other: str) -> float:
-    """Shared pairs of letters: half for how much of the shorter text, half for both."""
-    first, second = _letter_pairs(one), _letter_pairs(other)
+def _overlap(text: str, other: str) -> float:
+    """Shared pairs of characters: half for how much of the shorter text, half for both."""
+    first, second = _character_pairs(text), _character_pairs(other)
     shared = len(first & second)
     return shared / (2 * min(len(first), len(second))) + shared / (len(first) + len(second))
 
 
 @lru_cache(maxsize=16384)
-def _letter_pairs(text: str) -> frozenset[str]:
+def _character_pairs(text: str) -> frozenset[str]:
     padded = f"\n{fold(text)}\n"
     return frozenset(padded[at : at + 2] for at in range(len(padded) - 1))

@@ -51,7 +51,7 @@ def exact_match(answer: str, gold: str) -> bool:
 
 
 def in_match(answer: str, gold: str) -> bool:
-    """The answer stands in the reference; an empty answer only in an empty reference."""
+    """The answer is part of the reference; an empty answer only of an empty reference."""
     if is_empty(answer) or is_empty(gold):
         return is_empty(answer) and is_empty(gold)
     return fold(answer) in fold(gold)
@@ -59,8 +59,8 @@ def in_match(answer: str, gold: str) -> bool:
 
 def url_match(answer: str, gold: str) -> bool:
     """The same set of hosts; without any host on either side, equal values."""
-    one, other = hosts(answer), hosts(gold)
-    return one == other if one or other else same(answer, gold)
+    found, target = hosts(answer), hosts(gold)
+    return found == target if found or target else same(answer, gold)
 
 
 def hosts(value: str) -> frozenset[str]:
@@ -81,10 +81,10 @@ def number_near(answer: str, gold: str, tolerance: float) -> bool:
     """Relative difference to the reference at most `tolerance`; equal values always."""
     if same(answer, gold):
         return True
-    one, other = _value(answer), _value(gold)
-    if one is None or other is None:
+    number, target = _value(answer), _value(gold)
+    if number is None or target is None:
         return False
-    return abs(one - other) <= abs(other) * tolerance
+    return abs(number - target) <= abs(target) * tolerance
 
 
 def _value(cell: str) -> float | None:
@@ -97,10 +97,10 @@ def _value(cell: str) -> float | None:
 
 def date_near(answer: str, gold: str) -> bool:
     """At most 31 days apart; values that are no dates must be equal."""
-    one, other = read_date(plain(answer)), read_date(plain(gold))
-    if one is None or other is None:
+    date, target = read_date(plain(answer)), read_date(plain(gold))
+    if date is None or target is None:
         return canonical(answer) == canonical(gold)
-    return abs((one.first_day() - other.first_day()).days) <= 31
+    return abs((date.first_day() - target.first_day()).days) <= 31
 
 
 _PREPROCESS: dict[str, Callable[[str], str]] = {

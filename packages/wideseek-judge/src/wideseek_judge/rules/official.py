@@ -1,4 +1,4 @@
-"""The official WideSearch evaluator's way from an answer to its figures, quirks included.
+"""The official WideSearch evaluator's way from an answer to its metrics, quirks included.
 
 `strict` and `reward` repair these quirks; the README of the package lists them.
 """
@@ -201,7 +201,7 @@ def _questions(
         if column in plan.keys or rule is None or "llm_judge" not in rule.metric:
             continue
         names = rule.preprocess if raw else ()
-        cells = [(preprocess(one[at], names), preprocess(two[at], names)) for one, two in pairs]
+        cells = [(preprocess(row[at], names), preprocess(gold[at], names)) for row, gold in pairs]
         criterion = str(rule.criterion or "")
         questions.append(Comparison(column=column, criterion=criterion, pairs=cells))
     return questions
@@ -214,7 +214,7 @@ async def _judge(context: JudgingContext, plan: _Plan, match: _Match, verdicts: 
             scored[column, "key"] = [_KEY] * len(match.pairs)
             continue
         rule = plan.rules[column]
-        cells = [(one[at], two[at]) for one, two in match.pairs]
+        cells = [(row[at], gold[at]) for row, gold in match.pairs]
         for metric in rule.metric:
             # The judge's columns are placed now and filled below: they are asked together.
             by_rule = metric != "llm_judge"

@@ -40,7 +40,7 @@ def exact_match(answer: str, gold: str) -> bool:
 
 
 def in_match(answer: str, gold: str) -> bool:
-    """The answer stands in the reference; an empty one stands in every reference."""
+    """The answer is part of the reference; an empty one is part of every reference."""
     return answer in gold
 
 
@@ -58,10 +58,10 @@ def number_near(answer: str, gold: str, criterion: float | str | None) -> bool:
 
     Raises `TypeError` for a criterion that is no number.
     """
-    one, other = _float(answer), _float(gold)
-    if one is None or other is None:
-        return one is None and other is None and answer == gold
-    return abs(one - other) <= abs(other) * cast(Any, criterion)
+    number, target = _float(answer), _float(gold)
+    if number is None or target is None:
+        return number is None and target is None and answer == gold
+    return abs(number - target) <= abs(target) * cast(Any, criterion)
 
 
 def _float(value: str) -> float | None:
@@ -73,10 +73,10 @@ def _float(value: str) -> float | None:
 
 def date_near(answer: str, gold: str) -> bool:
     """At most 31 days apart; two values that are no dates count as near."""
-    one, other = _parse_or_none(answer), _parse_or_none(gold)
-    if one is None or other is None:
-        return one is None and other is None
-    return abs((one - other).days) <= 31
+    date, target = _parse_or_none(answer), _parse_or_none(gold)
+    if date is None or target is None:
+        return date is None and target is None
+    return abs((date - target).days) <= 31
 
 
 def _parse_or_none(value: str) -> Any:

@@ -15,7 +15,7 @@ Questions = Callable[[Sequence[tuple[Row, Row]]], Sequence[Comparison]]
 
 @dataclass(slots=True, kw_only=True)
 class Join:
-    """Which answer row stands for which reference row."""
+    """Which answer row is which reference row."""
 
     pairs: list[tuple[Row, Row]] = field(default_factory=list[tuple[Row, Row]])
     """Answer row and reference row, in the answer's order."""

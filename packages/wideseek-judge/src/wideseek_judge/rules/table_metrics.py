@@ -10,7 +10,7 @@ from wideseek_core import TableMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What the six figures of a table are made of."""
+    """What the six metrics of a table are made of."""
 
     item_score: float
     """Summed scores of the cells of joined rows."""
@@ -28,7 +28,7 @@ def f1(precision: float, recall: float) -> float:
 
 
 def table_metrics(counts: Counts, *, equal: bool = False) -> TableMetrics:
-    """The figures of a table; success if `equal`, or if all six are exactly 1."""
+    """The metrics of a table; success if `equal`, or if all six are exactly 1."""
     answer_items = counts.answer_rows * counts.columns
     gold_items = counts.gold_rows * counts.columns
     item_precision = _ratio(counts.item_score, answer_items)
@@ -45,7 +45,7 @@ def table_metrics(counts: Counts, *, equal: bool = False) -> TableMetrics:
         row_precision=row_precision,
         row_recall=row_recall,
         row_f1=row_f1,
-        success=float(equal or all(figure == 1.0 for figure in six)),
+        success=float(equal or all(metric == 1.0 for metric in six)),
     )
 
 

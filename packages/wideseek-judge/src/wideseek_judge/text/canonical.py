@@ -8,6 +8,7 @@ from functools import lru_cache
 from wideseek_judge.text.dates import parse_date
 from wideseek_judge.text.numbers import Number, decimal_text, parse_number
 from wideseek_judge.text.numerals import NUMERALS
+from wideseek_judge.text.units import CERTAIN_UNITS
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|sup|sub|span|small|a)(?:\s[^<>]{0,200})?>", re.IGNORECASE)
@@ -149,7 +150,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _without_accents(text: str) -> str:
-    """Drops accents of Latin letters only: elsewhere they tell letters apart."""
+    """Drops accents of Latin letters only: elsewhere they distinguish letters."""
     kept: list[str] = []
     latin = False
     for character in unicodedata.normalize("NFD", text):
@@ -191,26 +192,28 @@ def same(first: str, second: str) -> bool:
     """Whether two values surely mean the same. A unit may be left out on one side."""
     if first == second:
         return True
-    one, other = canonical(first), canonical(second)
-    if one == other:
+    form, other_form = canonical(first), canonical(second)
+    if form == other_form:
         return True
-    if one[:2] != "n:" or other[:2] != "n:":
+    if form[:2] != "n:" or other_form[:2] != "n:":
         return plain(first) == plain(second)
-    value, _, unit = one[2:].partition(" ")
-    other_value, _, other_unit = other[2:].partition(" ")
+    value, _, unit = form[2:].partition(" ")
+    other_value, _, other_unit = other_form[2:].partition(" ")
     return value == other_value and not (unit and other_unit)
 
 
 def surely_differ(answer: str, reference: str) -> bool:
-    """Whether two values surely mean something else: numbers of one unit, full dates, no answer.
+    """Whether two values surely mean something else: plain numbers, sums of money, full dates.
 
-    A reference without value proves nothing: an answer may say so in words.
+    So does an answer without value. A reference without value proves nothing: an answer may say so
+    in words. Numbers with other units are left open, as they are often rounded.
     """
-    one, other = canonical(answer), canonical(reference)
-    if one == other or not other:
+    form, gold_form = canonical(answer), canonical(reference)
+    if form == gold_form or not gold_form:
         return False
-    if not one:
+    if not form:
         return True
-    if one[:2] == other[:2] == "n:":
-        return one.partition(" ")[2] == other.partition(" ")[2]
-    return one[:2] == other[:2] == "d:" and len(one) == len(other)
+    if form[:2] == gold_form[:2] == "n:":
+        unit, gold_unit = form.partition(" ")[2], gold_form.partition(" ")[2]
+        return unit == gold_unit and unit in CERTAIN_UNITS
+    return form[:2] == gold_form[:2] == "d:" and len(form) == len(gold_form)

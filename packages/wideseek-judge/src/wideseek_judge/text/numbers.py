@@ -55,7 +55,7 @@ class Number:
     unit: str = ""
     """As it is written, without blanks."""
     currency: str = ""
-    """The unit that a sign in front stands for."""
+    """The unit that a sign in front means."""
 
     @property
     def value(self) -> float:

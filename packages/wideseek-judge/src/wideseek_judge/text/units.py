@@ -97,6 +97,8 @@ UNITS = {**{name: name for name in _OTHERS.split()}, **_NAMES}
 ORDINALS = frozenset(("st", "nd", "rd", "th"))
 
 CURRENCY_PATTERN = r"(?:(?:US|HK|NT|AU?|CA?|NZ|S|R)?\$|[€£¥₹₩]|USD|EUR|GBP|CNY|RMB|JPY|HKD|INR|KRW)"
+CERTAIN_UNITS = frozenset(("", "usd", "eur", "gbp", "cny", "jpy", "hkd", "krw", "inr"))
+"""No unit, and currencies: numbers of one of them that differ are surely different values."""
 _CURRENCIES = {"$": "usd", "us$": "usd", "€": "eur", "£": "gbp", "₹": "inr", "₩": "krw"}
 
 
