@@ -15,6 +15,7 @@ import pytest
 from wideseek_core import Score, TableGold, TableMetrics, Task
 from wideseek_core.config import data_folder
 from wideseek_core.tables import MarkdownTable, parse_table
+from wideseek_data import AtlasData, load_atlas
 from wideseek_judge import JudgeConfig, open_judge
 
 BUNDLED = Path(__file__).parent / "data" / "tables.jsonl"
@@ -139,3 +140,10 @@ async def test_unquoted_quotes_are_all_that_a_csv_reference_does_not_forgive(
     }
     assert lost == begun
     assert len(lost) in (3, 61)
+
+
+@pytest.mark.parametrize("mode", ["strict", "reward", "official"])
+async def test_every_domain_of_the_atlas_can_be_graded_in_every_mode(mode: str) -> None:
+    tasks = load_atlas(AtlasData(split="test", limit=60))
+    assert len({task.source.partition("/")[0] for task in tasks}) == 10
+    assert await imperfect(mode, "normalized", as_answers(tasks)) == set()

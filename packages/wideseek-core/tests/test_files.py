@@ -265,3 +265,16 @@ def test_a_device_is_written_to(tmp_path: Path) -> None:
     assert Path("/dev/null").is_char_device()
     with pytest.raises(OSError, match="No space left"):
         write_atomically(Path("/dev/full"), "kept")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as raised:
+        write_atomically(tmp_path, "x")
+    assert raised.value.filename == str(tmp_path)
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_a_link_to_itself_is_replaced_by_the_file(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    write_atomically(tmp_path / "loop", "x")
+    assert (tmp_path / "loop").read_text() == "x"

@@ -1,6 +1,6 @@
 import pytest
 
-from wideseek_core import ConfigError, DataError
+from wideseek_core import ConfigError, DataError, TableGold
 from wideseek_core.config import validate
 from wideseek_core.plugins import installed
 from wideseek_data import AtlasData, load_atlas
@@ -70,3 +70,12 @@ def test_a_mixture_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         validate(AtlasData, dict(values))
+
+
+def test_every_column_of_a_wide_question_has_a_rule() -> None:
+    # The official evaluator wants one for every column that names no row.
+    for task in load_atlas(AtlasData(split="test")):
+        assert isinstance(task.gold, TableGold)
+        assert {*task.gold.rules, *task.gold.key_columns} == set(task.gold.required_columns), (
+            task.id
+        )

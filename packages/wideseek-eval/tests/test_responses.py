@@ -189,7 +189,7 @@ async def test_a_regrading_with_another_judge_or_an_odd_name_is_refused(tmp_path
 
 def test_what_a_response_does_not_need_may_be_anything(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"instance_id": 7, "response": "a", "messages": "none", "trial_idx": 1},
         {"instance_id": "7", "response": "b \ud83d", "messages": [1], "more": {}, "trial_idx": 0},
         {"instance_id": "8", "response": None, "messages": None},

@@ -1,5 +1,6 @@
 """Files and folders written atomically, append-only JSON lines, and lock files."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -61,7 +62,9 @@ def file_atomically(path: Path) -> Generator[IO[bytes]]:
 
     The file that a symbolic link points to is replaced, not the link.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
