@@ -78,7 +78,7 @@ def test_an_installed_figure_stands_beside_the_built_in_ones(tmp_path: Path) -> 
     assert "<h3>Answers &amp; co</h3><svg role='img'><text>&lt;script&gt;</text></svg>" in (
         done.stdout
     )
-    assert "Score by width" in done.stdout
+    assert "How rollouts end" in done.stdout
 
 
 @pytest.mark.parametrize(

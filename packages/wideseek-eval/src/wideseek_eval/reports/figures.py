@@ -81,15 +81,14 @@ def by_size(report: Report, run: StoredRun) -> Figure | None:
 
 
 def by_language(report: Report, run: StoredRun) -> Figure | None:
-    """Scores by language, if there are several."""
-    return _bars("Score by language", report.by_language) if len(report.by_language) > 1 else None
+    """Scores by language."""
+    return _bars("Score by language", report.by_language)
 
 
 def by_source(report: Report, run: StoredRun) -> Figure | None:
-    """Scores by source, if there are several but not too many for one chart."""
-    if not 1 < len(report.by_source) <= MAX_SOURCES:
-        return None
-    return _bars("Score by source", report.by_source)
+    """Scores by source, if there are not too many for one chart."""
+    shown = len(report.by_source) <= MAX_SOURCES
+    return _bars("Score by source", report.by_source if shown else ())
 
 
 def by_ending(report: Report, run: StoredRun) -> Figure | None:
@@ -120,4 +119,5 @@ def _bars(title: str, groups: Iterable[Group]) -> Figure | None:
         for group in groups
         if group.score is not None
     ]
-    return Figure(title=title, svg=bar_chart(title, points)) if points else None
+    # A single bar says no more than the table above it.
+    return Figure(title=title, svg=bar_chart(title, points)) if len(points) > 1 else None
