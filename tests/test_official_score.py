@@ -9,9 +9,6 @@ import pytest
 from wideseek_eval import load_run
 from wideseek_eval.cli import run
 
-pytest.importorskip("pandas")
-pytest.importorskip("dateparser")
-
 EXACT = {"preprocess": [], "metric": ["exact_match"], "criterion": None}
 PIPELINES: dict[str, dict[str, Any]] = {
     "ws_en_001": {

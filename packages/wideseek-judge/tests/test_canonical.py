@@ -51,6 +51,8 @@ from wideseek_judge.text.numbers import first_number, parse_number
         ("10⁶", "1000000"),
         ("10⁶", "1,000,000"),
         ("10^6", "1000000"),
+        ("10 ^ 6", "1000000"),
+        ("10**6", "1000000"),
         ("10<sup>6</sup>", "10⁶"),
         ("$10^{6}$", "1 million"),
         ("10⁻³", "0.001"),
@@ -68,6 +70,11 @@ from wideseek_judge.text.numbers import first_number, parse_number
         ("1¾ million", "1750000"),
         # footnote marks
         ("5†", "5"),
+        ("5ᵃ", "5"),
+        ("5ᵗʰ", "5th"),
+        ("Paris†", "Paris"),
+        ("Paris¹", "Paris"),
+        ("São Paulo²", "Sao Paulo"),
         ("5*", "5"),
         ("1,234 ‡", "1234"),
         ("5[note 2]", "5"),
@@ -86,6 +93,9 @@ from wideseek_judge.text.numbers import first_number, parse_number
         ("3.5억원", "350000000"),
         ("约3.5亿元", "350000000元"),
         ("2.5 crore", "25000000"),
+        ("3,5 Mio. €", "3500000"),
+        ("2,75 млрд", "2750000000"),
+        ("12,5 %", "12.5%"),
         ("5 lakh", "500,000"),
         ("$3.5M", "$3,500,000"),
         ("€2bn", "2000000000"),
@@ -176,6 +186,8 @@ def test_values_that_mean_the_same(one: str, other: str) -> None:
         ("1234567890123", "1234567890124"),
         ("12345678901234567890123", "12345678901234567890124"),
         ("10 percentage points", "10%"),
+        ("1,2", "1.2"),  # two numbers, maybe
+        ("m²", "m"),
         ("1/2", "0.5"),  # a result, a day, a place
     ],
 )

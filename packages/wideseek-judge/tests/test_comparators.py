@@ -1,7 +1,8 @@
 import pytest
 
 from wideseek_core import ColumnRule, DataError
-from wideseek_core.comparators import check_rule
+from wideseek_core.comparators import COMPARATORS, PREPROCESS, check_rule
+from wideseek_judge.rules import official_functions
 from wideseek_judge.rules.comparators import decide, hosts, preprocess
 
 
@@ -91,3 +92,14 @@ def test_rules_with_unknown_functions_are_refused() -> None:
         check_rule("size", ColumnRule(metric=("rouge",)))
     with pytest.raises(DataError, match="unknown function 'upper' for column"):
         check_rule("size", ColumnRule(preprocess=("upper",)))
+
+
+def test_every_name_that_core_knows_is_implemented() -> None:
+    for name in PREPROCESS:
+        assert preprocess("x", (name,))
+        assert official_functions.preprocess("x", (name,))
+    for name in COMPARATORS:
+        if name != "llm_judge":
+            rule = ColumnRule(metric=(name,), criterion=0.1)
+            assert decide(name, rule, "x", "x").score == 1.0
+            assert official_functions.decide(name, rule, "x", "x").score == 1.0

@@ -228,3 +228,38 @@ async def test_column_names_must_match_as_written_only_if_the_reference_says_so(
     assert figures(await score(ANSWER, exact)) == (1, 1, 1, 1, 1)
     result = await score(answer, exact)
     assert (result.state, result.message) == (ScoreState.FAILED, "columns missing: Name, Size")
+
+
+@pytest.mark.parametrize("mode", ["strict", "reward"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\n".join(f"> {line}" for line in ANSWER.splitlines()),
+        "- " + ANSWER.replace("\n", "\n  "),
+        ANSWER.replace("|---|---|---|", "|---+---+---|"),
+        ANSWER.replace("|---|---|---|", "|===|===|===|"),
+        ANSWER.replace("|---|---|---|", "|——|——|——|"),
+        ANSWER.replace("| A | 1 |", "| A ｜ 1 |"),
+        ANSWER.replace("|", "｜"),
+        ANSWER.replace("| x |", "| x |\n|---|---|---|"),
+        f"<think>hm</think>\n{ANSWER}",
+        f"hm\n</think>\n\n{ANSWER}",
+    ],
+)
+async def test_a_perfect_answer_scores_one_however_its_table_is_drawn(
+    answer: str, mode: str
+) -> None:
+    assert figures(await score(answer, mode=mode)) == (1, 1, 1, 1, 1)
+
+
+async def test_the_end_of_thinking_in_a_cell_ends_nothing() -> None:
+    gold = GOLD.model_copy(update={"text": ANSWER.replace("| y |", "| </think> |")})
+    for thinking in ("", "<think>hm</think>\n", "hm\n</think>\n"):
+        assert figures(await score(thinking + gold.text, gold)) == (1, 1, 1, 1, 1)
+
+
+async def test_text_that_utf_8_cannot_hold_is_scored() -> None:
+    gold = GOLD.model_copy(update={"text": ANSWER.replace("| y |", "| \ud83d |")})
+    result = await score(ANSWER.replace("| y |", "| z\udc00 |"), gold)
+    assert result.value == pytest.approx(5 / 6)
+    assert result.model_dump_json()

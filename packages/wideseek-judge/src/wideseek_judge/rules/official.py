@@ -17,7 +17,7 @@ from wideseek_core import (
     TableGold,
     TableMetrics,
 )
-from wideseek_core.comparators import check_rule
+from wideseek_core.comparators import COMPARATORS, check_rule
 from wideseek_core.tables import MarkdownTable
 from wideseek_judge.rules.candidate_rows import candidate_pairs
 from wideseek_judge.rules.official_functions import decide, preprocess
@@ -146,6 +146,9 @@ def _plan(gold: TableGold, target: MarkdownTable) -> _Plan:
     rules = {official_name(name): rule for name, rule in gold.rules.items()}
     for name, rule in rules.items():
         check_rule(name, rule)
+        added = [metric for metric in rule.metric if metric not in COMPARATORS]
+        if added:
+            raise DataError(f"column {name!r}: {added[0]!r} is no official comparator")
     bare = [name for name in required if name not in rules and name not in keys]
     if rules and bare:
         raise DataError(f"column {bare[0]!r} has no rule, but the official evaluator needs one")

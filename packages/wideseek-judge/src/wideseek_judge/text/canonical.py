@@ -25,11 +25,14 @@ _RAISED_MARK = re.compile(r"(?<=\d)\s*<sup>\s*[a-z*†‡§]\s*</sup>", re.IGNOR
 _LOWERED_TAG = re.compile(r"(?<=\d)<sub>\s*(\d{1,4})\s*</sub>", re.IGNORECASE)
 _RAISED = re.compile("(?<=[0-9０-９)])([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})")
 _LOWERED = re.compile("(?<=[0-9０-９])([₀₁₂₃₄₅₆₇₈₉]{1,4})")
+_NOTE_LETTER = re.compile("(?<=[0-9０-９])[ᵃᵇᶜᵈᵉᶠᵍ](?![ʰ-ʸᵃ-ᶻ])")
+_NOTE_NUMBER = re.compile(r"(?<=[^\W\d_]{4})[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,2}(?!\w)")
+"""Raised digits behind a word of some length; behind short ones they belong to a unit: `km²`."""
 _FRACTION = re.compile("([0-9０-９]?) ?([¼½¾⅐-⅞↉])")
 _ENCLOSED = "①-⒛⓪-⓿❶-➓㉈-㉟㊱-㊿"
 _BESIDE_ENCLOSED = re.compile(f"(?<=[0-9０-９])(?=[{_ENCLOSED}])|(?<=[{_ENCLOSED}])(?=[0-9０-９])")
 _CARET = re.compile(
-    r"(?<=\d)(?:\^|\*\*)(?:\{([+-]?\d{1,4})\}|\(([+-]?\d{1,4})\)|([+-]?\d{1,4})\^?)"
+    r"(?<=\d) ?(?:\^|\*\*) ?(?:\{([+-]?\d{1,4})\}|\(([+-]?\d{1,4})\)|([+-]?\d{1,4})\^?)"
 )
 _LATEX = {"\\times": "×", "\\cdot": "·", "\\%": "%", "\\$": "$", "\\,": "", "\\ ": " "}
 _MAYBE_NUMBER = re.compile(rf"\d|[{NUMERALS}]")
@@ -96,6 +99,7 @@ def _without_tags(text: str) -> str:
 
 def _compatible(text: str) -> str:
     """NFKC, but digits that are raised, lowered, fractions or enclosed don't join others."""
+    text = _NOTE_NUMBER.sub("", _NOTE_LETTER.sub("", text))
     text = _RAISED.sub(r"^\1", text)
     text = _LOWERED.sub(r"_\1", text)
     text = _FRACTION.sub(lambda match: f"{match[1]} {match[2]}" if match[1] else match[2], text)

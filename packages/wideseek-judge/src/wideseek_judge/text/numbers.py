@@ -32,7 +32,8 @@ _AMOUNT = (
     rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
 )
 _WHOLE = re.compile(
-    rf"{_ABOUT} ?(?P<sign>[+-]?) ?(?P<money>{CURRENCY_PATTERN})? ?{_AMOUNT}"
+    rf"{_ABOUT} ?(?P<sign>[+-]?) ?(?P<money>{CURRENCY_PATTERN})? ?"
+    rf"(?:(?P<comma>\d{{1,9}},\d{{1,2}}(?![\d,]))|{_AMOUNT})"
     r" ?(?P<rest>[^\d\s^]{0,14}(?: [^\d\s]{1,10}){0,2}\d?)",
     re.IGNORECASE,
 )
@@ -78,6 +79,8 @@ def parse_number(text: str) -> Number | None:
     match = _WHOLE.fullmatch(text)
     if match is None:
         return _in_numerals(text)
+    if match["comma"]:
+        return _with_comma(text, match)
     exact = _value(match)
     found = scale_and_unit(match["rest"], money=match["money"] is not None)
     if exact is None or found is None or _LEADING_ZERO.match(match["digits"] or ""):
@@ -85,6 +88,13 @@ def parse_number(text: str) -> Number | None:
     power, unit = found
     money = currency(match["money"]) if match["money"] else ""
     return Number(exact=_EXACT.scaleb(exact, power), unit=unit, currency=money)
+
+
+def _with_comma(text: str, match: re.Match[str]) -> Number | None:
+    """`12,5 %`: a comma before decimals, if a unit shows that it is one number and not two."""
+    if not (match["rest"] or match["money"]):
+        return None
+    return parse_number(text.replace(",", ".", 1))
 
 
 def _value(match: re.Match[str]) -> Decimal | None:

@@ -16,8 +16,17 @@ SCALES = {
     "trillion": 12,
     "trillions": 12,
     "tn": 12,
+    "mio": 6,
+    "millionen": 6,
+    "mrd": 9,
+    "milliarden": 9,
+    "milliard": 9,
+    "milliards": 9,
+    "тыс": 3,
+    "млн": 6,
+    "млрд": 9,
 }
-"""Powers of ten by their English names."""
+"""Powers of ten by their names in European languages."""
 MONEY_SCALES = {"k": 3, "m": 6, "mm": 6, "b": 9, "t": 12}
 """Letters that are scales only behind an amount of money; elsewhere `m` is a meter."""
 CJK_SCALES = {
@@ -77,19 +86,19 @@ months month 个月
 ° deg degrees 度
 pts points pt 分
 people inhabitants residents persons 人 名 位 人次
-usd dollars dollar usdollars us$ 美元
-eur euros euro 欧元
-gbp poundssterling 英镑
+usd dollars dollar usdollars us$ $ 美元
+eur euros euro € 欧元
+gbp poundssterling £ 英镑
 cny rmb yuan renminbi 元 人民币 元人民币 人民币元
 jpy yen 日元 円 日圆
 hkd 港元 港币
-krw won 원 韩元
-inr rupees rupee 卢比
+krw won ₩ 원 韩元
+inr rupees rupee ₹ 卢比
 个 座 家 所 件 辆 台 部 户 只 棵 株 艘 架
 """
 _OTHERS = """
 k pa hpa kpa gpa ev kj j w kw mw gw hz khz mhz ghz v ly pc kpc mpc au mag km/h m/s mph l ml goals bn
-u g/cm3 kg/m3 kg/l j/mol kj/mol arcmin arcsec people/km2 /km2 次 集 期 届 层
+u g/cm3 kg/m3 kg/l j/mol kj/mol arcmin arcsec people/km2 /km2 ¥ 次 集 期 届 层
 """
 _NAMES = {name: line.split()[0] for line in _SYNONYMS.strip().splitlines() for name in line.split()}
 UNITS = {**{name: name for name in _OTHERS.split()}, **_NAMES}
