@@ -1,5 +1,3 @@
-import importlib
-
 """Each reference table, given as the answer, must score 1.
 
 The bundled tables have the oddities of real ones: quotes, dashes, footnotes, empty cells. With
@@ -7,6 +5,7 @@ The bundled tables have the oddities of real ones: quotes, dashes, footnotes, em
 """
 
 import csv
+import importlib
 import io
 import json
 from collections.abc import Callable, Iterable
