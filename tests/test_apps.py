@@ -123,6 +123,26 @@ def until(true: Callable[[], bool]) -> None:
     raise AssertionError("it never happened")
 
 
+def test_training_measures_its_validation_sets_and_keeps_the_best(
+    training: list[str], call: Run
+) -> None:
+    folder = Path(training[0].partition("=")[2])
+    sets = (
+        "evaluation.validation.first={kind: atlas, split: dev, limit: 2}",
+        "evaluation.validation.second={kind: atlas, split: test, limit: 1}",
+    )
+    ended = call("train", *training, "rl.evaluate_every=2", *sets)
+    assert ended.code == 0, ended.err
+    rows = [row for row in lines(folder / "metrics.jsonl") if "eval/first/score" in row]
+    assert [row["step"] for row in rows] == [2, 3]
+    assert all("eval/second/item_f1" in row for row in rows)
+    assert len(lines(folder / "validation" / "first" / "step_000002" / "results.jsonl")) == 2
+    means = [(row["eval/first/score"] + row["eval/second/score"]) / 2 for row in rows]
+    best = json.loads((folder / "checkpoints" / "best" / "state.json").read_text())
+    assert best["step"] == rows[means.index(max(means))]["step"]
+    assert best["best"] == pytest.approx(max(means))
+
+
 def test_training_further_measures_again(training: list[str], call: Run) -> None:
     folder = Path(training[0].partition("=")[2])
     assert call("train", *training, "rl.steps=1").code == 0

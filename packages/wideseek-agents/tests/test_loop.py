@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 import httpx
 import pytest
@@ -263,6 +264,17 @@ async def test_by_the_rule_of_the_reference_malformed_calls_alone_are_the_answer
     episode = await Team(config, ScriptedPolicy(turns(text)), world, world).run(task)
     assert (episode.main.status, episode.answer) == (Status.FINISHED, text)
     assert (episode.main.turns[0].dropped_calls, episode.main.turns[0].notes) == (2, ())
+
+
+@pytest.mark.parametrize(("calls", "subagents"), [("report", 0), ("reference", 2)])
+async def test_by_the_rule_of_the_reference_the_calls_of_a_last_turn_are_made(
+    world: World, task: Task, calls: Literal["report", "reference"], subagents: int
+) -> None:
+    config = TeamConfig(prompts="compact", lead=LeadConfig(max_turns=1), calls=calls)
+    script = roles(turns(delegate("a", "b")), turns("ok"))
+    episode = await Team(config, ScriptedPolicy(script), world, world).run(task)
+    assert episode.main.status is Status.TURN_LIMIT
+    assert len(episode.trajectories) == 1 + subagents
 
 
 async def test_the_default_limits_are_those_of_the_method(world: World, task: Task) -> None:

@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import pytest
+
 from wideseek_core import AgentRole, Status, Trajectory
 from wideseek_rl import SELECTIONS
 from wideseek_rl.algorithm.selection import (
@@ -67,6 +71,46 @@ def test_all_turns_of_an_agent_may_be_held_to_account_for_its_end() -> None:
     once = make_scored(ended, repeated, overflow, valid=False)
     assert outcome_agents(once) == [[False, True], [False, True], [False] * 2]
     assert outcome_agents(make_scored(ended, overflow)) == [[True] * 2, [False] * 2]
+
+
+def created(turn: int, turns: int, status: Status) -> Trajectory:
+    """A subagent that the lead created in this turn of its own."""
+    return replace(agent(turns, status, "subagent"), agent=1 + turn, parent=0, parent_turn=turn)
+
+
+@pytest.mark.parametrize("end", [Status.REPETITION, Status.CONTEXT_OVERFLOW, Status.FINISHED])
+def test_subagents_whose_reports_did_not_fit_the_lead_are_not_of_the_rollout(end: Status) -> None:
+    # One turn of the lead, whose tool message is too long: it answers for it, alone.
+    scored = make_scored(agent(1, Status.MESSAGE_OVERFLOW), created(0, 2, end), valid=False)
+    assert outcome_agents(scored) == [[True], [False, False]]
+
+
+def test_subagents_of_earlier_turns_still_answer_for_themselves() -> None:
+    lead = agent(2, Status.MESSAGE_OVERFLOW)
+    early, late = created(0, 2, Status.REPETITION), created(1, 1, Status.REPETITION)
+    scored = make_scored(lead, early, late, valid=False)
+    assert outcome_agents(scored) == [[False] * 2, [False, True], [False]]
+    early = created(0, 2, Status.TURN_LIMIT)
+    scored = make_scored(lead, early, late, valid=False)
+    assert outcome_agents(scored) == [[True] * 2, [True] * 2, [False]]
+
+
+def test_subagents_of_a_lead_at_its_turn_limit_belong_to_the_rollout() -> None:
+    lead, late = agent(2, Status.TURN_LIMIT), created(1, 2, Status.REPETITION)
+    scored = make_scored(lead, late, valid=False)
+    assert outcome_agents(scored) == [[False] * 2, [False, True]]
+
+
+def test_by_default_reports_that_did_not_fit_excuse_no_subagent() -> None:
+    lead, late = agent(1, Status.MESSAGE_OVERFLOW), created(0, 2, Status.REPETITION)
+    scored = make_scored(lead, late, valid=False)
+    assert outcome_turns(scored) == [[False], [False, True]]
+
+
+@pytest.mark.parametrize("status", [Status.ABORTED, Status.BUDGET_LIMIT])
+def test_what_was_stopped_from_outside_is_not_blamed(status: Status) -> None:
+    scored = make_scored(agent(2, Status.FINISHED), agent(2, status, "subagent"), valid=False)
+    assert outcome_turns(scored)[1] == outcome_agents(scored)[1] == [False, False]
 
 
 def test_a_broken_policy_is_never_held_to_account() -> None:

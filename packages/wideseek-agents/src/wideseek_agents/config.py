@@ -71,7 +71,8 @@ class TeamConfig(Config):
     calls: Literal["report", "reference"] = "report"
     """What becomes of calls that can't be made. `report`: each is answered by an error that the
     model can act on, and what can be read without guessing is accepted. `reference`: they are
-    dropped silently, and a turn without any valid call is the answer, as in WideSeek-R1."""
+    dropped silently, a turn without any valid call is the answer, and the calls of an agent's last
+    turn are made, as in WideSeek-R1."""
     top_k: int = Field(default=3, ge=1, le=9)
     """Documents of a search whose `count` the model leaves out."""
     max_document_chars: int = Field(default=5000, ge=1)

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from wideseek_eval import (
 )
 from wideseek_eval.runs.folder import RunFolder, read_header
 from wideseek_eval.statistics.compare import Comparison, compare
+from wideseek_eval.statistics.summary import summarize
 from wideseek_judge import open_judge
 from wideseek_rl import (
     ProgressLogger,
@@ -90,19 +91,48 @@ async def train(config: TrainConfig) -> Outcome:
     """Runs the whole job, or goes on with it, and returns what it changed."""
     started = time.monotonic()
     tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
-    shared = {task.id for task in tasks} & {task.id for task in held_out}
-    if shared:
-        raise ConfigError(f"{len(shared)} tasks are in data and in evaluation.data")
+    check_apart(tasks, held_out, "evaluation.data")
+    validation = load_validation(config, tasks)
     with sole_writer(config.folder):
         async with open_setup(config) as setup:
             write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
             logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
             before = await measure(config, "before", 0, held_out, setup)
-            training = await fit(config, setup, tasks)
+            training = await fit(config, setup, tasks, validation)
             after = await measure(config, "after", training.steps, held_out, setup)
     comparison = compare(before, after, metrics=METRICS)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
+
+
+def check_apart(tasks: Sequence[Task], held_out: Sequence[Task], key: str) -> None:
+    """Raises `ConfigError` for tasks that are trained on and measured."""
+    shared = {task.id for task in tasks} & {task.id for task in held_out}
+    if shared:
+        raise ConfigError(f"{len(shared)} tasks are in data and in {key}")
+
+
+def load_validation(config: TrainConfig, tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """The tasks of each set that is measured during training; none if nothing is."""
+    if not config.rl.evaluate_every:
+        return {}
+    sets = {name: load_tasks(data) for name, data in config.evaluation.validation_sets.items()}
+    for name, held_out in sets.items():
+        check_apart(tasks, held_out, f"evaluation.validation.{name}")
+    return sets
+
+
+async def validate(
+    config: TrainConfig, step: int, sets: Mapping[str, Sequence[Task]], setup: TrainingSetup
+) -> dict[str, float]:
+    """The metrics of every validation set after so many steps, as `SET/METRIC`."""
+    metrics: dict[str, float] = {}
+    for name, tasks in sets.items():
+        folder = f"validation/{name}/step_{step:06d}"
+        summary = summarize(await measure(config, folder, step, tasks, setup))
+        for metric in summary.overall.metrics:
+            metrics[f"{name}/{metric}"] = summary.mean(metric).mean
+    return metrics
 
 
 async def measure(
@@ -132,8 +162,17 @@ def set_aside(folder: Path, step: int) -> None:
         os.rename(folder, folder.with_name(f"{folder.name}_step_{other}"))
 
 
-async def fit(config: TrainConfig, setup: TrainingSetup, tasks: list[Task]) -> TrainSummary:
+async def fit(
+    config: TrainConfig,
+    setup: TrainingSetup,
+    tasks: list[Task],
+    validation: Mapping[str, Sequence[Task]],
+) -> TrainSummary:
     """The training itself."""
+
+    async def evaluate(step: int) -> dict[str, float]:
+        return await validate(config, step, validation, setup)
+
     rl, local = config.rl, setup.local
     rollouts = Rollouts(
         setup.sample,
@@ -151,6 +190,7 @@ async def fit(config: TrainConfig, setup: TrainingSetup, tasks: list[Task]) -> T
                 rollouts,
                 folder=config.folder,
                 sync=local.engine.sync(trainer),
+                evaluate=evaluate if validation else None,
                 loggers=[*loggers, ProgressLogger(bar)],
                 trainer_config=config.trainer,
             )

@@ -1,9 +1,9 @@
 """Configuration of the training app; no torch is needed to read it."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.checks import check_data, check_policy, check_world
@@ -22,6 +22,9 @@ from wideseek_rl import (
     TrainerConfig,
 )
 
+SetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Name of an evaluation set, which a folder is named after."""
+
 
 class EvaluationConfig(Config):
     """How progress is measured: before the first step and after the last, on the same tasks."""
@@ -31,6 +34,15 @@ class EvaluationConfig(Config):
     """0 is greedy."""
     trials: int = Field(default=1, ge=1)
     """Rollouts of each task."""
+    validation: dict[SetName, DataConfig] = Field(default_factory=dict)
+    """Sets by name that are measured during training, every `rl.evaluate_every` steps and after the
+    last one; without any, `data` is, under the name `evaluation`. Their metrics are
+    `eval/NAME/METRIC`, and `rl.checkpoint.best_metric` names the best checkpoint by them."""
+
+    @property
+    def validation_sets(self) -> dict[str, DataConfig]:
+        """The sets that are measured during training."""
+        return dict(self.validation) or {"evaluation": self.data}
 
 
 class TrainConfig(Config):
@@ -60,7 +72,7 @@ class TrainConfig(Config):
         # `outcome` would blame a failed rollout's last turn alone: a single agent, which fails
         # often and long after its first bad call, lost by it.
         algorithm=GroupRelativeConfig(credit="table", selection="all"),
-        checkpoint=CheckpointConfig(every_steps=10, best_metric=None),
+        checkpoint=CheckpointConfig(every_steps=10, best_metric="score"),
     )
 
     @model_validator(mode="after")
@@ -87,3 +99,5 @@ def check_train(config: TrainConfig) -> None:
     given = "world" in config.model_fields_set
     check_data("data", config.data, config.world, world_given=given)
     check_data("evaluation.data", config.evaluation.data, config.world, world_given=given)
+    for name, data in config.evaluation.validation.items():
+        check_data(f"evaluation.validation.{name}", data, config.world, world_given=given)

@@ -1,9 +1,9 @@
 """Which turns of a rollout train. A selection is a function; the named ones are in `SELECTIONS`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from wideseek_core import Episode, Status, Trajectory
+from wideseek_core import Status, Trajectory
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 Mask = list[list[bool]]
@@ -19,22 +19,46 @@ def outcome_turns(scored: ScoredEpisode) -> Mask:
     - Valid answer and a lead that ended well: every turn of agents that ended well.
     - A lead that failed although its text has the right form: the turn it failed with.
     - No valid answer: the last turn, if the lead ended by itself, and the turns that repeated
-      themselves; if none did, those that overflowed the window or hit the turn limit.
+      themselves; if none did, the last turns of agents that overflowed the window or hit a limit.
+
+    It differs from `outcome_agents` in two ways. An agent that overflowed or hit a limit answers
+    for its last turn alone, since its earlier turns are the same as in rollouts that went well.
+    And subagents whose reports did not fit the lead's window still answer for themselves: what
+    they did wrong does not depend on whether it was read.
     """
-    return _accountable(scored, whole_agents=False)
+    return _accountable(scored.episode.trajectories, scored, whole_agents=False)
 
 
 def outcome_agents(scored: ScoredEpisode) -> Mask:
-    """Like `outcome_turns`, but an agent that overflowed or hit its limit fails with all turns.
+    """The rule of the public implementation of the method (WideSeek-R1, arXiv 2602.04634).
 
-    So does the public implementation of the method. Repetition is still one turn's fault.
+    Like `outcome_turns`, but an agent that overflowed or hit a limit fails with all its turns (for
+    repetition only if its text has the right form), and if the lead ended because the reports of
+    its last turn did not fit its window, the subagents of that turn are not of the rollout. The
+    same rollouts are sampled with `team.calls: reference`.
     """
-    return _accountable(scored, whole_agents=True)
+    agents, main = scored.episode.trajectories, scored.episode.main
+    lost = main.status is Status.MESSAGE_OVERFLOW
+    kept = [
+        agent
+        for agent in agents
+        if not (lost and agent.parent == main.agent and agent.parent_turn == len(main.turns) - 1)
+    ]
+    masks = iter(_accountable(kept, scored, whole_agents=True))
+    return [
+        next(masks) if any(agent is k for k in kept) else [False] * len(agent.turns)
+        for agent in agents
+    ]
+
+
+NOBODYS_FAULT = frozenset({Status.ERROR, Status.ABORTED})
+"""Ends that the model has no part in."""
 
 
 def all_turns(scored: ScoredEpisode) -> Mask:
-    """Every turn, but those of agents whose policy broke down."""
-    return _mask(scored.episode, lambda agent, _: agent.status is not Status.ERROR)
+    """Every turn, except those of agents whose policy failed or was stopped."""
+    agents = scored.episode.trajectories
+    return _mask(agents, lambda agent, _: agent.status not in NOBODYS_FAULT)
 
 
 def main_turns(scored: ScoredEpisode) -> Mask:
@@ -67,11 +91,13 @@ LIMITS = frozenset(
 """Ends that more than the last turn may have led to."""
 
 
-def _accountable(scored: ScoredEpisode, *, whole_agents: bool) -> Mask:
-    """See `outcome_turns`. A broken policy is nobody's doing."""
-    episode, main = scored.episode, scored.episode.main
+def _accountable(
+    agents: Sequence[Trajectory], scored: ScoredEpisode, *, whole_agents: bool
+) -> Mask:
+    """The turns of these agents that answer for the outcome, see `outcome_turns`."""
+    main = scored.episode.main
     if scored.answered:
-        return _mask(episode, lambda agent, _: not agent.status.failed)
+        return _mask(agents, lambda agent, _: not agent.status.failed)
 
     def last(agent: Trajectory, turn: int) -> bool:
         return turn == len(agent.turns) - 1
@@ -82,10 +108,10 @@ def _accountable(scored: ScoredEpisode, *, whole_agents: bool) -> Mask:
     if scored.score.format_valid:
         blamed = LIMITS | {Status.REPETITION}
         return _mask(
-            episode,
+            agents,
             lambda agent, turn: agent is main and agent.status in blamed and failed(agent, turn),
         )
-    repeated = any(agent.status is Status.REPETITION for agent in episode.trajectories)
+    repeated = any(agent.status is Status.REPETITION for agent in agents)
 
     def trains(agent: Trajectory, turn: int) -> bool:
         if agent is main and agent.status is Status.FINISHED:
@@ -94,10 +120,8 @@ def _accountable(scored: ScoredEpisode, *, whole_agents: bool) -> Mask:
             return agent.status is Status.REPETITION and last(agent, turn)
         return agent.status in LIMITS and failed(agent, turn)
 
-    return _mask(episode, trains)
+    return _mask(agents, trains)
 
 
-def _mask(episode: Episode, trains: Callable[[Trajectory, int], bool]) -> Mask:
-    return [
-        [trains(agent, turn) for turn in range(len(agent.turns))] for agent in episode.trajectories
-    ]
+def _mask(agents: Sequence[Trajectory], trains: Callable[[Trajectory, int], bool]) -> Mask:
+    return [[trains(agent, turn) for turn in range(len(agent.turns))] for agent in agents]
