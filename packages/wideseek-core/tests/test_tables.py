@@ -1,8 +1,25 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wideseek_core import DataError
 from wideseek_core.tables import MarkdownTable, find_tables, parse_csv, parse_table
 
+PIECES = (
+    "|",
+    "\n",
+    "| a | b |\n",
+    "|---|---|\n",
+    "> ",
+    "- ",
+    "｜",
+    "│",
+    "├───┤",
+    "+--+",
+    "```\n",
+    "\\|",
+    "=",
+)
 SMALL = MarkdownTable(columns=("a", "b"), rows=(("1", "2"),))
 
 
@@ -215,3 +232,22 @@ def test_empty_csv_has_no_table() -> None:
 def test_a_cell_beyond_the_limit_of_csv_is_a_data_error() -> None:
     with pytest.raises(DataError, match="not CSV"):
         parse_csv("a\n" + "x" * 200_000)
+
+
+CELL = st.text(alphabet="ab1 ->|｜+=*#.│", max_size=6).map(str.strip)
+
+
+@given(st.lists(st.tuples(CELL, CELL, CELL), max_size=6))
+def test_any_written_table_is_read_back(rows: list[tuple[str, str, str]]) -> None:
+    # Rows of dashes alone are rules to every reader, and rows of nothing are no rows.
+    kept = (row for row in rows if any(cell.strip(" -=+|｜│") for cell in row))
+    cells = tuple(tuple(" ".join(cell.split()) for cell in row) for row in kept)
+    table = MarkdownTable(columns=("x", "y", "z"), rows=cells)
+    assert parse_table(table.markdown()) == table
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=40).map("".join))
+def test_any_text_has_well_formed_tables(text: str) -> None:
+    for table in find_tables(text):
+        assert table.columns
+        assert all(len(row) == len(table.columns) for row in table.rows)

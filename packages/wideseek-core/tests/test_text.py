@@ -1,9 +1,12 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wideseek_core.text import after_thinking, boxed_answer, clean, one_line, without_control_tokens
 
+TAGS = ("<think>", "</think>", "\n", "`", '"', "|", "```\n", "\\boxed{", "}", " ", "x")
 TABLE = "| Tag | Use |\n|---|---|\n| </think> | ends thinking |"
 
 
@@ -118,3 +121,17 @@ def test_control_tokens_become_text(token: str) -> None:
 
 def test_ordinary_comparisons_stay() -> None:
     assert without_control_tokens("a < b > c, <b>x</b>") == "a < b > c, <b>x</b>"
+
+
+@given(st.lists(st.sampled_from(TAGS) | st.text(max_size=6), max_size=12).map("".join))
+def test_the_answer_is_always_an_end_of_the_text(text: str) -> None:
+    answer = after_thinking(text)
+    assert text.strip().endswith(answer)
+    if "think>" not in text:
+        assert answer == text.strip()
+
+
+@given(st.text())
+def test_cleaned_text_can_be_written(text: str) -> None:
+    assert clean(text).encode().decode() == clean(text)
+    assert clean(clean(text)) == clean(text)

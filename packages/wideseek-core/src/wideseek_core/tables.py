@@ -66,7 +66,7 @@ def find_tables(text: str) -> list[MarkdownTable]:
     """All tables of a text, in order. Never raises; takes time linear in the text's length."""
     tables: list[MarkdownTable] = []
     for lines in _runs(text):
-        tables.extend(_tables_of(lines))
+        tables.extend(table for table in _tables_of(lines) if table.columns)
     return tables
 
 
