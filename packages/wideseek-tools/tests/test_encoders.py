@@ -59,7 +59,7 @@ def test_missing_package_is_named() -> None:
     try:
         import sentence_transformers  # pyright: ignore[reportMissingImports, reportUnusedImport]  # noqa: F401
     except ImportError:
-        with pytest.raises(ConfigError, match="pip install 'sentence-transformers'"):
+        with pytest.raises(ConfigError, match=r"pip install 'wideseek-tools\[transformer\]'"):
             open_encoder(TransformerConfig())
     else:
         pytest.skip("the package is installed")
@@ -107,6 +107,11 @@ class FakeTransformer:
         self.name, self.device = name, device
         self.max_seq_length = 0
         self.calls: list[tuple[list[str], dict[str, Any]]] = []
+        self.pools: list[list[str]] = []
+
+    def start_multi_process_pool(self, devices: list[str]) -> str:
+        self.pools.append(devices)
+        return "pool"
 
     def get_sentence_embedding_dimension(self) -> int:
         return 2
@@ -129,14 +134,17 @@ def test_transformer_is_e5_with_its_prefixes(monkeypatch: pytest.MonkeyPatch) ->
     module.SentenceTransformer = make  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "sentence_transformers", module)
     monkeypatch.delitem(sys.modules, "wideseek_tools.encoders.transformer", raising=False)
-    encoder = open_encoder(TransformerConfig(device="cuda"))
+    encoder = open_encoder(TransformerConfig(devices=("cuda:0", "cuda:1")))
     assert encoder.size == 2
     assert encoder.encode(["moons"], queries=True) == [[1.0, 1.0]]
     encoder.encode(["Io"], queries=False)
     (model,) = made
-    assert (model.name, model.device, model.max_seq_length) == ("intfloat/e5-base-v2", "cuda", 256)
+    assert (model.name, model.device) == ("intfloat/e5-base-v2", "cuda:0")
+    assert (model.max_seq_length, model.pools) == (256, [["cuda:0", "cuda:1"]])
     assert [texts for texts, _ in model.calls] == [["query: moons"], ["passage: Io"]]
     assert model.calls[0][1]["normalize_embeddings"] is True
+    encoder.encode(["Io"] * 1000, queries=False)
+    assert [options["pool"] for _, options in model.calls] == [None, None, "pool"]
     monkeypatch.delitem(sys.modules, "wideseek_tools.encoders.transformer")
 
 

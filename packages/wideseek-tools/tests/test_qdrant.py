@@ -1,16 +1,17 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 
 from wideseek_core.config import environment
 from wideseek_core.errors import ConfigError, ToolUnavailable
 from wideseek_tools import ToolsConfig, open_tools
 from wideseek_tools.backends.qdrant.collection import create_collection, finish_loading, load
-from wideseek_tools.backends.qdrant.config import QdrantConfig
+from wideseek_tools.backends.qdrant.config import QdrantConfig, SearchQuantization
 from wideseek_tools.backends.qdrant.filling import Target, fill_collection
-from wideseek_tools.backends.qdrant.search import QdrantSearch
+from wideseek_tools.backends.qdrant.search import QdrantSearch, connect, dense_vector_of
 from wideseek_tools.index.config import IndexConfig, Method
 from wideseek_tools.passages import Passage
 
@@ -50,6 +51,84 @@ async def test_best_passage_comes_first(method: Method) -> None:
         assert (found.id, found.url) == ("p1", "http://a.org/Io")
         assert (await search.search("planet", 1))[0].text == "a red planet"
         assert await search.search(" ", 3) == []
+
+
+POINTS = {
+    "wiki": {"contents": '"Io"\na moon with volcanoes', "url": "http://a.org/Io"},
+    "langchain": {
+        "page_content": "a moon",
+        "metadata": {"source": "http://a.org/Io", "name": "Io"},
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("vectors", ["unnamed", "text", "dense"])
+async def test_a_collection_of_another_maker_is_read(vectors: str) -> None:
+    client = AsyncQdrantClient(":memory:")
+    params = models.VectorParams(size=3, distance=models.Distance.COSINE)
+    given = params if vectors == "unnamed" else {vectors: params}
+    await client.create_collection("wiki", vectors_config=given)
+    for number, text in enumerate(("neptune", "volcanoes")):
+        (vector,) = Letters().encode([text], queries=False)
+        named: Any = vector if vectors == "unnamed" else {vectors: vector}
+        payload = {"contents": f'"{text}"\na moon', "url": "http://a.org/Io"}
+        point = models.PointStruct(id=number, vector=named, payload=payload)
+        await client.upsert("wiki", [point])
+    config = QdrantConfig(
+        base_url=":memory:",
+        collection="wiki",
+        hnsw_ef=64,
+        exact=True,
+        quantization=SearchQuantization(rescore=True, oversampling=2.0),
+    )
+    name = await dense_vector_of(client, config)
+    async with QdrantSearch(config, client, encoder=Letters(), dense_vector=name) as search:
+        (passage, score), _ = await search.hits("volcanoes", 3)
+    assert (passage.id, passage.title, passage.url) == ("1", "volcanoes", "http://a.org/Io")
+    assert passage.document().text == "a moon"
+    assert score > 0.9
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_payload_fields_are_named_in_the_configuration() -> None:
+    client = AsyncQdrantClient(":memory:")
+    params = models.VectorParams(size=3, distance=models.Distance.COSINE)
+    await client.create_collection("c", vectors_config=params)
+    payload = {"page_content": "a moon", "metadata": {"source": "http://a.org/Io", "name": "Io"}}
+    point = models.PointStruct(id=7, vector=[1.0, 1.0, 1.0], payload=payload)
+    await client.upsert("c", [point])
+    config = QdrantConfig(base_url=":memory:", collection="c", dense_vector="")
+    search = QdrantSearch(config, client, encoder=Letters())
+    async with search.batcher:
+        with pytest.raises(ToolUnavailable, match="no text in 'contents'; their fields: 'page_"):
+            await search.search("moon", 3)
+    fields = {
+        "contents_field": "page_content",
+        "title_field": "metadata.name",
+        "url_field": "metadata.source",
+    }
+    async with QdrantSearch(config.model_copy(update=fields), client, encoder=Letters()) as search:
+        (document,) = await search.search("moon", 3)
+    assert (document.title, document.url, document.text) == ("Io", "http://a.org/Io", "a moon")
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_several_vectors_have_to_be_named() -> None:
+    client = AsyncQdrantClient(":memory:")
+    params = models.VectorParams(size=3, distance=models.Distance.COSINE)
+    await client.create_collection("c", vectors_config={"title": params, "body": params})
+    config = QdrantConfig(base_url=":memory:", collection="c")
+    with pytest.raises(ConfigError, match=r"search\.dense_vector: collection 'c' has body, title"):
+        await dense_vector_of(client, config)
+    named = config.model_copy(update={"dense_vector": "body"})
+    assert await dense_vector_of(client, named) == "body"
+
+
+def test_a_bad_key_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "one\ntwo")
+    with pytest.raises(ConfigError, match="QDRANT_API_KEY holds a line break"):
+        connect(QdrantConfig())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -94,8 +173,6 @@ async def test_server_finds_what_was_loaded() -> None:
     url = environment("QDRANT_URL")
     if not url:
         pytest.skip("QDRANT_URL is not set")
-    from wideseek_tools.backends.qdrant.search import connect
-
     config = QdrantConfig(base_url=url, collection="wideseek-test", method="hybrid", grpc=False)
     client, index = connect(config), IndexConfig(method="hybrid")
     await client.delete_collection("wideseek-test")

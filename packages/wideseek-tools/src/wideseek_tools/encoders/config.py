@@ -33,14 +33,14 @@ class OnnxConfig(Config):
 
 
 class TransformerConfig(Config):
-    """A sentence-transformers model by name or folder; needs that package, which is no extra."""
+    """A sentence-transformers model by name or folder, e5 by default; extra `transformer`."""
 
     kind: Literal["transformer"] = "transformer"
     model: str = "intfloat/e5-base-v2"
     query_prefix: str = "query: "
     passage_prefix: str = "passage: "
-    device: str = ""
-    """`cuda`, `cpu`, ...; empty picks a GPU if there is one."""
+    devices: tuple[str, ...] = ()
+    """`cuda:0`, `cpu`, ..., each with a process of its own; empty takes all GPUs, else the CPU."""
     max_tokens: int = Field(default=256, ge=8)
     batch: int = Field(default=64, ge=1)
 

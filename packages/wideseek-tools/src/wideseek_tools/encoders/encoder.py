@@ -1,4 +1,4 @@
-"""The seam between indexes and embedding models."""
+"""The interface between indexes and embedding models."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -46,9 +46,6 @@ def open_encoder(config: EncoderConfig) -> Encoder:
 
         return TransformerEncoder(config)
     except ImportError as error:
-        wanted = (
-            "sentence-transformers" if config.kind == "transformer" else "wideseek-tools[dense]"
-        )
-        raise ConfigError(
-            f"encoder {config.kind!r} needs: pip install '{wanted}' ({error})"
-        ) from None
+        extra = "transformer" if config.kind == "transformer" else "dense"
+        line = f"encoder {config.kind!r} needs: pip install 'wideseek-tools[{extra}]' ({error})"
+        raise ConfigError(line) from None
