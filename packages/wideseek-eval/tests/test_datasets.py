@@ -116,7 +116,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
         ({"answer": "no table"}, "holds no Markdown table"),
         ({"answer": [TABLE, TABLE]}, "is one table"),
         ({"is_markdown": "yes"}, "'is_markdown' must be true or false"),
-        ({"language": "fr"}, "'language' must be 'en' or 'zh', not 'fr'"),
+        ({"language": "French"}, "'language' must be a tag such as 'en' or 'zh', not 'French'"),
         ({"unique_columns": ["Town"]}, "'unique_columns' names 'Town'"),
         ({"unique_columns": [3]}, "'unique_columns' must be a list of column names"),
         ({"evaluation": "{"}, "'evaluation' is not JSON"),

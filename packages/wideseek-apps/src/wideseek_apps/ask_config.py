@@ -23,8 +23,8 @@ class AskConfig(TeamsConfig):
     Everything behind `--` belongs to it."""
     answer: Literal["table", "text"] = "table"
     """Whether a table or a short text is wanted."""
-    language: Language = "en"
-    """Language of the prompts."""
+    language: Language | None = None
+    """Language of the prompts, such as `en` or `zh`; null for that of the question."""
     quiet: bool = False
     """Shows no progress."""
     # One question keeps one core busy: more processes would only take their time to start.

@@ -15,6 +15,7 @@ from wideseek_apps.evidence import Evidence, Support
 from wideseek_apps.team import open_team
 from wideseek_core import Episode, TableGold, Task, TextGold
 from wideseek_core.errors import PolicyError
+from wideseek_core.language import detect_language
 from wideseek_core.progress import console
 from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_core.text import boxed_answer
@@ -71,7 +72,12 @@ def _task(config: AskConfig) -> Task:
         if config.answer == "table"
         else TextGold(answers=("",))
     )
-    return Task(id="question", question=config.question, language=config.language, gold=gold)
+    return Task(
+        id="question",
+        question=config.question,
+        language=config.language or detect_language(config.question),
+        gold=gold,
+    )
 
 
 def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"]) -> Answered:

@@ -1,6 +1,5 @@
 """The JSON objects of task files: reading them, and errors that name file and line."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +9,10 @@ from typing import Any, cast
 from wideseek_core import DataError, Language, Task
 from wideseek_core.files import read_objects
 from wideseek_core.json_text import parse_json
+from wideseek_core.language import detect_language, is_language
 
 JsonObject = Mapping[str, Any]
 """One task as its file has it."""
-
-_CJK = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,15 +138,13 @@ def identifier(name: str, value: object) -> str:
 
 
 def language_of(values: JsonObject, question: str) -> Language:
-    """`language` if given, else by the question's characters."""
+    """`language` if given, else that of the question."""
     value: object = values.get("language")
     if value is None or value == "":
-        return "zh" if _CJK.search(question) else "en"
-    if value == "en":
-        return "en"
-    if value == "zh":
-        return "zh"
-    raise DataError(f"'language' must be 'en' or 'zh', not {short(value)}")
+        return detect_language(question)
+    if isinstance(value, str) and is_language(value):
+        return value
+    raise DataError(f"'language' must be a tag such as 'en' or 'zh', not {short(value)}")
 
 
 def short(value: object) -> str:
