@@ -1,10 +1,11 @@
 """Token policies and scripted policies: how conversations grow by ids."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from wideseek_agents import ChatTokenizer, ScriptedPolicy, TokenPolicy
+from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig, TokenPolicy
 from wideseek_core import (
     ContextOverflow,
     Finish,
@@ -12,10 +13,14 @@ from wideseek_core import (
     Message,
     PolicyUnavailable,
     Sampling,
+    Status,
+    Task,
     ToolSpec,
     VersionSpan,
     one_version,
 )
+
+from .conftest import World
 
 HELLO = Message(role="user", content="Which moons has Neptune?")
 MORE = Message(role="tool", content="Triton")
@@ -197,3 +202,40 @@ async def test_every_turn_of_every_agent_has_a_seed_of_its_own(tokenizer: ChatTo
     assert len(set(first)) == 6
     assert all(seed is not None and 0 <= seed < 2**63 for seed in first)
     assert await seeds(1, 2, 2) == first
+
+
+async def test_a_thought_that_is_cut_off_is_closed_by_tokens_that_were_not_sampled(
+    tokenizer: ChatTokenizer, world: World, task: Task
+) -> None:
+    thought = tokenizer.encode_trusted("<think>I wonder about Triton")
+    answer = [*tokenizer.encode_data("done"), tokenizer.end_id]
+
+    class Cut(Engine):
+        async def generate(
+            self, prompt_ids: Sequence[int], *, session: str, sampling: Sampling
+        ) -> Generated:
+            made = await super().generate(prompt_ids, session=session, sampling=sampling)
+            ended = made.ids[-1] == tokenizer.end_id
+            return replace(made, finish=Finish.STOP if ended else Finish.LENGTH)
+
+    engine = Cut(thought, answer)
+    policy = TokenPolicy(engine, tokenizer, sampling=Sampling(max_tokens=100))
+    config = TeamConfig(prompts="compact", workflow="single_agent")
+    episode = await Team(config, policy, world, world).run(task)
+    first, second = episode.main.turns
+    assert (episode.answer, episode.main.status) == ("done", Status.FINISHED)
+    assert (first.finish, first.calls) == (Finish.LENGTH, ())
+    closing = tuple(tokenizer.encode_trusted("\n</think>\n\n"))
+    assert second.prompt_ids == first.prompt_ids + first.response_ids + closing
+    assert first.response_ids == tuple(thought)
+    assert second.response_ids == tuple(answer)
+
+
+async def test_a_thought_that_fills_the_window_ends_the_agent(
+    tokenizer: ChatTokenizer, world: World, task: Task
+) -> None:
+    thought = tokenizer.encode_trusted("<think>" + "wonder " * 900)
+    policy = TokenPolicy(Engine(thought, finish=Finish.LENGTH), tokenizer, context_tokens=500)
+    config = TeamConfig(prompts="compact", workflow="single_agent")
+    episode = await Team(config, policy, world, world).run(task)
+    assert (episode.main.status, len(episode.main.turns)) == (Status.CONTEXT_OVERFLOW, 1)

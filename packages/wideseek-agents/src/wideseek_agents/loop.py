@@ -93,7 +93,7 @@ class _Run:
         messages = self._opening()
         for number in range(1, self._agent.limits.max_turns + 1):
             try:
-                turn = await self._ask(messages)
+                turn = await self._ask_out(messages)
             except ContextOverflow:
                 return Status.CONTEXT_OVERFLOW if number == 1 else Status.MESSAGE_OVERFLOW
             parsed = self._parse(turn)
@@ -117,6 +117,14 @@ class _Run:
         )
         system = [Message(role="system", content=self._agent.system)] if self._agent.system else []
         return [*system, Message(role="user", content=question)]
+
+    async def _ask_out(self, messages: Sequence[Message]) -> Turn:
+        """A reply with its end: one whose thinking was cut off and closed is continued once."""
+        turn = await self._ask(messages)
+        if turn.resumable and turn.response_tokens < self._agent.limits.repetition_tokens:
+            self._record.turns.append(turn)
+            turn = await self._ask(())
+        return turn
 
     async def _ask(self, messages: Sequence[Message]) -> Turn:
         clock = self._record.clock

@@ -99,6 +99,9 @@ class Reply:
     """Tool calls that the server has parsed; without any, calls are read from the text."""
     model: str = ""
     """Name of the model that wrote the reply."""
+    resumable: bool = False
+    """Whether `Conversation.reply(())` continues this response: its thinking was cut off, and has
+    been closed by tokens that are part of the next prompt."""
     prompt_ids: tuple[int, ...] = ()
     """All token ids the response was conditioned on; empty for chat endpoints. Turn t+1 starts
     with turn t's `prompt_ids + response_ids` unless the context was rebuilt in between."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from wideseek_agents.tokens import ChatTokenizer
 from wideseek_core import ContextOverflow, Finish, Message
 
+_END_OF_THOUGHT = "\n</think>\n\n"
+
 
 class Dialogue:
     """Grows by messages and responses, within a window of tokens."""
@@ -24,6 +26,7 @@ class Dialogue:
         self._context_tokens = context_tokens
         self._max_question_tokens = max_question_tokens
         self._ids: list[int] = []
+        self._resumes = False
 
     def ask(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Appends messages and returns the ids of the next prompt.
@@ -35,7 +38,10 @@ class Dialogue:
         limit = self._max_question_tokens
         if not self._ids and limit is not None and len(new) > limit:
             raise ContextOverflow(f"the question takes {len(new)} tokens, more than {limit}")
-        self._ids += [*new, *self._tokenizer.generation_prompt]
+        self._ids += new
+        if not self._resumes:
+            self._ids += self._tokenizer.generation_prompt
+        self._resumes = False
         if len(self._ids) >= self._context_tokens:
             raise ContextOverflow(
                 f"a prompt of {len(self._ids)} tokens leaves no room in {self._context_tokens}"
@@ -61,3 +67,11 @@ class Dialogue:
         if not ids or ids[-1] != self._tokenizer.end_id:
             self._ids.append(self._tokenizer.end_id)
         self._ids += self._tokenizer.newline
+
+    def close_thought(self, ids: Sequence[int]) -> None:
+        """Appends a sampled response that was cut off while thinking, and ends its thinking.
+
+        The next prompt continues the same message; what closes the thought was not sampled.
+        """
+        self._ids += [*ids, *self._tokenizer.encode_trusted(_END_OF_THOUGHT)]
+        self._resumes = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from wideseek_agents.policies.dialogue import Dialogue
 from wideseek_agents.tokens import ChatTokenizer
-from wideseek_core import Conversation, Message, Reply, Sampling, TokenEngine, ToolSpec
+from wideseek_core import Conversation, Finish, Message, Reply, Sampling, TokenEngine, ToolSpec
 
 
 class TokenPolicy:
@@ -81,9 +81,15 @@ class _TokenConversation:
         self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
         finish = self._dialogue.finish(generated.finish, max_tokens)
-        self._dialogue.answer(generated.ids)
+        text = self._tokenizer.decode(generated.ids)
+        resumable = finish is Finish.LENGTH and _is_thinking(text) and len(generated.ids) > 0
+        if resumable:
+            self._dialogue.close_thought(generated.ids)
+        else:
+            self._dialogue.answer(generated.ids)
         return Reply(
-            text=self._tokenizer.decode(generated.ids),
+            text=text,
+            resumable=resumable,
             finish=finish,
             prompt_ids=prompt,
             response_ids=generated.ids,
@@ -108,3 +114,8 @@ def _turn_seed(session: str, turn: int) -> int:
     """The seed of one turn: a number of 63 bits, since servers keep it in a signed integer."""
     name = f"{session}/{turn}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:8]) >> 1
+
+
+def _is_thinking(text: str) -> bool:
+    """Whether a response ends inside its thinking."""
+    return text.lstrip().startswith("<think>") and "</think>" not in text
