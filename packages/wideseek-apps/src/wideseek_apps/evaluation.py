@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from wideseek_agents import Team, TeamConfig
 from wideseek_apps.checks import check_data, check_team
@@ -35,10 +35,11 @@ from wideseek_judge import JudgeConfig, open_judge
 class SweepConfig(Config):
     """Values to evaluate in turn. At most one of the lists may be given."""
 
-    max_subagents: tuple[int, ...] = ()
-    """Width: most subagents that the lead may start in one turn."""
-    max_turns: tuple[int, ...] = ()
-    """Depth: most turns of each agent."""
+    max_subagents: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Width: maximum number of subagents that the lead may start in one turn; 0 is the single
+    agent."""
+    max_turns: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Depth: maximum number of turns of each agent."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -145,7 +146,9 @@ async def _sweep(config: EvaluationConfig, tasks: list[Task]) -> str:
 
 
 def wider(team: TeamConfig, subagents: int) -> TeamConfig:
-    """The team with another limit of subagents per lead turn."""
+    """The team with another limit of subagents per lead turn; without any, the single agent."""
+    if subagents == 0:
+        return team.model_copy(update={"workflow": "single_agent"})
     limits = {"requests_per_call": subagents, "requests_per_turn": subagents}
     return team.model_copy(update={"lead": team.lead.model_copy(update=limits)})
 

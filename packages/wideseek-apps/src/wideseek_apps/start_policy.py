@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from wideseek_agents import TeamConfig
+from wideseek_agents.profile import PROFILE_FILE, ModelProfile
 from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
@@ -43,6 +44,8 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
         vocabulary = Path(work) / "tokenizer.json"
         save_vocabulary(tokenizer, vocabulary)
         save_model(model, config.folder, vocabulary, torch.bfloat16)
+    profile = ModelProfile(languages=("en",), team=team.model_dump(mode="json", exclude_unset=True))
+    write_atomically(config.folder / PROFILE_FILE, profile.model_dump_json(indent=1) + "\n")
     report = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "demonstrations": {

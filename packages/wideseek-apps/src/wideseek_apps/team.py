@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import model_validator
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig, open_policy
-from wideseek_apps.presets import ATLAS_TEAM
+from wideseek_apps.policy import LocalPolicy, PolicyConfig, open_policy
+from wideseek_apps.profiles import taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config
 from wideseek_core.search import PageSource, SearchBackend
@@ -26,16 +26,17 @@ class TeamsConfig(Config):
     summarizer: PolicyConfig | None = None
     """A model that summarizes pages where `team.use_access_summary` is set."""
     world: WorldConfig = AtlasWorld()
-    team: TeamConfig = ATLAS_TEAM
+    team: TeamConfig = TeamConfig()
+    """How the agents work. What a local model's folder says of it comes before the defaults."""
 
-    @model_validator(mode="after")
-    def _prompts_fit(self) -> Self:
-        if isinstance(self.policy, EndpointPolicy) and self.team.prompts == ATLAS_TEAM.prompts:
-            raise ValueError(
-                "team.prompts is 'compact', which only the start policy knows; "
-                "start from configs/endpoint.yaml, or set team.prompts=default"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_models_were_taught(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        raw = cast(dict[str, Any], values)
+        policy = raw.get("policy", cls.model_fields["policy"].default)
+        return raw | {"team": taught_team(raw.get("team"), policy, raw.get("subagent_policy"))}
 
 
 @asynccontextmanager

@@ -1,14 +1,15 @@
 """Configuration of the training app; no torch is needed to read it."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, StringConstraints, model_validator
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.checks import check_data, check_policy, check_world
 from wideseek_apps.policy import LocalPolicy
-from wideseek_apps.presets import ATLAS_TEAM, small_tables
+from wideseek_apps.presets import small_tables
+from wideseek_apps.profiles import taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
 from wideseek_core import Config
 from wideseek_eval import DataConfig
@@ -52,7 +53,8 @@ class TrainConfig(Config):
     """Where the run is written; one that was interrupted goes on from there."""
     policy: LocalPolicy = LocalPolicy(turn_tokens=320)
     world: WorldConfig = AtlasWorld()
-    team: TeamConfig = ATLAS_TEAM
+    team: TeamConfig = TeamConfig()
+    """How the agents work. What the folder of the model says of it comes before the defaults."""
     judge: JudgeConfig = JudgeConfig(mode="reward")
     data: DataConfig = small_tables("train")
     """What is trained on."""
@@ -74,6 +76,15 @@ class TrainConfig(Config):
         algorithm=GroupRelativeConfig(credit="table", selection="all"),
         checkpoint=CheckpointConfig(every_steps=10, best_metric="score"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_model_was_taught(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        raw = cast(dict[str, Any], values)
+        policy = raw.get("policy", cls.model_fields["policy"].default)
+        return raw | {"team": taught_team(raw.get("team"), policy)}
 
     @model_validator(mode="after")
     def _trains_what_it_samples(self) -> Self:

@@ -31,6 +31,7 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "vocab.json",
     "merges.txt",
+    "wideseek.json",
 )
 """Copied along when they stand beside a `tokenizer.json`."""
 

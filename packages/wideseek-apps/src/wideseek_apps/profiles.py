@@ -1,0 +1,48 @@
+"""Settings of a team that belong to a model: read from the model's folder, never assumed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from wideseek_agents.profile import ModelProfile, read_profile, suited_team
+from wideseek_core import ConfigError, DataError
+from wideseek_rl.models.start_policy import start_policy
+
+
+def local_folder(model: str) -> Path:
+    """The folder of a local model's name; in a checkpoint the optimizer is beside the model."""
+    folder = start_policy() if model == "start" else Path(model).expanduser()
+    inner = folder / "model"
+    return inner if inner.is_dir() and not (folder / "config.json").exists() else folder
+
+
+def profile_of(policy: object) -> ModelProfile | None:
+    """What a policy's model was taught with; None for endpoints and general models.
+
+    `policy` is a configuration or its raw values. Raises `ConfigError` for a broken profile.
+    """
+    values: Mapping[str, Any] = {}
+    if isinstance(policy, BaseModel):
+        values = policy.model_dump()
+    elif isinstance(policy, Mapping):
+        values = cast(Mapping[str, Any], policy)
+    model: object = values.get("model", "start")
+    if values.get("kind", "local") != "local" or not isinstance(model, str):
+        return None
+    try:
+        return read_profile(local_folder(model))
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+
+
+def taught_team(given: object, policy: object, subagent_policy: object = None) -> dict[str, Any]:
+    """Raw settings of a team: those given, on top of those that its models were taught with."""
+    raw: dict[str, Any] = {}
+    if isinstance(given, BaseModel):
+        raw = given.model_dump(exclude_unset=True)
+    elif isinstance(given, Mapping):
+        raw = dict(cast(Mapping[str, Any], given))
+    main = profile_of(policy)
+    return suited_team(raw, main, main if subagent_policy is None else profile_of(subagent_policy))

@@ -1,0 +1,51 @@
+"""Prompts and limits of the start policy belong to it alone."""
+
+import pytest
+
+from wideseek_apps.asking import AskConfig
+from wideseek_apps.evaluation import WideSearchConfig, wider
+from wideseek_apps.training_config import TrainConfig
+from wideseek_core import ConfigError
+from wideseek_core.config import load_config
+
+
+@pytest.mark.parametrize("cls", [AskConfig, WideSearchConfig, TrainConfig])
+def test_the_start_policy_is_used_as_it_was_taught(cls: type[AskConfig]) -> None:
+    team = load_config(cls, []).team
+    assert (team.calls, team.lead.prompts, team.lead.max_turns) == ("reference", "compact", 6)
+    assert (team.subagent.prompts, team.subagent.max_turns, team.single.max_turns) == (
+        "compact",
+        6,
+        40,
+    )
+    assert cls().team == team
+
+
+def test_an_endpoint_gets_the_general_defaults() -> None:
+    config = load_config(AskConfig, ["policy.kind=endpoint", "policy.model=m"])
+    assert (config.team.calls, config.team.lead.prompts) == ("report", "")
+    assert (config.team.prompts, config.team.lead.max_turns) == ("default", 10)
+
+
+def test_an_endpoint_subagent_of_the_start_policy_gets_the_general_defaults() -> None:
+    given = ["subagent_policy.kind=endpoint", "subagent_policy.model=m"]
+    team = load_config(AskConfig, given).team
+    assert (team.lead.prompts, team.subagent.prompts) == ("compact", "")
+    assert (team.lead.max_turns, team.subagent.max_turns) == (6, 20)
+
+
+def test_given_settings_come_before_the_models() -> None:
+    config = load_config(AskConfig, ["team.lead.max_turns=3", "team.workflow=single_agent"])
+    assert (config.team.lead.max_turns, config.team.lead.prompts) == (3, "compact")
+    assert config.team.workflow == "single_agent"
+
+
+def test_a_sweep_of_no_turns_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"sweep\.max_turns\.0: .* greater than or equal to 1"):
+        load_config(WideSearchConfig, ["sweep.max_turns=[0, 2]"])
+
+
+def test_a_sweep_of_width_zero_is_the_single_agent() -> None:
+    team = load_config(WideSearchConfig, []).team
+    assert wider(team, 0).workflow == "single_agent"
+    assert wider(team, 2).lead.requests_per_turn == 2
