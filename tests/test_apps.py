@@ -447,7 +447,9 @@ def test_an_endpoint_that_nobody_serves_is_told_at_once(
     ]
     arguments = wide[3:] if app == "widesearch" else ["question=x", *wide[3:5]]
     ended = call(app, *arguments, *endpoint)
-    assert ended.complaint.startswith("PolicyUnavailable: http://127.0.0.1:9/v1 can't be reached")
+    assert ended.complaint.startswith(
+        "PolicyUnavailable: http://127.0.0.1:9/v1 (any): can't be reached"
+    )
 
 
 def test_a_folder_that_is_a_file_is_named(wide: list[str], tmp_path: Path, call: Run) -> None:

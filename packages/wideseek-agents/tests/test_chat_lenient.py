@@ -106,11 +106,11 @@ async def test_calls_without_identifiers_get_their_own(ids: tuple[Any, Any]) -> 
 
 
 async def test_arguments_that_are_not_json_are_malformed_and_not_sent_back() -> None:
-    calls: list[dict[str, Any]] = [
+    calls: list[Any] = [
         {"id": "1", "function": {"name": "search", "arguments": '{"query": "a'}},
         {"id": "2", "function": {"name": None, "arguments": "{}"}},
         {"id": "3", "function": {"name": "search", "arguments": '"{\\"query\\": \\"a\\"}"'}},
-        "no call",  # type: ignore[list-item]
+        "no call",
     ]
     message = {"content": "", "tool_calls": calls}
     server = Server(answer({"message": message}), completion({"content": "done"}))
@@ -140,7 +140,7 @@ async def test_the_old_function_call_is_a_call() -> None:
     assert (call.name, call.arguments) == ("search", {})
 
 
-PASSING_ERRORS = [
+PASSING_ERRORS: list[dict[str, Any]] = [
     {"choices": None, "error": {"message": "Provider returned error", "code": 429}},
     {"error": {"message": "Provider returned error", "code": "503"}},
     {"error": {"message": "Provider returned error"}},

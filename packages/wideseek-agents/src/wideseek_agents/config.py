@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from wideseek_agents.budget import BudgetConfig
 from wideseek_core import Config
 
 
@@ -73,6 +74,8 @@ class TeamConfig(Config):
     model can act on, and what can be read without guessing is accepted. `reference`: they are
     dropped silently, a turn without any valid call is the answer, and the calls of an agent's last
     turn are made, as in WideSeek-R1."""
+    budget: BudgetConfig = BudgetConfig()
+    """What one rollout may spend, over all its agents."""
     top_k: int = Field(default=3, ge=1, le=9)
     """Documents of a search whose `count` the model leaves out."""
     max_document_chars: int = Field(default=5000, ge=1)

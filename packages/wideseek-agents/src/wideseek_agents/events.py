@@ -14,6 +14,8 @@ class AgentStarted:
     role: AgentRole
     prompt: str
     """The question, or the subtask."""
+    parent: int | None = None
+    """The agent that created it; None for the agent that answers the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,12 @@ class TurnTaken:
     finish: Finish
     requests: int
     """How many requests it makes of its tools."""
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+    cost: float = 0.0
+    """By the prices of the budget."""
+    seconds: float = 0.0
+    """How long the model took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from wideseek_agents.prompts import LocalizedPrompts, Messages, PromptSet
 from wideseek_agents.tools import (
     AgentTool,
     Spawn,
+    Spend,
     ToolContext,
     ToolDefinition,
     tool_named,
@@ -59,6 +60,14 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a rollout does for the tools of an agent."""
+
+    spawn: Spawn
+    spend: Spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFactory:
     """Everything agents are made of."""
 
@@ -79,26 +88,26 @@ class AgentFactory:
                 self._settings(definition)
             parser_named(self._format(limits))
 
-    def lead(self, task: Task, spawn: Spawn) -> Agent:
+    def lead(self, task: Task, services: Services) -> Agent:
         """The agent that answers by delegating."""
-        return self._agent("lead", task, self.policy, self.config.lead, spawn)
+        return self._agent("lead", task, self.policy, self.config.lead, services)
 
-    def subagent(self, task: Task, spawn: Spawn) -> Agent:
+    def subagent(self, task: Task, services: Services) -> Agent:
         """An agent for one subtask of `task`."""
-        return self._agent("subagent", task, self.subagent_policy, self.config.subagent, spawn)
+        return self._agent("subagent", task, self.subagent_policy, self.config.subagent, services)
 
-    def single(self, task: Task, spawn: Spawn) -> Agent:
+    def single(self, task: Task, services: Services) -> Agent:
         """The agent that does everything itself."""
-        return self._agent("single", task, self.policy, self.config.single, spawn)
+        return self._agent("single", task, self.policy, self.config.single, services)
 
     def _agent(
-        self, role: AgentRole, task: Task, policy: Policy, limits: AgentConfig, spawn: Spawn
+        self, role: AgentRole, task: Task, policy: Policy, limits: AgentConfig, services: Services
     ) -> Agent:
         prompts = self.prompts[role].localized(task.language)
         messages = prompts.messages
         parser = parser_named(self._format(limits))
         tools = tuple(
-            self._tool(tool_named(name, f"team.{role}.tools"), prompts, limits, spawn)
+            self._tool(tool_named(name, f"team.{role}.tools"), prompts, limits, services)
             for name in limits.tools
         )
         native = isinstance(policy, SendsTools) and policy.native_tools
@@ -125,7 +134,7 @@ class AgentFactory:
         definition: ToolDefinition,
         prompts: LocalizedPrompts,
         limits: AgentConfig,
-        spawn: Spawn,
+        services: Services,
     ) -> AgentTool:
         words = prompts.words(definition)
         schema = definition.schema if limits.batched else definition.schema.unbatched()
@@ -141,7 +150,8 @@ class AgentFactory:
             separator=prompts.messages.separator,
             search=self.search,
             pages=self.pages,
-            spawn=spawn,
+            spawn=services.spawn,
+            spend=services.spend,
             summarizer=self.summarizer,
         )
         return AgentTool(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from wideseek_agents.arguments import Request
+from wideseek_agents.budget import Ledger
 from wideseek_agents.events import AgentEnded, AgentStarted, OnEvent, ToolAnswered, TurnTaken
 from wideseek_agents.factory import Agent
 from wideseek_agents.observations import Observations
@@ -35,16 +36,24 @@ _ENDS = {
 _REPLY_FIELDS = tuple(field.name for field in fields(Reply))
 
 
+class _OutOfTime(Exception):
+    """The rollout's time is over."""
+
+
 async def run_agent(
-    agent: Agent, record: AgentRecord, *, seed: int, on_event: OnEvent
+    agent: Agent, record: AgentRecord, ledger: Ledger, *, seed: int, on_event: OnEvent
 ) -> Trajectory:
     """Runs an agent to its end, whatever its end is, and keeps its turns in `record`.
 
     Raises `PolicyError` if the model can't be had; the turns so far stay in the record.
     """
-    on_event(AgentStarted(agent=record.agent, role=record.role, prompt=record.prompt))
+    on_event(
+        AgentStarted(
+            agent=record.agent, role=record.role, prompt=record.prompt, parent=record.parent
+        )
+    )
     try:
-        record.status = await _converse(agent, record, seed, on_event)
+        record.status = await _converse(agent, record, ledger, seed, on_event)
         if not record.status.failed:
             record.answer = after_thinking(record.turns[-1].text)
     except PolicyError as problem:
@@ -63,14 +72,16 @@ async def run_agent(
     return record.trajectory()
 
 
-async def _converse(agent: Agent, record: AgentRecord, seed: int, on_event: OnEvent) -> Status:
+async def _converse(
+    agent: Agent, record: AgentRecord, ledger: Ledger, seed: int, on_event: OnEvent
+) -> Status:
     conversation = agent.policy.open(
         [tool.spec for tool in agent.tools],
         seed=seed,
         max_question_tokens=agent.limits.max_question_tokens,
     )
     try:
-        return await _Run(agent, record, conversation, on_event).to_the_end()
+        return await _Run(agent, record, ledger, conversation, on_event).to_the_end()
     finally:
         await conversation.close()
 
@@ -79,10 +90,17 @@ class _Run:
     """One agent's way through its conversation."""
 
     def __init__(
-        self, agent: Agent, record: AgentRecord, conversation: Conversation, on_event: OnEvent
+        self,
+        agent: Agent,
+        record: AgentRecord,
+        ledger: Ledger,
+        conversation: Conversation,
+        on_event: OnEvent,
     ) -> None:
         self._agent = agent
         self._record = record
+        self._ledger = ledger
+        self._answers_user = record.parent is None
         self._conversation = conversation
         self._on_event = on_event
         self._tools = {tool.spec.name: tool for tool in agent.tools}
@@ -91,11 +109,14 @@ class _Run:
 
     async def to_the_end(self) -> Status:
         messages = self._opening()
+        spent = False
         for number in range(1, self._agent.limits.max_turns + 1):
             try:
                 turn = await self._ask_out(messages)
             except ContextOverflow:
                 return Status.CONTEXT_OVERFLOW if number == 1 else Status.MESSAGE_OVERFLOW
+            except _OutOfTime:
+                return Status.BUDGET_LIMIT
             parsed = self._parse(turn)
             self._tell_turn(number, turn, parsed)
             self._record.turns.append(
@@ -106,8 +127,13 @@ class _Run:
                 await self._call(parsed)  # WideSeek-R1 makes these calls, although none reads them
             if end is not None:
                 return end
+            if spent:
+                return Status.BUDGET_LIMIT
             results = await self._call(parsed)
-            messages = self._observations.messages(parsed, results, number + 1)
+            spent = self._ledger.exhausted(self._record.clock.now()) is not None
+            if spent and not self._answers_user:
+                return Status.BUDGET_LIMIT
+            messages = self._observations.messages(parsed, results, number + 1, spent=spent)
         raise AssertionError("the last turn returns")
 
     def _opening(self) -> Sequence[Message]:
@@ -122,6 +148,7 @@ class _Run:
         """A reply with its end: one whose thinking was cut off and closed is continued once."""
         turn = await self._ask(messages)
         if turn.resumable and turn.response_tokens < self._agent.limits.repetition_tokens:
+            self._ledger.spend(self._record.role, turn)
             self._record.turns.append(turn)
             turn = await self._ask(())
         return turn
@@ -129,22 +156,46 @@ class _Run:
     async def _ask(self, messages: Sequence[Message]) -> Turn:
         clock = self._record.clock
         started = clock.now()
-        reply = await self._conversation.reply(messages)
+        limit = asyncio.timeout(self._seconds_left())
+        try:
+            async with limit:
+                reply = await self._conversation.reply(messages)
+        except TimeoutError:
+            if limit.expired():
+                raise _OutOfTime from None
+            raise
         values = {name: getattr(reply, name) for name in _REPLY_FIELDS}
         return Turn(**values, started_s=started, seconds=clock.now() - started)
+
+    def _seconds_left(self, *, for_tool: bool = False) -> float | None:
+        """Time until the agent, or its tool, has to end.
+
+        The agent that answers the user has time left for its answer; its tools have just enough
+        more than the other agents for those to end by themselves.
+        """
+        budget = self._ledger.budget
+        if budget.max_seconds is None:
+            return None
+        extra = budget.answer_seconds if self._answers_user else 0.0
+        if for_tool:
+            extra = min(1.0, extra / 4)
+        return max(0.0, budget.max_seconds + extra - self._record.clock.now())
 
     def _parse(self, reply: Reply) -> ParsedCalls:
         """What the reply asks for; a reply that lacks its end asks for nothing."""
         if reply.finish.cut:
             return ParsedCalls()
         limits = self._agent.limits
-        return parse_tool_calls(
+        parsed = parse_tool_calls(
             reply.native_calls or self._agent.parser.parse(after_thinking(reply.text)),
             self._schemas,
             per_call=limits.requests_per_call,
             per_turn=limits.requests_per_turn,
+            budget=self._ledger.calls_left(),
             lenient=self._agent.lenient,
         )
+        self._ledger.tool_calls += parsed.requests
+        return parsed
 
     def _end(self, number: int, reply: Reply, parsed: ParsedCalls) -> Status | None:
         """How the agent ends after this reply; None if it continues."""
@@ -153,7 +204,8 @@ class _Run:
             cut = reply.finish in (Finish.LENGTH, Finish.CONTEXT)
             repeats = cut and reply.response_tokens >= limits.repetition_tokens
             return Status.REPETITION if repeats else _ENDS[reply.finish]
-        if not parsed.calls and not (self._agent.lenient and parsed.written):
+        tried = parsed.over_budget or (self._agent.lenient and parsed.written)
+        if not parsed.calls and not tried:
             return Status.FINISHED
         if number == limits.max_turns:
             return Status.TURN_LIMIT
@@ -178,7 +230,15 @@ class _Run:
     async def _answer(self, tool: AgentTool, request: Request) -> ToolResult:
         clock = self._record.clock
         started = clock.now()
-        result = await call_tool(tool, request, self._agent.messages.tool_error)
+        limit = asyncio.timeout(self._seconds_left(for_tool=True))
+        try:
+            async with limit:
+                result = await call_tool(tool, request, self._agent.messages.tool_error)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            text = self._agent.messages.budget_spent.fill()
+            result = ToolResult(request=request.subject, text=text, ok=False, tool=tool.spec.name)
         result = replace(result, started_s=started, seconds=clock.now() - started)
         self._on_event(
             ToolAnswered(
@@ -192,7 +252,7 @@ class _Run:
         )
         return result
 
-    def _tell_turn(self, number: int, reply: Reply, parsed: ParsedCalls) -> None:
+    def _tell_turn(self, number: int, reply: Turn, parsed: ParsedCalls) -> None:
         self._on_event(
             TurnTaken(
                 agent=self._record.agent,
@@ -201,5 +261,9 @@ class _Run:
                 text=reply.text,
                 finish=reply.finish,
                 requests=parsed.requests,
+                prompt_tokens=reply.prompt_tokens,
+                response_tokens=reply.response_tokens,
+                cost=self._ledger.spend(self._record.role, reply),
+                seconds=reply.seconds,
             )
         )

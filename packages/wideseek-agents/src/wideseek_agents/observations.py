@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from wideseek_agents.factory import Agent
-from wideseek_agents.parsed_calls import CallProblem, ParsedCall, ParsedCalls
+from wideseek_agents.parsed_calls import CallProblem, ParsedCall, ParsedCalls, ProblemKind
 from wideseek_core import Message, ToolResult
 from wideseek_core.templates import Template
 
@@ -17,15 +17,18 @@ class Observations:
         self._usages = {tool.spec.name: tool.usage for tool in agent.tools}
 
     def messages(
-        self, parsed: ParsedCalls, results: Sequence[ToolResult], turn: int
+        self, parsed: ParsedCalls, results: Sequence[ToolResult], turn: int, *, spent: bool = False
     ) -> list[Message]:
         """All results of a turn in one message; native calls get one message each.
 
-        `turn` is the number of the turn that comes next.
+        `turn` is the number of the turn that comes next; `spent` asks for the answer, since the
+        rollout's budget is spent.
         """
         shown = list(self._shown(parsed, results))
         words = self._agent.messages
         hint = words.hint(turn, self._agent.limits.max_turns)
+        if spent:
+            hint = words.budget_spent.fill()
         if not any(call.id for call in parsed.written):
             text = words.separator.join(part for parts in shown for part in parts)
             return [Message(role="tool", content=words.tool_message.fill(results=text, hint=hint))]
@@ -54,9 +57,11 @@ class Observations:
             yield [*parts, *self._notes(call)]
 
     def _notes(self, call: ParsedCall) -> list[str]:
-        if not self._agent.lenient:
-            return []
-        return [self._note(problem) for problem in call.problems]
+        return [
+            self._note(problem)
+            for problem in call.problems
+            if self._agent.lenient or problem.kind is ProblemKind.BUDGET_CALLS
+        ]
 
     def _note(self, problem: CallProblem) -> str:
         template: Template = getattr(self._agent.messages, problem.kind.value)

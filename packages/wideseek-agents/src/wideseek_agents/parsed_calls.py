@@ -27,6 +27,8 @@ class ProblemKind(StrEnum):
     """Some requests of the call are not valid; the others are made."""
     SURPLUS = "surplus"
     """Requests over a limit; the first ones are made."""
+    BUDGET_CALLS = "budget_calls"
+    """Requests over what is left of the rollout's budget; the first ones are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,12 @@ class ParsedCalls:
         return sum(len(parsed.requests) for parsed in self.written)
 
     @property
+    def over_budget(self) -> bool:
+        """Whether requests were left out because the rollout's budget is spent."""
+        kinds = {problem.kind for parsed in self.written for problem in parsed.problems}
+        return ProblemKind.BUDGET_CALLS in kinds
+
+    @property
     def dropped(self) -> int:
         """Malformed or unknown calls, invalid requests, and requests over a limit."""
         return sum(problem.count for parsed in self.written for problem in parsed.problems)
@@ -80,23 +88,30 @@ def parse_tool_calls(
     *,
     per_call: int,
     per_turn: int,
+    budget: int | None = None,
     lenient: bool = True,
 ) -> ParsedCalls:
     """Reads the arguments of calls against the schemas of the tools.
 
-    Of more than `per_call` requests in a call, or `per_turn` in all, the first are kept.
+    Of more than `per_call` requests in a call, or `per_turn` in all, the first are kept; so they
+    are if only `budget` requests are left to the rollout.
     """
     parsed: list[ParsedCall] = []
     left = per_turn
     for call in written:
-        read = _parse(call, schemas, min(per_call, left), lenient)
+        read = _parse(call, schemas, min(per_call, left), budget, lenient)
         left -= len(read.requests)
+        budget = None if budget is None else budget - len(read.requests)
         parsed.append(read)
     return ParsedCalls(written=tuple(parsed))
 
 
 def _parse(
-    call: WrittenCall, schemas: Mapping[str, ArgumentSchema], limit: int, lenient: bool
+    call: WrittenCall,
+    schemas: Mapping[str, ArgumentSchema],
+    limit: int,
+    budget: int | None,
+    lenient: bool,
 ) -> ParsedCall:
     if isinstance(call, MalformedCall):
         kind = ProblemKind(call.problem)
@@ -115,6 +130,10 @@ def _parse(
         problems.append(CallProblem(kind=ProblemKind.BAD_REQUESTS, name=call.name, count=invalid))
     if surplus := len(requests) - len(kept):
         problems.append(CallProblem(kind=ProblemKind.SURPLUS, name=call.name, count=surplus))
+    if budget is not None and len(kept) > budget:
+        over = len(kept) - budget
+        kept = kept[:budget]
+        problems.append(CallProblem(kind=ProblemKind.BUDGET_CALLS, name=call.name, count=over))
     made = ToolCall(name=call.name, arguments=schema.write(kept), id=call.id) if kept else None
     return ParsedCall(call=made, requests=tuple(kept), problems=tuple(problems), id=call.id)
 

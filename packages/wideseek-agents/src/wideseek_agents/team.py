@@ -3,9 +3,10 @@
 import hashlib
 import logging
 
+from wideseek_agents.budget import Ledger
 from wideseek_agents.config import AgentConfig, TeamConfig
 from wideseek_agents.events import OnEvent, ignore
-from wideseek_agents.factory import Agent, AgentFactory
+from wideseek_agents.factory import Agent, AgentFactory, Services
 from wideseek_agents.loop import run_agent
 from wideseek_agents.prompts import PromptSet
 from wideseek_agents.recording import AgentRecord, Recording
@@ -91,6 +92,7 @@ class Team:
             answer=main.answer,
             error=error,
             seconds=rollout.recording.clock.now(),
+            usage=rollout.ledger.usage(),
         )
 
 
@@ -103,14 +105,18 @@ class _Rollout:
         self._name = name
         self._on_event = on_event
         self.recording = Recording()
+        self.ledger = Ledger(factory.config.budget)
 
     async def lead(self) -> None:
         record = self.recording.begin("lead", self._task.question)
-        await self._run(self._factory.lead(self._task, self._spawner(record)), record)
+        await self._run(self._factory.lead(self._task, self._services(record)), record)
 
     async def single(self) -> None:
         record = self.recording.begin("single", self._task.question)
-        await self._run(self._factory.single(self._task, self._spawner(record)), record)
+        await self._run(self._factory.single(self._task, self._services(record)), record)
+
+    def _services(self, record: AgentRecord) -> Services:
+        return Services(spawn=self._spawner(record), spend=self.ledger.spend)
 
     def _spawner(self, parent: AgentRecord) -> Spawn:
         """Runs subagents of `parent`. One whose policy fails has failed by itself."""
@@ -118,7 +124,7 @@ class _Rollout:
         async def spawn(subtask: str) -> Trajectory:
             record = self.recording.begin("subagent", subtask, parent)
             try:
-                agent = self._factory.subagent(self._task, self._spawner(record))
+                agent = self._factory.subagent(self._task, self._services(record))
                 return await self._run(agent, record)
             except PolicyError as problem:
                 logger.warning("agent %d of %s failed: %s", record.agent, self._name, problem)
@@ -128,7 +134,7 @@ class _Rollout:
 
     async def _run(self, agent: Agent, record: AgentRecord) -> Trajectory:
         seed = _seed(f"{self._name}/{record.agent}")
-        return await run_agent(agent, record, seed=seed, on_event=self._on_event)
+        return await run_agent(agent, record, self.ledger, seed=seed, on_event=self._on_event)
 
 
 def _prompts(config: TeamConfig, given: PromptSet | None) -> dict[AgentRole, PromptSet]:

@@ -1,7 +1,7 @@
 """Types, protocols, errors, configuration, files and progress shared by the WideSeek packages."""
 
 from wideseek_core.config import Config, ConfigError, load_config
-from wideseek_core.episodes import AgentRole, Episode, Status, Trajectory, Turn
+from wideseek_core.episodes import AgentRole, Episode, Status, Trajectory, Turn, Usage
 from wideseek_core.errors import (
     BadRequest,
     CheckpointError,
@@ -109,6 +109,7 @@ __all__ = [
     "TrainError",
     "Trajectory",
     "Turn",
+    "Usage",
     "VersionSpan",
     "VersionSpans",
     "WideSeekError",

@@ -85,6 +85,21 @@ class Trajectory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one role has asked of one model."""
+
+    role: str
+    """`lead`, `subagent`, `single`, `summary` for summaries of pages, or `judge`."""
+    model: str
+    """Name of the model; empty for a local one."""
+    requests: int = 0
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+    cost: float = 0.0
+    """By the prices of the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """One rollout of one task."""
 
@@ -98,6 +113,8 @@ class Episode:
     error: str = ""
     """Why the rollout could not be completed (policy failure); empty otherwise."""
     seconds: Number = 0.0
+    usage: tuple[Usage, ...] = ()
+    """Requests, tokens and cost by role and model."""
 
     @property
     def main(self) -> Trajectory:

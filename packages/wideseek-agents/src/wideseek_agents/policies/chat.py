@@ -29,7 +29,8 @@ from wideseek_core import (
     ToolSpec,
 )
 from wideseek_core.errors import ServiceError, ServiceFault
-from wideseek_core.http import PASSING_STATUSES, HttpClient
+from wideseek_core.http import HttpClient
+from wideseek_core.limiter import PASSING_STATUSES
 
 _MAX_SEED = 2**31
 

@@ -4,9 +4,7 @@ Servers differ: what is not needed may be anything, and what is there is read as
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from pydantic import JsonValue
 
@@ -104,8 +102,8 @@ def read_completion(answer: Json, call_prefix: str) -> Completion | None:
 def error_of(answer: Json) -> tuple[str, int | None]:
     """The error that an answer reports, in words, and its code; empty if it reports none."""
     choices = answer.get("choices")
-    inner = choices[0].get("error") if choices and _is_objects(choices) else None
-    error = answer.get("error") or inner
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    error = answer.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
     if not error:
         return "", None
     if not isinstance(error, dict):
@@ -243,8 +241,3 @@ def _count(usage: Json, *names: str) -> int | None:
         if isinstance(value, str) and value.isdecimal() and len(value) < 12:
             return int(value)
     return None
-
-
-def _is_objects(values: JsonValue) -> bool:
-    items = cast(Sequence[JsonValue], values) if isinstance(values, list) else ()
-    return all(isinstance(item, dict) for item in items)

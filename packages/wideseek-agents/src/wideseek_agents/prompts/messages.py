@@ -43,6 +43,10 @@ class Messages:
     """A call of which some requests are not valid."""
     surplus: Template
     """Requests over a limit."""
+    budget_calls: Template
+    """Requests over what is left of the rollout's budget."""
+    budget_spent: Template
+    """The budget of the rollout is spent: an answer is due."""
 
     def hint(self, turn: int, turns: int) -> str:
         """Which turn comes next (from 1) and how many there are."""
@@ -74,6 +78,8 @@ _EXPECTED = {
     "bad_arguments": _PROBLEM,
     "bad_requests": _PROBLEM,
     "surplus": _PROBLEM,
+    "budget_calls": _PROBLEM,
+    "budget_spent": placeholders(),
 }
 
 

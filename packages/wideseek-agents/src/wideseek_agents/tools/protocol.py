@@ -14,6 +14,7 @@ from wideseek_core import (
     Config,
     PageSource,
     Policy,
+    Reply,
     SearchBackend,
     ToolError,
     ToolResult,
@@ -33,6 +34,8 @@ Answer = Callable[[Request], Awaitable[ToolResult]]
 """Does what is asked. A failure is raised, and becomes a text for the model."""
 Spawn = Callable[[str], Awaitable[Trajectory]]
 """Runs a subagent on a subtask to its end."""
+Spend = Callable[[str, Reply], float]
+"""Counts a model's reply to a role, and returns what it cost."""
 
 
 class NoSettings(Config):
@@ -53,6 +56,8 @@ class ToolContext:
     search: SearchBackend
     pages: PageSource
     spawn: Spawn
+    spend: Spend
+    """To be called for each reply of a model that the tool asks."""
     summarizer: Policy | None = None
     """A model that summarizes pages."""
 

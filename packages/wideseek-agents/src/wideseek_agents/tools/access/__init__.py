@@ -53,6 +53,7 @@ class Access:
             raise ToolUnavailable(f"the page could not be summarized: {error}") from error
         finally:
             await conversation.close()
+        self.context.spend("summary", reply)
         summary = clean(after_thinking(reply.text))
         if not summary:
             raise ToolUnavailable("the page could not be summarized: the model wrote no summary")
