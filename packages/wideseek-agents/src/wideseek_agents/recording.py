@@ -45,6 +45,8 @@ class Clock:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self.started_at = time.time()
+        """When that was, in seconds since 1970 (UTC)."""
 
     def now(self) -> float:
         """The time that has passed."""

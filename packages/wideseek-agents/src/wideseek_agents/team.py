@@ -92,6 +92,7 @@ class Team:
             answer=main.answer,
             error=error,
             seconds=rollout.recording.clock.now(),
+            started_at=rollout.recording.clock.started_at,
             usage=rollout.ledger.usage(),
         )
 

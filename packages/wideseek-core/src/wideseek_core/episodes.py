@@ -113,6 +113,8 @@ class Episode:
     error: str = ""
     """Why the rollout could not be completed (policy failure); empty otherwise."""
     seconds: Number = 0.0
+    started_at: Number = 0.0
+    """When it began, in seconds since 1970 (UTC)."""
     usage: tuple[Usage, ...] = ()
     """Requests, tokens and cost by role and model."""
 
