@@ -1,8 +1,9 @@
+import math
 from collections.abc import Sequence
 
 import pytest
 
-from wideseek_core import ScoreState, Status
+from wideseek_core import ScoreState, Status, TrainError
 from wideseek_rl import (
     AdvantageConfig,
     Algorithm,
@@ -11,6 +12,9 @@ from wideseek_rl import (
     ScoredEpisode,
     StepBatch,
     TrainedTurn,
+    TurnAlgorithm,
+    TurnsConfig,
+    advantages,
     best_of_group,
     build_step_batch,
     group_relative,
@@ -60,6 +64,51 @@ def test_broken_and_unscored_rollouts_are_dropped_and_counted() -> None:
         [True],
     ]
     assert len(step.samples) == 2
+
+
+def test_prompts_without_a_usable_rollout_do_not_count_in_the_mean() -> None:
+    good = [make_scored(value=0.1), make_scored(value=0.9)]
+    lost = [make_scored(error="endpoint gone")]
+    algorithm = group_relative(GroupRelativeConfig())
+    alone, beside = (build_step_batch(g, algorithm) for g in ([good], [lost, good, [], lost]))
+    weights = [[sample.weights.tolist() for sample in step.samples] for step in (alone, beside)]
+    assert weights[0] == weights[1]
+    assert beside.prompts == 1
+
+
+def test_a_reward_that_is_not_finite_leaves_its_rollout_out_of_the_group() -> None:
+    group = [make_scored(value=value, trial=n) for n, value in enumerate((0.1, math.nan, 0.9))]
+    step = build_step_batch([group], group_relative(GroupRelativeConfig()))
+    assert step.dropped == {"reward": 1}
+    assert [reward is None for reward in step.rewards[0]] == [False, True, False]
+    values = sorted(float(sample.advantages[-1]) for sample in step.samples)
+    assert values == pytest.approx([-(0.5**0.5), 0.5**0.5], rel=1e-4)
+
+
+def test_an_advantage_that_is_not_finite_leaves_its_turns_out() -> None:
+    def odd(group: Sequence[ScoredEpisode], rewards: Sequence[float]) -> list[list[float]]:
+        return [[math.inf], [0.5]]
+
+    step = build_step_batch([[make_scored(), make_scored()]], TurnAlgorithm(TurnsConfig(), odd))
+    assert step.masked == {"credit": 1}
+    assert [float(sample.advantages[-1]) for sample in step.samples] == [0.5]
+
+
+def test_a_policy_without_token_ids_can_not_train() -> None:
+    spoken = make_scored(make_agent(make_turn((), (), response_tokens=7)))
+    with pytest.raises(TrainError, match="none of 1 responses has token ids"):
+        build_step_batch([[spoken]], group_relative(GroupRelativeConfig()))
+    silent = make_scored(make_agent(make_turn((), ())))
+    assert build_step_batch([[silent]], group_relative(GroupRelativeConfig())).samples == []
+    mixed = build_step_batch([[spoken, make_scored()]], group_relative(GroupRelativeConfig()))
+    assert (len(mixed.samples), mixed.masked["turns"]) == (1, 1)
+
+
+@pytest.mark.parametrize("rewards", [(0.3, 0.1 + 0.2), (1.0, 1.0, 1.0), (0.7,)])
+def test_rewards_that_are_equal_but_for_rounding_give_no_advantage(
+    rewards: tuple[float, ...],
+) -> None:
+    assert advantages(rewards, AdvantageConfig()) == [0.0] * len(rewards)
 
 
 def test_token_weighting_counts_every_token_of_the_step_alike() -> None:

@@ -1,9 +1,12 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wideseek_core import TrainError, Turn
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
-from wideseek_rl.batch.samples import split_samples
+from wideseek_rl.batch.samples import is_trainable, split_samples
 from wideseek_rl.testing import make_turn
 
 
@@ -39,7 +42,43 @@ def test_siblings_from_one_prompt_never_share_a_row() -> None:
     assert sum(sample.trained for sample in samples) == 7
 
 
-def test_a_branch_takes_its_forebear_only_once() -> None:
+def test_a_turn_that_says_one_token_more_than_its_sibling_does_not_extend_it() -> None:
+    samples = build_samples([trained(make_turn([1, 2], [3])), trained(make_turn([1, 2], [3, 4]))])
+    assert ids(samples) == [[1, 2, 3], [1, 2, 3, 4]]
+    assert sorted(sample.trained for sample in samples) == [1, 2]
+
+
+def test_tokens_without_a_finite_log_prob_do_not_train() -> None:
+    turn = replace(make_turn([1], [2, 3, 4]), logprobs=(-0.5, math.nan, -1e300))
+    (sample,) = build_samples([trained(turn, weight=0.25)])
+    assert sample.weights.tolist() == [0, 0.25, 0, 0]
+    assert sample.logprobs.tolist() == [0, -0.5, 0, 0]
+    assert (sample.trained, sample.nll) == (1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "logprobs", "sound"),
+    [
+        ((1,), (2,), (-0.1,), True),
+        ((0,), (0,), (0.0,), True),
+        ((), (2,), (-0.1,), False),
+        ((1,), (), (), False),
+        ((1,), (2, 3), (-0.1,), False),
+        ((1,), (2,), (-0.1, -0.2), False),
+        ((-1,), (2,), (-0.1,), False),
+        ((1,), (-2,), (-0.1,), False),
+        (((1 << 31) - 1,), (2,), (-0.1,), True),
+        ((1 << 31,), (2,), (-0.1,), False),
+    ],
+)
+def test_a_turn_can_train_if_its_tokens_have_log_probs(
+    prompt: tuple[int, ...], response: tuple[int, ...], logprobs: tuple[float, ...], sound: bool
+) -> None:
+    turn = replace(make_turn(prompt, response), logprobs=logprobs)
+    assert is_trainable(turn) is sound
+
+
+def test_a_branch_takes_its_ancestor_only_once() -> None:
     root = make_turn([1], [2])
     branches = [make_turn([1, 2, 7], [8]), make_turn([1, 2, 9], [10])]
     samples = build_samples([trained(turn) for turn in [root, *branches]])

@@ -224,6 +224,32 @@ def test_a_truncated_optimizer_file_is_refused(tmp_path: Path) -> None:
         trainer.load(tmp_path)
 
 
+def test_a_loaded_trainer_continues_its_learning_rate_schedule(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(optimizer=OptimizerConfig(lr=1.0, warmup_updates=10))
+    samples = samples_of(make_turn(logprob=-2.83))
+    first = TorchTrainer(tiny_model(), config)
+    rates = [first.update(samples).lr for _ in range(2)]
+    first.save(tmp_path)
+    second = TorchTrainer(tiny_model(), config)
+    second.load(tmp_path)
+    rates += [second.update(samples).lr, first.update(samples).lr]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.3])
+
+
+def test_log_probs_of_trained_tokens_are_those_of_the_loss() -> None:
+    trainer = TorchTrainer(tiny_model(), TorchTrainerConfig(recompute_logprobs=True))
+    samples = build_samples(credited())
+    for sample, values in zip(samples, trainer.logprobs(samples), strict=True):
+        assert values.shape == sample.ids.shape
+        assert np.array_equal(values != 0, sample.weights != 0)
+        exact = replace(sample, logprobs=values)
+        assert trainer.logprobs([exact])[0].tolist() == values.tolist()
+    exact = [
+        replace(s, logprobs=v) for s, v in zip(samples, trainer.logprobs(samples), strict=True)
+    ]
+    assert trainer.update(exact).mismatch == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "config", [TorchTrainerConfig(autocast="bfloat16"), TorchTrainerConfig(matmul="medium")]
 )

@@ -105,6 +105,18 @@ async def test_every_step_reports_its_metrics_and_the_last_is_saved(tmp_path: Pa
     assert read_checkpoint(summary.checkpoint).updates == 3
 
 
+async def test_a_step_of_several_optimizer_steps_is_one_version_of_the_weights(
+    tmp_path: Path,
+) -> None:
+    model = tiny_model()
+    settings = TRAINER.model_copy(update={"updates_per_step": 2})
+    trainer, sampler = InThread(TorchTrainer(model, settings)), engine()
+    parts: Any = {"trainer": trainer, "sync": sampler.sync(trainer)}
+    summary = await loop(tmp_path, config(steps=2), **parts).fit(toy_tasks())
+    assert [line["update/updates"] for line in lines(tmp_path)] == [2, 2]
+    assert (summary.updates, sampler.version) == (2, 2)
+
+
 async def test_dropped_rollouts_never_train_as_zeros(tmp_path: Path) -> None:
     good = [make_scored(value=0.5, trial=trial) for trial in range(2)]
     unscored = make_scored(state=ScoreState.UNSCORED)
