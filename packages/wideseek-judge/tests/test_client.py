@@ -211,7 +211,7 @@ async def test_a_schema_is_asked_for() -> None:
     assert "response_format" not in bodies[1]
 
 
-@pytest.mark.parametrize("status", [400, 415, 422, 501])
+@pytest.mark.parametrize("status", [400, 404, 415, 422, 500, 501])
 async def test_a_server_that_refuses_schemas_is_asked_without(status: int) -> None:
     schemas: list[bool] = []
 
@@ -219,7 +219,7 @@ async def test_a_server_that_refuses_schemas_is_asked_without(status: int) -> No
         schemas.append("response_format" in json.loads(request.content))
         return httpx.Response(status, text="response_format?") if schemas[-1] else reply("{}")
 
-    async with client(handler) as chat:
+    async with client(handler, CONFIG.model_copy(update={"max_attempts": 1})) as chat:
         for _ in range(3):
             assert (await chat.complete(HELLO, SCHEMA)).text == "{}"
     assert schemas == [True, False, False, False]
@@ -237,6 +237,19 @@ async def test_a_refusal_for_another_reason_leaves_schemas_on() -> None:
             await chat.complete(HELLO, SCHEMA)
         await chat.complete(HELLO, SCHEMA)
     assert schemas == [True, False, True]
+
+
+async def test_a_schema_that_is_refused_after_others_were_taken_leaves_them_on() -> None:
+    schemas: list[bool] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        schemas.append("response_format" in json.loads(request.content))
+        return httpx.Response(400, text="schema too large") if len(schemas) == 2 else reply("{}")
+
+    async with client(handler) as chat:
+        for _ in range(3):
+            assert (await chat.complete(HELLO, SCHEMA)).text == "{}"
+    assert schemas == [True, True, False, True]
 
 
 async def test_schemas_can_be_switched_off() -> None:

@@ -11,6 +11,13 @@ from wideseek_judge.rules.comparators import decide, hosts, preprocess
     [
         ("about 1,234.5 km", ("extract_number",), "1234.5"),
         ("12% of all", ("extract_number",), "12%"),
+        ("3.5亿元", ("extract_number",), "350000000"),
+        ("some 1.5 million people", ("extract_number",), "1500000"),
+        ("1'234'567 people", ("extract_number",), "1234567"),
+        ("10⁶ stars", ("extract_number",), "1000000"),
+        ("2½ hours", ("extract_number",), "2.5"),
+        ("5†", ("extract_number",), "5"),
+        ("5 millimeters", ("extract_number",), "5"),
         ("none", ("extract_number",), "none"),  # not NULL, so two texts don't become equal
         ("−3 °C", ("extract_number",), "-3"),
         (" **New York** ", ("norm_str",), "newyork"),
@@ -64,6 +71,11 @@ def test_metrics(metric: str, answer: str, gold: str, score: float) -> None:
         ("1,000", "1000", 0.0, 1.0),
         ("1.5 million", "1500000", 0.0, 1.0),
         ("12%", "0.12", 0.0, 1.0),
+        ("12 percent", "0.12", 0.0, 1.0),
+        ("3.5亿元", "350000000元", 0.0, 1.0),
+        ("10⁶", "1000000", 0.0, 1.0),
+        ("10⁶", "106", 0.1, 0.0),
+        ("5²", "5", 0.1, 0.0),
         ("12%", "12", 0.0, 1.0),  # the column's heading may name the unit
         ("about 99 people", "100", 0.05, 1.0),
         ("NULL", "5", 0.1, 0.0),

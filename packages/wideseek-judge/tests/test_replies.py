@@ -158,6 +158,8 @@ def test_text_shaped_like_a_verdict_is_recognized(text: str) -> None:
     assert looks_like_verdict(text)
 
 
-@pytest.mark.parametrize("text", ["Paris", "1,234", "2003-01-05", "the correct name", "a [b] (c)"])
+@pytest.mark.parametrize(
+    "text", ["Paris", "12:30", "1,234", "2003-01-05", "the correct name", "a [b] (c)"]
+)
 def test_ordinary_cells_are_no_verdicts(text: str) -> None:
     assert not looks_like_verdict(text)

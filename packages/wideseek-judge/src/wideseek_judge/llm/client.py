@@ -20,9 +20,22 @@ _HOPELESS = {
     404: "no such address or model",
     405: "no chat endpoint there",
 }
-_WITHOUT_SCHEMAS = frozenset({400, 415, 422, 501})
-"""Statuses with which servers refuse a `response_format` that they don't know."""
-_ENDED = frozenset({"stop", "eos", "stop_sequence", "end_turn", "eos_token"})
+_NOT_FOR_SCHEMAS = frozenset({401, 403, 429, 503})
+"""Statuses that say nothing about a `response_format`; servers refuse one with many others."""
+_ENDED = frozenset(
+    {
+        "stop",
+        "eos",
+        "eos_token",
+        "stop_sequence",
+        "end_turn",
+        "end",
+        "complete",
+        "completed",
+        "done",
+    }
+)
+"""Finish reasons of whole replies, in small letters."""
 
 
 class ChatClient:
@@ -38,6 +51,7 @@ class ChatClient:
         self._http = HttpClient(config.base_url, config, key_required=False, transport=transport)
         self._reached = False
         self._takes_schemas = config.structured_output
+        self._has_taken_schemas = False
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -62,18 +76,25 @@ class ChatClient:
         then on. Raises `JudgeError`.
         """
         try:
-            if schema is None or not self._takes_schemas:
-                return await self._post(messages, None)
-            try:
-                return await self._post(messages, schema)
-            except ServiceError as error:
-                if error.status not in _WITHOUT_SCHEMAS:
-                    raise
-                reply = await self._post(messages, None)
-                self._takes_schemas = False
-                return reply
+            if schema is not None and self._takes_schemas:
+                return await self._by_schema(messages, schema)
+            return await self._post(messages, None)
         except ServiceError as error:
             raise self._judge_error(error) from None
+
+    async def _by_schema(self, messages: Sequence[Message], schema: Schema) -> Reply:
+        """A reply by the schema; without it from a server that refuses this or every schema."""
+        try:
+            reply = await self._post(messages, schema)
+        except ServiceError as error:
+            is_refusal = error.kind is ServiceFault.REFUSED or not self._has_taken_schemas
+            if not is_refusal or error.status is None or error.status in _NOT_FOR_SCHEMAS:
+                raise
+            reply = await self._post(messages, None)
+            self._takes_schemas = self._has_taken_schemas
+            return reply
+        self._has_taken_schemas = True
+        return reply
 
     async def _post(self, messages: Sequence[Message], schema: Schema | None) -> Reply:
         body: dict[str, JsonValue] = {

@@ -38,7 +38,7 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _SHAPED = re.compile(
-    r"[{｛]|\d[\"'”*_`]*\s*[:：=]\s*[\"'“]?(?:\d|true|yes|correct)"
+    r"[{｛]|\d[\"'”*_`]*\s*[:：=]\s*[\"'“]?(?:[01](?!\d)|true|yes|correct)"
     r"|(?:correct|verdict|score|judge?ment)[\"'”*_`]*\s*[:：=]",
     re.IGNORECASE,
 )

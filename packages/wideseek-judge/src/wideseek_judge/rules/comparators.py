@@ -29,7 +29,7 @@ def preprocess(value: str, names: tuple[str, ...]) -> str:
 
 
 def extract_number(value: str) -> str:
-    """The first number, separators dropped; a value without one stays as it is."""
+    """The first number, scaled and without separators; a value without one stays as it is."""
     found = find_number(plain(value))
     return found.plain if found else value
 
@@ -92,7 +92,7 @@ def _value(cell: str) -> float | None:
     number = parse_number(tidy)
     if number is None:
         return first_number(tidy) if not is_empty(cell) else None
-    return number.value / 100 if number.unit == "%" else number.value
+    return number.value / 100 if number.canonical_unit == "%" else number.value
 
 
 def date_near(answer: str, gold: str) -> bool:

@@ -6,7 +6,7 @@ from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 
 from wideseek_judge.text.numerals import NUMERALS, chinese_number
-from wideseek_judge.text.units import CURRENCY_PATTERN, UNITS, currency, scale_and_unit
+from wideseek_judge.text.units import ALL_SCALES, CURRENCY_PATTERN, UNITS, currency, scale_and_unit
 
 MAX_DIGITS = 60
 """A longer row of digits is compared as text."""
@@ -38,6 +38,9 @@ _WHOLE = re.compile(
     re.IGNORECASE,
 )
 _FIRST = re.compile(rf"(?P<sign>[+-]?){_AMOUNT}(?P<percent>%?)", re.IGNORECASE)
+_SCALE_BEHIND = re.compile(
+    rf" ?({'|'.join(sorted(ALL_SCALES, key=len, reverse=True))})(?![A-Za-zа-яё])", re.IGNORECASE
+)
 _LEADING_ZERO = re.compile(r"0\d")
 _CHINESE = re.compile(
     rf"[约約]?(?P<percent>百分之)?(?P<digits>[{NUMERALS}点點]+)(?P<unit>\D{{0,6}})"
@@ -156,7 +159,10 @@ def find_number(text: str) -> FirstNumber | None:
     exact = _value(match)
     if exact is None:
         return None
-    is_simple = match["digits"] and not match["power"]
+    scale = None if match["percent"] else _SCALE_BEHIND.match(text, match.end())
+    if scale is not None:
+        exact = _EXACT.scaleb(exact, ALL_SCALES[scale[1].casefold()])
+    is_simple = match["digits"] and not match["power"] and scale is None
     written = _plain_digits(match["digits"]) if is_simple else decimal_text(_EXACT.abs(exact))
     percent = match["percent"]
     return FirstNumber(exact, bool(percent), f"{match['sign']}{written}{percent}")

@@ -48,6 +48,7 @@ CJK_SCALES = {
     "万亿": 12,
     "萬億": 12,
 }
+ALL_SCALES = SCALES | CJK_SCALES
 
 _SYNONYMS = """
 % percent percentage pct percents percentages
