@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from wideseek_core.endpoint import EndpointConfig
-from wideseek_core.errors import ServiceError, ServiceFault, ToolError, ToolRefused, ToolUnavailable
+from wideseek_core.errors import (
+    NoContent,
+    ServiceError,
+    ServiceFault,
+    ToolError,
+    ToolRefused,
+    ToolUnavailable,
+)
 from wideseek_core.limiter import PASSING_STATUSES
 
 if TYPE_CHECKING:
@@ -17,6 +24,9 @@ if TYPE_CHECKING:
 
 REFUSED_STATUSES = frozenset({400, 404, 405, 413, 414, 422})
 """A service's answers to a request that it will never accept; 401 to 403 are about the account."""
+_ACCOUNT = re.compile(r"\b(?:credits?|quota|balance|billing|payment)\b", re.IGNORECASE)
+"""What services say, some with a 400, when the account is used up: no fault of the request."""
+MISSING_STATUSES = frozenset({404, 410})
 Check = Callable[[JsonValue], None]
 
 
@@ -46,9 +56,11 @@ class Service:
         headers: Mapping[str, str],
         check: Callable[[str], None] | None = None,
     ) -> str:
-        """The text at a path."""
-        with tool_errors():
+        """The text of a page. Raises `NoContent` too."""
+        try:
             return await self._client.get_text(path, headers=headers, check=check)
+        except ServiceError as error:
+            raise tool_error(error, is_page=True) from None
 
 
 @asynccontextmanager
@@ -78,8 +90,15 @@ def tool_errors() -> Generator[None]:
         raise tool_error(error) from None
 
 
-def tool_error(error: ServiceError) -> ToolError:
-    """What a service's failure means to an agent: a request to change, or a service to wait for."""
+def tool_error(error: ServiceError, *, is_page: bool = False) -> ToolError:
+    """What a service's failure means to an agent: a request to change, or a service to wait for.
+
+    For a reader of pages a 404 or 410 is about the page.
+    """
+    if _ACCOUNT.search(f"{error} {error.body}"):
+        return ToolUnavailable(str(error))
+    if is_page and error.status in MISSING_STATUSES:
+        return NoContent(str(error))
     if error.kind is ServiceFault.TOO_LARGE:
         return ToolRefused(str(error))
     refused = error.status in REFUSED_STATUSES if error.status else False

@@ -14,7 +14,6 @@ from wideseek_core.plugins import Plugin
 from wideseek_core.search import Page
 from wideseek_tools.service import Service, failure, open_service, reported_problem
 
-MISSING_STATUSES = frozenset({404, 410})
 _HEAD = re.compile(
     r"\A(?:Title: (?P<title>[^\n]*)\n+)?(?:URL Source: [^\n]*\n+)?"
     r"(?P<notes>(?:(?:Published Time|Number of Pages|Warning): [^\n]*\n+)*)(?:Markdown Content:\n)?"
@@ -51,8 +50,6 @@ class Jina:
 
         address = str(checked_url(url))
         body = await self._service.get_text(f"/{address}", {"Accept": "text/plain"}, _check)
-        if found := _TARGET_STATUS.search(_notes(body)):
-            raise NoContent(f"no page at {url!r} ({found[1]})")
         head = _HEAD.match(body)
         title = (head["title"] or "") if head else ""
         content = body[head.end() :].strip() if head else body.strip()
@@ -70,10 +67,8 @@ def _check(body: str) -> None:
     """Raises `ServiceError` if the answer only tells that the page could not be read."""
     notes = _notes(body)
     if found := _TARGET_STATUS.search(notes):
-        status = int(found[1])
-        if status not in MISSING_STATUSES:
-            raise failure(f"the page's server answered {status}", status)
-    elif _CAPTCHA.search(notes):
+        raise failure(f"the page's server answered {found[1]}", int(found[1]))
+    if _CAPTCHA.search(notes):
         raise ServiceError("the page asks for a CAPTCHA", kind=ServiceFault.STATUS)
     if body.startswith("{") and (problem := _problem(body)):
         raise problem
