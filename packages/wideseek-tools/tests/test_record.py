@@ -78,3 +78,18 @@ def test_torn_line_of_a_killed_run_is_dropped(tmp_path: Path) -> None:
     path.write_text('{"kind": "walk", "request": "q"}\n')
     with pytest.raises(DataError, match=r"calls\.jsonl:1"):
         Replay(path)
+
+
+class Odd:
+    """A backend with a score and texts that JSON and UTF-8 can't hold."""
+
+    async def search(self, query: str, k: int) -> list[Document]:
+        return [Document(url="u", title="t\ud83d", text=query, score=float("nan"))]
+
+
+async def test_what_is_recorded_can_be_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    await RecordingSearch(Odd(), Recorder(path)).search("moon \ud83d", 1)
+    (found,) = await Replay(path).search("moon \ud83d", 1)
+    assert (found.title, found.text) == ("t\ufffd", "moon \ufffd")
+    assert found.score != found.score  # NaN

@@ -43,8 +43,8 @@ def hashed(key: str) -> int:
 def build_store(pages: Path, to: Path, advance: Callable[[int], None] = lambda _: None) -> int:
     """Writes the pages of a JSON-lines file to `to`; returns how many lines had a page.
 
-    Killed and called again, it goes on behind the last committed batch. Readers refuse the file
-    until it is whole. Of two pages with one URL the later wins.
+    Killed and called again, it resumes behind the last committed batch. Readers refuse the file
+    until it is complete. Of two pages with one URL the later wins.
     """
     link = sqlite3.connect(to)
     try:

@@ -13,23 +13,25 @@ from typing import Literal, TypeVar
 
 from wideseek_core.errors import DataError, NoContent, ToolError, ToolRefused, ToolUnavailable
 from wideseek_core.files import append_line, drop_torn_line, read_records
+from wideseek_core.json_text import Number
 from wideseek_core.search import Document, Page, PageSource, SearchBackend
 from wideseek_core.tasks import Record
+from wideseek_core.text import clean
 
 T = TypeVar("T")
 Fault = Literal["no_content", "refused", "unavailable"]
 
 
-class Found(Record):
+class RecordedDocument(Record):
     """A document, as recorded."""
 
     url: str
     title: str
     text: str
-    score: float
+    score: Number
 
 
-class Read(Record):
+class RecordedPage(Record):
     """A page, as recorded."""
 
     url: str
@@ -45,8 +47,8 @@ class Call(Record):
     kind: Literal["search", "read"]
     request: str
     k: int = 0
-    documents: tuple[Found, ...] = ()
-    page: Read | None = None
+    documents: tuple[RecordedDocument, ...] = ()
+    page: RecordedPage | None = None
     fault: Fault | None = None
     message: str = ""
     seconds: float = 0.0
@@ -89,7 +91,8 @@ class RecordingSearch:
         call, started = Call(kind="search", request=query, k=k), time.monotonic()
         found = await self._recorder.run(call, self._inner.search(query, k))
         rows = tuple(
-            Found(url=one.url, title=one.title, text=one.text, score=one.score) for one in found
+            RecordedDocument(url=hit.url, title=hit.title, text=hit.text, score=hit.score)
+            for hit in found
         )
         update = {"documents": rows, "seconds": time.monotonic() - started}
         await self._recorder.add(call.model_copy(update=update))
@@ -106,7 +109,7 @@ class RecordingPages:
         """The page at `url`. Raises `NoContent`, `ToolError`."""
         call, started = Call(kind="read", request=url), time.monotonic()
         page = await self._recorder.run(call, self._inner.read(url))
-        row = Read(url=page.url, text=page.text, title=page.title, source=page.source)
+        row = RecordedPage(url=page.url, text=page.text, title=page.title, source=page.source)
         update = {"page": row, "seconds": time.monotonic() - started}
         await self._recorder.add(call.model_copy(update=update))
         return page
@@ -128,8 +131,8 @@ class Replay:
         """What the search found then. Raises what it raised then, and `ToolUnavailable`."""
         call = self._take("search", query, k)
         return [
-            Document(url=one.url, title=one.title, text=one.text, score=one.score)
-            for one in call.documents
+            Document(url=found.url, title=found.title, text=found.text, score=found.score)
+            for found in call.documents
         ]
 
     async def read(self, url: str) -> Page:
@@ -140,7 +143,7 @@ class Replay:
         return Page(url=row.url, text=row.text, title=row.title, source=row.source)
 
     def _take(self, kind: str, request: str, k: int) -> Call:
-        key = (kind, request, k)
+        key = (kind, clean(request), k)
         calls = self._calls.get(key)
         if not calls:
             raise ToolUnavailable(f"the recording has no {kind} of {request!r}")

@@ -48,10 +48,10 @@ def integer_products(model: Path) -> bytes:
             cut.add(activation)
             nodes += _cut(activation)
         nodes += _product(activation, weight, result)
-    nodes = _used(nodes, {one.name for one in graph.output})
+    nodes = _used(nodes, {output.name for output in graph.output})
     del graph.node[:]
     graph.node.extend(nodes)
-    if all(one.domain != CONTRIB for one in proto.opset_import):
+    if all(opset.domain != CONTRIB for opset in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     return proto.SerializeToString()
 
@@ -66,7 +66,7 @@ class _Weight:
 
 def _weights(graph: GraphProto) -> dict[str, _Weight]:
     """The weights `Mul(Cast(Q), s)` by their names. Turns s from [1, N] into [N]."""
-    constants = {one.name: one for one in graph.initializer}
+    constants = {constant.name: constant for constant in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
     found: dict[str, _Weight] = {}
     for name, node in made.items():
@@ -109,7 +109,9 @@ def _product(x: str, weight: _Weight, result: str) -> list[NodeProto]:
 
 def _parts(x: str) -> list[list[str]]:
     """Names of the byte, its scale and its zero point, of the high part and the low one."""
-    return [[f"{x}_{part}_{one}" for one in ("byte", "scale", "zero")] for part in ("high", "low")]
+    return [
+        [f"{x}_{part}_{name}" for name in ("byte", "scale", "zero")] for part in ("high", "low")
+    ]
 
 
 def _used(nodes: Iterable[NodeProto], wanted: set[str]) -> list[NodeProto]:

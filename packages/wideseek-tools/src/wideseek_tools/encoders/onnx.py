@@ -64,14 +64,14 @@ class OnnxEncoder:
         self._session = _session(model, graph, config.threads)
         self._narrow = _session(model, graph, 1)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="encode")
-        self._inputs = {cast(str, one.name) for one in self._session.get_inputs()}
+        self._inputs = {cast(str, given.name) for given in self._session.get_inputs()}
         self.size = len(self.encode(["size"], queries=True)[0])
 
     def encode(self, texts: Sequence[str], *, queries: bool) -> list[Vector]:
         """One vector per text."""
         prefix = self._config.query_prefix if queries else self._config.passage_prefix
         encoded = self._tokenizer.encode_batch([prefix + text for text in texts])
-        tokens = [cast(list[int], one.ids) for one in encoded]
+        tokens = [cast(list[int], text.ids) for text in encoded]
         order = sorted(range(len(tokens)), key=lambda place: len(tokens[place]))
         found: list[Vector] = [[] for _ in tokens]
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
@@ -88,9 +88,9 @@ class OnnxEncoder:
     def _run(self, session: Any, tokens: list[list[int]]) -> NDArray[np.float32]:
         ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)  # [B, T], 0 pads
         mask = np.zeros_like(ids)
-        for place, one in enumerate(tokens):
-            ids[place, : len(one)] = one
-            mask[place, : len(one)] = 1
+        for place, sequence in enumerate(tokens):
+            ids[place, : len(sequence)] = sequence
+            mask[place, : len(sequence)] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         given = {name: value for name, value in given.items() if name in self._inputs}
         hidden = cast(NDArray[np.float32], session.run(None, given)[0])  # [B, T, D]
@@ -106,7 +106,7 @@ class OnnxEncoder:
 def _providers() -> list[str]:
     """Where onnxruntime can run here, the fastest first."""
     available = cast(list[str], cast(Any, onnxruntime).get_available_providers())
-    return [one for one in ("CUDAExecutionProvider", _CPU) if one in available]
+    return [name for name in ("CUDAExecutionProvider", _CPU) if name in available]
 
 
 def _session(model: Path, graph: bytes | None, threads: int) -> Any:

@@ -1,7 +1,7 @@
-"""Builds an index folder: streaming, resumable after a kill, whole or absent.
+"""Builds an index folder: streaming, resumable after a kill, atomic.
 
 The work happens in a hidden sibling that becomes the folder at the very end. A checkpoint follows
-each flush of the shard; a resumed build goes on from there and writes the same points again.
+each flush of the shard; a resumed build starts there and writes the same points again.
 """
 
 import logging

@@ -11,11 +11,10 @@ def fuse(
 ) -> list[tuple[K, float]]:
     """The best `k` by score(d) = sum_i w_i / (rrf_k + rank_i(d)), ranks from 1 (Cormack 2009).
 
-    The weights are ours: Qdrant's own scale ranks rather than scores, by which a heavier side may
-    lose influence.
+    Qdrant's own fusion weighs ranks rather than scores, by which a heavier side may lose influence.
     """
     scores: dict[K, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, one in enumerate(ranking, 1):
-            scores[one] = scores.get(one, 0.0) + weight / (rrf_k + rank)
+        for rank, key in enumerate(ranking, 1):
+            scores[key] = scores.get(key, 0.0) + weight / (rrf_k + rank)
     return sorted(scores.items(), key=lambda pair: -pair[1])[:k]

@@ -11,7 +11,7 @@ from wideseek_tools.encoders.encoder import Encoder, Vector
 from wideseek_tools.index.fusion import fuse
 from wideseek_tools.index.shard import DENSE, OVERFETCH, SPARSE, Ranking
 
-REMEMBERED = 4096
+MAX_CACHED_VECTORS = 4096
 """Query vectors kept."""
 
 Question = tuple[str, int]
@@ -51,19 +51,19 @@ class Ranker:
             for (text, k), vector in zip(questions, vectors, strict=True)
         ]
         try:
-            requests = [one for each in sides for one in each]
+            requests = [request for side in sides for request in side]
             found = self._shard.query_batch(edge.QueryBatchRequest(requests))
         except Exception as error:  # the bindings raise bare Exceptions of many kinds
             raise ToolUnavailable(f"the index did not answer: {error}") from error
         lists = iter(map(_ranked, found))
         return [
-            next(lists) if len(each) == 1 else self._fused([next(lists) for _ in each], k)
-            for (_, k), each in zip(questions, sides, strict=True)
+            next(lists) if len(side) == 1 else self._fused([next(lists) for _ in side], k)
+            for (_, k), side in zip(questions, sides, strict=True)
         ]
 
     def _fused(self, rankings: list[Ranked], k: int) -> Ranked:
         weights = (self._ranking.lexical_weight, 1.0)
-        points = [[one for one, _ in each] for each in rankings]
+        points = [[point for point, _ in ranking] for ranking in rankings]
         return fuse(points, weights, self._ranking.rrf_k, k)
 
     def _sides(self, text: str, k: int, vector: Vector | None) -> list[edge.QueryRequest]:
@@ -74,7 +74,9 @@ class Ranker:
         if vector is not None:
             queries.append(edge.Query.Nearest(vector, using=DENSE))
         limit = k if len(queries) == 1 else max(20, OVERFETCH * k)
-        return [edge.QueryRequest(limit=limit, query=one, params=self._params) for one in queries]
+        return [
+            edge.QueryRequest(limit=limit, query=query, params=self._params) for query in queries
+        ]
 
     def _encode(self, texts: Sequence[str]) -> Sequence[Vector | None]:
         if self._encoder is None:
@@ -85,7 +87,7 @@ class Ranker:
         found = [self._vectors[text] for text in texts]
         for text in texts:
             self._vectors.move_to_end(text)
-        while len(self._vectors) > REMEMBERED:
+        while len(self._vectors) > MAX_CACHED_VECTORS:
             self._vectors.popitem(last=False)
         return found
 
@@ -93,4 +95,4 @@ class Ranker:
 def _ranked(hits: Sequence[edge.ScoredPoint]) -> Ranked:
     # Ids are row numbers, never UUIDs. Equal scores come in one order, however the segments lie.
     ordered = sorted([(-hit.score, cast(int, hit.id)) for hit in hits])
-    return [(one, -worse) for worse, one in ordered]
+    return [(point, -negative) for negative, point in ordered]

@@ -10,7 +10,7 @@ from wideseek_core.errors import ToolUnavailable
 from wideseek_tools.index.rank import Ranked
 from wideseek_tools.passages import Hit, Passage
 
-REMEMBERED = 20_000
+MAX_CACHED_PASSAGES = 20_000
 """Passages kept in memory."""
 
 
@@ -27,17 +27,19 @@ class PassageReader:
     async def hits(self, rankings: list[Ranked]) -> list[list[Hit]]:
         """The passages of each ranking. Raises `ToolUnavailable`."""
         known = self._known
-        missing = {one for each in rankings for one, _ in each if one not in known}
+        missing = {point for hits in rankings for point, _ in hits if point not in known}
         if missing:
-            known = {one: known[one] for each in rankings for one, _ in each if one in known}
+            known = {
+                point: known[point] for hits in rankings for point, _ in hits if point in known
+            }
             loop = asyncio.get_running_loop()
             known |= await loop.run_in_executor(self._thread, self._read, [*missing])
-            self._remember({one: known[one] for one in missing})
-        return [[(known[one], score) for one, score in each] for each in rankings]
+            self._remember({point: known[point] for point in missing})
+        return [[(known[point], score) for point, score in hits] for hits in rankings]
 
     def _remember(self, passages: Mapping[int, Passage]) -> None:
         self._known.update(passages)
-        while len(self._known) > REMEMBERED:
+        while len(self._known) > MAX_CACHED_PASSAGES:
             del self._known[next(iter(self._known))]
 
     def _read(self, points: list[int]) -> dict[int, Passage]:

@@ -46,6 +46,6 @@ class ServeConfig(Config):
     max_waiting: int = Field(default=2048, ge=1)
     """Queries waiting for a batch; beyond it requests are turned away with 503."""
     shutdown_s: int = Field(default=10, ge=0)
-    """Time for open requests when the server is told to stop."""
+    """Time for open requests when the server stops."""
     address_file: Path | None = None
     """Tell clients where the server listens: a line in this file, or a file in this folder."""
