@@ -2,17 +2,16 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import JsonValue
 
 from wideseek_core import ConfigError, Judge
-from wideseek_core.config import HelpRequested, apply, exit_on_error, merge, read_yaml
+from wideseek_core.commands import Command, Program
+from wideseek_core.config import apply, merge, read_yaml
 from wideseek_core.files import sha256, write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_core.progress import show
@@ -37,6 +36,7 @@ from wideseek_eval.viewer.page import write_viewer
 
 MAX_NAME = 12
 """Characters of a run's name that fit the heading of a column."""
+_OFFICIAL = "Response files of the official format"
 _RUN = "a run's folder, FOLDER:GRADING for a regrading, or a training run's folder"
 
 
@@ -49,83 +49,26 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> None:
     """Entry point of the command."""
-    with exit_on_error():
-        run(sys.argv[1:])
+    PROGRAM.main()
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Runs one command. Raises `WideSeekError`."""
-    options = parser().parse_args(arguments)
-    if options.command is None:
-        raise HelpRequested(parser().format_help().rstrip())
-    _COMMANDS[options.command](options)
+    """Runs one command. Raises `WideSeekError`, and `HelpRequested`."""
+    PROGRAM.run(arguments)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    top = _Parser("wideseek-eval", description=__doc__)
-    top.add_argument("--version", action="version", version=version("wideseek-eval"))
-    commands = top.add_subparsers(dest="command")
-
-    command = commands.add_parser(
-        "report", help="tables; JSON and an HTML page in the run's folder"
-    )
-    command.add_argument("run", help=_RUN)
-
-    command = commands.add_parser("compare", help="is run B better than run A?")
-    command.add_argument("run_a", help=_RUN)
-    command.add_argument("run_b", nargs="?", help="left out: RUN_A is a training run's folder")
-    command.add_argument("--metrics", default=",".join(HEADLINE))
-    command.add_argument("--draws", type=int, default=10_000, help="samples of the bootstrap")
-    command.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
-    command.add_argument("--json", type=Path)
-
-    command = commands.add_parser("score", help="score response files of the official format")
-    _add_responses(command)
-    command.add_argument(
-        "--json", type=Path, help="every score with its explanation, and the summary"
-    )
-
-    command = commands.add_parser(
-        "import", help="make a run of response files of the official format"
-    )
-    command.add_argument("run", type=Path)
-    _add_responses(command)
-
-    command = commands.add_parser("export", help="write a run's responses in the official format")
-    command.add_argument("run", help=_RUN)
-    command.add_argument("target", type=Path, help="a .jsonl file, or a folder of one file each")
-    command.add_argument("--model", default="wideseek", help="the name that file names begin with")
-
-    command = commands.add_parser("regrade", help="judge a run's stored answers again")
-    command.add_argument("run", help=_RUN)
-    command.add_argument("--name", required=True, help="name of the new grading")
-    _add_judge(command)
-
-    command = commands.add_parser("view", help="all rollouts of a run as one page to look at")
-    command.add_argument("run", help=_RUN)
-    command.add_argument("--html", type=Path, help="where to; traces.html in the run's folder")
-
-    command = commands.add_parser("sweep", help="a scaling curve out of finished runs")
-    command.add_argument("parameter")
-    command.add_argument("points", nargs="+", metavar="VALUE=RUN")
-    command.add_argument("--json", type=Path)
-    command.add_argument("--html", type=Path)
-    return top
+def _add_responses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tasks", type=Path, required=True, help="questions, as JSON lines")
+    parser.add_argument("--gold", type=Path, help="folder of gold CSV tables, if tasks need them")
+    parser.add_argument("--responses", type=Path, required=True, help="a .jsonl file or a folder")
+    parser.add_argument("--expect", type=int, help="how many tasks there must be")
+    _add_judge(parser)
 
 
-def _add_responses(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--tasks", type=Path, required=True, help="questions, as JSON lines")
-    command.add_argument("--gold", type=Path, help="folder of gold CSV tables, if tasks need them")
-    command.add_argument("--responses", type=Path, required=True, help="a .jsonl file or a folder")
-    command.add_argument("--expect", type=int, help="how many tasks there must be")
-    _add_judge(command)
-
-
-def _add_judge(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--mode", default="official", help="how tables are scored")
-    command.add_argument("--judge", default="normalized", help="who decides on cells")
-    command.add_argument(
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", default="official", help="how tables are scored")
+    parser.add_argument("--judge", default="normalized", help="who decides on cells")
+    parser.add_argument(
         "--set",
         nargs="+",
         default=[],
@@ -133,10 +76,13 @@ def _add_judge(command: argparse.ArgumentParser) -> None:
         help="settings of the judge, such as endpoint.base_url=URL endpoint.model=NAME, "
         "or YAML files",
     )
-    command.add_argument("--max-concurrent", type=int, default=8, help="answers judged at a time")
+    parser.add_argument("--max-concurrent", type=int, default=8, help="answers judged at a time")
 
 
-def _report(options: argparse.Namespace) -> None:
+def _report(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval report")
+    parser.add_argument("run", help=_RUN)
+    options = parser.parse_args(arguments)
     found = find_runs(options.run)
     for named in found:
         show(report_text(write_report(named.path, named.grading)))
@@ -144,7 +90,17 @@ def _report(options: argparse.Namespace) -> None:
         show(f"written: {named.path / stem}.html, {named.path / stem}.json")
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval compare")
+    parser.add_argument("run_a", help=_RUN)
+    parser.add_argument("run_b", nargs="?", help="left out: RUN_A is a training run's folder")
+    parser.add_argument(
+        "--metrics", default=",".join(HEADLINE), help="metrics to compare, separated by commas"
+    )
+    parser.add_argument("--draws", type=int, default=10_000, help="samples of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    parser.add_argument("--json", type=Path, help="where to write the comparison")
+    options = parser.parse_args(arguments)
     names = (name.strip() for name in options.metrics.split(","))
     metrics = list(dict.fromkeys(name for name in names if name))
     unknown = next((name for name in metrics if name not in TITLES), None)
@@ -170,7 +126,12 @@ def _comparison(found: Comparison, a: NamedRun, b: NamedRun) -> str:
     return f"{comparison_text(found, 'A', 'B')}\nA is {a}, B is {b}."
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval score")
+    _add_responses(parser)
+    parser.add_argument("--json", type=Path, help="where to write every score and the summary")
+    options = parser.parse_args(arguments)
+
     async def work() -> None:
         files, settings = _files(options), _settings(options)
         async with _judge(options) as judge:
@@ -190,7 +151,11 @@ def _missing_rule(files: ResponseFiles) -> str:
     return "they have no score"
 
 
-def _import(options: argparse.Namespace) -> None:
+def _import(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval import")
+    parser.add_argument("run", type=Path)
+    _add_responses(parser)
+    options = parser.parse_args(arguments)
     settings = _settings(options) | {"responses": _digest(options.responses)}
 
     async def work() -> None:
@@ -236,12 +201,22 @@ def _files(options: argparse.Namespace) -> ResponseFiles:
     )
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval export")
+    parser.add_argument("run", help=_RUN)
+    parser.add_argument("target", type=Path, help="a .jsonl file, or a folder of one file each")
+    parser.add_argument("--model", default="wideseek", help="the name that file names begin with")
+    options = parser.parse_args(arguments)
     count = export_responses(find_run(options.run).path, options.target, model=options.model)
     show(f"{count} responses: {options.target}")
 
 
-def _regrade(options: argparse.Namespace) -> None:
+def _regrade(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval regrade")
+    parser.add_argument("run", help=_RUN)
+    parser.add_argument("--name", required=True, help="name of the new grading")
+    _add_judge(parser)
+    options = parser.parse_args(arguments)
     path = find_run(options.run).path
 
     async def work() -> None:
@@ -259,13 +234,23 @@ def _regrade(options: argparse.Namespace) -> None:
     asyncio.run(work())
 
 
-def _view(options: argparse.Namespace) -> None:
+def _view(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval view")
+    parser.add_argument("run", help=_RUN)
+    parser.add_argument("--html", type=Path, help="where to; traces.html in the run's folder")
+    options = parser.parse_args(arguments)
     path = options.html or Path(options.run.partition(":")[0]) / "traces.html"
     count = write_viewer(options.run, path)
     show(f"{count} rollouts: {path}")
 
 
-def _sweep(options: argparse.Namespace) -> None:
+def _sweep(arguments: Sequence[str]) -> None:
+    parser = _Parser("wideseek-eval sweep")
+    parser.add_argument("parameter")
+    parser.add_argument("points", nargs="+", metavar="VALUE=RUN")
+    parser.add_argument("--json", type=Path, help="where to write the summaries")
+    parser.add_argument("--html", type=Path, help="where to write the page")
+    options = parser.parse_args(arguments)
     points: list[SweepPoint] = []
     for text in options.points:
         value, equals, name = text.partition("=")
@@ -280,16 +265,21 @@ def _sweep(options: argparse.Namespace) -> None:
         write_atomically(options.html, sweep_page(sweep))
 
 
-_COMMANDS = {
-    "report": _report,
-    "compare": _compare,
-    "score": _score,
-    "import": _import,
-    "export": _export,
-    "regrade": _regrade,
-    "sweep": _sweep,
-    "view": _view,
-}
+PROGRAM = Program(
+    name="wideseek-eval",
+    summary="Reports and comparisons of runs, and response files of the official format.",
+    distribution="wideseek-eval",
+    commands={
+        "report": Command(summary="Show a run's scores, write its page.", run=_report),
+        "view": Command(summary="Write all rollouts as one page to look at.", run=_view),
+        "compare": Command(summary="Tell whether run B is better than run A.", run=_compare),
+        "regrade": Command(summary="Judge a run's stored answers again.", run=_regrade),
+        "sweep": Command(summary="Draw a scaling curve of finished runs.", run=_sweep),
+        "score": Command(summary="Score response files.", run=_score, group=_OFFICIAL),
+        "import": Command(summary="Make a run of response files.", run=_import, group=_OFFICIAL),
+        "export": Command(summary="Write a run's responses.", run=_export, group=_OFFICIAL),
+    },
+)
 
 
 if __name__ == "__main__":
