@@ -202,16 +202,19 @@ function splitThinking(text) {
 }
 
 function Turn({ agent, turn, at, jump, children }) {
-  const [thinking, rest] = splitThinking(turn.text);
+  const [thinking, text] = splitThinking(turn.text);
+  const rest = turn.calls.length ? text.replace(/<tool_call>[\s\S]*?<\/tool_call>/g, "").trim() : text;
   return html`<section class="turn" id=${`turn-${agent}-${at}`}>
     <h4>Turn ${at + 1} <small>${turn.prompt_tokens} + ${turn.response_tokens} tokens${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h4>
     ${turn.reasoning && html`<details class="thinking"><summary>Thinking</summary><pre>${turn.reasoning}</pre></details>`}
     ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre>${thinking}</pre></details>`}
     ${rest && html`<${Markdown} text=${rest} />`}
+    ${rest !== text && html`<details class="thinking"><summary>Text as written</summary><pre>${text}</pre></details>`}
     ${turn.calls.map((call) => html`<div class="call"><b>${call.name}</b> <code>${JSON.stringify(call.arguments)}</code></div>`)}
     ${turn.dropped_calls > 0 && html`<p class="problem">${turn.dropped_calls} calls were dropped.</p>`}
     ${(turn.notes ?? []).map((note) => html`<p class="problem">${note}</p>`)}
-    ${children.map((child) => html`<p><a href=${`#agent-${child.agent}`} onClick=${(event) => { event.preventDefault(); jump(`agent-${child.agent}`); }}>started ${nameOf(child)}</a></p>`)}
+    ${children.length > 0 && html`<p>Started ${children.map((child) => html`<button class="link started"
+      onClick=${() => jump(`agent-${child.agent}`)}>${nameOf(child)}</button>`)}</p>`}
     ${turn.results.map((result, index) => html`<details class=${"result " + (result.ok ? "" : "failed")} id=${`result-${agent}-${at}-${index}`}>
       <summary>${result.ok ? "Result" : "Failure"}: ${result.request}</summary><${Markdown} text=${result.text} /></details>`)}
   </section>`;
