@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -165,7 +166,7 @@ def desk(
 
 def _fill(desk: Desk) -> None:
     """Builds what commands of the documentation read: an index, and runs to compare."""
-    build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "--to", "my-index"]
+    build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "to=my-index"]
     done = desk.python(*build)
     assert done.returncode == 0, done.stderr
     for name in ("a", "b", "train/before", "train/after", "widesearch"):
@@ -240,7 +241,8 @@ def test_a_command_works_as_printed(command: ShownCommand, desk: Desk) -> None:
     elif program == "nox":
         _check_nox(arguments)
     elif program == "python":
-        assert (desk.folder / arguments[0]).is_file()
+        module = arguments[1] if arguments[0] == "-m" else ""
+        assert find_spec(module) if module else (desk.folder / arguments[0]).is_file()
     else:
         assert program in NOT_RUN, f"nothing here knows how to run {program!r}"
 
