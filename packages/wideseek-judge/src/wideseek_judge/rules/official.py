@@ -28,6 +28,9 @@ from wideseek_judge.verdicts import Alignment, Comparison, JudgingContext, KeyMa
 
 _KEY = Verdict(1.0, "key")
 
+_LENIENT = frozenset(("llm_judge", "date_near"))
+"""Comparators that take a missing row without failing."""
+
 
 async def score_officially(
     context: JudgingContext, gold: TableGold, answer: str, verdicts: Verdicts
@@ -287,16 +290,16 @@ def _explained(
 def _equal(plan: _Plan, match: _Match) -> bool:
     """Equality of the sorted frames; the columns kept beside aligned keys spoil it.
 
-    Without joined rows (two tables of headers alone) the official evaluator fails on every column
-    that it compares by anything but the judge.
+    Without joined rows (two tables of headers alone) the official evaluator tries its comparators
+    on an empty row, and fails where they want text.
     """
     response, reference = match.response, match.reference
     if response.mapped or response.names != plan.required:
         return False
-    if not match.pairs and any(_compared_by_rule(plan, name) for name in plan.required):
+    if not match.pairs and any(_wants_text(plan, name) for name in plan.required):
         return False
     return sorted(response.rows(plan.required)) == sorted(reference.rows(plan.required))
 
 
-def _compared_by_rule(plan: _Plan, column: str) -> bool:
-    return column not in plan.keys and bool(set(plan.rules[column].metric) - {"llm_judge"})
+def _wants_text(plan: _Plan, column: str) -> bool:
+    return column not in plan.keys and not _LENIENT.issuperset(plan.rules[column].metric)
