@@ -21,6 +21,9 @@ from wideseek_rl.models.layout import SequenceLayout
 MAX_MASK = 1 << 26
 """Most pairs of tokens under the dense masks of one micro-batch; a byte each."""
 
+ATTENTION_TOKENS = 30_000
+"""Length at which attention takes as long as all else, of models of some billion parameters."""
+
 PACKED_MULTIPLE = 128
 """Packed sequences are padded to a multiple: the block size of flex attention."""
 
@@ -35,6 +38,8 @@ class BatchShape:
     """`rows` are padded on the right; `packed` is one sequence in which nothing is padded."""
     share: bool = True
     """Common prefixes stand once, where that costs less."""
+    ranks: int = 1
+    """Processes among which packed sequences are dealt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +83,7 @@ def plan(samples: Sequence[TrainingSample], shape: BatchShape) -> list[list[Pref
         cost = DENSE_PAIR_COST if rows else 0.0
         trees = build_prefix_trees(samples, longest, pair_cost=cost)
     if not rows:
-        return fill(trees, shape.max_tokens)
+        return balance(trees, shape.max_tokens, shape.ranks)
     # Trees with branches keep to themselves: their masks would slow the others down.
     plain = [tree for tree in trees if not tree.branched]
     branched = [tree for tree in trees if tree.branched]
@@ -102,6 +107,31 @@ def pack(
                 continue
         batches.append([tree])
     return batches
+
+
+def balance(trees: Sequence[PrefixTree], max_tokens: int, multiple: int) -> list[list[PrefixTree]]:
+    """As `fill`, in a number of packed sequences that `multiple` ranks can share out evenly.
+
+    Trees go where the cost is least so far, so that the sequences take about as long.
+    """
+    fewest = fill(trees, max_tokens)
+    count = min(-(-len(fewest) // multiple) * multiple, len(trees))
+    batches: list[list[PrefixTree]] = [[] for _ in range(count)]
+    costs, tokens = [0.0] * count, [0] * count
+    for tree in sorted(trees, key=tree_cost, reverse=True):
+        fits = [at for at in range(count) if not tokens[at] or tokens[at] + len(tree) <= max_tokens]
+        if not fits:
+            return fewest
+        at = min(fits, key=costs.__getitem__)
+        batches[at].append(tree)
+        costs[at] += tree_cost(tree)
+        tokens[at] += len(tree)
+    return batches
+
+
+def tree_cost(tree: PrefixTree) -> float:
+    """How long a tree takes, in tokens of a short one: attention costs more the longer it is."""
+    return len(tree) * (1 + sum(map(len, tree.samples)) / len(tree.samples) / ATTENTION_TOKENS)
 
 
 def fill(trees: Sequence[PrefixTree], max_tokens: int) -> list[list[PrefixTree]]:

@@ -20,9 +20,9 @@ from wideseek_rl.models.rope import rotate, rotation
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-Recompute = Literal["none", "mlp", "layer"]
+Recompute = Literal["none", "mlp", "layer", "mixed"]
 """What the backward pass computes again instead of keeping: nothing, the feed-forward blocks (the
-greater part of the memory for a sixth of the time), or whole layers."""
+greater part of the memory for a sixth of the time), whole layers, or these two in turn."""
 
 Result = TypeVar("Result")
 
@@ -92,7 +92,7 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
-        self.recompute: Recompute = "none"
+        self.recompute: Literal["none", "mlp", "layer"] = "none"
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | None" = None
@@ -160,7 +160,8 @@ class Decoder(nn.Module):
     def recompute(self, what: Recompute, *, every: int = 1) -> None:
         """Sets what the backward pass of every n-th layer computes again."""
         for number, layer in enumerate(self.model.layers):
-            cast(Layer, layer).recompute = what if number % every == 0 else "none"
+            again = ("layer", "mlp")[number // every % 2] if what == "mixed" else what
+            cast(Layer, layer).recompute = again if number % every == 0 else "none"
 
     def hidden(self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None) -> Tensor:
         """Final hidden states of right-padded sequences.

@@ -23,6 +23,8 @@ def flex(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float | None =
     if not torch.compiler.is_compiling() and q.device.type != "cpu":
         kernel = _compiled()
     shared = q.shape[1] != k.shape[1]
+    # Not ROWS_GUARANTEED_SAFE: though every token attends to itself, it may attend to nothing in
+    # the first block that is visited, and that option makes NaN of it.
     return cast(Tensor, kernel(q, k, v, block_mask=mask, scale=scale, enable_gqa=shared))
 
 
@@ -41,6 +43,7 @@ def block_mask(ends: Tensor, positions: Tensor, window: int | None = None) -> Bl
     rows, width = ends.shape
     if width % BLOCK_SIZE:
         raise ValueError(f"{width} tokens are not a multiple of {BLOCK_SIZE}")
+    ends = ends.int()
     count = width // BLOCK_SIZE
     blocks = ends.view(rows, count, BLOCK_SIZE)
     least, greatest = blocks.amin(-1)[:, None], blocks.amax(-1)[:, None]  # [B, 1, K]

@@ -17,6 +17,7 @@ from wideseek_core.files import folder_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.hf_config import config_from_json, config_to_json, token_ids
+from wideseek_rl.models.spread import fill
 from wideseek_rl.models.tensor_files import (
     MAX_SHARD_BYTES,
     read_object,
@@ -77,7 +78,9 @@ def load_weights(model: Decoder, path: Path) -> None:
     Raises `CheckpointError` for those of a model of another shape.
     """
     parameter = next(model.parameters())
-    model.load_state_dict(_state(model, path, parameter.device, parameter.dtype))
+    state = _state(model, path, "cpu", parameter.dtype)
+    for name, own in model.state_dict().items():
+        fill(own, state[name])
 
 
 def save_model(
@@ -86,6 +89,8 @@ def save_model(
     tokenizer_file: Path | None,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    *,
+    writes: bool = True,
 ) -> None:
     """Writes a model folder, replacing `path` only when all of it is written.
 
@@ -95,12 +100,17 @@ def save_model(
         tokenizer_file: a `tokenizer.json`; files that belong to it and stand beside it come along.
         dtype: of the saved weights; None keeps that of the parameters.
         max_shard_bytes: size above which the weights are written as several files.
+        writes: False for ranks of a sharded model that only take part in gathering it.
     """
     dtype = dtype or next(model.parameters()).dtype
 
     def write(folder: Path) -> None:
-        write_model_tensors(model.state_dict(), folder, dtype, max_shard_bytes)
+        tensors = model.state_dict()
+        write_model_tensors(tensors, folder, dtype, max_shard_bytes, writes=writes)
 
+    if not writes:
+        write(path)
+        return
     save_folder(model.config, path, tokenizer_file, dtype, write)
 
 

@@ -51,9 +51,11 @@ def save_any_model(
     path: Path,
     tokenizer_file: Path | None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    *,
+    writes: bool = True,
 ) -> None:
-    """Writes a model folder in Hugging Face format, whole or not at all."""
+    """Writes a model folder in Hugging Face format, whole or not at all; see `save_model`."""
     if isinstance(model, TransformersModel):
         save_transformers_model(model, path, tokenizer_file, max_shard_bytes)
     else:
-        save_model(model, path, tokenizer_file, max_shard_bytes=max_shard_bytes)
+        save_model(model, path, tokenizer_file, max_shard_bytes=max_shard_bytes, writes=writes)

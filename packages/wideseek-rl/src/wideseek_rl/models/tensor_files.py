@@ -1,7 +1,7 @@
 """Safetensors files of a model folder: one file, or shards with an index."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from wideseek_core import CheckpointError
+from wideseek_rl.models.spread import whole
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -40,22 +41,25 @@ def write_model_tensors(
     folder: Path,
     dtype: torch.dtype,
     max_shard_bytes: int = MAX_SHARD_BYTES,
-    gather: Callable[[Tensor], Tensor] | None = None,
+    *,
+    writes: bool = True,
 ) -> None:
     """Writes the tensors as one file, or as shards with an index where they are larger.
 
-    At most one shard of them is held in memory at once. `gather` makes a whole tensor of one that
-    is spread over processes.
+    At most one shard of them is held in memory at once. Tensors that are spread over ranks are
+    gathered, in which ranks that do not write take part.
     """
     shards = _shards(tensors, dtype, max_shard_bytes)
     index: dict[str, str] = {}
     for number, names in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         file = WEIGHTS if len(shards) == 1 else file
-        whole = {name: _host_copy(tensors[name], dtype, gather) for name in names}
-        write_tensors(whole, folder / file)
+        gathered = {name: whole(tensors[name].detach()) for name in names}
+        if writes:
+            held = {name: t.to("cpu", dtype).contiguous() for name, t in gathered.items()}
+            write_tensors(held, folder / file)
         index |= dict.fromkeys(names, file)
-    if len(shards) > 1:
+    if len(shards) > 1 and writes:
         total = sum(tensor.numel() for tensor in tensors.values()) * dtype.itemsize
         write_object(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": index})
 
@@ -113,10 +117,3 @@ def _shards(
         shards[-1].append(name)
         size += added
     return shards
-
-
-def _host_copy(
-    tensor: Tensor, dtype: torch.dtype, gather: Callable[[Tensor], Tensor] | None
-) -> Tensor:
-    whole = tensor if gather is None else gather(tensor)
-    return whole.detach().to("cpu", dtype).contiguous()

@@ -128,7 +128,10 @@ def load_transformers_model(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{path}: not loaded by transformers: {reason}") from None
-    return wrap(inner.to(device), path)
+    inner = inner.to(device)
+    if torch.device(device).type != "cpu" and getattr(inner, "_supports_flex_attn", False):
+        inner.set_attn_implementation("flex_attention")  # packed samples without a dense mask
+    return wrap(inner, path)
 
 
 def wrap(inner: nn.Module, path: Path) -> TransformersModel:

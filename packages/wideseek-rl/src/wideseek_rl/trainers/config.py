@@ -99,9 +99,9 @@ class TorchTrainerConfig(Config):
     pads samples of like length; `auto` packs on a GPU."""
     compile: bool | None = None
     """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
-    recompute: Literal["none", "mlp", "layer"] = "none"
+    recompute: Literal["none", "mlp", "layer", "mixed"] = "none"
     """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
-    blocks, or whole layers."""
+    blocks, whole layers, or these two in turn."""
     recompute_every: int = Field(default=1, ge=1)
     """`recompute` applies to every n-th layer."""
     max_logits: int | None = Field(default=None, ge=1)

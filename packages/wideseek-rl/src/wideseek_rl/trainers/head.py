@@ -26,7 +26,7 @@ SpanLoss = Callable[[Tensor, Tensor, slice], LossOutputs]
 Each token's cost depends on that token alone.
 """
 
-MAX_LOGITS = {"cpu": 1 << 27, "cuda": 1 << 29}
+MAX_LOGITS = {"cpu": 1 << 27, "cuda": 1 << 28}
 """Most logits held at once, by kind of device; 4 bytes each, and half as much for gradients."""
 
 
@@ -116,7 +116,13 @@ class _Logprobs(torch.autograd.Function):
                 of_entropies[span] if options.entropy_grad and of_entropies is not None else None
             )
             gradient = _logit_gradient(
-                logits, targets[span], normalizers[span], of_logprobs[span], entropies[span], second
+                logits,
+                targets[span],
+                normalizers[span],
+                of_logprobs[span],
+                entropies[span],
+                second,
+                weight.dtype,
             )
             total.add(span, gradient, options.temperature)
         of_weight = None if total.weight is None else total.weight.to(weight.dtype)
@@ -145,7 +151,9 @@ class _Loss(torch.autograd.Function):
             outputs, first, second = _local(loss, found, entropies, span, options.entropy_grad)
             value += outputs.loss.detach()
             sums.append(outputs.sums)
-            gradient = _logit_gradient(logits, targets[span], normalizers, first, entropies, second)
+            gradient = _logit_gradient(
+                logits, targets[span], normalizers, first, entropies, second, weight.dtype
+            )
             total.add(span, gradient, options.temperature)
         ctx.save_for_backward(total.states, total.weight)
         ctx.dtype = weight.dtype
@@ -175,9 +183,7 @@ class _Gradients:
 
     def add(self, span: slice, gradient: Tensor, temperature: float) -> None:
         """Adds what the gradient of some tokens' logits, `[n, V]`, comes to."""
-        if temperature != 1:
-            gradient /= temperature
-        rows = gradient.to(self._matrix.dtype)
+        rows = gradient if temperature == 1 else gradient / temperature
         given = self._given[span]
         if rows.device.type == "cpu":
             self.states[span] = linear(rows, self._matrix.t())
@@ -238,17 +244,22 @@ def _logit_gradient(
     of_logprobs: Tensor,
     entropies: Tensor,
     of_entropies: Tensor | None,
+    dtype: torch.dtype,
 ) -> Tensor:
     """The gradient of the logits, `[n, V]`; 0 where a token's is 0, whatever its logits."""
     return _fast(_logit_gradient_of, logits)(
-        logits, targets, normalizers, of_logprobs, entropies, of_entropies
+        logits, targets, normalizers, of_logprobs, entropies, of_entropies, dtype
     )
 
 
 def _statistics_of(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    normalizers = logits.logsumexp(-1)
-    logprobs = (logits - normalizers[:, None]).clamp(min=MIN_LOGPROB)
-    entropies = -(logprobs.exp() * logprobs).sum(-1)
+    highest = logits.amax(-1, keepdim=True)
+    below = (logits - highest).clamp(min=MIN_LOGPROB)
+    shares = below.exp()
+    total = shares.sum(-1)  # both sums in one pass over the logits
+    logs = total.log()
+    entropies = logs - (shares * below).sum(-1) / total
+    normalizers = highest.squeeze(-1) + logs
     chosen = logits.gather(-1, targets[:, None]).squeeze(-1) - normalizers
     return chosen, entropies, normalizers
 
@@ -260,6 +271,7 @@ def _logit_gradient_of(
     of_logprobs: Tensor,
     entropies: Tensor,
     of_entropies: Tensor | None,
+    dtype: torch.dtype,
 ) -> Tensor:
     logprobs = (logits - normalizers[:, None]).clamp(min=MIN_LOGPROB)
     chances = logprobs.exp()
@@ -269,7 +281,7 @@ def _logit_gradient_of(
     if of_entropies is not None:
         gradient = gradient - of_entropies[:, None] * chances * (logprobs + entropies[:, None])
         still = still & (of_entropies == 0)
-    return torch.where(still[:, None], 0.0, gradient)
+    return torch.where(still[:, None], 0.0, gradient).to(dtype)
 
 
 def _fast(function: Callable[..., Any], like: Tensor) -> Callable[..., Any]:

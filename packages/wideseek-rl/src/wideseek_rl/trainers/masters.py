@@ -13,11 +13,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from wideseek_rl.models.spread import whole
 from wideseek_rl.trainers.config import OptimizerConfig
 from wideseek_rl.trainers.optimizer import set_learning_rate
 
+WATCHED_WEIGHTS = 16
+"""Weights of which some elements are watched for changes."""
+
 WATCHED = 1024
-"""Elements of each weight that are watched for changes."""
+"""Elements of each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,22 +85,33 @@ class MasterAdamW:
         if scale != 1:
             for gradient in self._gradients():
                 gradient /= scale
-        norm = _whole(nn.utils.clip_grad_norm_(self.masters, self._config.grad_clip))
+        norm = self._clip()
         if not math.isfinite(norm):
             return Step(norm=norm, changed=0.0)
-        before = [_watched(master) for master in self.masters]
+        watched = self._watched()
+        before = [_sample(master) for master in watched]
         set_learning_rate(self.inner, lr)
         self.inner.step()  # pyright: ignore[reportUnknownMemberType]
-        changed = self._changed(before)
+        changed = _changed(watched, before)
         self.publish()
         return Step(norm=norm, changed=changed)
 
     @torch.no_grad()
     def publish(self) -> None:
         """Rounds the masters to the weights of the model."""
-        for weight, master in self._pairs():
-            if master is not weight:
-                weight.copy_(master)
+        copies = [(weight, master) for weight, master in self._pairs() if master is not weight]
+        if copies:
+            weights, masters = zip(*copies, strict=True)
+            cast(Any, torch)._foreach_copy_(weights, masters)
+
+    def _clip(self) -> float:
+        """Scales a large gradient down; gives its norm before. A small one is left alone."""
+        gradients = self._gradients()
+        norm = nn.utils.get_total_norm(gradients)
+        total = float(whole(norm))
+        if total > self._config.grad_clip:
+            nn.utils.clip_grads_with_norm_(self.masters, self._config.grad_clip, norm)
+        return total
 
     @torch.no_grad()
     def adopt(self) -> None:
@@ -126,18 +141,10 @@ class MasterAdamW:
     def _gradients(self) -> list[Tensor]:
         return [master.grad for master in self.masters if master.grad is not None]
 
-    def _changed(self, before: list[Tensor]) -> float:
-        """Compares few elements of each weight, so that it costs nothing."""
-        changed: list[Tensor] = []
-        counted: list[Tensor] = []
-        for master, old in zip(self.masters, before, strict=True):
-            if master.grad is None:
-                continue
-            moved = _watched(master.grad) != 0
-            changed.append(((_watched(master) != old) & moved).sum())
-            counted.append(moved.sum())
-        total = float(torch.stack(counted).sum()) if counted else 0.0
-        return float(torch.stack(changed).sum()) / total if total else 1.0
+    def _watched(self) -> list[nn.Parameter]:
+        """Some of the weights that have a gradient, evenly spread, so that watching is cheap."""
+        trained = [master for master in self.masters if master.grad is not None]
+        return trained[:: max(len(trained) // WATCHED_WEIGHTS, 1)]
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
@@ -146,14 +153,22 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(weight.detach().float())
 
 
+def _changed(watched: list[nn.Parameter], before: list[Tensor]) -> float:
+    """Part of the elements with a gradient that are not what they were."""
+    changed: list[Tensor] = []
+    counted: list[Tensor] = []
+    for master, old in zip(watched, before, strict=True):
+        if master.grad is not None:
+            moved = _sample(master.grad) != 0
+            changed.append(((_sample(master) != old) & moved).sum())
+            counted.append(moved.sum())
+    total = float(torch.stack(counted).sum()) if counted else 0.0
+    return float(torch.stack(changed).sum()) / total if total else 1.0
+
+
 @torch.no_grad()
-def _watched(tensor: Tensor) -> Tensor:
+def _sample(tensor: Tensor) -> Tensor:
     """A copy of some elements, evenly spread."""
     local: Tensor = cast(Any, tensor).to_local() if hasattr(tensor, "to_local") else tensor
     flat = local.detach().flatten()
     return flat[:: max(len(flat) // WATCHED, 1)].clone()
-
-
-def _whole(norm: Tensor) -> float:
-    """The norm over all processes where gradients are spread over them."""
-    return float(cast(Any, norm).full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -59,11 +59,12 @@ def token_loss(
     """The loss of all trained tokens, as `token_logprobs` but with no logits made twice."""
     options = options or HeadOptions()
 
-    def head(hidden: Tensor, weight: Tensor) -> Evaluated:
+    # A tuple of tensors, since a sharded model looks for them in what its call returns.
+    def head(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states = hidden.flatten(0, 1).index_select(0, batch.places)  # [N, D]
         if model.plain_head and not _small(states, weight, options):
             outputs, logprobs = chunked_loss(states, weight, batch.targets, options, loss)
-            return Evaluated(outputs=outputs, logprobs=logprobs)
+            return outputs.loss, outputs.sums, logprobs
         if model.plain_head:
             logprobs, entropies = _at_once(linear(states, weight), batch.targets, options)
         else:
@@ -71,9 +72,10 @@ def token_loss(
                 model, states, batch.targets, options.chunk(weight), options
             )
         outputs = loss(logprobs, entropies, WHOLE)
-        return Evaluated(outputs=outputs, logprobs=logprobs.detach())
+        return outputs.loss, outputs.sums, logprobs.detach()
 
-    return model(batch.ids, batch.lengths, batch.layout, head)
+    value, sums, logprobs = model(batch.ids, batch.lengths, batch.layout, head)
+    return Evaluated(outputs=LossOutputs(loss=value, sums=sums), logprobs=logprobs)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from wideseek_core import CheckpointError
+from wideseek_rl.models.spread import fill, whole
 from wideseek_rl.models.tensor_files import write_tensors
 from wideseek_rl.trainers.masters import MasterAdamW
 
@@ -15,8 +16,13 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 MASTER = "master"
 
 
-def save_optimizer(optimizer: MasterAdamW, path: Path, updates: int, loss_scale: float) -> None:
-    """Writes the moments of every weight that has been updated, and masters that are copies."""
+def save_optimizer(
+    optimizer: MasterAdamW, path: Path, updates: int, loss_scale: float, *, writes: bool = True
+) -> None:
+    """Writes the moments of every weight that has been updated, and masters that are copies.
+
+    Ranks that do not write take part in gathering.
+    """
     tensors = {
         "updates": torch.tensor(updates),
         "loss_scale": torch.tensor(loss_scale, dtype=torch.float64),
@@ -25,10 +31,11 @@ def save_optimizer(optimizer: MasterAdamW, path: Path, updates: int, loss_scale:
         state = optimizer.inner.state.get(master, {})
         for moment in MOMENTS:
             if moment in state:
-                tensors[f"{moment}.{name}"] = _host(state[moment])
+                _keep(tensors, f"{moment}.{name}", state[moment], writes)
         if copied:
-            tensors[f"{MASTER}.{name}"] = _host(master)
-    write_tensors(tensors, path)
+            _keep(tensors, f"{MASTER}.{name}", master, writes)
+    if writes:
+        write_tensors(tensors, path)
 
 
 def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | None]:
@@ -45,7 +52,7 @@ def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | Non
         kept = tensors.pop(f"{MASTER}.{name}", None)
         if kept is not None:
             _fits(kept, master, path, name)
-            master.data.copy_(kept)
+            fill(master.data, kept)
         found = [tensors.pop(f"{moment}.{name}", None) for moment in MOMENTS]
         moments = [tensor for tensor in found if tensor is not None]
         if not moments:
@@ -54,12 +61,11 @@ def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | Non
             raise CheckpointError(f"{path}: state of {name!r} does not fit the model")
         mean, square, step = moments
         _fits(mean, master, path, name)
-        device = master.device
-        optimizer.inner.state[master] = {
-            "exp_avg": mean.to(device),
-            "exp_avg_sq": square.to(device),
-            "step": step.to(device),
-        }
+        moments = {"exp_avg": mean, "exp_avg_sq": square}
+        state = {moment: torch.zeros_like(master) for moment in moments}
+        for moment, values in moments.items():
+            fill(state[moment], values)
+        optimizer.inner.state[master] = {**state, "step": step.to(master.device)}
     if tensors:
         raise CheckpointError(f"{path}: state of unknown parameter {min(tensors)!r}")
     optimizer.publish()
@@ -71,8 +77,10 @@ def _fits(tensor: Tensor, master: Tensor, path: Path, name: str) -> None:
         raise CheckpointError(f"{path}: state of {name!r} does not fit the model")
 
 
-def _host(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous()
+def _keep(tensors: dict[str, Tensor], name: str, tensor: Tensor, writes: bool) -> None:
+    gathered = whole(tensor.detach())
+    if writes:
+        tensors[name] = gathered.cpu().contiguous()
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], int]:

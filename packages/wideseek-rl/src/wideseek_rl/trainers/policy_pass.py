@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wideseek_rl.batch.packing import BatchShape, MicroBatch, collate, plan
-from wideseek_rl.batch.prefix_tree import PrefixTree
+from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.open import TrainableModel
@@ -21,6 +22,7 @@ from wideseek_rl.trainers.micro_batch_loss import (
     token_logprobs,
     token_loss,
 )
+from wideseek_rl.trainers.ranks import OneRank, Ranks, shard
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ class Planned:
     old: Tensor | None = None
     last_try: bool = False
     """Samples that broke it were left out already."""
+    silent: bool = False
+    """It adds nothing: other ranks have more to do, and all must make the same passes."""
 
 
 class PolicyPass:
@@ -44,7 +48,9 @@ class PolicyPass:
         reference: TrainableModel | None,
         config: TorchTrainerConfig,
         loss: LossConfig,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks: Ranks = ranks or OneRank()
         self.device = next(model.parameters()).device
         self._model, self._reference = model, reference
         self._config, self._loss_config = config, loss
@@ -59,15 +65,25 @@ class PolicyPass:
             max_tokens=config.max_batch_tokens,
             kind="packed" if self._packed else "rows",
             share=config.share_prefixes and model.shares_prefixes,
+            ranks=self.ranks.count,
         )
         model.recompute(config.recompute, every=config.recompute_every)
         if on_gpu if config.compile is None else config.compile:
             for module in (model, reference):
                 _compile_layers(module)
 
+    def shard(self) -> None:
+        """Spreads the models over the ranks; passes compute in the precision of `autocast`."""
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.autocast)
+        for module in (self._model, self._reference):
+            if module is not None:
+                shard(module, dtype or torch.float32)
+        self._config = self._config.model_copy(update={"autocast": "off"})
+
     def plan(self, samples: Sequence[TrainingSample]) -> list[Planned]:
-        """The micro-batches of some samples, the largest first."""
-        return [Planned(trees) for trees in plan(samples, self.shape)]
+        """This rank's micro-batches of some samples, the largest first."""
+        dealt = self.ranks.deal(plan(samples, self.shape))
+        return [Planned(trees) if trees else silent_pass() for trees in dealt]
 
     def collate(self, trees: Sequence[PrefixTree]) -> MicroBatch:
         """A micro-batch's tensors, made when it runs: all of a step's would be too large."""
@@ -159,6 +175,14 @@ class PolicyPass:
         return before, weights
 
 
+def silent_pass() -> Planned:
+    """The smallest micro-batch, to be run for nothing."""
+    one = np.array([0, 1], dtype=np.float32)
+    ids = np.zeros(2, dtype=np.int32)
+    sample = TrainingSample(ids=ids, weights=one, advantages=one, logprobs=-one)
+    return Planned([single(sample)], old=None, last_try=True, silent=True)
+
+
 def trained_tokens(batch: MicroBatch, samples: set[int]) -> int:
     """How many tokens of some samples of a micro-batch train."""
     return sum(batch.samples[at].trained for at in samples)
@@ -176,5 +200,5 @@ def _groups(batch: MicroBatch, samples: set[int]) -> list[int]:
 def _compile_layers(model: TrainableModel | None) -> None:
     """Compiles each layer of our own decoder, for all lengths at once."""
     if isinstance(model, Decoder):
-        for layer in model.model.layers:
+        for layer in (*model.model.layers, model.model.norm):
             layer.compile(dynamic=True)  # pyright: ignore[reportUnknownMemberType]

@@ -14,14 +14,16 @@ from wideseek_core import ConfigError, TrainError
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
 from wideseek_rl.models.open import TrainableModel, load_any_weights, save_any_model
+from wideseek_rl.models.transformers_model import TransformersModel
 from wideseek_rl.sync.source import ModuleSource
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.loss_scale import LossScale
 from wideseek_rl.trainers.masters import MasterAdamW, Step
 from wideseek_rl.trainers.optimizer import learning_rate
 from wideseek_rl.trainers.optimizer_state import load_optimizer, save_optimizer
-from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, trained_tokens
+from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
 from wideseek_rl.trainers.protocol import UpdateMetrics
+from wideseek_rl.trainers.ranks import OneRank, Ranks
 from wideseek_rl.trainers.screening import screen
 from wideseek_rl.trainers.update_stats import Accumulated, UpdateStats
 
@@ -40,7 +42,9 @@ class TorchTrainer:
     """Trains a model in place, so that an engine over the same module samples what it learns.
 
     The reference model of the KL term is the model as it is given here, before any `load`.
-    `tokenizer_file` is copied into every saved model folder.
+    `tokenizer_file` is copied into every saved model folder. With several `ranks` the model must be
+    float32 and the same on all of them; it is sharded, every rank calls every method with the same
+    arguments, and the first one writes files.
     """
 
     def __init__(
@@ -50,8 +54,10 @@ class TorchTrainer:
         loss: LossConfig | None = None,
         *,
         tokenizer_file: Path | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         loss = loss or LossConfig()
+        self._ranks: Ranks = ranks or OneRank()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         if loss.importance_cap is not None and not config.recompute_logprobs:
@@ -60,7 +66,9 @@ class TorchTrainer:
         self._config, self._loss_config = config, loss
         self._tokenizer_file = tokenizer_file
         reference = copy.deepcopy(model).requires_grad_(False) if loss.kl else None
-        self._pass = PolicyPass(model, reference, config, loss)
+        self._pass = PolicyPass(model, reference, config, loss, self._ranks)
+        if self._ranks.count > 1:
+            self._pass.shard()
         self._optimizer = MasterAdamW(model, config.optimizer)
         half = next(model.parameters()).dtype == torch.float16 or config.autocast == "float16"
         self._scale = LossScale(config.loss_scale) if half else None
@@ -89,7 +97,8 @@ class TorchTrainer:
     @property
     def weights(self) -> ModuleSource:
         """The parameters of the model as they are now."""
-        return ModuleSource(self.model)
+        inner = self.model.inner if isinstance(self.model, TransformersModel) else self.model
+        return ModuleSource(inner)
 
     def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
@@ -102,8 +111,10 @@ class TorchTrainer:
 
     def save(self, folder: Path) -> None:
         """Writes `model/` in Hugging Face format and `optimizer.safetensors`."""
-        save_any_model(self.model, folder / "model", self._tokenizer_file)
-        save_optimizer(self._optimizer, folder / OPTIMIZER, self._updates, self._loss_scale)
+        first = self._ranks.first
+        save_any_model(self.model, folder / "model", self._tokenizer_file, writes=first)
+        numbers = self._updates, self._loss_scale
+        save_optimizer(self._optimizer, folder / OPTIMIZER, *numbers, writes=first)
 
     def load(self, folder: Path) -> None:
         """Restores what `save` wrote, in the module given at construction."""
@@ -145,6 +156,7 @@ class TorchTrainer:
             self._run(planned, total, stats, unchanged=unchanged)
             if len(part) > 1:
                 self._optimizer.accumulate()
+        total.reduce(self._ranks.sum)
         if not total.tokens:
             return True
         if total.mean_ratio > self._config.max_mean_ratio:
@@ -167,18 +179,27 @@ class TorchTrainer:
         """Forward and backward pass of one micro-batch, without samples that break it."""
         batch = self._pass.collate(planned.trees)
         found = self._pass.evaluate(batch, planned.old)
-        broken = self._pass.broken(batch, found, planned.old)
-        if broken:
+        broken: set[int] = set()
+        if not planned.silent:
+            broken = self._pass.broken(batch, found, planned.old)
+        if self._ranks.any(bool(broken)) and not (planned.last_try and self._ranks.count > 1):
             stats.masked_tokens += trained_tokens(batch, broken)
             stats.masked_samples += len(broken)
-            for again in [] if planned.last_try else self._pass.without(planned, batch, broken):
+            rest = [] if planned.last_try else self._pass.without(planned, batch, broken)
+            if self._ranks.count > 1:  # all make one pass more
+                rest = (rest or [silent_pass()])[:1]
+            del found, batch  # frees what the backward pass would have used
+            for again in rest:
                 self._run(again, total, stats, unchanged=unchanged)
             return
-        loss = found.outputs.loss
-        torch.autograd.backward(loss if self._scale is None else loss * self._scale.value)
-        total.add(found.outputs)
+        # The gradients of a sharded model are averaged over ranks; here they are to be summed.
+        factor = 0.0 if planned.silent else self._loss_scale * self._ranks.count
+        torch.autograd.backward(found.outputs.loss if factor == 1 else found.outputs.loss * factor)
         stats.tokens_run += batch.tokens
         stats.micro_batches += 1
+        if planned.silent:
+            return
+        total.add(found.outputs)
         if unchanged:
             limit = self._loss_config.log_ratio_limit
             stats.add_mismatch(found.logprobs, batch.logprobs, limit)

@@ -1,6 +1,7 @@
 """Sums over the updates of one step, and the metrics they make."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -95,6 +96,11 @@ class Accumulated:
     def loss(self) -> float:
         """The loss of the whole update."""
         return float(self._loss)
+
+    def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+        """Takes what other ranks added."""
+        self.sums = sum_over_ranks(self.sums)
+        self._loss = sum_over_ranks(self._loss)
 
     @property
     def tokens(self) -> int:

@@ -1,0 +1,139 @@
+"""A model spread over two processes trains as in one."""
+
+import os
+import random
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wideseek_core import ConfigError
+from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
+from wideseek_rl.batch.packing import BatchShape, plan
+from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.testing import tiny_model
+from wideseek_rl.trainers.ranks import DistributedRanks
+from wideseek_rl.trainers.torch import TorchTrainer
+
+CONFIG = TorchTrainerConfig(
+    optimizer=OptimizerConfig(lr=1e-2, grad_clip=0.5),
+    attention="packed",
+    max_batch_tokens=90,
+    updates_per_step=2,
+    recompute_logprobs=True,
+)
+LOSS = LossConfig(kl=0.05)
+
+
+class Poisoned(Decoder):
+    """Gives no numbers for sequences that hold a certain token."""
+
+    def hidden(self, ids: torch.Tensor, *arguments: object) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        states = super().hidden(ids, *arguments)  # pyright: ignore[reportArgumentType]
+        return torch.where((ids == 16)[..., None], torch.nan, states)
+
+
+def samples(count: int = 11) -> list[TrainingSample]:
+    rng = random.Random(0)
+    shared = [rng.randrange(3, 16) for _ in range(12)]
+    found: list[TrainingSample] = []
+    for number in range(count):
+        ids = [*shared[: rng.randrange(3, 12)], *(rng.randrange(3, 16) for _ in range(20))]
+        weights = np.zeros(len(ids), dtype=np.float32)
+        weights[-8:] = 0.02
+        found.append(
+            TrainingSample(
+                ids=np.array(ids, dtype=np.int32),
+                weights=weights,
+                advantages=np.full(len(ids), rng.uniform(-1, 1), dtype=np.float32),
+                logprobs=np.full(len(ids), -2.83, dtype=np.float32),
+                group=number % 5,
+            )
+        )
+    return found
+
+
+def poisoned(sample: TrainingSample) -> TrainingSample:
+    """Its last token has no log-probability in a `Poisoned` model."""
+    ids = np.array(sample.ids)
+    ids[-2] = 16
+    return replace(sample, ids=ids)
+
+
+def poisoned_model() -> Decoder:
+    model = Poisoned(tiny_model().config)
+    model.load_state_dict(tiny_model().state_dict())
+    return model
+
+
+def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
+    """Trains, saves, loads into another trainer, trains again, and survives a broken sample."""
+    first = TorchTrainer(tiny_model(), CONFIG, LOSS, ranks=ranks)
+    metrics = [asdict(first.update(samples())) for _ in range(2)]
+    first.save(folder)
+    second = TorchTrainer(tiny_model(seed=5), CONFIG, LossConfig(), ranks=ranks)
+    second.load(folder)
+    metrics.append(asdict(second.update(samples())))
+    broken = TorchTrainer(poisoned_model(), CONFIG, LossConfig(), ranks=ranks)
+    some = samples()
+    metrics.append(asdict(broken.update([*some[:4], poisoned(some[4]), *some[5:]])))
+    weights = [dict(trainer.weights.tensors()) for trainer in (first, second, broken)]
+    return {"metrics": metrics, "weights": weights}
+
+
+def rank_main(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    distributed: Any = torch.distributed
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    found = train(Path(folder), DistributedRanks())
+    torch.save(found, Path(folder) / f"rank{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
+
+
+def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:
+    spawn: Any = torch.multiprocessing.spawn  # pyright: ignore[reportUnknownMemberType]
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one").mkdir()
+    spawn(rank_main, args=(free_port(), str(tmp_path / "two")), nprocs=2)
+    one = train(tmp_path / "one", None)
+    two = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+    for found in two:
+        for wanted, weights in zip(one["weights"], found["weights"], strict=True):
+            assert list(wanted) == list(weights)
+            for name, tensor in wanted.items():
+                torch.testing.assert_close(weights[name], tensor, atol=2e-5, rtol=1e-4)
+        for wanted, metrics in zip(one["metrics"], found["metrics"], strict=True):
+            for name in ("loss", "grad_norm", "ratio", "entropy", "reference_kl", "kl"):
+                assert metrics[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-6), name
+            assert metrics["updates"] == wanted["updates"] == 2
+            assert metrics["tokens_trained"] == wanted["tokens_trained"]
+    assert two[0]["metrics"][0]["micro_batches"] == two[1]["metrics"][0]["micro_batches"]
+    masked = [found["metrics"][3]["masked_tokens"] for found in two]
+    assert sum(masked) == one["metrics"][3]["masked_tokens"] > 0
+
+
+def test_several_ranks_need_a_process_group() -> None:
+    with pytest.raises(ConfigError, match="init_process_group"):
+        DistributedRanks()
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_packed_sequences_come_in_multiples_of_the_ranks(ranks: int) -> None:
+    batches = plan(samples(40), BatchShape(max_tokens=128, kind="packed", share=False, ranks=ranks))
+    assert len(batches) % ranks == 0
+    sizes = [sum(len(tree) for tree in batch) for batch in batches]
+    assert max(sizes) <= 128
+    assert min(sizes) > 0
+    assert sum(sizes) == sum(len(sample) for sample in samples(40))
