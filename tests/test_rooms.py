@@ -140,7 +140,7 @@ def test_a_package_lists_its_names_and_does_nothing_else(module: str) -> None:
     }
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "wideseek_rl"])
+@pytest.mark.parametrize("module", MODULES)
 def test_importing_a_package_brings_no_torch(module: str) -> None:
     unwanted = HEAVY if module == "wideseek_core" else {"torch"}
     script = f"import sys, {module}; print(*{sorted(unwanted)} & sys.modules.keys())"

@@ -1,10 +1,28 @@
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
-from wideseek_rl import BuiltinEngineConfig
+from wideseek_core import CheckpointError, ConfigError, Sampling
+from wideseek_rl import (
+    BuiltinEngineConfig,
+    CheckpointStore,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PolicyModel,
+    TorchTrainerConfig,
+    TrainedTurn,
+    TrainerState,
+    build_samples,
+    open_engine,
+    open_trainer,
+    start_policy,
+)
 from wideseek_rl.engines.builtin.open import replica_count
-from wideseek_rl.testing import tiny_model
+from wideseek_rl.models.hf_format import save_model
+from wideseek_rl.testing import make_turn, tiny_model
 
 
 def test_small_models_are_replicated_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +40,48 @@ def test_small_models_are_replicated_on_the_cores(monkeypatch: pytest.MonkeyPatc
     assert replica_count(BuiltinEngineConfig(), model) == 8
     cores.intersection_update({0})
     assert replica_count(BuiltinEngineConfig(), model) == 0
+
+
+async def test_a_policy_of_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    async def write(folder: Path) -> None:
+        save_model(tiny_model(), folder / "model", None)
+        (folder / "optimizer").write_bytes(b"moments")
+
+    state = TrainerState(step=3, tasks="t")
+    path = await CheckpointStore(tmp_path, keep_last=1).save(state, write)
+    (path / "optimizer").write_bytes(b"other")  # not needed to sample
+    for name in (path, path / "model"):
+        model = PolicyModel(ModelConfig(model=str(name), device="cpu"))
+        assert model.folder == path / "model"
+        async with open_engine(BuiltinEngineConfig(processes=0), model) as engine:
+            made = await engine.generate([1, 5], session="a", sampling=Sampling(max_tokens=3))
+            assert made.ids
+    weights = path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    for name in (path, path / "model"):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
+            PolicyModel(ModelConfig(model=str(name)))
+
+
+def test_a_model_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match="no such folder: nowhere"):
+        PolicyModel(ModelConfig(model="nowhere"))
+
+
+async def test_engine_and_trainer_of_a_configuration_share_one_module(tmp_path: Path) -> None:
+    save_model(tiny_model(), tmp_path, None)
+    shutil.copy(start_policy() / "tokenizer.json", tmp_path)
+    model = PolicyModel(ModelConfig(model=str(tmp_path), device="cpu"))
+    sample = build_samples([TrainedTurn(turn=make_turn(), weight=1.0, advantage=1.0)])
+    config = TorchTrainerConfig(optimizer=OptimizerConfig(lr=0.1))
+    async with (
+        open_engine(BuiltinEngineConfig(processes=0), model) as engine,
+        open_trainer(config, LossConfig(), model) as trainer,
+    ):
+        before = await engine.generate([1, 5], session="a", sampling=Sampling(max_tokens=9))
+        async with engine.sync(trainer).updating() as commit:
+            await trainer.update(sample)
+            commit(1)
+        after = await engine.generate([1, 5], session="b", sampling=Sampling(max_tokens=9))
+    assert (before.version, after.version) == (0, 1)
+    assert before.logprobs != after.logprobs

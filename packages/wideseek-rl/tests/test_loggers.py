@@ -182,5 +182,5 @@ def test_a_missing_package_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setitem(sys.modules, kind, None)
-    with pytest.raises(ConfigError, match=rf"rl\.loggers: .*pip install 'wideseek-rl\[{kind}\]'"):
+    with pytest.raises(ConfigError, match=rf"rl\.loggers: .*'{kind}'.*: pip install '"):
         open_loggers([SERVICES[kind]], tmp_path)

@@ -11,7 +11,7 @@ from wideseek_rl.loop.loggers.services import service_package, stored_id
 
 
 class MLflowConfig(Config):
-    """MLflow; needs the extra `mlflow`."""
+    """MLflow; needs the package mlflow or mlflow-skinny."""
 
     kind: Literal["mlflow"] = "mlflow"
     experiment: str = "wideseek"
@@ -23,7 +23,7 @@ class MLflowLogger:
     """Logs a run under the name of its folder."""
 
     def __init__(self, config: MLflowConfig, folder: Path) -> None:
-        self._mlflow = service_package("mlflow", "mlflow")
+        self._mlflow = service_package("mlflow", "mlflow-skinny")
         self._config, self._folder = config, folder
         self._client: Any = None
         self._run_id = ""

@@ -9,16 +9,15 @@ from wideseek_core import ConfigError
 from wideseek_core.files import write_atomically
 
 
-def service_package(name: str, extra: str) -> Any:
-    """The module of a service. Raises `ConfigError` if its package is not installed."""
+def service_package(name: str, install: str) -> Any:
+    """The module of a service. Raises `ConfigError`, which says what to install, without it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
         raise ConfigError(
-            f"rl.loggers: the kind {extra!r} needs the package {name!r}: "
-            f"pip install 'wideseek-rl[{extra}]'"
+            f"rl.loggers: the kind {name!r} needs a package: pip install {install!r}"
         ) from None
 
 

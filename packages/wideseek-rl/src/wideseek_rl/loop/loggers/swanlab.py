@@ -14,7 +14,7 @@ ID_DIGITS = 21
 
 
 class SwanLabConfig(Config):
-    """SwanLab; needs the extra `swanlab`."""
+    """SwanLab; needs the package swanlab."""
 
     kind: Literal["swanlab"] = "swanlab"
     project: str = "wideseek"

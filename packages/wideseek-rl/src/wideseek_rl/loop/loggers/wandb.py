@@ -21,7 +21,7 @@ class WandbLogger:
     """Logs a run under the name of its folder."""
 
     def __init__(self, config: WandbConfig, folder: Path) -> None:
-        self._wandb = service_package("wandb", "wandb")
+        self._wandb = service_package("wandb", "wideseek-rl[wandb]")
         self._project, self._folder = config.project, folder
         self._run: Any = None
 
