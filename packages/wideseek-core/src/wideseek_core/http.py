@@ -30,6 +30,8 @@ from wideseek_core.text import clean
 
 UNPROCESSED_STATUSES = frozenset({425, 429, 503})
 """Those that say that nothing was done, so that a request with effects may be repeated too."""
+PARTIAL_STATUS = 206
+"""A part of the content, which is never asked for."""
 MAX_CONNECT_S = 30.0
 MAX_ERROR_BYTES = 100_000
 MAX_EXCERPT_CHARS = 300
@@ -266,7 +268,7 @@ class HttpClient:
             chunks, encoding = response.aiter_bytes(), ""
         else:
             chunks = response.aiter_raw()
-        if response.is_success:
+        if response.is_success and status != PARTIAL_STATUS:
             content = await read_body(chunks, encoding, self.config.max_bytes)
             return HttpResponse(status, headers, content)
         try:
