@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
@@ -240,9 +241,12 @@ def test_a_command_works_as_printed(command: ShownCommand, desk: Desk) -> None:
         _check_installation(words)
     elif program == "nox":
         _check_nox(arguments)
+    elif program == "pytest":
+        assert (ROOT / arguments[0]).exists()
+    elif program == "python" and arguments[0] == "-m":
+        assert find_spec(arguments[1]) is not None
     elif program == "python":
-        module = arguments[1] if arguments[0] == "-m" else ""
-        assert find_spec(module) if module else (desk.folder / arguments[0]).is_file()
+        assert (ROOT / arguments[0]).is_file()
     else:
         assert program in NOT_RUN, f"nothing here knows how to run {program!r}"
 
@@ -311,6 +315,9 @@ def _serve(script: str, arguments: list[str], desk: Desk) -> None:
 
 def _check_installation(words: Sequence[str]) -> None:
     """What is installed exists, with the extras that are named."""
+    root = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [after for word, after in pairwise(words) if word == "--extra"]
+    assert set(wanted) <= set(root["optional-dependencies"])
     for word in words[1:]:
         name, _, extras = word.partition("[")
         if not name.startswith("wideseek"):
