@@ -2,7 +2,7 @@
 
 import pytest
 
-from wideseek_apps.asking import AskConfig
+from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import WideSearchConfig, wider
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import ConfigError
