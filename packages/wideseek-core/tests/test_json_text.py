@@ -84,3 +84,9 @@ def test_the_field_of_a_bad_record_is_named() -> None:
 
 def test_numbers_are_null_beside_repaired_text_too() -> None:
     assert to_json(Note(text="\ud83d", value=-math.inf)) == '{"text":"\ufffd","value":null}'
+
+
+def test_the_complaint_about_a_bad_record_is_one_line() -> None:
+    with pytest.raises(DataError) as raised:
+        parse_record('{"state": "scored", "metrics": {"kind": "a\\nb"}}', Score)
+    assert str(raised.value).startswith("metrics: Input tag 'a b' found")

@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 from pydantic_core import to_json as encode_json
 
 from wideseek_core.errors import DataError
-from wideseek_core.text import clean
+from wideseek_core.text import clean, one_line
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -82,4 +82,4 @@ def parse_record(text: str | bytes, cls: type[R]) -> R:
             # Pydantic refuses the escape of half a surrogate pair, which other writers let pass.
             return parse_record(encode_json(parse_json(text)), cls)
     where = ".".join(str(part) for part in problem["loc"])
-    raise DataError(f"{where}: {problem['msg']}" if where else problem["msg"])
+    raise DataError(one_line(f"{where}: {problem['msg']}" if where else problem["msg"]))
