@@ -9,6 +9,7 @@ from wideseek_agents.parsers import ToolCallParser, parser_named
 from wideseek_agents.prompts import LocalizedPrompts, Messages, PromptSet
 from wideseek_agents.tools import (
     AgentTool,
+    NoSettings,
     Spawn,
     Spend,
     ToolContext,
@@ -164,6 +165,8 @@ class AgentFactory:
         )
 
     def _settings(self, definition: ToolDefinition) -> Config:
+        if definition.settings is NoSettings and definition.name not in self.config.tool_settings:
+            return NoSettings()  # every agent has tools, few of them have settings
         try:
             return validate(
                 definition.settings, dict(self.config.tool_settings.get(definition.name, {}))

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from wideseek_core.bodies import ACCEPT_ENCODING, read_body
 from wideseek_core.config import secret
+from wideseek_core.connections import SpreadTransport
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ConfigError, DataError, ServiceError, ServiceFault
 from wideseek_core.headers import decoded_text, header_value, retry_after_s
@@ -115,15 +116,21 @@ class HttpClient:
         is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
         # Reading certificates takes a while, and plain HTTP needs none. Redirects are not followed.
         verify = (certificates() or True) if is_tls and not transport else False
+
+        def connect() -> httpx.AsyncHTTPTransport:
+            return httpx.AsyncHTTPTransport(
+                verify=verify,
+                limits=httpx.Limits(max_connections=config.max_concurrent),
+                proxy=_proxy(proxy, verify) if proxy else None,
+                trust_env=False,
+            )
+
         self._client = httpx.AsyncClient(
             headers=[(header.encode(), value) for header, value in fixed.items()],
             auth=auth,
             timeout=httpx.Timeout(config.timeout_s, connect=min(MAX_CONNECT_S, config.timeout_s)),
-            limits=httpx.Limits(max_connections=config.max_concurrent),
-            transport=transport,
-            proxy=_proxy(proxy, verify) if proxy else None,
+            transport=transport or SpreadTransport(connect, config.max_concurrent),
             trust_env=False,  # `proxies` has read it
-            verify=verify,
         )
 
     async def __aenter__(self) -> Self:

@@ -8,7 +8,7 @@ themselves, `tools.yaml`. All are checked on loading.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,18 @@ class LocalizedPrompts:
     """Words of tools that stand in place of the tools' own, by the tool's name."""
     file: str
     """Where `tool_texts` come from, for errors."""
+    read: dict[str, ToolWords] = field(default_factory=dict[str, ToolWords], repr=False)
+    """The texts of tools that were read before, since every agent needs them."""
 
     def words(self, tool: ToolDefinition) -> ToolWords:
         """The texts of a tool. Raises `ConfigError`."""
-        override = self.tool_texts.get(tool.name)
-        where = f"{self.file}: {tool.name}"
-        return read_words(tool.words, self.language, tool.messages, override, where)
+        if tool.name not in self.read:
+            override = self.tool_texts.get(tool.name)
+            where = f"{self.file}: {tool.name}"
+            self.read[tool.name] = read_words(
+                tool.words, self.language, tool.messages, override, where
+            )
+        return self.read[tool.name]
 
 
 class PromptSet:
