@@ -232,6 +232,29 @@ async def test_a_paused_sglang_server_is_alive() -> None:
     assert [request.path for request in fake.server.requests] == ["/model_info"]
 
 
+async def test_requests_that_an_update_finds_in_sglangs_queue_are_sent_again() -> None:
+    async with opened("sglang-0.5.17") as (pool, fake):
+        fake.engine.pause(abort=False)
+        sampling = Sampling(max_tokens=4, seed=1)
+        request = asyncio.create_task(pool.generate(PROMPT, session="a", sampling=sampling))
+        await fake.engine.reached(0)
+        fake.engine.pause(abort=True)  # answered with HTTP 499
+        await asyncio.sleep(0.01)
+        fake.engine.resume()
+        assert list((await request).ids) == expected(fake.engine, PROMPT, 4, 1)
+        assert (pool.counts.resent, pool.counts.deaths) == (1, 0)
+
+
+@pytest.mark.parametrize("logprob", [-6.9077, -0.001])
+async def test_a_flat_or_certain_distribution_tells_nothing_of_the_convention(
+    kind: str, logprob: float
+) -> None:
+    fake = KINDS[kind][0]()
+    fake.engine.processed_logprobs, fake.engine.top_logprob = False, logprob
+    async with fake.serving(), open_servers(config_of(kind, fake.url), vocab_size=1000):
+        pass
+
+
 async def test_sglang_parts_its_cache_by_extra_key() -> None:
     async with opened("sglang-0.5.17") as (pool, fake):
         pool.version = 12

@@ -17,7 +17,7 @@ from wideseek_rl.engines.control.protocol import Checksums, parsed_version
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.engines.control.vllm_worker import ChecksumExtension
-from wideseek_rl.sync.checksum import mismatches, server_names, sha256
+from wideseek_rl.sync.checksum import SentTensors, server_names, sha256
 from wideseek_rl.sync.digest import digest
 
 FAKES = {
@@ -60,6 +60,7 @@ def test_knobs_become_options_of_vllm(tmp_path: Path) -> None:
     assert given["--logprobs-mode"] == "processed_logprobs"
     assert given["--seed"] == "3"
     assert given["--api-server-count"] == "4"
+    assert given["--hf-overrides"] == '{"head_dtype": "float32"}'
     assert given["--worker-extension-cls"] == WORKER_EXTENSION
     assert {"--enforce-eager", "--enable-sleep-mode", "--enable-scale-out"} <= given.keys()
     assert command[-2:] == ("--swap-space", "1")
@@ -69,6 +70,7 @@ def test_knobs_become_options_of_vllm(tmp_path: Path) -> None:
 def test_older_vllm_does_not_know_scale_out(tmp_path: Path) -> None:
     command = vllm_command(LaunchConfig(), place(tmp_path), (0, 23, 0))
     assert "--enable-scale-out" not in command
+    assert "--hf-overrides" not in command
     assert "--enforce-eager" not in command
 
 
@@ -87,7 +89,9 @@ def test_knobs_become_options_of_sglang(tmp_path: Path) -> None:
     assert (given["--tp-size"], given["--mem-fraction-static"]) == ("2", "0.4")
     assert (given["--random-seed"], given["--weight-version"]) == ("3", "0")
     flags = {"--disable-cuda-graph", "--enable-memory-saver", "--enable-deterministic-inference"}
-    assert flags <= given.keys()
+    assert {*flags, "--enable-fp32-lm-head"} <= given.keys()
+    plain = sglang_command(LaunchConfig(float32_head=False, deterministic=False), place(tmp_path))
+    assert not {*flags, "--enable-fp32-lm-head"} & set(plain)
     # A paused server can't answer a health check that generates a token.
     assert "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION=false" in command
 
@@ -215,14 +219,14 @@ def test_a_vocabulary_padded_with_zeros_is_still_the_same() -> None:
     tensor = torch.rand(50, 4)
     padded = torch.cat([tensor, torch.zeros(14, 4)])
     reported = Checksums(algorithm="sha256", by_name={"embed.weight": sha256(padded)})
-    assert mismatches({"embed.weight": tensor}, reported) == []
-    assert mismatches({"embed.weight": tensor + 1}, reported) == ["embed.weight"]
+    assert SentTensors({"embed.weight": tensor}).mismatches(reported) == []
+    assert SentTensors({"embed.weight": tensor + 1}).mismatches(reported) == ["embed.weight"]
 
 
 def test_checksums_under_unknown_names_prove_nothing() -> None:
     reported = Checksums(algorithm="sha256", by_name={"other": "x"})
     with pytest.raises(TrainError, match="no checksum under a name"):
-        mismatches({"embed.weight": torch.rand(2, 2)}, reported)
+        SentTensors({"embed.weight": torch.rand(2, 2)}).mismatches(reported)
 
 
 def test_the_worker_extension_sums_the_workers_tensors() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -353,11 +354,14 @@ def _rest(sampling: Sampling, taken: Sequence[int]) -> Sampling:
 
 
 async def _check_convention(replica: Replica, vocab_size: int) -> None:
-    """Raises `ConfigError` if temperature leaves the reported log-probabilities as they are."""
+    """Raises `ConfigError` if temperature leaves the reported log-probabilities as they are.
+
+    A low temperature shows in any distribution but those that are certain, or quite flat, anyway.
+    """
     prompt = [token % vocab_size for token in range(5, 9)]
-    plain, flat = [await replica.top_logprob(prompt, temperature) for temperature in (1.0, 2.0)]
-    certain = plain > -0.01  # temperature hardly changes what is certain anyway
-    if not certain and abs(plain - flat) < 1e-3:
+    plain, cold = [await replica.top_logprob(prompt, temperature) for temperature in (1.0, 0.01)]
+    telling = -math.log(vocab_size) + 0.05 < plain < -0.01
+    if telling and abs(plain - cold) < 1e-3:
         raise ConfigError(
             f"{replica.url} reports log-probabilities before temperature: start vLLM with "
             "--logprobs-mode processed_logprobs, SGLang without SGLANG_RETURN_ORIGINAL_LOGPROB"

@@ -24,6 +24,8 @@ from wideseek_core.errors import ServiceFault
 from wideseek_core.http import HttpClient, HttpResponse
 from wideseek_core.versions import cover
 
+_ABORTED = 499
+"""SGLang's status for a request that was given up before it began."""
 _MAX_BYTES = 200_000_000
 _TOO_LONG = ("context length", "maximum context", "max_model_len", "longer than", "too long")
 
@@ -222,7 +224,7 @@ class ServerClient:
 
     def _policy_error(self, path: str, error: ServiceError) -> PolicyError:
         problem = f"{error} ({path})"
-        if error.kind is not ServiceFault.REFUSED:
+        if error.kind is not ServiceFault.REFUSED or error.status == _ABORTED:
             return PolicyUnavailable(problem)
         too_long = any(sign in error.body.lower() for sign in _TOO_LONG)
         return (ContextOverflow if too_long else PolicyError)(problem)

@@ -61,6 +61,8 @@ class FakeEngine:
     """Time of one token."""
     processed_logprobs: bool = True
     """Whether temperature shows in log-probabilities."""
+    top_logprob: float = -2.0
+    """Log-probability of the likeliest token, where it is asked for."""
     weights: dict[str, bytes] = field(default_factory=lambda: dict(INITIAL))
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict[str, dict[int, bytes]])
     """Of joined tensors, what has come so far."""

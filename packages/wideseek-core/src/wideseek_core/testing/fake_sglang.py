@@ -141,6 +141,8 @@ class FakeSglang:
         key = (body.get("extra_key") or "") + salt
         name = body.get("rid") or f"r{len(self.server.requests)}"
         made, end = await self.engine.sample(name, ids, parameters, key)
+        if end == "abort" and not made.ids:
+            return Response.of({"error": {"message": f"Request {name} was aborted"}}, 499)
         return Response.of(self._answer(name, ids, made, end, body))
 
     def _answer(
@@ -168,7 +170,9 @@ class FakeSglang:
         if body.get("top_logprobs_num"):
             heat = body["sampling_params"]["temperature"]
             scale = 1 / heat if self.engine.processed_logprobs else 1.0
-            meta["output_top_logprobs"] = [[[-2.0 * scale, token, None]] for token in made.ids]
+            meta["output_top_logprobs"] = [
+                [[self.engine.top_logprob * scale, token, None]] for token in made.ids
+            ]
         if self.version >= (0, 5, 21):
             meta["weight_versions"] = self.engine.spans(made)
         return {"text": "", "output_ids": made.ids, "meta_info": meta}

@@ -150,14 +150,18 @@ class FakeVllm:
         scale = 1 / parameters["temperature"] if self.engine.processed_logprobs else 1.0
         content: list[dict[str, Any]] = []
         for token, logprob in zip(made.ids, made.logprobs, strict=True):
-            entry: dict[str, Any] = {"logprob": logprob if scale == 1 else -2.0 * scale}
+            entry: dict[str, Any] = {
+                "logprob": logprob if scale == 1 else self.engine.top_logprob * scale
+            }
             if self._new:
                 entry |= {"token_id": token, "rank": 1}
             else:
                 entry |= {"token": f"token_id:{token}", "bytes": None}
             content.append({**entry, "top_logprobs": [entry] * parameters["logprobs"]})
             if parameters["logprobs"]:
-                content[-1]["logprob"] = content[-1]["top_logprobs"][0]["logprob"] = -2.0 * scale
+                content[-1]["logprob"] = content[-1]["top_logprobs"][0]["logprob"] = (
+                    self.engine.top_logprob * scale
+                )
         return {"content": content}
 
     def _refusal(self, ids: list[int], parameters: dict[str, Any]) -> Response | None:

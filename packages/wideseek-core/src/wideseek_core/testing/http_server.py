@@ -132,7 +132,7 @@ class HttpServer:
         if response is None:
             return False
         head = (
-            f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
+            f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n"
             f"Content-Type: {response.content_type}\r\n"
             f"Content-Length: {len(response.body)}\r\n\r\n"
         )
@@ -151,3 +151,8 @@ class HttpServer:
             answer.cancel()
             gone.cancel()
             await asyncio.wait((answer, gone))
+
+
+def _phrase(status: int) -> str:
+    """The phrase of a status; servers also make up statuses of their own."""
+    return HTTPStatus(status).phrase if status in list(HTTPStatus) else "Other"

@@ -11,8 +11,10 @@ from typing import cast
 import torch
 
 from wideseek_core import TrainError
-from wideseek_rl.engines.control.protocol import Checksums
-from wideseek_rl.sync.digest import digest
+from wideseek_rl.engines.control.protocol import Algorithm, Checksums
+from wideseek_rl.sync.digest import digests
+
+Named = Iterable[tuple[str, torch.Tensor]]
 
 _JOINED = {
     "q_proj": ("qkv_proj", 0),
@@ -42,35 +44,48 @@ def server_names(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {whole: tuple(found[at] for at in sorted(found)) for whole, found in parts.items()}
 
 
-def mismatches(tensors: Mapping[str, torch.Tensor], reported: Checksums) -> list[str]:
-    """Names of the server's tensors that are not what was sent. Raises `TrainError`.
+class SentTensors:
+    """What was sent, and its checksums by the server's names."""
 
-    Tensors that the server holds under a name that does not follow from Hugging Face's are left
-    out; it is an error if that leaves nothing to compare.
-    """
-    algorithm = _algorithm(reported)
-    wrong: list[str] = []
-    compared = 0
-    for name, parts in server_names(tensors).items():
-        if name not in reported.by_name:
-            continue
-        compared += 1
-        whole = tensors[parts[0]]
-        if len(parts) > 1:
-            whole = torch.cat([tensors[part] for part in parts])
-        found = reported.by_name[name]
-        if found != algorithm(whole) and found != algorithm(_padded(whole)):
-            wrong.append(name)
-    if not compared:
-        raise TrainError("the server reports no checksum under a name that can be compared")
-    return wrong
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._parts = {
+            name: [tensors[part] for part in parts] for name, parts in server_names(tensors).items()
+        }
+        self._checksums: dict[Algorithm, dict[str, str]] = {}
+
+    def compute(self, algorithm: Algorithm) -> dict[str, str]:
+        """The checksums; computed once. Raises `TrainError`."""
+        if algorithm not in self._checksums:
+            wholes = ((name, _whole(parts)) for name, parts in self._parts.items())
+            self._checksums[algorithm] = _function(algorithm)(wholes)
+        return self._checksums[algorithm]
+
+    def mismatches(self, reported: Checksums) -> list[str]:
+        """Names of the server's tensors that are not what was sent. Raises `TrainError`.
+
+        Tensors that the server holds under a name that does not follow from Hugging Face's are left
+        out; it is an error if that leaves nothing to compare.
+        """
+        sent = self.compute(reported.algorithm)
+        names = [name for name in sent if name in reported.by_name]
+        if not names:
+            raise TrainError("the server reports no checksum under a name that can be compared")
+        wrong = [name for name in names if reported.by_name[name] != sent[name]]
+        padded = _function(reported.algorithm)(
+            (name, _padded(_whole(self._parts[name]))) for name in wrong
+        )
+        return [name for name in wrong if reported.by_name[name] != padded[name]]
 
 
-def _algorithm(reported: Checksums) -> Callable[[torch.Tensor], str]:
-    if reported.algorithm == "wideseek":
-        return digest
-    if reported.algorithm == "sha256":
-        return sha256
+def _whole(parts: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _function(algorithm: Algorithm) -> Callable[[Named], dict[str, str]]:
+    if algorithm == "wideseek":
+        return digests
+    if algorithm == "sha256":
+        return lambda tensors: {name: sha256(tensor) for name, tensor in tensors}
     try:
         from sglang.srt.managers.mm_utils import (  # pyright: ignore[reportMissingImports]
             tensor_hash,  # pyright: ignore[reportUnknownVariableType]
@@ -78,7 +93,7 @@ def _algorithm(reported: Checksums) -> Callable[[torch.Tensor], str]:
     except ImportError:
         raise TrainError("checksums of SGLang can be compared only beside SGLang") from None
     compute = cast("Callable[[torch.Tensor], int]", tensor_hash)
-    return lambda tensor: f"{compute(tensor):016x}"
+    return lambda tensors: {name: f"{compute(tensor):016x}" for name, tensor in tensors}
 
 
 def _padded(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from wideseek_core import TrainError
-from wideseek_rl.engines.control.protocol import ServerControl
-from wideseek_rl.sync.checksum import mismatches
+from wideseek_rl.engines.control.protocol import Algorithm, ServerControl
+from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures, on_each
 from wideseek_rl.sync.protocol import Commit, ReplicaPool, Transport
@@ -58,6 +58,7 @@ class ServerSync:
     _version: int | None = None
     _connected: bool = False
     _released: bool = False
+    _algorithm: Algorithm | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
@@ -149,20 +150,31 @@ class ServerSync:
     async def _verify(self, servers: Sequence[ServerControl], failures: Failures) -> None:
         if self.config.verify == "none":
             return
-        tensors = await asyncio.to_thread(lambda: dict(self.source.tensors()))
+        sent = await asyncio.to_thread(lambda: SentTensors(dict(self.source.tensors())))
+        own = asyncio.create_task(self._compute_ahead(sent))
 
         async def check(server: ServerControl) -> None:
             reported = await server.checksums()
+            await own
+            self._algorithm = reported.algorithm
             url = server.client.url
             if reported.ranks > 1:
                 logger.warning("%s: tensors are split among GPUs and can't be verified", url)
                 return
-            wrong = await asyncio.to_thread(mismatches, tensors, reported)
+            wrong = await asyncio.to_thread(sent.mismatches, reported)
             if wrong:
                 names = ", ".join(wrong[:3])
                 raise TrainError(f"{url}: {len(wrong)} tensors are not what was sent: {names}")
 
-        await on_each(servers, check, failures)
+        try:
+            await on_each(servers, check, failures)
+        finally:
+            await asyncio.gather(own, return_exceptions=True)
+
+    async def _compute_ahead(self, sent: SentTensors) -> None:
+        """Computes our checksums while the servers compute theirs, in the way known from before."""
+        if self._algorithm is not None:
+            await asyncio.to_thread(sent.compute, self._algorithm)
 
     async def _settle(self, version: int, failures: Failures) -> None:
         """Drops what failed and opens the rest for the new version."""

@@ -7,6 +7,7 @@ from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
 
 WORKER_EXTENSION = "wideseek_rl.engines.control.vllm_worker.ChecksumExtension"
 _SCALE_OUT_SINCE = (0, 30)
+_FLOAT32_HEAD_SINCE = (0, 32)
 
 
 def vllm_command(
@@ -37,6 +38,8 @@ def vllm_command(
         options.append("--enforce-eager")
     if config.sleep:
         options.append("--enable-sleep-mode")
+    if config.float32_head and version >= _FLOAT32_HEAD_SINCE:
+        options += ["--hf-overrides", json.dumps({"head_dtype": "float32"})]
     if config.api_processes > 1:
         options += ["--api-server-count", str(config.api_processes)]
     if version >= _SCALE_OUT_SINCE:
@@ -71,6 +74,8 @@ def sglang_command(config: LaunchConfig, placement: ServerPlacement) -> tuple[st
         options.append("--disable-cuda-graph")
     if config.sleep:
         options.append("--enable-memory-saver")
+    if config.float32_head:
+        options.append("--enable-fp32-lm-head")
     if config.deterministic:
         options.append("--enable-deterministic-inference")
     program = config.program or (sys.executable, "-m", "sglang.launch_server")

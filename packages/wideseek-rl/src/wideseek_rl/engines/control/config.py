@@ -38,8 +38,12 @@ class LaunchConfig(Config):
     """Longest prompt plus response; null takes the model's."""
     cuda_graphs: bool = True
     """Capture decoding in CUDA graphs: faster, after a longer start."""
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """Type of the weights."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Type of the weights. They must come in the same one: left to choose by themselves, SGLang
+    takes float16 where vLLM takes bfloat16."""
+    float32_head: bool = True
+    """Compute logits in float32, as the trainer does, where the server can: vLLM from 0.32 on,
+    SGLang always. Rounded to bfloat16 they differ by some hundredths."""
     sleep: bool = False
     """Prepare for giving GPU memory back while the trainer needs it."""
     deterministic: bool = True

@@ -6,7 +6,7 @@ vLLM mixes the class into its own worker (`--worker-extension-cls`) and calls it
 import json
 from typing import Any
 
-from wideseek_rl.sync.digest import digest
+from wideseek_rl.sync.digest import digests
 
 
 class ChecksumExtension:
@@ -17,8 +17,8 @@ class ChecksumExtension:
         worker: Any = self
         model = worker.model_runner.get_model()
         wanted = set(json.loads(names))
-        return {
-            name: digest(parameter.detach())
+        return digests(
+            (name, parameter.detach())
             for name, parameter in model.named_parameters()
             if not wanted or name in wanted
-        }
+        )
