@@ -423,6 +423,14 @@ async def test_text_that_utf_8_cannot_hold_is_judged_and_recorded(
     assert "\ufffd" in path.read_text("utf-8")
 
 
+async def test_a_judge_that_is_closed_leaves_nobody_waiting(stub: Any) -> None:
+    config = SHARED.model_copy(update={"batch_window_s": 600.0})
+    async with open_judge(config, stub(means_the_same)) as judge:
+        waiting = asyncio.create_task(judge.score(TASK, ANSWER))
+        await asyncio.sleep(0.01)
+    assert "the judge was closed" in (await waiting).message
+
+
 async def test_an_interrupted_judge_leaves_no_unseen_failure(stub: Any) -> None:
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))

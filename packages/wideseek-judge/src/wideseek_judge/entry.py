@@ -13,7 +13,7 @@ from wideseek_judge.judge import open_judge
 async def open_named(mode: str, judge: str, settings: Sequence[str] = ()) -> AsyncGenerator[Judge]:
     """The judge of that kind and mode.
 
-    The settings are those of `JudgeConfig`: `endpoint.url=URL`, or YAML files. Raises
+    The settings are those of `JudgeConfig`: `endpoint.base_url=URL`, or YAML files. Raises
     `ConfigError`.
     """
     config = load_config(JudgeConfig, [*settings, f"mode={mode}", f"kind={judge}"])

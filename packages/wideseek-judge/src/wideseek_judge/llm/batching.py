@@ -62,6 +62,9 @@ class RequestBatcher:
         """Gives up what is still under way."""
         if self._timer is not None:
             self._timer.cancel()
+        for waiter in self._waiting.values():
+            if not waiter.decided.done():
+                waiter.decided.set_result(_closed())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -121,13 +124,12 @@ class RequestBatcher:
         """Settles items of several answers. Whatever happens, every waiting answer hears of it."""
         contexts = _distinct(waiter.contexts for waiter in waiting.values())
         decided: Decided = {}
-        closed = NoVerdict("table: the judge was closed")
         try:
             await self._settle(contexts, list(waiting), decided)
         finally:
             for item, waiter in waiting.items():
                 if not waiter.decided.done():
-                    waiter.decided.set_result(decided.get(item, closed))
+                    waiter.decided.set_result(decided.get(item, _closed()))
 
     async def _settle(
         self, contexts: Sequence[JudgingContext], items: Sequence[Item], decided: Decided
@@ -171,6 +173,10 @@ class RequestBatcher:
         for part in (left[:middle], left[middle:]):
             if part:
                 await self._ask(contexts, part, attempts - 1, decided)
+
+
+def _closed() -> NoVerdict:
+    return NoVerdict("table: the judge was closed")
 
 
 def _distinct(groups: Iterable[Sequence[JudgingContext]]) -> list[JudgingContext]:
