@@ -18,6 +18,7 @@ MAX_CHARACTERS = 400_000
 """A longer reply is not read."""
 _MAX_DIGITS = 9
 _NAMES = ("correct", "is_correct", "score", "verdict", "judgement", "judgment")
+_OPPOSITES = ("incorrect", "is_incorrect", "wrong")
 _WRAPPERS = ("verdicts", "results", "scores", "answer", "output")
 
 _NUMBERED = re.compile(r"(?:idx|item|value|number|no\.?|#)?[ _-]?([0-9]{1,6})", re.IGNORECASE)
@@ -171,7 +172,8 @@ def _unwrapped(found: dict[str, object]) -> dict[str, object]:
 
 
 def _named(found: dict[str, object]) -> dict[str, object]:
-    return found if any(name in found for name in _NAMES) else {}
+    names = {name.strip().lower(): value for name, value in found.items()}
+    return names if any(name in names for name in _NAMES) else {}
 
 
 def _numbers(found: dict[str, object]) -> dict[int, int]:
@@ -216,7 +218,8 @@ def _number(value: object) -> int | None:
 def _agreed(text: str, found: dict[str, object]) -> bool | None:
     """The verdict of an object, unless its values or the words around it contradict it."""
     numbers = {_number(found[name]) for name in _NAMES if name in found}
-    if numbers not in ({0}, {1}):
+    opposites = {_number(found[name]) for name in _OPPOSITES if name in found}
+    if numbers not in ({0}, {1}) or (opposites and opposites != {0, 1} - numbers):
         return None
     right = numbers == {1}
     return right if stated_verdict(text) in (None, right) else None

@@ -24,16 +24,17 @@ WORDS = {
 """Values that mean yes or no where a verdict is expected."""
 
 _NOT = r"(?:not|n[o']t|isn['’]?t|wasn['’]?t|doesn['’]?t|never|cannot|can['’]?t|hardly|neither|nor)"
-_GOOD = r"(?:correct|right|true|accurate|acceptable)"
+_GOOD = r"(?:correct|right|true|accurate|acceptable|match(?:es|ing)?)"
 _BAD = r"(?:incorrect|wrong|false|inaccurate|mistaken|untrue)"
+_EITHER = rf"\b(?:{_GOOD}|yes)\s*(?:or|and|/)\s*(?:{_BAD}|no)\b"
 _NOUN = r"(?:answer|response|value|reference|name|year|date|number|one|city|person|spelling)"
 _TOKEN = re.compile(
-    rf"(?P<unclear>\b(?:{_NOT}|no|nothing|without|none)\s+(?:\w+\s+){{0,4}}?{_BAD}\b|没有?错误?|无误|"
+    rf"(?P<unclear>{_EITHER}|\b(?:{_NOT}|no|nothing|without|none)\s+(?:\w+\s+){{0,4}}?{_BAD}\b|没有?错误?|无误|"
     r"并非错误|不是错误|不算错)"
     rf"|(?P<no>\b{_NOT}\s+(?!only\b|just\b)(?:\w+\s+){{0,4}}?{_GOOD}\b|\b{_BAD}\b"
     r"|\bscores?\s+(?:of\s+)?(?:0|zero)\b|(?:^|[:;.,!?\-—：；。，！]\s*|\bis\s+)no\b(?=\s*(?:[.,!;。，]|$))"
     r"|不(?:太|够|完全|是)?(?:正确|准确|对|符合|符|一致|匹配|相同)|错误|有误|答错|错的|(?:^|[:：。，])\s*(?:否|错)(?=[。.！!]|$)"
-    r"|并非正确|得\s*0\s*分)"
+    r"|\bnope\b|^不是(?=[。.！!]|$)|并非正确|得\s*0\s*分)"
     rf"|(?P<other>\bthe\s+(?:correct|right|true)\s+{_NOUN}\b|正确(?:的)?(?:答案|结果|名称|说法))"
     rf"|(?P<yes>\b{_GOOD}\b|\byes\b|正确|准确|是的|对的)",
     re.IGNORECASE,
