@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from html import unescape
+from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -175,7 +176,7 @@ async def test_nothing_that_others_wrote_runs(tmp_path: Path, policy: bool) -> N
 
 @needs_chromium
 def test_a_cell_is_found_in_what_its_agent_read(tmp_path: Path) -> None:
-    code = (Path(__file__).parents[1] / "src/wideseek_eval/viewer/provenance.js").read_text("utf-8")
+    code = files("wideseek_eval.viewer").joinpath("provenance.js").read_text("utf-8")
     episode = {
         "trajectories": [
             agent_json(0, "create", [["Nereid?", "Nereid 170 km", True]]),
