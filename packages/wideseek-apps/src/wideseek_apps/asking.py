@@ -44,8 +44,20 @@ async def ask(config: AskConfig) -> Answered:
         on_event = None if config.quiet else _show
         episode = await team.run(_task(config), on_event=on_event)
     if episode.error:
-        raise PolicyError(episode.error.removeprefix("PolicyUnavailable: "))
+        problem = episode.error.removeprefix("PolicyUnavailable: ")
+        if not (found := _found(episode)):
+            raise PolicyError(problem)
+        text = "\n".join([f"No answer: {problem}", "", found, "", *_sources(evidence)])
+        return Answered(text=text, supported=False)
     return render(episode, evidence, config.answer)
+
+
+def _found(episode: Episode) -> str:
+    """The reports of the subagents of a rollout whose lead failed."""
+    reports = [
+        f"{agent.prompt}\n{agent.answer}" for agent in episode.trajectories[1:] if agent.answer
+    ]
+    return "\n\n".join(["What was found:", *reports]) if reports else ""
 
 
 def _show(event: Event) -> None:
@@ -82,8 +94,10 @@ def _task(config: AskConfig) -> Task:
 
 def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"]) -> Answered:
     """The answer as a terminal shows it, its marks explained, and the pages that were opened."""
-    table = parse_table(episode.answer) if kind == "table" else None
-    value = boxed_answer(episode.answer) if kind == "text" else ""
+    cut = episode.main.cut_text
+    answer = episode.answer or cut
+    table = parse_table(answer) if kind == "table" else None
+    value = boxed_answer(answer) if kind == "text" else ""
     if table is not None and table.rows:
         body, found = _drawn(table, evidence), _supports(table, evidence)
     elif value:
@@ -92,10 +106,16 @@ def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"])
     else:
         body, found = _no_answer(episode, kind), {Support.NONE}
     notes = [note for support, note in NOTES.items() if support in found and (table or value)]
-    listed = [f"  {number}. {url}" for number, url in enumerate(evidence.pages, 1)]
-    lines = [body, *notes, "", "Sources", *(listed or ["  none"])]
+    if cut and (table or value):
+        notes.append("! the response was cut off: something may be missing at its end")
+    lines = [body, *notes, "", *_sources(evidence)]
     finished = not episode.main.status.failed
     return Answered(text="\n".join(lines), supported=finished and Support.NONE not in found)
+
+
+def _sources(evidence: Evidence) -> list[str]:
+    listed = [f"  {number}. {url}" for number, url in enumerate(evidence.pages, 1)]
+    return ["Sources", *(listed or ["  none"])]
 
 
 def _no_answer(episode: Episode, kind: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from wideseek_core.json_text import Number
 from wideseek_core.messages import ToolCall, ToolResult
 from wideseek_core.policy import Reply
+from wideseek_core.text import after_thinking
 
 
 class Status(StrEnum):
@@ -82,6 +83,12 @@ class Trajectory:
     """When the agent began, in seconds since the episode began."""
     seconds: float = 0.0
     """How long the agent took."""
+
+    @property
+    def cut_text(self) -> str:
+        """What an agent whose last response was cut off wrote of its answer; empty for others."""
+        cut = self.status in (Status.TURN_CUT, Status.CONTEXT_OVERFLOW, Status.REPETITION)
+        return after_thinking(self.turns[-1].text) if cut and self.turns else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
