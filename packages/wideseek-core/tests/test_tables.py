@@ -201,12 +201,12 @@ def test_a_header_alone_is_a_table_without_rows() -> None:
     assert parse_table("| a | b |\n|---|---|") == MarkdownTable(columns=("a", "b"), rows=())
 
 
-def test_two_tables_are_told_apart() -> None:
+def test_two_tables_are_distinguished() -> None:
     text = "| a | b |\n|---|---|\n| 1 | 2 |\n\n| c |\n|---|\n| 3 |"
     assert [table.columns for table in find_tables(text)] == [("a", "b"), ("c",)]
 
 
-def test_two_tables_without_a_gap_are_told_apart_by_their_rules() -> None:
+def test_two_tables_without_a_gap_are_distinguished_by_their_rules() -> None:
     text = "| a | b |\n|---|---|\n| 1 | 2 |\n| c | d |\n|---|---|\n| 3 | 4 |"
     assert [table.columns for table in find_tables(text)] == [("a", "b"), ("c", "d")]
 

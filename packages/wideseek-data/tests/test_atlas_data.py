@@ -56,7 +56,7 @@ def test_values_fit_into_tables_and_lists() -> None:
                 assert not set(text) & set("|\n;"), (domain.name, entity.name, text)
 
 
-def test_every_fact_stands_on_its_page(by_title: dict[str, WorldPage]) -> None:
+def test_every_fact_is_on_its_page(by_title: dict[str, WorldPage]) -> None:
     for domain in domains().values():
         for attribute in domain.attributes:
             for entity in domain.entities:
@@ -126,7 +126,7 @@ def test_splits_share_no_entity(
         assert splits == {domains()[domain].split_of(entity)}
 
 
-def test_answers_stand_on_the_pages_of_their_hops(
+def test_answers_are_on_the_pages_of_their_hops(
     by_title: dict[str, WorldPage], chains: dict[Split, list[Chain]]
 ) -> None:
     for chain in (chain for found in chains.values() for chain in found):

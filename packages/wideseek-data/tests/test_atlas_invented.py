@@ -18,7 +18,7 @@ def test_a_world_is_drawn_from_its_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_titles_are_unique_and_values_stand_on_the_page_that_tells_them(seed: int) -> None:
+def test_titles_are_unique_and_values_are_on_the_page_that_states_them(seed: int) -> None:
     world = invent(seed)
     for domain in (world.things, world.places):
         pages = {page.title: f"{page.lead} {page.body}" for page in pages_of(domain)}
@@ -50,7 +50,7 @@ def test_chains_end_in_the_answer_and_pass_through_the_place_of_the_thing() -> N
             assert chain.hops[0].answer == chain.hops[1].entity.name
 
 
-def test_english_words_are_plain_lower_case_and_none_stands_twice() -> None:
+def test_english_words_are_plain_lower_case_and_unique() -> None:
     words = common_words()
     assert len(words) == len(set(words)) > 10_000
     assert all(word.isascii() and word.isalpha() and word.islower() for word in words)
@@ -76,12 +76,12 @@ def test_names_and_values_reach_beyond_plain_words() -> None:
     assert any(text.startswith(f"{name}.") for name, texts in squeezed for text in texts)
 
 
-def test_columns_are_told_with_and_without_their_names() -> None:
-    told = [
+def test_columns_are_stated_with_and_without_their_names() -> None:
+    stated = [
         (attribute.column.lower(), sentence.lower())
         for seed in range(60)
         for attribute in invent(seed).things.attributes
         for sentence in attribute.sentences
     ]
-    named = sum(column in sentence for column, sentence in told) / len(told)
+    named = sum(column in sentence for column, sentence in stated) / len(stated)
     assert 0.7 < named < 0.95

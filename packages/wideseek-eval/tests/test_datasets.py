@@ -52,7 +52,7 @@ def test_a_table_row_becomes_a_task(tmp_path: Path) -> None:
     assert table(task).text == TABLE
 
 
-def test_the_question_may_stand_under_query_and_evaluation_be_json_text(tmp_path: Path) -> None:
+def test_the_question_may_be_under_query_and_evaluation_be_json_text(tmp_path: Path) -> None:
     row = {key: value for key, value in WIDE.items() if key != "question"}
     row |= {"query": "列出城市。", "language": None}
     row["evaluation"] = json.dumps({"required": ["City"], "unique_columns": ["City"]})
@@ -207,7 +207,7 @@ def test_the_official_layout_is_read_with_its_gold_tables(tmp_path: Path) -> Non
     assert table(task).text.startswith("City,")
 
 
-def test_200_tasks_are_expected_unless_told_otherwise(tmp_path: Path) -> None:
+def test_200_tasks_are_expected_by_default(tmp_path: Path) -> None:
     folder = official_folder(tmp_path)
     with pytest.raises(DataError, match="1 tasks, not 200"):
         load_tasks(WideSearchData(path=folder))

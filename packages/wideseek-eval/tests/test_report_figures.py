@@ -72,7 +72,7 @@ def page(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_installed_figure_stands_beside_the_built_in_ones(tmp_path: Path) -> None:
+def test_an_installed_figure_is_shown_beside_the_built_in_ones(tmp_path: Path) -> None:
     done = page(tmp_path, "answers", "nothing")
     assert (done.returncode, done.stderr) == (0, "")
     assert "<h3>Answers &amp; co</h3><svg role='img'><text>&lt;script&gt;</text></svg>" in (

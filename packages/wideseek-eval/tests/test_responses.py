@@ -32,7 +32,7 @@ TASKS = [Task(id=name, question=f"{name}?", gold=TextGold(answers=(name,))) for 
 
 
 class EqualJudge:
-    """Right if the answer is the reference; silent on the answers it is told to be silent on."""
+    """Right if the answer is the reference; silent on the answer `silent`."""
 
     def __init__(self, silent: str = "-") -> None:
         self.silent = silent

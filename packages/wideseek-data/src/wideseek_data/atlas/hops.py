@@ -29,7 +29,7 @@ class Route:
     phrases: tuple[str, ...]
     """With `{name}`: the entity at the end, described from the start."""
     code: str = ""
-    """Column that stands for the start's name; `phrases` then have `{code}` instead."""
+    """Column given instead of the start's name; `phrases` then have `{code}` instead."""
 
 
 ROUTES = (

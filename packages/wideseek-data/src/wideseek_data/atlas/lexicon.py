@@ -41,7 +41,7 @@ class Lexicon:
     def word(self) -> str:
         """A word to use as a name: mostly one that no language has, such as `Tarvello`.
 
-        In some worlds letters far from ASCII stand in it, as in `‘Ajlūn` or `Sunch’ŏn`.
+        Some worlds have letters far from ASCII in it, as in `‘Ajlūn` or `Sunch’ŏn`.
         """
         rng = self._rng
         word = "".join(

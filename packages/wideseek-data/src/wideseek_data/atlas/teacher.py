@@ -305,7 +305,7 @@ def _has(text: str, url: str) -> bool:
 
 
 def _place(text: str, url: str) -> int:
-    """Where an address stands in a text, not as the start of a longer one; -1 if nowhere."""
+    """Where an address is in a text, not as the start of a longer one; -1 if nowhere."""
     start = text.find(url)
     while start >= 0:
         after = text[start + len(url) : start + len(url) + 1]
