@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,31 @@ def test_training_leaves_everything_it_promises(training: list[str], run: Run, c
     trained = f"policy.model={folder / 'checkpoints' / 'step_000003'}"
     assert f"wideseek widesearch {trained}" in ended.out
     assert call("ask", "question=Which moons?", trained, *TALK).code == 1
+
+
+def test_training_that_runs_out_of_time_says_so(training: list[str], call: Run) -> None:
+    ended = call("train", *training, "rl.steps=500", "rl.max_seconds=0.01")
+    assert ended.code == 0, ended.err
+    assert "Training ended at rl.max_seconds=0.01, before rl.steps=500." in ended.out
+
+
+@pytest.mark.skipif(find_spec("swanlab") is not None, reason="the package is installed")
+def test_a_missing_logger_is_reported_before_any_work(
+    training: list[str], tmp_path: Path, call: Run
+) -> None:
+    complaint = call("train", *training, "rl.loggers=[{kind: swanlab}]").complaint
+    assert "pip install" in complaint
+    assert not (tmp_path / "run" / "before").exists()
+
+
+def test_a_judge_that_nobody_serves_is_reported_before_any_work(
+    training: list[str], tmp_path: Path, call: Run
+) -> None:
+    judge = ["judge.kind=llm", "judge.endpoint.base_url=http://127.0.0.1:9/v1"]
+    complaint = call("train", *training, *judge).complaint
+    assert complaint.startswith("JudgeError: judge.endpoint")
+    assert "127.0.0.1:9" in complaint
+    assert not (tmp_path / "run" / "before").exists()
 
 
 def test_a_killed_training_goes_on(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from wideseek_agents import Team, TeamConfig
 from wideseek_apps.checks import check_data, check_team
+from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.launch import show_settings, working
 from wideseek_apps.team import TeamsConfig, open_team
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
@@ -29,7 +30,7 @@ from wideseek_eval import (
     sweep_text,
     write_report,
 )
-from wideseek_judge import JudgeConfig, open_judge
+from wideseek_judge import JudgeConfig
 
 
 class SweepConfig(Config):
@@ -105,7 +106,7 @@ async def evaluate(config: EvaluationConfig) -> str:
 
 
 async def _run(config: EvaluationConfig, tasks: list[Task]) -> Summary:
-    async with open_team(config) as team, open_judge(config.judge) as judge:
+    async with open_team(config) as team, open_reachable_judge(config.judge) as judge:
         summary = await _rollouts(config, tasks, team, judge)
     results = load_run(config.run.folder).results
     if all(result.outcome == "error" for result in results):

@@ -3,12 +3,13 @@
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from wideseek_agents import Team
+from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
@@ -27,8 +28,8 @@ from wideseek_eval import (
 from wideseek_eval.runs.folder import RunFolder, read_header
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_eval.statistics.summary import summarize
-from wideseek_judge import open_judge
 from wideseek_rl import (
+    MetricLogger,
     ProgressLogger,
     Rollouts,
     TrainingLoop,
@@ -64,7 +65,7 @@ async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
     async with AsyncExitStack() as stack:
         tools = await stack.enter_async_context(open_world(config.world))
         local = await stack.enter_async_context(open_local(config.policy))
-        judge = await stack.enter_async_context(open_judge(config.judge))
+        judge = await stack.enter_async_context(open_reachable_judge(config.judge))
         temperatures = (config.policy.temperature, config.evaluation.temperature)
         teams = [
             Team(config.team, local.policy(temperature), tools.search, tools.pages)
@@ -94,11 +95,13 @@ async def train(config: TrainConfig) -> Outcome:
     check_apart(tasks, held_out, "evaluation.data")
     validation = load_validation(config, tasks)
     with sole_writer(config.folder):
+        # Opened before the first evaluation: a logger whose package is missing is reported now.
+        loggers = open_loggers(config.rl.loggers, config.folder, episodes=config.rl.log_episodes)
         async with open_setup(config) as setup:
             write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
             logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
             before = await measure(config, "before", 0, held_out, setup)
-            training = await fit(config, setup, tasks, validation)
+            training = await fit(config, setup, tasks, validation, loggers)
             after = await measure(config, "after", training.steps, held_out, setup)
     comparison = compare(before, after, metrics=METRICS)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
@@ -167,6 +170,7 @@ async def fit(
     setup: TrainingSetup,
     tasks: list[Task],
     validation: Mapping[str, Sequence[Task]],
+    loggers: Sequence[MetricLogger],
 ) -> TrainSummary:
     """The training itself."""
 
@@ -182,7 +186,6 @@ async def fit(
         seed=rl.seed,
     )
     with ProgressBar("training", rl.steps) as bar:
-        loggers = open_loggers(rl.loggers, config.folder, episodes=rl.log_episodes)
         async with open_trainer(config.trainer, rl.loss, local.model) as trainer:
             loop = TrainingLoop(
                 rl,
@@ -200,12 +203,20 @@ async def fit(
 def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
     """The result for a person."""
     training = outcome.training
-    return "\n".join(
-        [
-            comparison_text(outcome.comparison, "before", "after"),
-            f"{training.steps} steps in {training.seconds:.0f} s, {outcome.seconds:.0f} s in all.",
-            f"Written to {config.folder}: metrics.jsonl, episodes/, tensorboard/, before/, after/.",
-            f"The policy: {training.checkpoint}",
-            f"Next: wideseek widesearch policy.model={training.checkpoint}",
-        ]
-    )
+    lines = [
+        comparison_text(outcome.comparison, "before", "after"),
+        f"{training.steps} steps, {training.seconds:.0f} s of training; "
+        f"this process took {outcome.seconds:.0f} s.",
+        *_ending(config, training),
+        f"Written to {config.folder}: metrics.jsonl, episodes/, tensorboard/, before/, after/.",
+        f"The policy: {training.checkpoint}",
+        f"Next: wideseek widesearch policy.model={training.checkpoint}",
+    ]
+    return "\n".join(lines)
+
+
+def _ending(config: TrainConfig, training: TrainSummary) -> Iterator[str]:
+    """Why there were fewer steps than asked for."""
+    steps, seconds = config.rl.steps, config.rl.max_seconds
+    if seconds is not None and steps is not None and training.steps < steps:
+        yield f"Training ended at rl.max_seconds={seconds:g}, before rl.steps={steps}."
