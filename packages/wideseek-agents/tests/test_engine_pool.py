@@ -254,7 +254,7 @@ async def test_nothing_is_sent_while_the_pool_is_held() -> None:
         await servers[0].engine.reached(1)
         async with pool.hold():
             (waiting,) = started(pool, "b", tokens=2)
-            await running  # what was sent before goes on
+            await running  # what was sent before is answered
             await asyncio.sleep(0.01)
             assert generated(servers[0]) == 1
             assert pool.metrics["waiting"] == 1

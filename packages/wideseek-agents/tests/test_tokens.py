@@ -112,7 +112,7 @@ def test_a_tokenizer_without_chat_marks_is_refused(tmp_path: Path) -> None:
     tokenizer = byte_level()
     marks = tokenizer.to_str().replace("im_end", "im_ended")
     (tmp_path / "tokenizer.json").write_text(marks)
-    with pytest.raises(DataError, match=r"tokenizer\.json: the tokenizer has no <\|im_end\|>"):
+    with pytest.raises(DataError, match=r"tokenizer\.json: .* no known chat format"):
         ChatTokenizer.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""How the arguments of a tool call hold its requests, and how models are told so."""
+"""How the arguments of a tool call hold its requests, and how models are shown them."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Makes the agents of a team: what each is told, which tools it has, how far it may go."""
+"""Makes the agents of a team: what each is asked, which tools it has, how far it may go."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

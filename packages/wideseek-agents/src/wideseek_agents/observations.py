@@ -41,7 +41,7 @@ class Observations:
         return messages
 
     def notes(self, parsed: ParsedCalls) -> tuple[str, ...]:
-        """What the model is told about calls and requests that were not made."""
+        """What the model is shown about calls and requests that were not made."""
         return tuple(note for call in parsed.written for note in self._notes(call))
 
     def _shown(self, parsed: ParsedCalls, results: Sequence[ToolResult]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""Chat messages as token ids in the ChatML format of Qwen3.
+"""Chat messages as token ids, in the chat format of the tokenizer.
 
 Text of users and tools is data: whatever it spells, it never yields a control token. Control ids
 come from the layout, and from system prompts and responses, whose tags are meant.
@@ -6,17 +6,19 @@ come from the layout, and from system prompts and responses, whose tags are mean
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from wideseek_core import CorruptFile, DataError, Message
+from wideseek_agents.chat_formats import CHATML, FORMATS, format_for
+from wideseek_core import CorruptFile, DataError, Message, Role
 from wideseek_core.text import clean
 
-START, END = "<|im_start|>", "<|im_end|>"
+START, END = CHATML.marks
+Encode = Callable[[str], list[int]]
 TAGS = (
     "<think>",
     "</think>",
@@ -31,8 +33,8 @@ _CACHED_PROMPTS = 256
 class ChatTokenizer:
     """Renders messages as ids, and decodes what was sampled.
 
-    Works with any tokenizer that has `<|im_start|>` and `<|im_end|>`; tags such as `<tool_call>`
-    are single ids where the tokenizer knows them, and plain text elsewhere.
+    Works with any tokenizer that has the control tokens of a known chat format; tags such as
+    `<tool_call>` are single ids where the tokenizer knows them, and plain text elsewhere.
 
     Example: `ChatTokenizer.load(Path("model")).render([Message(role="user", content="Hi")])`
     """
@@ -41,30 +43,33 @@ class ChatTokenizer:
         description: dict[str, Any] = json.loads(tokenizer.to_str())
         added: list[dict[str, Any]] = description["added_tokens"]
         self._control = {str(token["content"]): int(token["id"]) for token in added}
-        for text in (START, END, *TAGS):
+        marks = [mark for known in FORMATS for mark in (*known.marks, known.start) if mark]
+        for text in (*marks, *TAGS):
             known = tokenizer.token_to_id(text)
             if known is not None:
                 self._control[text] = known
-        missing = [text for text in (START, END) if text not in self._control]
-        if missing:
-            raise DataError(f"the tokenizer has no {' and no '.join(missing)}")
+        self.format = format_for(self._control)
+        """The layout of messages."""
         # Without added tokens no text can match one. Truncation and padding must not touch ids.
         description |= {"added_tokens": [], "truncation": None, "padding": None}
         self._plain: Tokenizer = Tokenizer.from_str(json.dumps(description))
         self._full = tokenizer
         self.control_ids = frozenset(self._control.values())
         """Ids that text of users and tools never yields."""
-        self.end_id = self._control[END]
+        self.end_id = self._control[self.format.end]
         """The id that ends a message."""
-        self._start_id = self._control[START]
         self._ends = {self.end_id} | {
-            self._control[text] for text in ("<|endoftext|>",) if text in self._control
+            self._control[text] for text in self.format.other_ends if text in self._control
         }
         self._tags = _any_of([tag for tag in TAGS if tag in self._control])
         self._spelled = _any_of(list(self._control))
-        self.newline = tuple(self.encode_data("\n"))
+        self.newline = tuple(self.encode_data(self.format.after)) if self.format.after else ()
         """What follows the end of a message."""
-        self.generation_prompt = (self._start_id, *self.encode_data("assistant\n"))
+        self.start = tuple(
+            self._control[text] for text in (self.format.start,) if text in self._control
+        )
+        """What comes before the first message."""
+        self.generation_prompt = tuple(self._header("assistant", self.encode_data))
         """What makes the model write the next assistant turn."""
         self._system = lru_cache(_CACHED_PROMPTS)(self._render_system)
 
@@ -131,28 +136,37 @@ class ChatTokenizer:
             case "system":
                 return self._system(content)
             case "user":
-                return self._closed(self.encode_data(f"user\n{content}"))
+                return self._closed(self._header("user", self.encode_data, content))
             case "tool":
-                inner = list(self._tool_response(content))
-                return self._closed(inner)
+                return self._closed(self._tool_response(content))
             case "assistant":
-                return self._closed(self.encode_trusted(f"assistant\n{content}"))
+                return self._closed(self._header("assistant", self.encode_trusted, content))
 
     def _render_system(self, content: str) -> Sequence[int]:
-        return self._closed(self.encode_trusted(f"system\n{content}"))
+        return self._closed(self._header("system", self.encode_trusted, content))
+
+    def _header(self, role: Role, encode: Encode, content: str = "") -> Iterator[int]:
+        """The header of a message, and its content, which merges with the header's last text."""
+        *before, last = self.format.pieces(role)
+        for piece in before:
+            yield from [self._control[piece]] if piece in self._control else encode(piece)
+        yield from encode(last + content)
 
     def _tool_response(self, content: str) -> Iterator[int]:
         opening, closing = TAGS[4:]
-        if opening in self._control and closing in self._control:
-            yield from self.encode_data("user\n")
+        if not self.format.wraps_results:
+            yield from self._header("tool", self.encode_data, content)
+        elif opening in self._control and closing in self._control:
+            yield from self._header("tool", self.encode_data)
             yield self._control[opening]
             yield from self.encode_data(f"\n{content}\n")
             yield self._control[closing]
         else:
-            yield from self.encode_data(f"user\n{opening}\n{content}\n{closing}")
+            wrapped = f"{opening}\n{content}\n{closing}"
+            yield from self._header("tool", self.encode_data, wrapped)
 
-    def _closed(self, inner: Sequence[int]) -> Sequence[int]:
-        return (self._start_id, *inner, self.end_id, *self.newline)
+    def _closed(self, inner: Iterable[int]) -> Sequence[int]:
+        return (*inner, self.end_id, *self.newline)
 
     def _encode(self, text: str) -> list[int]:
         return self._plain.encode(clean(text), add_special_tokens=False).ids

@@ -49,7 +49,7 @@ class Turn(Reply):
     results: tuple[ToolResult, ...] = ()
     """Results of the requests of `calls`, in order."""
     notes: tuple[str, ...] = ()
-    """What the model was told about calls and requests that were not made."""
+    """What the model was shown about calls and requests that were not made."""
     started_s: float = 0.0
     """When the model was asked, in seconds since the episode began."""
     seconds: float = 0.0

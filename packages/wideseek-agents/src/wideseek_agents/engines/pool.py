@@ -39,7 +39,7 @@ class PoolCounts:
     resent: int = 0
     """Attempts that failed, after which the request was sent again."""
     continued: int = 0
-    """Requests that a server broke off, and that went on from what it had sampled."""
+    """Requests that a server broke off, and that were continued from what it had sampled."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens that a prefix cache held, where servers report them."""
@@ -52,7 +52,7 @@ class EnginePool:
     """Samples on several servers; a `wideseek_core.TokenEngine`.
 
     The token ids of a request are its whole state, so a replica that dies loses nothing: its
-    requests are sent again elsewhere. A request that a server breaks off (for new weights) goes on
+    requests are sent again elsewhere. A request that a server breaks off (for new weights) resumes
     from what was sampled, under the weights that are there then, and its version spans tell the
     parts apart. Prefix caches are keyed by version: no weights read the keys of others.
 
@@ -342,7 +342,7 @@ class EnginePool:
 
 
 def _rest(sampling: Sampling, taken: Sequence[int]) -> Sampling:
-    """What is left to sample. Another seed goes on: the first one's draws have been used."""
+    """What is left to sample. It gets another seed: the first one's draws have been used."""
     if not taken:
         return sampling
     seed = sampling.seed

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from wideseek_agents.engines.config import ServersConfig
+from wideseek_agents.server_limits import says_too_long
 from wideseek_core import (
     ContextOverflow,
     PolicyError,
@@ -27,7 +28,6 @@ from wideseek_core.versions import cover
 _ABORTED = 499
 """SGLang's status for a request that was given up before it began."""
 _MAX_BYTES = 200_000_000
-_TOO_LONG = ("context length", "maximum context", "max_model_len", "longer than", "too long")
 
 
 class End(StrEnum):
@@ -226,7 +226,7 @@ class ServerClient:
         problem = f"{error} ({path})"
         if error.kind is not ServiceFault.REFUSED or error.status == _ABORTED:
             return PolicyUnavailable(problem)
-        too_long = any(sign in error.body.lower() for sign in _TOO_LONG)
+        too_long = says_too_long(error.body)
         return (ContextOverflow if too_long else PolicyError)(problem)
 
 

@@ -10,7 +10,6 @@ import httpx
 from pydantic import JsonValue
 
 from wideseek_agents.policies.config import ChatPolicyConfig
-from wideseek_agents.policies.limits import estimate_tokens, fitting_max_tokens, says_too_long
 from wideseek_agents.policies.wire import (
     Completion,
     assistant_message,
@@ -18,6 +17,7 @@ from wideseek_agents.policies.wire import (
     read_completion,
     sent_message,
 )
+from wideseek_agents.server_limits import estimate_tokens, fitting_max_tokens, says_too_long
 from wideseek_core import (
     ContextOverflow,
     Conversation,
@@ -51,7 +51,7 @@ class ChatPolicy:
 
     @property
     def native_tools(self) -> bool:
-        """Whether the API is told about the tools, so that the system prompt need not."""
+        """Whether requests describe the tools, so that the system prompt need not."""
         return self.config.native_tools
 
     def open(

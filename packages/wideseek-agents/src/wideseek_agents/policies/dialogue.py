@@ -25,7 +25,8 @@ class Dialogue:
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
         self._max_question_tokens = max_question_tokens
-        self._ids: list[int] = []
+        self._ids = list(tokenizer.start)
+        self._begun = False
         self._resumes = False
 
     def ask(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -36,8 +37,9 @@ class Dialogue:
         """
         new = self._tokenizer.render(messages)
         limit = self._max_question_tokens
-        if not self._ids and limit is not None and len(new) > limit:
+        if not self._begun and limit is not None and len(new) > limit:
             raise ContextOverflow(f"the question takes {len(new)} tokens, more than {limit}")
+        self._begun = True
         self._ids += new
         if not self._resumes:
             self._ids += self._tokenizer.generation_prompt

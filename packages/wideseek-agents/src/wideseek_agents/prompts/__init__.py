@@ -1,4 +1,4 @@
-"""Prompt sets: what agents are told, in every language of the set. A set is a folder of texts."""
+"""Prompt sets: the instructions of agents, in each language of the set. A set is a folder."""
 
 from wideseek_agents.prompts.messages import Messages
 from wideseek_agents.prompts.sets import BUILT_IN, LocalizedPrompts, PromptSet
