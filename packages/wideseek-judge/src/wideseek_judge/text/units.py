@@ -113,7 +113,7 @@ _CURRENCIES = {"$": "usd", "us$": "usd", "€": "eur", "£": "gbp", "₹": "inr"
 
 
 def currency(sign: str) -> str:
-    """The unit that a sign or code in front of an amount stands for; empty for none."""
+    """The unit that a sign or code in front of an amount means; empty for none."""
     name = sign.casefold()
     return _CURRENCIES.get(name) or UNITS.get(name, name)
 
