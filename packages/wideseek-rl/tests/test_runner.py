@@ -123,3 +123,25 @@ async def test_a_judge_that_can_never_score_ends_the_step() -> None:
     with pytest.raises(ExceptionGroup) as raised:
         await Rollouts(run_episode, judge, group_size=1).collect(TASKS, 0)
     assert raised.group_contains(JudgeError, match="no endpoint")
+
+
+async def test_a_rollout_that_misses_its_deadline_fails_and_its_siblings_do_not() -> None:
+    async def slow_second(task: Task, trial: int, seed: int) -> Episode:
+        await asyncio.sleep(60 if trial == 1 else 0)
+        return await run_episode(task, trial, seed)
+
+    rollouts = Rollouts(slow_second, YesJudge(), group_size=3, rollout_deadline_s=0.05)
+    (group,) = await rollouts.collect(TASKS[:1], 0)
+    assert [scored.usable for scored in group] == [True, False, True]
+    assert group[1].episode.error == "the rollout missed its deadline"
+
+
+async def test_a_group_has_a_deadline_from_the_beginning_of_its_first_rollout() -> None:
+    async def slow(task: Task, trial: int, seed: int) -> Episode:
+        await asyncio.sleep(60 if trial else 0)
+        return await run_episode(task, trial, seed)
+
+    rollouts = Rollouts(slow, YesJudge(), group_size=3, max_concurrent=1, group_deadline_s=0.05)
+    groups = await rollouts.collect(TASKS[:2], 0)
+    for group in groups:
+        assert [scored.usable for scored in group] == [True, False, False]

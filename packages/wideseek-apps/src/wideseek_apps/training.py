@@ -184,6 +184,8 @@ async def fit(
         group_size=rl.group_size,
         max_concurrent=rl.max_concurrent_rollouts,
         seed=rl.seed,
+        rollout_deadline_s=rl.rollout_deadline_s,
+        group_deadline_s=rl.group_deadline_s,
     )
     with ProgressBar("training", rl.steps) as bar:
         async with open_trainer(config.trainer, rl.loss, local.model) as trainer:

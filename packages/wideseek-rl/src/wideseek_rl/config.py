@@ -21,7 +21,12 @@ from wideseek_rl.loop.loggers.open import METRIC_LOGGERS
 from wideseek_rl.loop.loggers.swanlab import SwanLabConfig
 from wideseek_rl.loop.loggers.tensorboard import TensorBoardConfig
 from wideseek_rl.loop.loggers.wandb import WandbConfig
-from wideseek_rl.rollout.schedule import SCHEDULES, SyncScheduleConfig
+from wideseek_rl.rollout.schedule_config import (
+    SCHEDULES,
+    AsyncScheduleConfig,
+    SyncScheduleConfig,
+    TailScheduleConfig,
+)
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.open import TRAINERS
@@ -30,13 +35,15 @@ if TYPE_CHECKING:
     AlgorithmConfig = GroupRelativeConfig | BestOfGroupConfig
     EngineConfig = BuiltinEngineConfig
     TrainerConfig = TorchTrainerConfig | NemoAlignerConfig
-    ScheduleConfig = SyncScheduleConfig
+    ScheduleConfig = SyncScheduleConfig | TailScheduleConfig | AsyncScheduleConfig
     LoggerConfig = TensorBoardConfig | WandbConfig | MLflowConfig | SwanLabConfig
 else:
     AlgorithmConfig = kind_union(ALGORITHMS, GroupRelativeConfig, BestOfGroupConfig)
     EngineConfig = kind_union(ENGINES, BuiltinEngineConfig)
     TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig, NemoAlignerConfig)
-    ScheduleConfig = kind_union(SCHEDULES, SyncScheduleConfig)
+    ScheduleConfig = kind_union(
+        SCHEDULES, SyncScheduleConfig, TailScheduleConfig, AsyncScheduleConfig
+    )
     LoggerConfig = kind_union(
         METRIC_LOGGERS, TensorBoardConfig, WandbConfig, MLflowConfig, SwanLabConfig
     )
@@ -67,6 +74,11 @@ class RLConfig(Config):
     """Rollouts of each prompt."""
     max_concurrent_rollouts: int = Field(default=64, ge=1)
     """Rollouts that run at the same time."""
+    rollout_deadline_s: float | None = Field(default=None, gt=0)
+    """Time of one rollout from its beginning; one that takes longer fails, and its group trains
+    without it. Null for none."""
+    group_deadline_s: float | None = Field(default=None, gt=0)
+    """Time of all rollouts of a prompt from the beginning of the first; null for none."""
     epochs: int = Field(default=1, ge=1)
     """Passes over the prompts, where `steps` is null."""
     steps: int | None = Field(default=None, ge=1)

@@ -30,8 +30,8 @@ def advantages(rewards: Sequence[float], config: AdvantageConfig) -> list[float]
 
     A group of equal rewards, or of one rollout, gets exactly 0.
     """
-    spread = max(rewards, default=0.0) - min(rewards, default=0.0)
-    if len(rewards) < 2 or spread <= max(config.min_spread, EQUAL_WITHIN):
+    equal_within = max(config.min_spread, EQUAL_WITHIN)
+    if len(rewards) < 2 or max(rewards) - min(rewards) <= equal_within:
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
     centered = [value - mean for value in rewards]

@@ -11,6 +11,7 @@ from typing import Literal
 from wideseek_core import CheckpointError, Record
 from wideseek_core.files import folder_atomically
 from wideseek_rl.models.manifest import check_manifest, read_record, write_manifest
+from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ WriteWeights = Callable[[Path], Awaitable[None]]
 
 
 class TrainerState(Record):
-    """How far a run is. Tasks and seeds follow from the step, so no generator is saved."""
+    """How far a run is. Seeds follow from the step or the prompt, so no generator is saved."""
 
     version: Literal[1] = 1
     step: int
@@ -36,6 +37,8 @@ class TrainerState(Record):
     """Highest value of the best-checkpoint metric."""
     tasks: str
     """Fingerprint of the tasks and their order."""
+    prompts: PromptProgress | None = None
+    """Which prompts are trained on; null where that follows from the step."""
 
 
 @dataclass(frozen=True, slots=True)

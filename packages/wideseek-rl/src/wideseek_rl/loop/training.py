@@ -20,9 +20,12 @@ from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics
+from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
+from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
 from wideseek_rl.sync.protocol import NoSync, WeightSync
+from wideseek_rl.threads import in_thread
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
 
 if TYPE_CHECKING:
@@ -110,38 +113,57 @@ class TrainingLoop:
             return await self._run(sampler, config.steps or sampler.steps(config.epochs))
 
     async def _run(self, sampler: PromptSampler, total: int) -> TrainSummary:
-        state = await self._resume(sampler)
+        state, schedule = await self._resume(sampler, total)
         for metric_logger in self._loggers:
             await metric_logger.start(state.step)
         try:
             saved = state.step if self._store.latest() else -1
             while state.step < total and not self._late(state):
-                state = await self._step(sampler.at(state.step), state)
+                state = await self._step(schedule, state)
                 state = await self._evaluated(state, last=state.step == total or self._late(state))
                 if state.step % self._config.checkpoint.every_steps == 0:
-                    await self._store.save(state, self._trainer.save)
+                    await self._save(schedule, state)
                     saved = state.step
             if saved != state.step:
-                await self._store.save(state, self._trainer.save)
+                await self._save(schedule, state)
         finally:
+            await schedule.close()
             for metric_logger in self._loggers:
                 await metric_logger.close()
         return self._summary(state)
 
-    async def _resume(self, sampler: PromptSampler) -> TrainerState:
+    async def _save(self, schedule: Schedule, state: TrainerState) -> None:
+        # As of now: rollouts that are finished while the weights are written wait for the next one.
+        state = state.model_copy(update={"prompts": schedule.progress})
+
+        async def write(folder: Path) -> None:
+            await in_thread(lambda: schedule.save(folder))
+            await self._trainer.save(folder)
+
+        await self._store.save(state, write)
+
+    async def _resume(self, sampler: PromptSampler, total: int) -> tuple[TrainerState, Schedule]:
         """The state to begin with, the trainer's weights restored and published."""
         self._store.clean()
         saved = await self._store.newest_whole()
         self._store_config(resuming=saved is not None)
+        inputs = ScheduleInputs(
+            rollouts=self._rollouts,
+            sampler=sampler,
+            steps=total,
+            progress=(saved.state.prompts if saved else None) or PromptProgress(),
+            checkpoint=saved.path if saved else None,
+        )
         if saved is None:
-            return TrainerState(step=0, tasks=sampler.fingerprint)
+            state = TrainerState(step=0, tasks=sampler.fingerprint)
+            return state, open_schedule(self._config.schedule, inputs)
         if saved.state.tasks != sampler.fingerprint:
             raise CheckpointError(f"{saved.path}: belongs to a run on other tasks")
         async with self._sync.updating() as commit:
             await self._trainer.load(saved.path)
             commit(saved.state.updates)
         logger.info("resuming from step %d", saved.state.step)
-        return saved.state
+        return saved.state, open_schedule(self._config.schedule, inputs)
 
     def _store_config(self, *, resuming: bool) -> None:
         """Writes `rl_config.json`, or compares a resumed run with it."""
@@ -157,9 +179,9 @@ class TrainingLoop:
         limit = self._config.max_seconds
         return limit is not None and state.seconds >= limit
 
-    async def _step(self, tasks: Sequence[Task], state: TrainerState) -> TrainerState:
+    async def _step(self, schedule: Schedule, state: TrainerState) -> TrainerState:
         started = time.monotonic()
-        groups = await self._rollouts.collect(tasks, state.step)
+        groups = await schedule.collect(state.step)
         collected = time.monotonic()
         batch = build_step_batch(groups, self._algorithm)
         self._check_batch(batch)
@@ -171,6 +193,7 @@ class TrainingLoop:
                 if update.updates:
                     commit(state.updates + 1)
                 updated = time.monotonic()
+        schedule.trained()
         done = time.monotonic()
         metrics = rollout_metrics(groups, batch, version=state.updates)
         rollout_s, update_s = collected - started, updated - collected

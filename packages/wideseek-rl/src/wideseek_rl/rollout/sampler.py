@@ -1,4 +1,4 @@
-"""Which tasks a step trains on: a function of seed and step, so that resuming needs no state."""
+"""Which prompts a step trains on: a function of seed and step, so that resuming needs no state."""
 
 import hashlib
 import random
@@ -8,28 +8,38 @@ from wideseek_core import Task
 
 
 class PromptSampler:
-    """Epochs of tasks, each in its own random order, cut into steps of equal size.
+    """An endless sequence of prompts: epochs of tasks, each in its own random order.
 
-    A step may reach over the end of an epoch, so that no task is left out.
+    Synchronous steps cut it into parts of equal size. A step may reach over the end of an epoch, so
+    that no task is left out.
     """
 
     def __init__(self, tasks: Sequence[Task], *, per_step: int, seed: int) -> None:
-        self._tasks, self._per_step, self._seed = tasks, per_step, seed
+        self._tasks, self._seed = tasks, seed
+        self.per_step = per_step
+        """Prompts of a step."""
+        self._orders: dict[int, list[int]] = {}
 
     def steps(self, epochs: int) -> int:
         """How many full steps so many epochs make, at least one."""
-        return max(len(self._tasks) * epochs // self._per_step, 1)
+        return max(len(self._tasks) * epochs // self.per_step, 1)
 
     def at(self, step: int) -> list[Task]:
-        """The tasks of a step, counted from 0."""
-        first = step * self._per_step
-        places = [divmod(n, len(self._tasks)) for n in range(first, first + self._per_step)]
-        orders = {epoch: self._shuffled(epoch) for epoch in {epoch for epoch, _ in places}}
-        return [self._tasks[orders[epoch][index]] for epoch, index in places]
+        """The tasks of a synchronous step, counted from 0."""
+        first = step * self.per_step
+        return [self.task(position) for position in range(first, first + self.per_step)]
+
+    def task(self, position: int) -> Task:
+        """The task at a position of the sequence, counted from 0."""
+        epoch, index = divmod(position, len(self._tasks))
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
+            self._orders[epoch] = self._shuffled(epoch)
+        return self._tasks[self._orders[epoch][index]]
 
     @property
     def fingerprint(self) -> str:
-        """Tells other tasks or another order of theirs from these."""
+        """Changes with the tasks and their order."""
         ids = "\n".join(task.id for task in self._tasks)
         return hashlib.sha256(ids.encode()).hexdigest()
 

@@ -1,13 +1,106 @@
-"""Schedules: when rollouts are sampled and when they are trained on."""
+"""The interface of schedules, the synchronous one, and how they are opened.
 
-from typing import Literal
+Schedules of installed distributions are `Plugin` entry points of `wideseek.schedules`: `open` takes
+the configuration and a `ScheduleInputs`, and returns a `Schedule`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from wideseek_core import Config
+from wideseek_core.plugins import opener
+from wideseek_rl.rollout.ahead import AsyncSchedule
+from wideseek_rl.rollout.group_files import read_groups
+from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
+from wideseek_rl.rollout.runner import Group, RolloutSource
+from wideseek_rl.rollout.sampler import PromptSampler
+from wideseek_rl.rollout.schedule_config import (
+    SCHEDULES,
+    AsyncScheduleConfig,
+    SyncScheduleConfig,
+    TailScheduleConfig,
+)
+from wideseek_rl.rollout.tail import TailSchedule
 
-SCHEDULES = "wideseek.schedules"
+
+class Schedule(Protocol):
+    """Decides which groups a step trains on, and what is sampled meanwhile."""
+
+    async def collect(self, step: int) -> list[Group]:
+        """The groups that step trains on, counted from 0. Raises `JudgeError`."""
+        ...
+
+    def trained(self) -> None:
+        """Says that the groups of the last `collect` were trained on and new weights are in use."""
+        ...
+
+    @property
+    def progress(self) -> PromptProgress | None:
+        """What a checkpoint keeps; None if everything follows from the step."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes groups that are complete and not trained on into a checkpoint."""
+        ...
+
+    async def close(self) -> None:
+        """Cancels what is being sampled."""
+        ...
 
 
-class SyncScheduleConfig(Config):
-    """Sample all rollouts of a step, then train on them: exactly on-policy."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInputs:
+    """What a schedule is made from."""
 
-    kind: Literal["sync"] = "sync"
+    rollouts: RolloutSource
+    sampler: PromptSampler
+    steps: int
+    """Steps of the whole run."""
+    progress: PromptProgress
+    """Where the run is."""
+    checkpoint: Path | None
+    """The checkpoint that the run resumes from."""
+
+
+class SyncSchedule:
+    """Samples all rollouts of a step, then lets it train on them. A `Schedule`."""
+
+    def __init__(self, rollouts: RolloutSource, sampler: PromptSampler) -> None:
+        self._rollouts, self._sampler = rollouts, sampler
+
+    async def collect(self, step: int) -> list[Group]:
+        """The rollouts of all prompts of the step."""
+        return await self._rollouts.collect(self._sampler.at(step), step)
+
+    def trained(self) -> None:
+        """Nothing is sampled ahead."""
+
+    @property
+    def progress(self) -> PromptProgress | None:
+        """The prompts follow from the step."""
+        return None
+
+    def save(self, folder: Path) -> None:
+        """Nothing is sampled ahead."""
+
+    async def close(self) -> None:
+        """Nothing runs between steps."""
+
+
+def open_schedule(config: Config, inputs: ScheduleInputs) -> Schedule:
+    """The schedule of a configuration. Raises `ConfigError`, `CheckpointError`."""
+    rollouts, sampler, progress = inputs.rollouts, inputs.sampler, inputs.progress
+    ledger = PromptLedger(progress, inputs.steps * sampler.per_step)
+    match config:
+        case SyncScheduleConfig():
+            return SyncSchedule(rollouts, sampler)
+        case TailScheduleConfig():
+            return TailSchedule(config, rollouts, sampler, ledger)
+        case AsyncScheduleConfig():
+            groups = read_groups(inputs.checkpoint or Path(), list(progress.finished))
+            began = progress.finished
+            finished = {position: (began[position], group) for position, group in groups.items()}
+            return AsyncSchedule(config, rollouts, sampler, ledger, finished=finished)
+        case _:
+            return opener(SCHEDULES, config)(config, inputs)

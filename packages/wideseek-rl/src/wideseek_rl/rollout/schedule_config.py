@@ -1,0 +1,43 @@
+"""Configuration of schedules: when rollouts are sampled and when they are trained on."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from wideseek_core import Config
+
+SCHEDULES = "wideseek.schedules"
+"""Entry-point group of further schedules."""
+
+
+class SyncScheduleConfig(Config):
+    """Sample all rollouts of a step, then train on them: exactly on-policy."""
+
+    kind: Literal["sync"] = "sync"
+
+
+class TailScheduleConfig(Config):
+    """Tail batching: exactly on-policy, and no step waits for the slowest prompts.
+
+    A step samples more prompts than it trains on and takes the first groups that are complete. The
+    other prompts are sampled again, with the weights of then, in a later long step that waits for
+    all of its groups; it comes as soon as the prompts left over fill a step. So no prompt is lost
+    for being slow, and over an epoch each trains once.
+    """
+
+    kind: Literal["tail"] = "tail"
+    extra: float = Field(default=0.5, gt=0)
+    """Prompts that a step samples beyond those it trains on, as a share of them."""
+
+
+class AsyncScheduleConfig(Config):
+    """Rollouts run ahead of training, by a bounded number of updates.
+
+    Slots limit the groups that are sampled or wait to be trained on to (`max_staleness` + 1) steps'
+    worth. A group is trained on no more than `max_staleness` steps after it was begun: a step
+    waits for groups whose time has come and fills up with the oldest that are complete.
+    """
+
+    kind: Literal["async"] = "async"
+    max_staleness: int = Field(default=1, ge=1)
+    """Steps between the beginning of a group and its training, at most."""

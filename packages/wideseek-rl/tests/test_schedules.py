@@ -1,0 +1,229 @@
+import ast
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from wideseek_core import Task, TextGold, VersionSpan
+from wideseek_rl import (
+    CheckpointConfig,
+    RLConfig,
+    ScoredEpisode,
+    TrainingLoop,
+    TrainingSample,
+    TrainSummary,
+    UpdateMetrics,
+)
+from wideseek_rl.batch.samples import Floats
+from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
+from wideseek_rl.rollout.runner import Group
+from wideseek_rl.rollout.sampler import PromptSampler
+from wideseek_rl.testing import make_agent, make_scored, make_turn
+
+PER_STEP = 3
+
+
+class Killed(BaseException):
+    """Ends a process at a random point."""
+
+
+def at_once(prompt: int) -> float:
+    return 0.0
+
+
+@dataclass
+class World:
+    """Prompts whose rollouts take their time, and weights that remember what trained them."""
+
+    seconds: Callable[[int], float] = at_once
+    kill_in: int | None = None
+    """Events until the process is killed."""
+    version: int = 0
+    trained: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
+    """The prompts of each update of the present weights."""
+    staleness: list[int] = field(default_factory=list[int])
+    """Of every group that was trained on."""
+    began: Counter[int] = field(default_factory=Counter[int])
+    """How often each prompt was sampled."""
+    weights: Any = None
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
+        return [await self._group(int(task.id)) for task in tasks]
+
+    async def _group(self, prompt: int) -> Group:
+        self._event()
+        self.began[prompt] += 1
+        version = self.version
+        await asyncio.sleep(self.seconds(prompt))
+        self._event()
+        return [rollout(prompt, version, value) for value in (0.1, 0.9)]
+
+    async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+        self._event()
+        found = {sample.group: (int(sample.ids[0]) - 100, int(sample.ids[1])) for sample in samples}
+        self.staleness += [self.version - version for _, version in found.values()]
+        self.trained.append(tuple(prompt for prompt, _ in found.values()))
+        self.version += 1
+        await asyncio.sleep(0)
+        self._event()
+        return UpdateMetrics(updates=1, samples=len(samples))
+
+    async def save(self, folder: Path) -> None:
+        (folder / "trained").write_text(repr(self.trained))
+        self._event()
+
+    async def load(self, folder: Path) -> None:
+        self.trained = ast.literal_eval((folder / "trained").read_text())
+        self.version = len(self.trained)
+
+    async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        raise AssertionError("not asked for")
+
+    def _event(self) -> None:
+        if self.kill_in is not None:
+            self.kill_in -= 1
+            if self.kill_in < 0:
+                raise Killed
+
+
+def rollout(prompt: int, version: int, value: float) -> ScoredEpisode:
+    """A rollout whose ids say which prompt it is of, and which weights sampled it."""
+    turn = make_turn([prompt + 100, version], [7, 8])
+    turn = replace(turn, versions=(VersionSpan(version=version, start=0, end=2),))
+    return make_scored(make_agent(turn), value=value)
+
+
+def config(**changes: Any) -> RLConfig:
+    values = {
+        "prompts_per_step": PER_STEP,
+        "group_size": 2,
+        "steps": 8,
+        "checkpoint": CheckpointConfig(every_steps=2),
+        "loggers": (),
+        "log_episodes": False,
+    }
+    return RLConfig.model_validate(values | changes)
+
+
+def tasks(count: int = 24) -> list[Task]:
+    gold = TextGold(answers=("x",))
+    return [Task(id=str(n), question="?", gold=gold) for n in range(count)]
+
+
+async def run(folder: Path, world: World, config: RLConfig) -> TrainSummary:
+    return await TrainingLoop(config, world, world, folder=folder).fit(tasks())
+
+
+TAIL = {"kind": "tail", "extra": 1.0}
+AHEAD = [TAIL, {"kind": "async", "max_staleness": 1}, {"kind": "async", "max_staleness": 3}]
+
+
+def slow(*prompts: int) -> Callable[[int], float]:
+    """These prompts take long, the others do not."""
+    return lambda prompt: 0.05 if prompt in prompts else 0.001 * (prompt % 3)
+
+
+def prompts_of(world: World) -> list[int]:
+    return sorted(prompt for prompts in world.trained for prompt in prompts)
+
+
+@pytest.mark.parametrize("schedule", AHEAD)
+async def test_every_prompt_of_an_epoch_trains_once(
+    tmp_path: Path, schedule: dict[str, Any]
+) -> None:
+    world = World(slow(3, 7, 20))
+    summary = await run(tmp_path, world, config(schedule=schedule))
+    assert (summary.steps, summary.updates) == (8, 8)
+    assert [len(prompts) for prompts in world.trained] == [PER_STEP] * 8
+    assert prompts_of(world) == list(range(24))
+
+
+async def test_tail_batching_is_on_policy_and_gathers_slow_prompts_in_few_steps(
+    tmp_path: Path,
+) -> None:
+    late = set(range(0, 24, 4))
+    waits: dict[str, int] = {}
+    for kind in ("sync", "tail"):
+        world = World(slow(*late))
+        await run(tmp_path / kind, world, config(schedule={"kind": kind}))
+        waits[kind] = sum(bool(late & set(prompts)) for prompts in world.trained)
+        assert set(world.staleness) == {0}
+    assert waits["tail"] < waits["sync"]
+
+
+@pytest.mark.parametrize("max_staleness", [1, 2, 3])
+async def test_staleness_is_bounded_whatever_takes_long(tmp_path: Path, max_staleness: int) -> None:
+    world = World(slow(*range(0, 24, 5)))
+    schedule = {"kind": "async", "max_staleness": max_staleness}
+    await run(tmp_path, world, config(schedule=schedule))
+    assert max(world.staleness) == max_staleness
+    assert sum(world.began.values()) == 24
+
+
+async def test_asynchronous_rollouts_begin_before_the_weights_that_they_train(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    await run(tmp_path, world, config(schedule={"kind": "async"}, steps=2))
+    assert world.staleness == [0] * PER_STEP + [1] * PER_STEP
+    assert sum(world.began.values()) == 2 * PER_STEP
+
+
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, *AHEAD])
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_prompt_is_lost_or_trained_twice_although_the_run_is_killed(
+    tmp_path: Path, schedule: dict[str, Any], seed: int
+) -> None:
+    rng, kills, world = random.Random(seed), 0, World()
+    for attempt in range(21):
+        world = World(lambda prompt: rng.choice((0.0, 0.001, 0.003)))
+        world.kill_in = rng.randrange(3, 36) if attempt < 20 else None
+        try:
+            await run(tmp_path, world, config(schedule=schedule))
+        except Killed:
+            kills += 1
+    assert kills >= 2
+    assert prompts_of(world) == list(range(24))
+    assert len(world.trained) == 8
+
+
+async def test_finished_groups_are_kept_in_the_checkpoint(tmp_path: Path) -> None:
+    settings = config(schedule={"kind": "async", "max_staleness": 3})
+    first = World(lambda prompt: 0.0)
+    await run(tmp_path, first, settings.model_copy(update={"max_seconds": 1e-9}))
+    assert len(first.trained) == 1
+    second = World()
+    await run(tmp_path, second, settings)
+    assert prompts_of(second) == list(range(24))
+    # Twelve groups were open after the first step; those that were complete are not sampled again.
+    assert sum(second.began.values()) <= 24 - 2 * PER_STEP
+
+
+def test_a_ledger_hands_out_every_position_once() -> None:
+    ledger = PromptLedger(PromptProgress(next_position=4, untrained=(1, 3)), total=8)
+    assert (ledger.left, ledger.waiting) == (6, 2)
+    assert ledger.take(3) == [1, 3, 4]
+    ledger.give_back([3])
+    assert ledger.take_new(2) == [5, 6]
+    ledger.trained([1, 4, 5])
+    assert ledger.progress({6: 2}) == PromptProgress(
+        next_position=7, untrained=(3, 6), finished={6: 2}
+    )
+    assert (ledger.take(9), ledger.take(1), ledger.left) == ([3, 7], [], 0)
+
+
+def test_a_sequence_of_prompts_is_cut_into_the_same_steps() -> None:
+    sampler = PromptSampler(tasks(10), per_step=4, seed=3)
+    ids = [task.id for step in range(5) for task in sampler.at(step)]
+    assert [sampler.task(position).id for position in range(20)] == ids
+
+
+def test_staleness_has_to_be_allowed() -> None:
+    with pytest.raises(ValidationError, match="max_staleness"):
+        config(schedule={"kind": "async", "max_staleness": 0})
