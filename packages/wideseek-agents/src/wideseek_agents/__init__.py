@@ -2,6 +2,7 @@
 
 from wideseek_agents.answers import boxed_answer, table_answer
 from wideseek_agents.arguments import Argument, ArgumentSchema, Request
+from wideseek_agents.budget import BudgetConfig, Price
 from wideseek_agents.config import AgentConfig, LeadConfig, SingleConfig, TeamConfig
 from wideseek_agents.events import (
     AgentEnded,
@@ -24,6 +25,7 @@ __all__ = [
     "AgentStarted",
     "Argument",
     "ArgumentSchema",
+    "BudgetConfig",
     "CallProblem",
     "ChatPolicy",
     "ChatPolicyConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "OnEvent",
     "ParsedCall",
     "ParsedCalls",
+    "Price",
     "PromptSet",
     "Request",
     "ScriptedPolicy",

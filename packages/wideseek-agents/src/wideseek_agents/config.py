@@ -74,6 +74,9 @@ class TeamConfig(Config):
     model can act on, and what can be read without guessing is accepted. `reference`: they are
     dropped silently, a turn without any valid call is the answer, and the calls of an agent's last
     turn are made, as in WideSeek-R1."""
+    coverage_audit: bool = False
+    """Whether the answering agent gets its draft table back once, with the cells that are empty,
+    repeated or in nothing that it has seen, to look them up within its turns and the budget."""
     budget: BudgetConfig = BudgetConfig()
     """What one rollout may spend, over all its agents."""
     top_k: int = Field(default=3, ge=1, le=9)

@@ -58,6 +58,8 @@ class Agent:
     parser: ToolCallParser
     lenient: bool
     """Whether calls that can't be made are reported to the model, and read leniently."""
+    audits: bool
+    """Whether its first draft of a table is sent back once with what it lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,7 @@ class AgentFactory:
             messages=messages,
             parser=parser,
             lenient=self.config.calls == "report",
+            audits=self.config.coverage_audit and role != "subagent",
         )
 
     def _format(self, limits: AgentConfig) -> str:

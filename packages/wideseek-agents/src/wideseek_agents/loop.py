@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from wideseek_agents.arguments import Request
+from wideseek_agents.audit import find_gaps
 from wideseek_agents.budget import Ledger
 from wideseek_agents.events import AgentEnded, AgentStarted, OnEvent, ToolAnswered, TurnTaken
 from wideseek_agents.factory import Agent
@@ -54,8 +55,6 @@ async def run_agent(
     )
     try:
         record.status = await _converse(agent, record, ledger, seed, on_event)
-        if not record.status.failed:
-            record.answer = after_thinking(record.turns[-1].text)
     except PolicyError as problem:
         record.error = f"{type(problem).__name__}: {problem}"
         raise
@@ -106,9 +105,28 @@ class _Run:
         self._tools = {tool.spec.name: tool for tool in agent.tools}
         self._schemas = {tool.spec.name: tool.schema for tool in agent.tools}
         self._observations = Observations(agent)
+        self._draft = ""
 
     async def to_the_end(self) -> Status:
-        messages = self._opening()
+        """How the agent ends; its answer is in the record.
+
+        What happens after a draft was sent back for its gaps can't lose the draft.
+        """
+        try:
+            status = await self._take_turns()
+        except PolicyError:
+            if not self._draft:
+                raise
+            status = Status.ERROR
+        if not status.failed:
+            self._record.answer = after_thinking(self._record.turns[-1].text)
+        elif self._draft:
+            self._record.answer = self._draft
+            return Status.FINISHED
+        return status
+
+    async def _take_turns(self) -> Status:
+        messages: Sequence[Message] = self._opening()
         spent = False
         for number in range(1, self._agent.limits.max_turns + 1):
             try:
@@ -126,7 +144,10 @@ class _Run:
             if end is Status.TURN_LIMIT and not self._agent.lenient:
                 await self._call(parsed)  # WideSeek-R1 makes these calls, although none reads them
             if end is not None:
-                return end
+                messages = self._audit(number, end)
+                if not messages:
+                    return end
+                continue
             if spent:
                 return Status.BUDGET_LIMIT
             results = await self._call(parsed)
@@ -135,6 +156,20 @@ class _Run:
                 return Status.BUDGET_LIMIT
             messages = self._observations.messages(parsed, results, number + 1, spent=spent)
         raise AssertionError("the last turn returns")
+
+    def _audit(self, number: int, end: Status) -> Sequence[Message]:
+        """Sends the first draft of the user's answer back with its gaps, if there is time."""
+        spent = self._ledger.exhausted(self._record.clock.now()) is not None
+        last = number == self._agent.limits.max_turns
+        if end.failed or not self._agent.audits or self._draft or spent or last:
+            return ()
+        draft = after_thinking(self._record.turns[-1].text)
+        seen = [result.text for turn in self._record.turns for result in turn.results]
+        gaps = find_gaps(draft, [self._agent.question, *seen])
+        if not gaps:
+            return ()
+        self._draft = draft
+        return [self._observations.audit(gaps, number + 1)]
 
     def _opening(self) -> Sequence[Message]:
         hint = self._agent.messages.hint(1, self._agent.limits.max_turns)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from wideseek_agents.audit import Gap
 from wideseek_agents.factory import Agent
 from wideseek_agents.parsed_calls import CallProblem, ParsedCall, ParsedCalls, ProblemKind
 from wideseek_core import Message, ToolResult
@@ -39,6 +40,16 @@ class Observations:
                 text = words.tool_message.fill(results=text, hint=hint)
             messages.append(Message(role="tool", content=text, call_id=call.id))
         return messages
+
+    def audit(self, gaps: Sequence[Gap], turn: int) -> Message:
+        """Asks for another look at a draft; `turn` is the number of the turn that comes next."""
+        words = self._agent.messages
+        lines: list[str] = []
+        for gap in gaps:
+            template: Template = getattr(words, gap.kind.value)
+            lines.append(template.fill(row=gap.row, column=gap.column, value=gap.value))
+        hint = words.hint(turn, self._agent.limits.max_turns)
+        return Message(role="user", content=words.audit.fill(gaps="\n".join(lines), hint=hint))
 
     def notes(self, parsed: ParsedCalls) -> tuple[str, ...]:
         """What the model is shown about calls and requests that were not made."""

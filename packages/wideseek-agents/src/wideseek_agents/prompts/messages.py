@@ -45,6 +45,11 @@ class Messages:
     """Requests over a limit."""
     budget_calls: Template
     """Requests over what is left of the rollout's budget."""
+    audit: Template
+    """Sends a draft table back with its gaps."""
+    gap_empty: Template
+    gap_duplicate: Template
+    gap_unsupported: Template
     budget_spent: Template
     """The budget of the rollout is spent: an answer is due."""
 
@@ -59,6 +64,7 @@ class Messages:
 
 
 _TURN = placeholders("", "turn turns left")
+_GAP = placeholders("", "row column value")
 _PROBLEM = placeholders("", "name tools usage count per_call per_turn")
 _EXPECTED = {
     "question": placeholders("question", "hint"),
@@ -79,6 +85,10 @@ _EXPECTED = {
     "bad_requests": _PROBLEM,
     "surplus": _PROBLEM,
     "budget_calls": _PROBLEM,
+    "audit": placeholders("gaps", "hint"),
+    "gap_empty": _GAP,
+    "gap_duplicate": _GAP,
+    "gap_unsupported": _GAP,
     "budget_spent": placeholders(),
 }
 
