@@ -10,7 +10,7 @@ nox.options.sessions = ["lint", "types", "tests", "isolated", "nemo_aligner"]
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
-UNIT_TESTS = "not bench and not network and not nemo_aligner"
+UNIT_TESTS = "not bench and not network and not nemo_aligner and not vllm and not sglang"
 """Marker expression of the tests that need nothing but the project."""
 
 CODE = ("packages", "apps", "scripts", "tests", "noxfile.py")
@@ -45,6 +45,18 @@ def nemo_aligner(session: nox.Session) -> None:
     """The trainer on NeMo-Aligner, whose dependencies exclude those of the other extras."""
     sync(session, "--extra", "nemo-aligner")
     session.run("pytest", "-q", "-m", "nemo_aligner", "packages/wideseek-rl/tests")
+
+
+@nox.session
+@nox.parametrize("extra", ["vllm", "sglang"])
+def extras(session: nox.Session, extra: str) -> None:
+    """Installs an inference server from the lock and checks our requests by its own models.
+
+    Some gigabytes each, so not among the sessions that run by default.
+    """
+    sync(session, "--extra", extra)
+    session.run("python", "-c", f"import {extra}; print({extra}.__version__)")
+    session.run("pytest", "-q", "-m", extra, "tests/extras", *session.posargs)
 
 
 @nox.session

@@ -66,6 +66,13 @@ def test_a_key_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     check_team(load_config(WideSearchConfig, arguments))
 
 
+def test_the_folder_of_a_served_model_must_be_there() -> None:
+    served = ["policy.base_urls=[http://127.0.0.1:8000]", "policy.tokenizer=nowhere"]
+    for kind in ("vllm", "sglang"):
+        line = refused(f"policy.kind={kind}", *served)
+        assert line.startswith("policy.tokenizer: no such folder: nowhere")
+
+
 def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(ConfigError, match="holds something else than a model"):

@@ -1,9 +1,12 @@
 """Prompts and limits of the start policy belong to it alone."""
 
+from pathlib import Path
+
 import pytest
 
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import WideSearchConfig, wider
+from wideseek_apps.profiles import local_folder
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import ConfigError
 from wideseek_core.config import load_config
@@ -32,6 +35,14 @@ def test_an_endpoint_subagent_of_the_start_policy_gets_the_general_defaults() ->
     team = load_config(AskConfig, given).team
     assert (team.lead.prompts, team.subagent.prompts) == ("compact", "")
     assert (team.lead.max_turns, team.subagent.max_turns) == (6, 20)
+
+
+def test_a_served_model_is_known_by_its_folder(tmp_path: Path) -> None:
+    served = ["policy.kind=vllm", "policy.base_urls=[http://127.0.0.1:8000]"]
+    taught = load_config(AskConfig, [*served, f"policy.tokenizer={local_folder('start')}"]).team
+    assert (taught.lead.prompts, taught.lead.max_turns) == ("compact", 6)
+    general = load_config(AskConfig, [*served, f"policy.tokenizer={tmp_path}"]).team
+    assert (general.lead.prompts, general.lead.max_turns) == ("", 10)
 
 
 def test_given_settings_come_before_the_models() -> None:

@@ -4,7 +4,8 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from wideseek_apps.policy import EndpointPolicy, LocalPolicy, PolicyConfig
+from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig
+from wideseek_apps.policy import LocalPolicy, PolicyConfig
 from wideseek_apps.team import TeamsConfig
 from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
 from wideseek_core.config import Config, secret
@@ -30,12 +31,14 @@ def check_policy(key: str, policy: PolicyConfig) -> None:
         if policy.model != "start":
             check_model_folder(f"{key}.model", policy.model)
         return
+    if isinstance(policy, VllmPolicyConfig | SglangPolicyConfig):
+        check_model_folder(f"{key}.tokenizer", str(policy.tokenizer))
     variable: str = getattr(policy, "api_key_env", "") or ""
     if variable and secret(variable) is None and not _has_default_key(policy, variable):
         raise ConfigError(f"{key}.api_key_env: the environment variable {variable} is not set")
 
 
-def _has_default_key(policy: EndpointPolicy, variable: str) -> bool:
+def _has_default_key(policy: PolicyConfig, variable: str) -> bool:
     """Whether the variable is the class's own default, which a local server does not need."""
     return variable == type(policy).model_fields["api_key_env"].default
 

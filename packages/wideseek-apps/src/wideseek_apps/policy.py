@@ -1,4 +1,4 @@
-"""The language model: on this machine, or behind an endpoint. Torch is loaded by the first only."""
+"""The language model: on this machine, or behind servers. Torch is loaded by the first only."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
+from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig, open_served_policy
 from wideseek_core import Policy
 from wideseek_rl import BuiltinEngineConfig, EngineConfig, ModelConfig
 
@@ -31,7 +32,10 @@ class EndpointPolicy(ChatPolicyConfig):
     kind: Literal["endpoint"] = "endpoint"
 
 
-PolicyConfig = Annotated[LocalPolicy | EndpointPolicy, Field(discriminator="kind")]
+PolicyConfig = Annotated[
+    LocalPolicy | EndpointPolicy | VllmPolicyConfig | SglangPolicyConfig,
+    Field(discriminator="kind"),
+]
 
 
 @asynccontextmanager
@@ -43,6 +47,9 @@ async def open_policy(config: PolicyConfig) -> AsyncGenerator[Policy]:
         async with ChatPolicy(once) as probe:
             await probe.reach()
         async with ChatPolicy(config) as policy:
+            yield policy
+    elif isinstance(config, VllmPolicyConfig | SglangPolicyConfig):
+        async with open_served_policy(config) as policy:
             yield policy
     else:
         from wideseek_apps.local_model import open_local

@@ -10,6 +10,9 @@ from wideseek_agents.profile import ModelProfile, read_profile, suited_team
 from wideseek_core import ConfigError, DataError
 from wideseek_rl.models.start_policy import start_policy
 
+_SERVED = ("vllm", "sglang")
+"""Policies behind servers of which the model's folder is known, too."""
+
 
 def local_folder(model: str) -> Path:
     """The folder of a local model's name; in a checkpoint the optimizer is beside the model."""
@@ -28,11 +31,12 @@ def profile_of(policy: object) -> ModelProfile | None:
         values = policy.model_dump()
     elif isinstance(policy, Mapping):
         values = cast(Mapping[str, Any], policy)
-    model: object = values.get("model", "start")
-    if values.get("kind", "local") != "local" or not isinstance(model, str):
+    kind = values.get("kind", "local")
+    model: object = values.get("tokenizer" if kind in _SERVED else "model", "start")
+    if kind not in ("local", *_SERVED) or not isinstance(model, str | Path):
         return None
     try:
-        return read_profile(local_folder(model))
+        return read_profile(local_folder(str(model)))
     except DataError as error:
         raise ConfigError(str(error)) from None
 

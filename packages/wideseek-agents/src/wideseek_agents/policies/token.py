@@ -77,6 +77,8 @@ class _TokenConversation:
             self._sampling,
             max_tokens=min(max_tokens, self._dialogue.room),
             seed=_turn_seed(self._session, self._turn),
+            # A base model's own end token is another than that of a message.
+            stop_ids=(*self._sampling.stop_ids, self._tokenizer.end_id),
         )
         self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)

@@ -66,12 +66,13 @@ class FakeSglang:
         fault = self.faults.get(request.path)
         if fault is not None and (response := await fault()) is not None:
             return response
-        route = self._routes().get((request.method, request.path))
+        route = self.routes().get((request.method, request.path))
         if route is None:
             return Response.of({"detail": "Not Found"}, 404)
         return await route(request)
 
-    def _routes(self) -> dict[tuple[str, str], Route]:
+    def routes(self) -> dict[tuple[str, str], Route]:
+        """What answers a method and a path."""
         return {
             ("GET", "/health"): self._health,
             ("GET", "/model_info"): self._model_info,

@@ -65,12 +65,13 @@ class FakeVllm:
         fault = self.faults.get(request.path)
         if fault is not None and (response := await fault()) is not None:
             return response
-        route = self._routes().get((request.method, request.path))
+        route = self.routes().get((request.method, request.path))
         if route is None:
             return Response.of({"detail": "Not Found"}, 404)
         return await route(request)
 
-    def _routes(self) -> dict[tuple[str, str], Route]:
+    def routes(self) -> dict[tuple[str, str], Route]:
+        """What answers a method and a path."""
         old: dict[tuple[str, str], Route] = {
             ("GET", "/health"): self._health,
             ("GET", "/v1/models"): self._models,
