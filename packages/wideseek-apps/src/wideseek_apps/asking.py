@@ -21,7 +21,7 @@ from wideseek_core.tables import MarkdownTable, parse_table
 from wideseek_core.text import boxed_answer
 
 MARKS = {Support.PAGE: "", Support.WEAK: " ~", Support.NONE: " ?"}
-"""What stands behind a value of the answer."""
+"""The mark behind a value of the answer."""
 NOTES = {
     Support.WEAK: "~ only in a search result, or on an opened page that does not name the row",
     Support.NONE: "? unsupported: in nothing that the agents read",

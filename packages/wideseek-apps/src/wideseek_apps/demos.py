@@ -7,8 +7,9 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from typing import TypeVar
@@ -95,19 +96,25 @@ def _each(
         yield from map(make, jobs)
         return
     with ProcessPoolExecutor(config.processes, mp_context=get_context("spawn")) as pool:
-        # Ctrl-C is for this process: those started now inherit that they ignore it.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            results = pool.map(make, jobs)
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        try:
+            with _interrupts_blocked():
+                results = pool.map(make, jobs)
             yield from results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():
                 process.terminate()
             raise
+
+
+@contextmanager
+def _interrupts_blocked() -> Generator[None]:
+    """Ctrl-C waits until the end of the block; processes that are started in it never see it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _jobs(

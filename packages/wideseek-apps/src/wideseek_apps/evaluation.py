@@ -59,14 +59,14 @@ class EvaluationConfig(TeamsConfig):
 
 
 class WideSearchConfig(EvaluationConfig):
-    """Wide questions; the atlas's test split unless told otherwise."""
+    """Wide questions; by default the test split of the atlas."""
 
     data: DataConfig = AtlasData(split="test", limit=200)
     run: RunConfig = RunConfig(folder=Path("runs/widesearch"), max_concurrent=32)
 
 
 class QaConfig(EvaluationConfig):
-    """Questions with short answers; the atlas's test split unless told otherwise."""
+    """Questions with short answers; by default the test split of the atlas."""
 
     data: DataConfig = AtlasData(split="test", questions="qa", limit=200)
     run: RunConfig = RunConfig(folder=Path("runs/qa"), max_concurrent=32)
@@ -120,7 +120,7 @@ async def _rollouts(
     async def answer(task: Task, trial: int) -> Episode:
         return await team.run(task, trial, seed=trial)
 
-    # In how many processes a model is sampled is free to change when a run goes on.
+    # In how many processes a model is sampled may change when a run is resumed.
     policies = ("policy", "subagent_policy", "summarizer")
     free: dict[str, Any] = {name: {"engine": {"processes"}} for name in policies}
     settings = config.model_dump(

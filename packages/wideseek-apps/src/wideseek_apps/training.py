@@ -89,7 +89,7 @@ class Outcome:
 
 
 async def train(config: TrainConfig) -> Outcome:
-    """Runs the whole job, or goes on with it, and returns what it changed."""
+    """Runs the whole job, or resumes it, and returns what it changed."""
     started = time.monotonic()
     tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
     check_apart(tasks, held_out, "evaluation.data")

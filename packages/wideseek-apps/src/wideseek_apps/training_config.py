@@ -50,7 +50,7 @@ class TrainConfig(Config):
     """Everything about one training run. The defaults train the start policy on a laptop."""
 
     folder: Path = Path("runs/train")
-    """Where the run is written; one that was interrupted goes on from there."""
+    """Where the run is written; one that was interrupted is resumed."""
     policy: LocalPolicy = LocalPolicy(turn_tokens=320)
     world: WorldConfig = AtlasWorld()
     team: TeamConfig = TeamConfig()

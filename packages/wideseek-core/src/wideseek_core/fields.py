@@ -15,7 +15,7 @@ from wideseek_core.errors import ConfigError
 WIDTH = 100
 """Columns of the help."""
 ALL = "all"
-"""The key that stands for every field in `--help all`."""
+"""The key of `--help all`, which shows every field."""
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

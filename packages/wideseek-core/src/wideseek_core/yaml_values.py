@@ -28,7 +28,7 @@ class PlainScalar(str):
 
     @property
     def value(self) -> object:
-        """The null, boolean, number or text that the scalar stands for."""
+        """The null, boolean, number or text that the scalar means."""
         if _NULL.fullmatch(self):
             return None
         if _BOOL.fullmatch(self):
