@@ -30,7 +30,7 @@ def as_bytes(tensor: torch.Tensor) -> bytes:
 
 @dataclass
 class Sender:
-    """Stands in for a communicator: servers get what it broadcasts, once all of them listen."""
+    """Replaces a communicator: servers get what it broadcasts, once all of them listen."""
 
     listeners: int = 1
     joined: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -27,6 +27,12 @@ def test_long_turns_cost_linearly_up_to_the_limit(longest: int, penalty: float) 
     assert reward(scored, RewardConfig()) == pytest.approx(1.1 - penalty)
 
 
+def test_the_longest_turn_of_any_agent_counts() -> None:
+    lead = make_agent(make_turn(response_tokens=10))
+    sub = make_agent(make_turn(response_tokens=4000), make_turn(response_tokens=9))
+    assert reward(make_scored(lead, sub, value=1.0), RewardConfig()) == pytest.approx(1.05)
+
+
 def test_no_valid_answer_earns_nothing() -> None:
     assert reward(make_scored(value=0.9, valid=False), RewardConfig()) == 0.0
 

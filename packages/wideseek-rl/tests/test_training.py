@@ -384,9 +384,9 @@ async def test_an_odd_rollout_is_counted_and_the_rest_trains(
 ) -> None:
     good = [make_scored(value=value, trial=trial) for trial, value in enumerate((0.1, 0.9))]
     await loop(tmp_path, config(steps=4), rollouts=Fixed(*good, scored)).fit(toy_tasks())
-    told = lines(tmp_path)
-    assert [line["update/updates"] for line in told] == [1, 1, 1, 1]
-    assert all(math.isfinite(v) for line in told for v in line.values() if v is not None)
+    reported = lines(tmp_path)
+    assert [line["update/updates"] for line in reported] == [1, 1, 1, 1]
+    assert all(math.isfinite(v) for line in reported for v in line.values() if v is not None)
     if counted:
-        assert [line[counted] for line in told] == [6, 6, 6, 6]
+        assert [line[counted] for line in reported] == [6, 6, 6, 6]
         assert counted.rpartition("/")[2] in caplog.text

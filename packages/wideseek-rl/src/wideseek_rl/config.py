@@ -1,6 +1,6 @@
 """Configuration of a training run; no torch is needed to read it.
 
-Algorithm, engine, trainer, schedule and loggers are told apart by their `kind`. Installed
+Algorithm, engine, trainer, schedule and loggers are distinguished by their `kind`. Installed
 distributions add kinds (see the `open.py` files), so this module is imported after all that they
 may want to import from here.
 """

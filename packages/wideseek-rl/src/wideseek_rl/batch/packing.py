@@ -52,7 +52,7 @@ class MicroBatch:
     lengths: Tensor
     """`[B]`, int64."""
     places: Tensor
-    """`[N]`, where in the flattened `[B·T]` the hidden state stands that predicts each token."""
+    """`[N]`, index in the flattened `[B·T]` of the hidden state that predicts each token."""
     targets: Tensor
     """`[N]`, the trained tokens themselves."""
     weights: Tensor

@@ -1,4 +1,4 @@
-"""Samples that begin alike as one sequence in which every shared token stands once.
+"""Samples with a common prefix as one sequence in which every shared token occurs once.
 
 The agents of a question's rollouts have the same instructions and, where the policy is sure, say
 the same. Samples side by side would run those tokens again and again. A tree lays them out depth

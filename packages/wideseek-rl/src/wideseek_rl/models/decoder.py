@@ -166,7 +166,7 @@ class Decoder(nn.Module):
     def hidden(self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None) -> Tensor:
         """Final hidden states of right-padded sequences.
 
-        Attention never looks right, so padding can't reach a real token; what stands at padded
+        Attention never looks right, so padding can't reach a real token; the values at padded
         positions is zero.
 
         Args:

@@ -21,7 +21,7 @@ MAX_SHARD_BYTES = 5_000_000_000
 
 
 def read_tensors(path: Path, device: torch.device | str) -> Iterator[tuple[Path, str, Tensor]]:
-    """All tensors of a model folder, each with the file it stands in.
+    """All tensors of a model folder, each with the file it is in.
 
     Raises `CheckpointError` naming the file that is at fault.
     """

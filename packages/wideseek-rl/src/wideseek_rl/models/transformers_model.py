@@ -37,7 +37,7 @@ class TransformersConfig:
 class TransformersModel(nn.Module):
     """An `AutoModelForCausalLM` with the interface of `Decoder`.
 
-    Samples are packed side by side, told apart by their positions. Prefixes are not shared, since
+    Samples are packed side by side, separated by their positions. Prefixes are not shared, since
     a tree's mask is not among those that every model of the library takes.
     """
 

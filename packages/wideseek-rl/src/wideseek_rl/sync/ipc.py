@@ -32,7 +32,7 @@ _DEVICE_ARGUMENT = 6
 
 
 class Wire(Protocol):
-    """How one kind of server is told of tensors."""
+    """How one kind of server is sent the handles of tensors."""
 
     async def connect(self, server: ServerControl) -> None:
         """Once, before the first update."""

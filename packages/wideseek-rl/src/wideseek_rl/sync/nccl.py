@@ -42,7 +42,7 @@ class Sender(Protocol):
 
 
 class NcclWire(Protocol):
-    """How one kind of server is told to join and to receive."""
+    """How one kind of server is asked to join and to receive."""
 
     async def world_size(self, server: ServerControl) -> int:
         """Ranks of a server: its GPUs."""

@@ -48,7 +48,7 @@ class OldVllmSender:
         self._group = self.engine.NCCLWeightTransferEngine.trainer_init(place)
 
     def init_fields(self) -> dict[str, Any]:
-        """Nothing: packing is told with each update."""
+        """Nothing: packing is sent with each update."""
         return {}
 
     def update_fields(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class OldVllmSender:
 
 
 class _Client:
-    """Stands in for vLLM's own HTTP client: the requests are made elsewhere, at the same time."""
+    """Replaces vLLM's own HTTP client: the requests are made elsewhere, at the same time."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Made by the transport, for each server with ranks of its own."""
@@ -85,7 +85,7 @@ class _Client:
         """Made by the transport."""
 
     def shutdown_weight_transfer_engine(self) -> None:
-        """Made by nobody: the servers end with the run."""
+        """Not made: the servers end with the run."""
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class NewVllmSender:
         return {"packed": True, "packed_buffer_size_bytes": self.buffer_bytes}
 
     def update_fields(self) -> dict[str, Any]:
-        """Nothing: packing was told when the servers joined."""
+        """Nothing: packing was sent when the servers joined."""
         return {}
 
     def broadcast(self, source: WeightSource) -> None:

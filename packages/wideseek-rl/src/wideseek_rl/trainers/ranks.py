@@ -39,7 +39,7 @@ class Ranks(Protocol):
     def deal(self, batches: Sequence[Trees]) -> list[Trees]:
         """This rank's part, as many micro-batches as every other one's.
 
-        An empty one stands for a pass that adds nothing.
+        An empty one is a pass that adds nothing.
         """
         ...
 

@@ -79,8 +79,8 @@ def _fault(
         "advantage": sample.advantages,
         "log-probability": sample.logprobs,
     }
-    told = f"{name} {values[name][np.argmax(first)]}" if name in values else name
-    return told, _whole_turns(trained, bad)
+    reason = f"{name} {values[name][np.argmax(first)]}" if name in values else name
+    return reason, _whole_turns(trained, bad)
 
 
 def _whole_turns(trained: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -27,13 +27,13 @@ Kind = type[np.int16] | type[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SFTProgress:
-    """Where a run stands, told every `log_every_s` and at the end."""
+    """Progress of a run, reported every `log_every_s` and at the end."""
 
     updates: int
     epoch: float
     """Passes over the demonstrations so far."""
     loss: float
-    """Mean over the latest updates that no report told of before, in nats per trained token."""
+    """Mean over the latest updates that no earlier report covered, in nats per trained token."""
     tokens: int
     """Positions run so far, padding included."""
     tokens_per_s: float
@@ -50,7 +50,7 @@ class SFTBatch:
     lengths: Tensor
     """`[B]`."""
     places: Tensor
-    """`[N]`, int32: where in the flattened `[B·T]` stands the state that predicts a target."""
+    """`[N]`, int32: index in the flattened `[B·T]` of the state that predicts a target."""
     targets: Tensor
     """`[N]`, as `ids`."""
 

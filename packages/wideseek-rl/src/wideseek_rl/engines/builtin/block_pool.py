@@ -19,7 +19,7 @@ BLOCK_SIZE = 32
 class BlockPool:
     """Blocks and who uses them.
 
-    Block 0 belongs to nobody and stays zero: it pads lists of blocks to equal length.
+    Block 0 is never handed out and stays zero: it pads lists of blocks to equal length.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class BlockPool:
 
     @property
     def free(self) -> int:
-        """Blocks that nobody uses."""
+        """Blocks without a user."""
         return len(self._free)
 
     @property

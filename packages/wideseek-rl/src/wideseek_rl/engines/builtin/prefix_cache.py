@@ -8,7 +8,7 @@ from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
 
 
 def block_hashes(ids: Sequence[int]) -> tuple[int, ...]:
-    """Hash i stands for the leading `(i + 1) * BLOCK_SIZE` tokens."""
+    """Hash i identifies the leading `(i + 1) * BLOCK_SIZE` tokens."""
     hashes: list[int] = []
     chain = 0
     for start in range(0, len(ids) - BLOCK_SIZE + 1, BLOCK_SIZE):

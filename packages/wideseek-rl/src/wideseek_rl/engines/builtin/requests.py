@@ -29,7 +29,7 @@ class Request:
     logprobs: list[float] = field(default_factory=list[float])
     versions: list[VersionSpan] = field(default_factory=list[VersionSpan])
     cancelled: bool = False
-    """Nobody waits for it any more."""
+    """Its caller has given it up."""
     keep: bool = True
     """Keep its cache for the session's next turn."""
     indexed: bool = False

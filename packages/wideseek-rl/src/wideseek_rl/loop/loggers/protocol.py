@@ -27,7 +27,7 @@ class StepReport:
 class MetricLogger(Protocol):
     """Writes the reports of one run. Its methods are awaited one after the other.
 
-    A method that waits for a disk or a network does so in a thread, so that agents go on.
+    A method that waits for a disk or a network does so in a thread, so that agents keep working.
     """
 
     async def start(self, step: int) -> None:
