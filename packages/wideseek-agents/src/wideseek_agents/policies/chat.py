@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import httpx
 from pydantic import JsonValue
 
 from wideseek_agents.policies.config import ChatPolicyConfig
@@ -29,7 +28,7 @@ from wideseek_core import (
     ToolSpec,
 )
 from wideseek_core.errors import ServiceError, ServiceFault
-from wideseek_core.http import HttpClient
+from wideseek_core.http import HttpClient, Transport
 from wideseek_core.limiter import PASSING_STATUSES
 
 _MAX_SEED = 2**31
@@ -41,9 +40,7 @@ class ChatPolicy:
     Example: `async with ChatPolicy(ChatPolicyConfig(model="qwen3-4b")) as policy: ...`
     """
 
-    def __init__(
-        self, config: ChatPolicyConfig, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, config: ChatPolicyConfig, *, transport: Transport | None = None) -> None:
         """`transport` replaces the network. Raises `ConfigError` for a key that is not there."""
         self.config = config
         name = f"{config.base_url} ({config.model})"

@@ -1,4 +1,4 @@
-"""What may be where: the star of packages, rooms of heavy imports, the shape of the workspace."""
+"""The dependency rule, the files that may import a heavy library, the shape of the workspace."""
 
 import ast
 import re
@@ -17,18 +17,10 @@ LIBRARIES = [package for package in PACKAGES if package != "wideseek-apps"]
 MODULES = [package.replace("-", "_") for package in LIBRARIES]
 APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/__main__.py"))
 
-ROOMS = {
-    "torch": ("wideseek_rl/",),
-    "transformers": ("wideseek_rl/models/transformers_model.py",),
-    "httpx": (
-        "wideseek_core/http.py",
-        "wideseek_tools/fetch/",
-        "wideseek_agents/policies/",
-        "wideseek_rl/sync/",
-    ),
-    "rich": ("wideseek_core/progress.py", "wideseek_eval/reports/text.py"),
-}
-"""Where a library may be imported, relative to the `src` folders. Apps import what they like."""
+HEAVY_IMPORTS: dict[str, list[str]] = tomllib.loads(
+    (ROOT / "tests" / "heavy_imports.toml").read_text("utf-8")
+)
+"""For each heavy library exactly the files that import it, relative to the `src` folders."""
 
 HEAVY = {"torch", "rich", "httpx", "transformers", "pandas", "tokenizers", "qdrant_edge"}
 """What importing wideseek_core must not bring along."""
@@ -99,10 +91,11 @@ def test_a_package_knows_core_and_no_other(package: str) -> None:
         assert used <= allowed, path
 
 
-@pytest.mark.parametrize("library", ROOMS)
-def test_a_library_stays_in_its_rooms(library: str) -> None:
-    users = [name for name, path in sources() if library in imported(path)]
-    assert [name for name in users if not name.startswith(ROOMS[library])] == []
+@pytest.mark.parametrize("library", HEAVY_IMPORTS)
+def test_a_heavy_library_is_imported_in_exactly_the_files_listed(library: str) -> None:
+    every = [path for path in ROOT.glob("packages/*/src/**/*.py") if library in imported(path)]
+    users = [str(Path(*path.parts[path.parts.index("src") + 1 :])) for path in every]
+    assert sorted(users) == HEAVY_IMPORTS[library]
 
 
 def test_the_environment_is_read_in_one_place() -> None:
