@@ -26,7 +26,7 @@ def test_built_in_sets_load(name: str) -> None:
     prompts = PromptSet.load(name).localized("en")
     assert set(prompts.systems) == {"lead", "subagent", "single"}
     for tool in tool_definitions().values():
-        assert prompts.words(tool)["result"].places >= {"request", "text"}
+        assert prompts.tool(tool, batched=True).words["result"].places >= {"request", "text"}
 
 
 def test_the_default_set_speaks_chinese() -> None:

@@ -25,7 +25,6 @@ from wideseek_core import (
     SearchBackend,
     Task,
     TextGold,
-    ToolSpec,
 )
 from wideseek_core.config import validate
 from wideseek_core.templates import Template
@@ -39,6 +38,11 @@ class SendsTools(Protocol):
     def native_tools(self) -> bool:
         """Whether it does."""
         ...
+
+
+def sends_tools(policy: Policy) -> bool:
+    """Whether a policy describes the tools to its model itself."""
+    return isinstance(policy, SendsTools) and policy.native_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ class AgentFactory:
     pages: PageSource
     summarizer: Policy | None
     prompts: Mapping[AgentRole, PromptSet]
+    native: tuple[Policy, ...] = ()
+    """The policies that describe the tools themselves; see `sends_tools`."""
 
     def __post_init__(self) -> None:
         """Raises `ConfigError` for a tool or a format of calls that is not there."""
@@ -113,7 +119,7 @@ class AgentFactory:
             self._tool(tool_named(name, f"team.{role}.tools"), prompts, limits, services)
             for name in limits.tools
         )
-        native = isinstance(policy, SendsTools) and policy.native_tools
+        native = policy in self.native
         block = "" if native else _tools_block(tools, prompts, parser)
         return Agent(
             policy=policy,
@@ -140,17 +146,11 @@ class AgentFactory:
         limits: AgentConfig,
         services: Services,
     ) -> AgentTool:
-        words = prompts.words(definition)
-        schema = definition.schema if limits.batched else definition.schema.unbatched()
-        spec = ToolSpec(
-            name=definition.name,
-            description=words.description if limits.batched else words.single_description,
-            parameters=schema.json_schema(words.arguments),
-        )
+        tool = prompts.tool(definition, batched=limits.batched)
         context = ToolContext(
             config=self.config,
             settings=self._settings(definition),
-            words=words,
+            words=tool.words,
             separator=prompts.messages.separator,
             search=self.search,
             pages=self.pages,
@@ -159,10 +159,10 @@ class AgentFactory:
             summarizer=self.summarizer,
         )
         return AgentTool(
-            spec=spec,
-            usage=words.usage(spec, batched=limits.batched),
-            schema=schema,
-            layout=words["result"],
+            spec=tool.spec,
+            usage=tool.usage,
+            schema=tool.schema,
+            layout=tool.words["result"],
             answer=definition.open(context),
             failures=definition.failures,
         )

@@ -137,9 +137,9 @@ class _Run:
                 return Status.BUDGET_LIMIT
             parsed = self._parse(turn)
             self._tell_turn(number, turn, parsed)
-            self._record.turns.append(
-                replace(turn, calls=parsed.calls, dropped_calls=parsed.dropped)
-            )
+            if parsed.written:
+                turn = replace(turn, calls=parsed.calls, dropped_calls=parsed.dropped)
+            self._record.turns.append(turn)
             end = self._end(number, turn, parsed)
             if end is Status.TURN_LIMIT and not self._agent.lenient:
                 await self._call(parsed)  # WideSeek-R1 makes these calls, although none reads them
@@ -274,7 +274,9 @@ class _Run:
                 raise
             text = self._agent.messages.budget_spent.fill()
             result = ToolResult(request=request.subject, text=text, ok=False, tool=tool.spec.name)
-        result = replace(result, started_s=started, seconds=clock.now() - started)
+        result = replace(
+            result, tool=tool.spec.name, started_s=started, seconds=clock.now() - started
+        )
         self._on_event(
             ToolAnswered(
                 agent=self._record.agent,

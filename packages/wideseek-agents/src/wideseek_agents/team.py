@@ -6,7 +6,7 @@ import logging
 from wideseek_agents.budget import Ledger
 from wideseek_agents.config import AgentConfig, TeamConfig
 from wideseek_agents.events import OnEvent, ignore
-from wideseek_agents.factory import Agent, AgentFactory, Services
+from wideseek_agents.factory import Agent, AgentFactory, Services, sends_tools
 from wideseek_agents.loop import run_agent
 from wideseek_agents.prompts import PromptSet
 from wideseek_agents.recording import AgentRecord, Recording
@@ -60,6 +60,7 @@ class Team:
             pages=pages,
             summarizer=summarizer if config.use_access_summary else None,
             prompts=_prompts(config, prompts),
+            native=tuple(p for p in (policy, subagent_policy) if p is not None and sends_tools(p)),
         )
 
     async def run(

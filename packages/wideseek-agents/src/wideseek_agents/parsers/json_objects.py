@@ -27,21 +27,20 @@ def read_call(value: JsonValue, *, id: str = "") -> WrittenCall:
 
     Arguments may be called `parameters`, and all may stand in a `function` object.
     """
-    text = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict):
-        return MalformedCall(problem="not_json", text=text, id=id)
+        return MalformedCall(problem="not_json", text=_written(value), id=id)
     inner = value.get("function")
     fields = inner if isinstance(inner, dict) else value
     name = fields.get("name")
     if not isinstance(name, str) or not name.strip():
-        return MalformedCall(problem="no_name", text=text, id=id)
+        return MalformedCall(problem="no_name", text=_written(value), id=id)
     arguments = fields.get("arguments", fields.get("parameters"))
     return call_of(name.strip(), arguments, id=id)
 
 
 def call_of(name: str, arguments: JsonValue, *, id: str = "") -> WrittenCall:
     """A call of the tool `name` with arguments as an object, or as JSON text of one."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    given = arguments
     for _ in range(2):  # Some servers encode the text twice.
         if isinstance(arguments, str):
             found = object_at(arguments, 0)
@@ -49,4 +48,8 @@ def call_of(name: str, arguments: JsonValue, *, id: str = "") -> WrittenCall:
             arguments = found[0] if found is not None and whole else None
     if isinstance(arguments, dict):
         return ToolCall(name=name, arguments=arguments, id=id)
-    return MalformedCall(problem="bad_arguments", text=text, name=name, id=id)
+    return MalformedCall(problem="bad_arguments", text=_written(given), name=name, id=id)
+
+
+def _written(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

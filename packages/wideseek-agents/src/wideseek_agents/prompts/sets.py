@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wideseek_agents.arguments import ArgumentSchema
 from wideseek_agents.prompts.messages import Messages, read_messages
 from wideseek_agents.tools import ToolDefinition, ToolWords, read_words, tool_definitions
-from wideseek_core import AgentRole, ConfigError, Language
+from wideseek_core import AgentRole, ConfigError, Language, ToolSpec
 from wideseek_core.config import read_yaml
 from wideseek_core.plugins import installed
 from wideseek_core.templates import Template, placeholders
@@ -24,6 +25,17 @@ GROUP = "wideseek.prompt_sets"
 ROLES: tuple[AgentRole, ...] = ("lead", "subagent", "single")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 _SYSTEM = placeholders("", "tools format turns requests_per_call requests_per_turn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedTool:
+    """A tool as a prompt set describes it to a model."""
+
+    spec: ToolSpec
+    usage: str
+    """The tool in one line of a prompt."""
+    schema: ArgumentSchema
+    words: ToolWords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +52,30 @@ class LocalizedPrompts:
     """Words of tools that stand in place of the tools' own, by the tool's name."""
     file: str
     """Where `tool_texts` come from, for errors."""
-    read: dict[str, ToolWords] = field(default_factory=dict[str, ToolWords], repr=False)
-    """The texts of tools that were read before, since every agent needs them."""
+    described: dict[tuple[str, bool], DescribedTool] = field(
+        default_factory=dict[tuple[str, bool], DescribedTool], repr=False
+    )
+    """Tools that were described before, since every agent needs them."""
 
-    def words(self, tool: ToolDefinition) -> ToolWords:
-        """The texts of a tool. Raises `ConfigError`."""
-        if tool.name not in self.read:
-            override = self.tool_texts.get(tool.name)
-            where = f"{self.file}: {tool.name}"
-            self.read[tool.name] = read_words(
-                tool.words, self.language, tool.messages, override, where
+    def tool(self, definition: ToolDefinition, *, batched: bool) -> DescribedTool:
+        """A tool in the words of the set. Raises `ConfigError`."""
+        key = (definition.name, batched)
+        if key not in self.described:
+            override = self.tool_texts.get(definition.name)
+            where = f"{self.file}: {definition.name}"
+            words = read_words(
+                definition.words, self.language, definition.messages, override, where
             )
-        return self.read[tool.name]
+            schema = definition.schema if batched else definition.schema.unbatched()
+            spec = ToolSpec(
+                name=definition.name,
+                description=words.description if batched else words.single_description,
+                parameters=schema.json_schema(words.arguments),
+            )
+            self.described[key] = DescribedTool(
+                spec=spec, usage=words.usage(spec, batched=batched), schema=schema, words=words
+            )
+        return self.described[key]
 
 
 class PromptSet:
@@ -130,7 +154,7 @@ def read_prompts(folder: Path) -> LocalizedPrompts:
         file=str(file),
     )
     for tool in tool_definitions().values():
-        prompts.words(tool)
+        prompts.tool(tool, batched=True)
     return prompts
 
 

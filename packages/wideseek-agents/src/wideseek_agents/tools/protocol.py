@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wideseek_agents.arguments import ArgumentSchema, Request
@@ -97,10 +97,13 @@ class AgentTool:
 
 
 async def call_tool(tool: AgentTool, request: Request, error_text: Template) -> ToolResult:
-    """The tool's answer; its failure becomes a text that the model can read."""
+    """The tool's answer; its failure becomes a text that the model can read.
+
+    The caller fills in the name of the tool and the times.
+    """
     name = tool.spec.name
     try:
-        return replace(await tool.answer(request), tool=name)
+        return await tool.answer(request)
     except tool.failures as error:
         problem = str(error) if isinstance(error, ToolError) else ""
         if not isinstance(error, WideSeekError):
@@ -108,7 +111,7 @@ async def call_tool(tool: AgentTool, request: Request, error_text: Template) -> 
             logger.warning("tool %s failed on %r", name, request.subject, exc_info=True)
         problem = one_line(problem or type(error).__name__)[:_ERROR_CHARS]
     text = error_text.fill(request=request.subject, error=problem)
-    return ToolResult(request=request.subject, text=text, ok=False, tool=name)
+    return ToolResult(request=request.subject, text=text, ok=False)
 
 
 @asynccontextmanager
