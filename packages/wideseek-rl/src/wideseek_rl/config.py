@@ -16,6 +16,7 @@ from wideseek_rl.algorithm.group_relative import GroupRelativeConfig
 from wideseek_rl.algorithm.open import ALGORITHMS
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.open import ENGINES
+from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
 from wideseek_rl.loop.loggers.mlflow import MLflowConfig
 from wideseek_rl.loop.loggers.open import METRIC_LOGGERS
 from wideseek_rl.loop.loggers.swanlab import SwanLabConfig
@@ -33,13 +34,15 @@ from wideseek_rl.trainers.open import TRAINERS
 
 if TYPE_CHECKING:
     AlgorithmConfig = GroupRelativeConfig | BestOfGroupConfig
-    EngineConfig = BuiltinEngineConfig
+    EngineConfig = BuiltinEngineConfig | VllmEngineConfig | SglangEngineConfig
     TrainerConfig = TorchTrainerConfig | NemoAlignerConfig
     ScheduleConfig = SyncScheduleConfig | TailScheduleConfig | AsyncScheduleConfig
     LoggerConfig = TensorBoardConfig | WandbConfig | MLflowConfig | SwanLabConfig
 else:
     AlgorithmConfig = kind_union(ALGORITHMS, GroupRelativeConfig, BestOfGroupConfig)
-    EngineConfig = kind_union(ENGINES, BuiltinEngineConfig)
+    EngineConfig = kind_union(
+        ENGINES, BuiltinEngineConfig, VllmEngineConfig, SglangEngineConfig, default="builtin"
+    )
     TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig, NemoAlignerConfig)
     ScheduleConfig = kind_union(
         SCHEDULES, SyncScheduleConfig, TailScheduleConfig, AsyncScheduleConfig

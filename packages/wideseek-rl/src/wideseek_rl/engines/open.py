@@ -11,9 +11,12 @@ from wideseek_core import Config
 from wideseek_core.plugins import opener
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.protocol import RolloutEngine
+from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
 from wideseek_rl.models.policy import PolicyModel
 
 ENGINES = "wideseek.engines"
+SERVED_ENGINES = "wideseek.served_engines"
+"""Openers of vLLM and SGLang, whose requests are made by a package that this one does not know."""
 
 
 @asynccontextmanager
@@ -24,6 +27,9 @@ async def open_engine(config: Config, model: PolicyModel) -> AsyncGenerator[Roll
             from wideseek_rl.engines.builtin.open import open_builtin
 
             async with open_builtin(config, model) as engine:
+                yield engine
+        case VllmEngineConfig() | SglangEngineConfig():
+            async with opener(SERVED_ENGINES, config)(config, model) as engine:
                 yield engine
         case _:
             async with opener(ENGINES, config)(config, model) as engine:

@@ -1,7 +1,7 @@
 """Where weights come from when they are sent: names as in Hugging Face, shapes known beforehand."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -55,3 +55,21 @@ class ModuleSource:
             gather = getattr(parameter, "full_tensor", None)
             tensor: torch.Tensor = gather() if callable(gather) else parameter  # type: ignore[assignment]
             yield name, tensor.detach().to(self._dtype or tensor.dtype).contiguous()
+
+
+class CastSource:
+    """The weights of another source in the type that the engine computes in."""
+
+    def __init__(self, source: WeightSource, dtype: torch.dtype) -> None:
+        self._source = source
+        self._dtype = dtype
+
+    def metadata(self) -> Sequence[TensorInfo]:
+        """What `tensors` will yield."""
+        name = str(self._dtype).removeprefix("torch.")
+        return [replace(info, dtype=name) for info in self._source.metadata()]
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The tensors, cast one after another."""
+        for name, tensor in self._source.tensors():
+            yield name, tensor.to(self._dtype)

@@ -1,0 +1,35 @@
+"""vLLM and SGLang as rollout engines, as configuration; no torch is needed to read it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wideseek_core import Config
+from wideseek_rl.engines.control.config import ControlConfig, LaunchConfig
+from wideseek_rl.sync.config import SyncConfig
+
+
+class ServedEngineConfig(Config):
+    """Servers that are started as child processes on the trainer's GPUs."""
+
+    replicas: int = Field(default=1, ge=1)
+    """Servers that are started, each with the whole model."""
+    launch: LaunchConfig = LaunchConfig(memory_share=0.4)
+    """How a server is started; the trainer shares its GPU, so leave it memory."""
+    control: ControlConfig = ControlConfig()
+    sync: SyncConfig = SyncConfig()
+    logs: Path = Path("runs/engine-logs")
+    """Folder of the servers' log files."""
+
+
+class VllmEngineConfig(ServedEngineConfig):
+    """Replicas of vLLM."""
+
+    kind: Literal["vllm"] = "vllm"
+
+
+class SglangEngineConfig(ServedEngineConfig):
+    """Replicas of SGLang."""
+
+    kind: Literal["sglang"] = "sglang"
