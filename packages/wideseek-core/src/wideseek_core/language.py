@@ -22,7 +22,7 @@ _WORDS = {
 _TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 _CLEAR_SHARE = 0.6
 _IDEOGRAPH_LETTERS = 2
-"""An ideograph stands for about as many letters of a Latin word."""
+"""An ideograph counts as about as many letters of a Latin word."""
 
 
 def is_language(tag: str) -> bool:
