@@ -9,10 +9,16 @@ each query by itself, with the model as its package has it:
 - `in threads`: that with the queries of different requests beside each other, in the event
   loop's usual thread pool.
 - `that on faster uvicorn`: on uvloop and httptools.
+
+With MiniLM, `wideseek-index serve` also runs in one process with the model's products in integers
+and in floats, to show what the rewriting of the model earns. Without the data that
+`WIDESEEK_DATA` names, made-up passages take its place.
 """
 
 import argparse
 import asyncio
+import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -138,9 +144,9 @@ def running(command: list[str]) -> Generator[int]:
         process.wait(20)
 
 
-def compare(commands: list[list[str]], seconds: float) -> list[Load]:
+def compare(commands: list[list[str]], questions: Path, seconds: float) -> list[Load]:
     """All servers run all the time and take turns, so that a busy machine slows all of them."""
-    requests = Requests(DATA / "qa_dev.jsonl", TOPK)
+    requests = Requests(questions, TOPK)
     crowds = [Crowd(PORT + place, requests) for place in range(len(commands))]
     with ExitStack() as stack:
         servers = [
@@ -156,21 +162,51 @@ def compare(commands: list[list[str]], seconds: float) -> list[Load]:
     return [crowd.load() for crowd in crowds]
 
 
-def report(method: Method, index: Path, seconds: float) -> None:
+def serve_floats(index: Path, port: int) -> None:
+    """Our server with the model as its package has it."""
+    from wideseek_tools.encoders import onnx
+    from wideseek_tools.index.cli import main as index_main
+
+    onnx.multiplies_bytes = lambda cpuinfo=Path(): False  # pyright: ignore[reportPrivateImportUsage]
+    index_main(["serve", str(index), "search.method=dense", "processes=0", f"port={port}"])
+
+
+def made_up(folder: Path) -> Path:
+    """Passages and questions of made-up words, for machines without the data."""
+    draw = random.Random(7)
+    words = ["".join(draw.choices("aeioubdklmnrst", k=draw.randint(3, 8))) for _ in range(5000)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, length in (("pages.jsonl", 5000, 60), ("qa_dev.jsonl", 2000, 8)):
+        texts = (" ".join(draw.choices(words, k=length)) for _ in range(count))
+        rows = [
+            {"url": f"http://made.up/{n}", "contents": text, "question": text}
+            for n, text in enumerate(texts)
+        ]
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def report(method: Method, index: Path, data: Path, seconds: float) -> None:
     plain = [sys.executable, __file__, "--plain", str(index), method, "{port}"]
     ours = [sys.executable, "-m", "wideseek_tools.index.cli", "serve", str(index)]
     ours += [f"search.method={method}", "port={port}"]
-    ways = {way: one for way, one in PLAIN.items() if method == "dense" or way != "calm"}
-    found = compare([*([*plain, way] for way in ways), ours], seconds)
-    names = [one.title for one in ways.values()]
-    for name, one in zip((*names, "wideseek-index serve"), found, strict=True):
-        figures = f"{one.per_second:11.0f}{one.p50_ms:9.1f}{one.p95_ms:9.1f}{one.errors:8}"
-        show(f"{method + ', ' + name:34}{figures}{one.server_ms:11.3f}")
-    *plainly, batched = found
-    for name, one in zip(names, plainly, strict=True):
-        faster = batched.per_second / one.per_second
-        slower = batched.p95_ms / one.p95_ms
-        cheaper = one.server_ms / batched.server_ms
+    ways = {name: way for name, way in PLAIN.items() if method == "dense" or name != "calm"}
+    servers = {way.title: [*plain, name] for name, way in ways.items()}
+    if method == "dense":
+        servers["serve, one process, floats"] = [
+            sys.executable, __file__, "--floats", str(index), "{port}"
+        ]  # fmt: skip
+        servers["serve, one process, integers"] = [*ours, "processes=0"]
+    servers["wideseek-index serve"] = ours
+    found = compare(list(servers.values()), data / "qa_dev.jsonl", seconds)
+    for name, load in zip(servers, found, strict=True):
+        numbers = f"{load.per_second:11.0f}{load.p50_ms:9.1f}{load.p95_ms:9.1f}{load.errors:8}"
+        show(f"{method + ', ' + name:34}{numbers}{load.server_ms:11.3f}")
+    *others, batched = found
+    for name, load in zip(servers, others, strict=False):
+        faster = batched.per_second / load.per_second
+        slower = batched.p95_ms / load.p95_ms
+        cheaper = load.server_ms / batched.server_ms
         line = f"{faster:10.2f}x{'':9}{slower:8.2f}x{'':8}{cheaper:10.2f}x"
         show(f"{'  to ' + name:34}{line}")
 
@@ -179,26 +215,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="BM25 only, a few seconds")
     parser.add_argument("--method", choices=("bm25", "dense"), help="only this one")
-    parser.add_argument("--index", type=Path, help="an index built with method=hybrid")
+    parser.add_argument("--index", type=Path, help="an index of the method, or hybrid")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each server")
     parser.add_argument("--plain", nargs=4, metavar=("INDEX", "METHOD", "PORT", "WAY"))
+    parser.add_argument("--floats", nargs=2, metavar=("INDEX", "PORT"))
     given = parser.parse_args()
     if given.plain:
         index, method, port, way = given.plain
         serve_plainly(Path(index), method, int(port), PLAIN[way])
         return
-    if not DATA.is_dir():
-        show(f"skipped: {DATA} is not here, set WIDESEEK_DATA")
+    if given.floats:
+        serve_floats(Path(given.floats[0]), int(given.floats[1]))
         return
+    folder = cache_folder() / "bench"
+    data = DATA if DATA.is_dir() else made_up(folder / "made-up")
     built: Method = "bm25" if given.quick else "hybrid"
-    index = given.index or cache_folder() / "bench" / f"wikitables-{built}"
-    build_index(None, DATA / "pages.jsonl", index, IndexConfig(method=built))
+    index = given.index or folder / f"{data.name}-{built}"
+    if given.index is None:
+        build_index(None, data / "pages.jsonl", index, IndexConfig(method=built))
     title = f"{CLIENTS} clients"
     show(f"{title:34}{'queries/s':>11}{'p50 ms':>9}{'p95 ms':>9}{'errors':>8}{'server ms':>11}")
     if given.method != "dense":
-        report("bm25", index, 3.0 if given.quick else given.seconds)
+        report("bm25", index, data, 3.0 if given.quick else given.seconds)
     if given.method != "bm25" and not given.quick:
-        report("dense", index, given.seconds)
+        report("dense", index, data, given.seconds)
 
 
 if __name__ == "__main__":

@@ -270,16 +270,11 @@ class HttpClient:
     async def _read(self, response: httpx.Response, repeatable: bool) -> HttpResponse:
         status = response.status_code
         headers = {name.lower(): value for name, value in response.headers.items()}
-        encoding = headers.get("content-encoding", "")
-        if response.is_stream_consumed:  # by a transport of a test, which decoded it too
-            chunks, encoding = response.aiter_bytes(), ""
-        else:
-            chunks = response.aiter_raw()
         if response.is_success and status != PARTIAL_STATUS:
-            content = await read_body(chunks, encoding, self.config.max_bytes)
+            content = await received_body(response, self.config.max_bytes)
             return HttpResponse(status, headers, content)
         try:
-            content = await read_body(chunks, encoding, MAX_ERROR_BYTES)
+            content = await received_body(response, MAX_ERROR_BYTES)
         except ServiceError:
             content = b""  # the status tells enough
         raise self._status_fault(HttpResponse(status, headers, content), repeatable)
@@ -320,6 +315,14 @@ class HttpClient:
             can_pass=fault.can_pass,
             retry_after_s=fault.retry_after_s,
         )
+
+
+async def received_body(response: httpx.Response, max_bytes: int) -> bytes:
+    """The whole body of a response, decompressed. Raises `ServiceError`."""
+    if response.is_stream_consumed:  # by a transport of a test, which decompressed it too
+        return await read_body(response.aiter_bytes(), "", max_bytes)
+    encoding = response.headers.get("content-encoding", "")
+    return await read_body(response.aiter_raw(), encoding, max_bytes)
 
 
 def _key(service: str, variable: str, required: bool) -> str:

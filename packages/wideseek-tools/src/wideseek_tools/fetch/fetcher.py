@@ -16,7 +16,7 @@ from typing import Self
 
 import httpx
 
-from wideseek_core.bodies import ACCEPT_ENCODING, read_body
+from wideseek_core.bodies import ACCEPT_ENCODING
 from wideseek_core.errors import (
     ConfigError,
     NoContent,
@@ -26,6 +26,7 @@ from wideseek_core.errors import (
     ToolUnavailable,
 )
 from wideseek_core.headers import decoded_text, named_charset, retry_after_s
+from wideseek_core.http import received_body
 from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
 from wideseek_core.search import Page
@@ -201,8 +202,7 @@ class Fetcher:
             kind = media_type(headers.get("content-type", ""))
             if not any_type and not is_readable(kind):
                 raise ToolRefused(f"a page of type {kind[:60]!r} can't be read")
-            encoding = headers.get("content-encoding", "")
-            body = await read_body(response.aiter_raw(), encoding, limit)
+            body = await received_body(response, limit)
             if not any_type and not kind and is_binary(body):
                 raise ToolRefused("a page without a type, and no text")
             return Response(status, headers, body)
