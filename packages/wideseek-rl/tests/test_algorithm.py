@@ -85,6 +85,14 @@ def test_a_reward_that_is_not_finite_leaves_its_rollout_out_of_the_group() -> No
     assert values == pytest.approx([-(0.5**0.5), 0.5**0.5], rel=1e-4)
 
 
+def test_prompts_whose_rollouts_all_earn_the_same_are_counted() -> None:
+    equal = [make_scored(value=0.3), make_scored(value=0.3)]
+    differing = [make_scored(value=0.3), make_scored(value=0.4), make_scored(value=0.3)]
+    groups = [equal, differing, differing, differing]
+    step = build_step_batch(groups, group_relative(GroupRelativeConfig()))
+    assert (step.prompts, step.zero_variance) == (4, 1)
+
+
 def test_an_advantage_that_is_not_finite_leaves_its_turns_out() -> None:
     def odd(group: Sequence[ScoredEpisode], rewards: Sequence[float]) -> list[list[float]]:
         return [[math.inf], [0.5]]

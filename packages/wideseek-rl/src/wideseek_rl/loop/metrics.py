@@ -4,11 +4,13 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from wideseek_core import Status, TableMetrics, ToolCall
 from wideseek_rl.algorithm.protocol import Reward
 from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
+from wideseek_rl.trainers.protocol import UpdateMetrics
 
 TOOLS = ("access", "create_sub_agents", "search")
 """Tools that have their metrics in every step, used or not."""
@@ -40,6 +42,20 @@ def rollout_metrics(
     metrics |= _rewards(batch, [reward for _, reward in pairs]) | _table_metrics(usable)
     metrics |= _agents(usable) | _calls(usable) | _lengths(usable)
     return metrics | _staleness(usable, version)
+
+
+def update_metrics(
+    update: UpdateMetrics, *, generated: float, rollouts_s: float, update_s: float, sync_s: float
+) -> dict[str, float]:
+    """What the update of a step did, how long its parts took, and tokens a second."""
+    return {f"update/{name}": float(value) for name, value in asdict(update).items()} | {
+        "time/rollouts_s": rollouts_s,
+        "time/update_s": update_s,
+        "time/sync_s": sync_s,
+        "time/step_s": rollouts_s + update_s + sync_s,
+        "speed/generated_per_s": generated / max(rollouts_s, 1e-9),
+        "speed/trained_per_s": update.tokens_run / max(update_s, 1e-9),
+    }
 
 
 def _rewards(batch: StepBatch, rewards: Sequence[Reward]) -> dict[str, float]:

@@ -7,7 +7,7 @@ It sees four interfaces (`RolloutSource`, `Trainer`, `WeightSync`, `MetricLogger
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch
 from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
-from wideseek_rl.loop.metrics import rollout_metrics
+from wideseek_rl.loop.metrics import rollout_metrics, update_metrics
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -185,27 +185,17 @@ class TrainingLoop:
         collected = time.monotonic()
         batch = build_step_batch(groups, self._algorithm)
         self._check_batch(batch)
-        update = UpdateMetrics()
-        updated = collected
-        if batch.samples:
-            async with self._sync.updating() as commit:
-                update = await self._trainer.update(batch.samples)
-                if update.updates:
-                    commit(state.updates + 1)
-                updated = time.monotonic()
+        update, updated = await self._update(batch, state.updates + 1)
         schedule.trained()
         done = time.monotonic()
         metrics = rollout_metrics(groups, batch, version=state.updates)
-        rollout_s, update_s = collected - started, updated - collected
-        metrics |= {f"update/{name}": float(value) for name, value in asdict(update).items()}
-        metrics |= {
-            "time/rollouts_s": rollout_s,
-            "time/update_s": update_s,
-            "time/sync_s": done - updated,
-            "time/step_s": done - started,
-            "speed/generated_per_s": metrics["tokens/generated"] / max(rollout_s, 1e-9),
-            "speed/trained_per_s": update.tokens_run / max(update_s, 1e-9),
-        }
+        metrics |= update_metrics(
+            update,
+            generated=metrics["tokens/generated"],
+            rollouts_s=collected - started,
+            update_s=updated - collected,
+            sync_s=done - updated,
+        )
         state = state.model_copy(
             update={
                 "step": state.step + 1,
@@ -217,6 +207,16 @@ class TrainingLoop:
             StepReport(step=state.step, metrics=metrics, groups=groups, rewards=batch.rewards)
         )
         return state
+
+    async def _update(self, batch: StepBatch, version: int) -> tuple[UpdateMetrics, float]:
+        """Trains on a batch and brings the weights to the engine; when the training was done."""
+        if not batch.samples:
+            return UpdateMetrics(), time.monotonic()
+        async with self._sync.updating() as commit:
+            update = await self._trainer.update(batch.samples)
+            if update.updates:
+                commit(version)
+            return update, time.monotonic()
 
     def _check_batch(self, batch: StepBatch) -> None:
         """Reports what was left out; raises `TrainError` if nothing is left again and again."""
