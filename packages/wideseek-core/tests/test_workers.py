@@ -30,11 +30,11 @@ async def test_a_helper_answers_many_requests_at_once(worker: Worker) -> None:
     assert await slow == ["wait", 0.2]
 
 
-async def test_what_is_told_is_handled_in_order_and_not_answered(worker: Worker) -> None:
+async def test_what_is_sent_is_handled_in_order_and_not_answered(worker: Worker) -> None:
     worker.tell("one")
     worker.tell(["crash"])
     worker.tell("two")
-    assert await worker.ask(["told"]) == ["one", "two"]
+    assert await worker.ask(["received"]) == ["one", "two"]
 
 
 async def test_an_error_of_the_tree_arrives_as_itself(worker: Worker) -> None:
@@ -56,7 +56,7 @@ async def test_a_cancelled_request_is_cancelled_in_the_helper(worker: Worker) ->
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert await worker.ask(["told"]) == ["started", "cancelled"]
+    assert await worker.ask(["received"]) == ["started", "cancelled"]
 
 
 async def test_a_death_ends_every_request_and_those_to_come(worker: Worker) -> None:
@@ -104,7 +104,7 @@ async def test_a_pool_restarts_what_takes_too_long_or_dies() -> None:
 async def test_a_pool_sets_its_helpers_up() -> None:
     async with WorkerPool(MODULE, processes=2, setup="setup") as pool:
         await pool.warm_up()
-        assert await pool.ask(["told"]) == ["setup"]
+        assert await pool.ask(["received"]) == ["setup"]
     async with WorkerPool(MODULE, processes=1, setup=["overflow"]) as pool:
         with pytest.raises(ContextOverflow):
             await pool.ask(["pid"])

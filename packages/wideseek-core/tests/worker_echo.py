@@ -10,7 +10,7 @@ from wideseek_core.errors import ContextOverflow
 from wideseek_core.frames import JSON, PICKLE
 from wideseek_core.helper import serve, serve_concurrently
 
-told: list[object] = []
+received: list[object] = []
 
 
 def handle(value: Any) -> object:
@@ -29,10 +29,10 @@ def handle(value: Any) -> object:
             os.write(1, b"nor this\n")
         case ["pid"]:
             return os.getpid()
-        case ["told"]:
-            return told
+        case ["received"]:
+            return received
         case _:
-            told.append(value)
+            received.append(value)
     return value
 
 
@@ -42,7 +42,7 @@ async def handle_later(value: Any) -> object:
             try:
                 await asyncio.sleep(seconds)
             except asyncio.CancelledError:
-                told.append("cancelled")
+                received.append("cancelled")
                 raise
             return value
         case _:

@@ -13,7 +13,7 @@ from wideseek_tools.config import CacheConfig
 
 
 class Counting:
-    """A backend and page source that counts, and fails when told to."""
+    """A backend and page source that counts, and fails on request."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

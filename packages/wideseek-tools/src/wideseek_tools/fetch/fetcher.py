@@ -72,7 +72,7 @@ class Fetcher:
         self._direct = self._transport(None)
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
         for scheme in ("http", "https"):
-            # Any public host stands for all of them; `NO_PROXY` is looked at for each request.
+            # Any public host will do here; `NO_PROXY` is looked at for each request.
             if proxy := proxy_for(f"{scheme}://example.com"):
                 if not config.trust_proxy:
                     raise ConfigError(
