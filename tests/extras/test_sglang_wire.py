@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import base64
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from wideseek_rl.sync.ipc import flattened, packed
 from wideseek_rl.sync.nccl import SglangNcclWire
 from wideseek_rl.sync.source import ModuleSource
 
-pytestmark = [pytest.mark.sglang, pytest.mark.filterwarnings("ignore")]  # of its imports
+pytestmark = [
+    pytest.mark.sglang,
+    pytest.mark.skipif(find_spec("sglang") is None, reason="needs the extra sglang"),
+    pytest.mark.filterwarnings("ignore"),  # of its imports
+]
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=5, stop_ids=(4,), seed=2**62 + 1)
 
 

@@ -5,6 +5,7 @@
 import asyncio
 import inspect
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from wideseek_rl.sync.ipc import IpcTransport, VllmIpcWire
 from wideseek_rl.sync.senders import NewVllmSender, vllm_sender
 from wideseek_rl.sync.source import ModuleSource
 
-pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]  # of its imports
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="needs the extra vllm"),
+    pytest.mark.filterwarnings("ignore"),  # of its imports
+]
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=5, stop_ids=(4,), seed=2**62 + 1)
 
 
