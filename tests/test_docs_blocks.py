@@ -88,7 +88,7 @@ class Stub(BaseHTTPRequestHandler):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class WorkingFolder:
     """A folder with the files that the documentation speaks of, and what runs in it."""
 
     folder: Path
@@ -134,15 +134,15 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def desk(
+def working(
     tmp_path_factory: pytest.TempPathFactory,
     policy: Path,
     world: World,
     surroundings: dict[str, str],
     endpoint: str,
-) -> Desk:
+) -> WorkingFolder:
     """The folder, with pages, an index, tasks, runs and responses."""
-    folder = tmp_path_factory.mktemp("desk")
+    folder = tmp_path_factory.mktemp("working")
     shutil.copytree(ROOT / "configs", folder / "configs")
     for name in ("packages", "tests", "scripts", "noxfile.py"):
         if (ROOT / name).exists():
@@ -155,7 +155,7 @@ def desk(
     write_lines(folder / "corpus.jsonl", [{"id": str(n), **page} for n, page in enumerate(pages)])
     keys = dict.fromkeys(("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY"), "stub")
     stubs = str(ROOT / "tests" / "docs_stubs")
-    made = Desk(
+    made = WorkingFolder(
         folder=folder,
         policy=policy,
         endpoint=endpoint,
@@ -165,16 +165,16 @@ def desk(
     return made
 
 
-def _fill(desk: Desk) -> None:
+def _fill(working: WorkingFolder) -> None:
     """Builds what commands of the documentation read: an index, and runs to compare."""
     build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "to=my-index"]
-    done = desk.python(*build)
+    done = working.python(*build)
     assert done.returncode == 0, done.stderr
     for name in ("a", "b", "train/before", "train/after", "widesearch"):
         data = ["data.kind=jsonl", "data.path=tasks.jsonl"]
         world = ["world.kind=corpus", "world.pages=pages.jsonl"]
-        model = [f"policy.model={desk.policy}", *LOCAL, f"run.folder=runs/{name}"]
-        done = desk.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
+        model = [f"policy.model={working.policy}", *LOCAL, f"run.folder=runs/{name}"]
+        done = working.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
         assert done.returncode == 0, done.stderr
 
 
@@ -187,8 +187,8 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 
 @of("python")
-def test_an_example_runs_as_printed(block: Block, desk: Desk) -> None:
-    done = desk.python("-W", "error", "-c", block.text)
+def test_an_example_runs_as_printed(block: Block, working: WorkingFolder) -> None:
+    done = working.python("-W", "error", "-c", block.text)
     assert done.returncode == 0, done.stderr
 
 
@@ -229,14 +229,14 @@ def test_no_block_is_of_a_language_that_nothing_checks() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
-def test_a_command_works_as_printed(command: ShownCommand, desk: Desk) -> None:
+def test_a_command_works_as_printed(command: ShownCommand, working: WorkingFolder) -> None:
     words = words_of(command.text)
     synopsis = any(word.startswith("[") for word in words)
     if synopsis:
         words = [*(word for word in words if not word.startswith("[")), "--help"]
     program, *arguments = words
     if program == "wideseek" or program.startswith("wideseek-"):
-        _run(program, [desk.meant(word) for word in arguments], desk)
+        _run(program, [working.meant(word) for word in arguments], working)
     elif program in ("pip", "uv"):
         _check_installation(words)
     elif program == "nox":
@@ -258,7 +258,7 @@ NOT_RUN = {
 }
 
 
-def _run(program: str, arguments: list[str], desk: Desk) -> None:
+def _run(program: str, arguments: list[str], working: WorkingFolder) -> None:
     modules = {
         "wideseek": "wideseek_apps.main",
         "wideseek-eval": "wideseek_eval.cli",
@@ -269,9 +269,9 @@ def _run(program: str, arguments: list[str], desk: Desk) -> None:
     script = f"from {modules[program]} import main; main()"
     arguments = _small(program, arguments)
     if "serve" in arguments[:1]:
-        _serve(script, arguments, desk)
+        _serve(script, arguments, working)
         return
-    done = desk.python("-c", script, *arguments)
+    done = working.python("-c", script, *arguments)
     # An answer that nothing supports ends with 1, and the stub's is one.
     allowed = (0, 1) if arguments[0] == "ask" else (0,)
     assert done.returncode in allowed, done.stderr
@@ -290,13 +290,13 @@ def _small(program: str, arguments: list[str]) -> list[str]:
     return [*arguments, "--dry-run"] if name in ("train", "sft") else arguments
 
 
-def _serve(script: str, arguments: list[str], desk: Desk) -> None:
+def _serve(script: str, arguments: list[str], working: WorkingFolder) -> None:
     """Starts a server, and stops it as soon as it says that it serves."""
     words = [word for word in arguments if not word.startswith("port=")]
     running = subprocess.Popen(
         [sys.executable, "-c", script, *words, "port=0"],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=working.folder,
+        env=working.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -333,8 +333,10 @@ def _check_nox(arguments: Sequence[str]) -> None:
     assert set(named) <= set(sessions)
 
 
-def test_the_environment_of_the_tests_is_that_of_the_documentation(desk: Desk) -> None:
+def test_the_environment_of_the_tests_is_that_of_the_documentation(working: WorkingFolder) -> None:
     """The stub is loaded: otherwise examples would ask the internet."""
-    done = desk.python("-c", "import httpx; print(httpx.AsyncHTTPTransport.handle_async_request)")
+    done = working.python(
+        "-c", "import httpx; print(httpx.AsyncHTTPTransport.handle_async_request)"
+    )
     assert "sitecustomize" in done.stdout or "_answer" in done.stdout
-    assert os.environ.get("PYTHONPATH", "") != desk.environment["PYTHONPATH"]
+    assert os.environ.get("PYTHONPATH", "") != working.environment["PYTHONPATH"]

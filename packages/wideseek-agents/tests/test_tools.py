@@ -69,13 +69,13 @@ async def test_a_tool_that_hangs_is_given_up(world: World, task: Task) -> None:
 async def test_pages_are_summarized_for_what_the_agent_wants(world: World, task: Task) -> None:
     asked: list[str] = []
 
-    def summarise(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+    def summarize(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
         asked.append(messages[-1].content)
         return "<think>hm</think>1353 km"
 
     config = TeamConfig(prompts="compact", workflow="single_agent", use_access_summary=True)
     policy = ScriptedPolicy(turns(call("access", url=TRITON, info_to_extract="radius"), "end"))
-    team = Team(config, policy, world, world, summarizer=ScriptedPolicy(summarise))
+    team = Team(config, policy, world, world, summarizer=ScriptedPolicy(summarize))
     episode = await team.run(task)
     assert episode.main.turns[0].results[0].text == "1353 km"
     assert asked == ["What does this page say about: radius\nTriton has a radius of 1353 km."]
@@ -92,7 +92,7 @@ async def test_a_summary_that_fails_is_the_tools_failure(world: World, task: Tas
 
 
 @pytest.mark.parametrize("text", ["<think>hm</think>\n", "<think>the page" + " is long" * 20])
-async def test_a_summariser_that_only_thinks_has_failed(
+async def test_a_summarizer_that_only_thinks_has_failed(
     world: World, task: Task, tokenizer: ChatTokenizer, text: str
 ) -> None:
     config = TeamConfig(prompts="compact", workflow="single_agent", use_access_summary=True)
@@ -104,7 +104,7 @@ async def test_a_summariser_that_only_thinks_has_failed(
     assert not result.ok
 
 
-def test_summaries_without_a_summariser_are_refused(world: World) -> None:
+def test_summaries_without_a_summarizer_are_refused(world: World) -> None:
     config = TeamConfig(use_access_summary=True)
     with pytest.raises(ConfigError, match="use_access_summary"):
         Team(config, ScriptedPolicy(turns()), world, world)

@@ -55,7 +55,7 @@ class Wide:
     """The members that belong into the table."""
 
 
-LARGEST_K = 12
+MAX_K = 12
 
 FRAMES = (
     "List all {what}. Give a Markdown table with the columns {columns}.",
@@ -192,7 +192,7 @@ def _draw_filter(
     if shape is Shape.TOP:
         if len(set(sizes)) < len(sizes):
             return None
-        k = rng.randint(2, min(len(sizes) - 1, LARGEST_K))
+        k = rng.randint(2, min(len(sizes) - 1, MAX_K))
         rule = Filter(shape=shape, column=chosen.column, value=str(k))
         return rule, f"{k} {_plain(chosen.most)} {{nouns}} {{group}}"
     above = rng.random() < 0.5 or not chosen.below

@@ -42,7 +42,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)(?:(?!\^)[\W_])+(?=\d)")
 _FINAL_MINUS = re.compile(r"(?<=[a-z])-$")
-_KEPT = frozenset("#+%°$€£¥<>=^|~")
+_SYMBOLS = frozenset("#+%°$€£¥<>=^|~")
 _DROPPED_ASCII = re.compile(r"[^a-z0-9\n#+%$<>=^|~]+")
 _EMPTY = frozenset(
     (
@@ -145,7 +145,7 @@ def fold(text: str) -> str:
     if text.isascii():
         kept = _DROPPED_ASCII.sub("", text)
     else:
-        kept = "".join(c for c in text if c.isalnum() or c == "\n" or c in _KEPT or _is_mark(c))
+        kept = "".join(c for c in text if c.isalnum() or c == "\n" or c in _SYMBOLS or _is_mark(c))
     return kept.replace("\n", "-") or text
 
 

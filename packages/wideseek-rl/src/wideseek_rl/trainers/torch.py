@@ -25,7 +25,7 @@ from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, t
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.ranks import OneRank, Ranks
 from wideseek_rl.trainers.screening import screen
-from wideseek_rl.trainers.update_stats import Accumulated, UpdateStats
+from wideseek_rl.trainers.update_stats import UpdateStats, UpdateSums
 
 OPTIMIZER = "optimizer.safetensors"
 
@@ -151,7 +151,7 @@ class TorchTrainer:
         """One optimizer step; False if the rest of the step must be given up."""
         stats.lr = learning_rate(self._config.optimizer, self._updates)
         self._optimizer.zero_grad()
-        total = Accumulated(self._pass.device)
+        total = UpdateSums(self._pass.device)
         for planned in part:
             self._run(planned, total, stats, unchanged=unchanged)
             if len(part) > 1:
@@ -174,7 +174,7 @@ class TorchTrainer:
         return True
 
     def _run(
-        self, planned: Planned, total: Accumulated, stats: UpdateStats, *, unchanged: bool
+        self, planned: Planned, total: UpdateSums, stats: UpdateStats, *, unchanged: bool
     ) -> None:
         """Forward and backward pass of one micro-batch, without samples that break it."""
         batch = self._pass.collate(planned.trees)

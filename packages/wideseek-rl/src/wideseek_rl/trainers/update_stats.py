@@ -80,7 +80,7 @@ class UpdateStats:
         )
 
 
-class Accumulated:
+class UpdateSums:
     """Loss and sums of one update, over its micro-batches."""
 
     def __init__(self, device: torch.device) -> None:
