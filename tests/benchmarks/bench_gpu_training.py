@@ -208,13 +208,6 @@ def settings(**changes: Any) -> TorchTrainerConfig:
     )
 
 
-def fix_lengths(trainer: TorchTrainer, arguments: argparse.Namespace) -> None:
-    """Compiles for one length alone where that is asked for."""
-    if arguments.static:
-        for layer in trainer.model.model.layers:  # pyright: ignore
-            layer.compile(dynamic=False)  # pyright: ignore
-
-
 def clean() -> None:
     """Frees what the part before left behind."""
     gc.collect()
@@ -282,7 +275,6 @@ def bench_step(arguments: argparse.Namespace) -> None:
         ranks, dtype = DistributedRanks(), torch.float32
         changes["autocast"] = "bfloat16"
     trainer = TorchTrainer(random_model(config, dtype), settings(**changes), ranks=ranks)
-    fix_lengths(trainer, arguments)
     batch = documents(lengths, config.vocab_size)
     found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
     speed(
@@ -343,7 +335,6 @@ def bench_rows(arguments: argparse.Namespace) -> None:
         random_model(config, torch.bfloat16),
         settings(attention="rows", recompute=arguments.recompute, recompute_every=arguments.every),
     )
-    fix_lengths(trainer, arguments)
     batch = documents(lengths, config.vocab_size)
     found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
     speed("rows", config, [lengths], found, recompute=f"{arguments.recompute}/{arguments.every}")
@@ -469,7 +460,6 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--shape", default="1.7b", choices=SHAPES)
     parser.add_argument("--recompute", default="mlp")
-    parser.add_argument("--static", action="store_true", help="compile for one length")
     parser.add_argument("--every", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--until", type=float, default=1e12, help="start no part after this time")

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +7,7 @@ from wideseek_rl import TrainedTurn, TrainingSample, build_samples
 from wideseek_rl.batch.packing import BatchShape, collate, pack, plan
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.testing import make_turn
+from wideseek_rl.trainers.policy_pass import padding_multiple
 
 
 def sample(prompt: int, response: int) -> TrainingSample:
@@ -59,3 +61,16 @@ def branch(shared: int, first: int, tail: int) -> TrainingSample:
     """Starts with `shared` tokens that its siblings have too."""
     turn = make_turn([first, *[16] * shared][::-1], [first] * tail)
     return build_samples([TrainedTurn(turn=turn, weight=0.5, advantage=1.0)])[0]
+
+
+@pytest.mark.parametrize("budget", [100, 1000, 2048, 32_000, 32_768, 100_000])
+def test_packed_sequences_are_padded_to_few_lengths(budget: int) -> None:
+    multiple = padding_multiple(budget, 8)
+    assert multiple % 128 == 0
+    lengths = {
+        collate([single(sample(n - 2, 2))], packed=True, multiple=multiple).ids.shape[1]
+        for n in {budget * part // 50 for part in range(1, 51)}
+        if n > 3
+    }
+    assert len(lengths) <= 8
+    assert max(lengths) <= budget + multiple

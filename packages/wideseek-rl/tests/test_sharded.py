@@ -5,7 +5,7 @@ import random
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ def free_port() -> int:
 
 
 def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:
-    spawn: Any = torch.multiprocessing.spawn  # pyright: ignore[reportUnknownMemberType]
+    spawn = cast(Any, torch.multiprocessing).spawn
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
     spawn(rank_main, args=(free_port(), str(tmp_path / "two")), nprocs=2)

@@ -115,6 +115,8 @@ def balance(trees: Sequence[PrefixTree], max_tokens: int, multiple: int) -> list
     Trees go where the cost is least so far, so that the sequences take about as long.
     """
     fewest = fill(trees, max_tokens)
+    if multiple == 1:
+        return fewest
     count = min(-(-len(fewest) // multiple) * multiple, len(trees))
     batches: list[list[PrefixTree]] = [[] for _ in range(count)]
     costs, tokens = [0.0] * count, [0] * count
@@ -155,13 +157,17 @@ def collate(
     *,
     packed: bool = False,
     kernel: Literal["mask", "flex"] = "mask",
+    multiple: int = PACKED_MULTIPLE,
 ) -> MicroBatch:
-    """Trees as rows that are padded on the right, or as one packed sequence."""
+    """Trees as rows that are padded on the right, or as one packed sequence.
+
+    A packed sequence is padded to a multiple of `multiple`.
+    """
     lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
     offsets = np.cumsum(lengths) - lengths
     width = int(lengths.max())
     if packed:
-        width = -(-int(lengths.sum()) // PACKED_MULTIPLE) * PACKED_MULTIPLE
+        width = -(-int(lengths.sum()) // multiple) * multiple
     else:
         offsets = np.arange(len(trees)) * width
     ids = np.zeros(width if packed else len(trees) * width, dtype=np.int64)

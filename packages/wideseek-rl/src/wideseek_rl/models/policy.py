@@ -22,7 +22,7 @@ class ModelConfig(Config):
     """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the parameters."""
 
 

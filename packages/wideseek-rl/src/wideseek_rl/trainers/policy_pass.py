@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wideseek_rl.batch.packing import BatchShape, MicroBatch, collate, plan
+from wideseek_rl.batch.packing import PACKED_MULTIPLE, BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
@@ -23,6 +24,10 @@ from wideseek_rl.trainers.micro_batch_loss import (
     token_loss,
 )
 from wideseek_rl.trainers.ranks import OneRank, Ranks, shard
+
+MAX_LENGTHS = 8
+"""Lengths to which packed sequences are padded under flex attention. Its kernels are a third slower
+where they don't know the length, so each one is compiled for itself, once."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +66,9 @@ class PolicyPass:
         )
         on_gpu = self.device.type != "cpu"
         self._packed = config.attention == "packed" or (config.attention == "auto" and on_gpu)
+        self._flex = self._packed and on_gpu
+        parts = MAX_LENGTHS if self._flex else config.max_batch_tokens
+        self._multiple = padding_multiple(config.max_batch_tokens, parts)
         self.shape = BatchShape(
             max_tokens=config.max_batch_tokens,
             kind="packed" if self._packed else "rows",
@@ -70,7 +78,7 @@ class PolicyPass:
         model.recompute(config.recompute, every=config.recompute_every)
         if on_gpu if config.compile is None else config.compile:
             for module in (model, reference):
-                _compile_layers(module)
+                _compile_layers(module, dynamic=not self._flex)
 
     def shard(self) -> None:
         """Spreads the models over the ranks; passes compute in the precision of `autocast`."""
@@ -87,9 +95,13 @@ class PolicyPass:
 
     def collate(self, trees: Sequence[PrefixTree]) -> MicroBatch:
         """A micro-batch's tensors, made when it runs: all of a step's would be too large."""
-        flex = self._packed and self.device.type != "cpu"
-        kernel = "flex" if flex else "mask"
-        return collate(trees, self.device, packed=self._packed, kernel=kernel)
+        return collate(
+            trees,
+            self.device,
+            packed=self._packed,
+            kernel="flex" if self._flex else "mask",
+            multiple=self._multiple,
+        )
 
     def evaluate(self, batch: MicroBatch, old: Tensor | None) -> Evaluated:
         """Loss of a micro-batch, and the log-probabilities it saw."""
@@ -197,8 +209,17 @@ def _groups(batch: MicroBatch, samples: set[int]) -> list[int]:
     return sorted({batch.samples[at].group for at in samples})
 
 
-def _compile_layers(model: TrainableModel | None) -> None:
-    """Compiles each layer of our own decoder, for all lengths at once."""
+def padding_multiple(max_tokens: int, lengths: int) -> int:
+    """A multiple of a block of attention that makes at most so many lengths of packed sequences."""
+    return -(-max_tokens // (lengths * PACKED_MULTIPLE)) * PACKED_MULTIPLE
+
+
+def _compile_layers(model: TrainableModel | None, *, dynamic: bool) -> None:
+    """Compiles each layer of our own decoder, for any length or for each one anew."""
     if isinstance(model, Decoder):
+        # Layers share their code: one entry for each length, with and without gradient, and for
+        # each way of recomputing. At the limit they would run uncompiled.
+        settings: Any = torch._dynamo.config  # pyright: ignore[reportPrivateUsage]
+        settings.recompile_limit = max(settings.recompile_limit, 8 * MAX_LENGTHS)
         for layer in (*model.model.layers, model.model.norm):
-            layer.compile(dynamic=True)  # pyright: ignore[reportUnknownMemberType]
+            layer.compile(dynamic=dynamic)  # pyright: ignore[reportUnknownMemberType]
