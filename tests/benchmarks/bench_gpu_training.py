@@ -282,7 +282,6 @@ def bench_step(arguments: argparse.Namespace) -> None:
         config,
         [lengths],
         found,
-        static=arguments.static,
         recompute=f"{arguments.recompute}/{arguments.every}",
     )
     if RANKS == 1:

@@ -78,7 +78,7 @@ class PolicyPass:
         model.recompute(config.recompute, every=config.recompute_every)
         if on_gpu if config.compile is None else config.compile:
             for module in (model, reference):
-                _compile_layers(module, dynamic=not self._flex)
+                _compile_layers(module, dynamic=False if self._flex else None)
 
     def shard(self) -> None:
         """Spreads the models over the ranks; passes compute in the precision of `autocast`."""
@@ -214,8 +214,8 @@ def padding_multiple(max_tokens: int, lengths: int) -> int:
     return -(-max_tokens // (lengths * PACKED_MULTIPLE)) * PACKED_MULTIPLE
 
 
-def _compile_layers(model: TrainableModel | None, *, dynamic: bool) -> None:
-    """Compiles each layer of our own decoder, for any length or for each one anew."""
+def _compile_layers(model: TrainableModel | None, *, dynamic: bool | None) -> None:
+    """Compiles each layer of our own decoder, for each length or, from the second on, for all."""
     if isinstance(model, Decoder):
         # Layers share their code: one entry for each length, with and without gradient, and for
         # each way of recomputing. At the limit they would run uncompiled.
