@@ -13,11 +13,8 @@ from pydantic import Field
 from wideseek_core import Config
 from wideseek_core.config import cache_folder
 from wideseek_core.files import locked
-from wideseek_data import atlas
 from wideseek_tools.config import ToolsConfig
-from wideseek_tools.index.build import build_index
 from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.index.manifest import FORMAT as INDEX_FORMAT
 from wideseek_tools.open import Tools, open_tools
 
 logger = logging.getLogger(__name__)
@@ -65,6 +62,11 @@ async def open_world(config: WorldConfig) -> AsyncGenerator[Tools]:
 
 def indexed(config: AtlasWorld | CorpusWorld) -> Path:
     """The index folder of a world, built if it is not there yet."""
+    # Imported on use: reading a configuration needs neither the atlas nor the builder.
+    from wideseek_data import atlas
+    from wideseek_tools.index.build import build_index
+    from wideseek_tools.index.manifest import FORMAT as INDEX_FORMAT
+
     if isinstance(config, AtlasWorld):
         name = f"atlas-{atlas.fingerprint()}"
         files = atlas.materialize(cache_folder() / "worlds" / name[:22])
