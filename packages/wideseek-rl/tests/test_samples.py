@@ -125,3 +125,14 @@ def test_there_are_never_more_updates_than_questions() -> None:
     samples = build_samples([trained(make_turn())])
     (part,) = split_samples(samples, 4)
     assert np.array_equal(part[0].weights, samples[0].weights)
+
+
+@pytest.mark.parametrize("overlap", [1, 2, 3])
+def test_a_turn_that_was_sampled_beside_another_is_not_merged_with_it(overlap: int) -> None:
+    # The second prompt ends `overlap` tokens before the first response does, and its own response
+    # begins with those tokens: merged, they would train once with the wrong weight.
+    first = make_turn([1, 2], [3, 4, 5])
+    second = make_turn([1, 2, 3, 4, 5][: 5 - overlap], [*[3, 4, 5][3 - overlap :], 6])
+    turns = [TrainedTurn(turn=turn, weight=0.5, advantage=1.0) for turn in (first, second)]
+    samples = build_samples(turns)
+    assert sorted(sample.trained for sample in samples) == sorted([3, overlap + 1])

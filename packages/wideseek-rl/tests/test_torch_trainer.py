@@ -276,3 +276,16 @@ def test_a_kl_term_trains_sure_agents_too() -> None:
     config, loss = TorchTrainerConfig(min_nll=0.3), LossConfig(kl=0.1)
     samples = samples_of(make_turn([1, 4], [5, 6, 2], logprob=-0.05))
     assert TorchTrainer(tiny_model(), config, loss).update(samples).samples == 1
+
+
+def test_the_learning_rate_schedule_resumes_where_it_was(tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(lr=1e-2, warmup_updates=8, decay="linear", decay_updates=100)
+    config = TorchTrainerConfig(optimizer=optimizer, updates_per_step=2)
+    samples = [sample for n in range(4) for sample in samples_of(make_turn([1], [n + 3]), group=n)]
+    first = TorchTrainer(tiny_model(), config)
+    assert first.update(samples).lr == pytest.approx(1e-2 * (2 / 8) * 0.99)
+    first.save(tmp_path)
+    resumed = TorchTrainer(tiny_model(), config)
+    resumed.load(tmp_path)
+    # Two more updates, the third and the fourth of the run.
+    assert resumed.update(samples).lr == pytest.approx(1e-2 * (4 / 8) * 0.97)

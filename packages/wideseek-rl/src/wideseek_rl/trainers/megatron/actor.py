@@ -220,7 +220,7 @@ class PolicyActor(MegatronGPTReinforceActorModel):
 
 
 def actor_class(shape: DecoderConfig, frequencies: Tensor, loss: LossConfig) -> type[PolicyActor]:
-    """An actor class for one model: NeMo constructs the model before an instance can be told."""
+    """An actor class for one model: NeMo constructs the model before there is an instance."""
     given = {"shape": shape, "frequencies": frequencies, "loss": loss}
     return type("Actor", (PolicyActor,), given)
 

@@ -45,7 +45,7 @@ def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
     """Which documents each data-parallel rank takes, so that all take about equally long.
 
     The longest go first, each to the rank with the least to do. Deterministic, so that every rank
-    computes the same and no rank has to be told.
+    computes the same and no rank needs a message.
     """
     loads = [(0.0, rank) for rank in range(ranks)]
     dealt: list[list[int]] = [[] for _ in range(ranks)]

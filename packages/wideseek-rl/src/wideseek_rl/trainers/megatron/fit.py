@@ -36,7 +36,7 @@ COUNTS = ("tokens", "masked")
 """Of the sums of a loss, those that are no means over tokens."""
 
 ENDLESS = 1 << 40
-"""Steps that NeMo-Aligner is told of; the client decides when a run ends."""
+"""Number of steps that NeMo-Aligner is configured with; the client decides when a run ends."""
 
 logger = logging.getLogger(__name__)
 
