@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -289,3 +290,13 @@ def test_the_learning_rate_schedule_resumes_where_it_was(tmp_path: Path) -> None
     resumed.load(tmp_path)
     # Two more updates, the third and the fourth of the run.
     assert resumed.update(samples).lr == pytest.approx(1e-2 * (4 / 8) * 0.97)
+
+
+def test_traces_are_written_of_the_chosen_updates(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(profile=(1,), profile_folder=tmp_path / "traces")
+    trainer = TorchTrainer(tiny_model(), config)
+    for _ in range(3):
+        trainer.update(samples_of(make_turn(logprob=-2.83)))
+    (trace,) = (tmp_path / "traces").iterdir()
+    assert trace.name == "update_000001.json"
+    assert json.loads(trace.read_text())["traceEvents"]

@@ -1,5 +1,6 @@
 """Configuration of both training stages: loss, optimizer, torch trainer, supervised warm-up."""
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -74,6 +75,7 @@ class TorchTrainerConfig(Config):
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"threads", "max_batch_tokens", "recompute", "recompute_every", "offload", "compile"}
+        | {"profile", "profile_folder"}
     )
     """Keys that a resumed run may change."""
 
@@ -108,6 +110,11 @@ class TorchTrainerConfig(Config):
     """Logits held at the same time, 4 bytes each; null for what suits the device."""
     offload: bool = False
     """Keep masters and moments in the memory of the host between updates."""
+    profile: tuple[int, ...] = ()
+    """Updates, counted from 0 over the whole run, of which a torch profiler trace is written; a
+    step is traced from its first update on."""
+    profile_folder: Path = Path("runs/profile")
+    """Where the traces are written."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch on the CPU; null leaves them as they are."""
     share_prefixes: bool = True

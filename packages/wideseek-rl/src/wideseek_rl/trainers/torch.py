@@ -22,6 +22,7 @@ from wideseek_rl.trainers.masters import MasterAdamW, Step
 from wideseek_rl.trainers.optimizer import learning_rate
 from wideseek_rl.trainers.optimizer_state import load_optimizer, save_optimizer
 from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
+from wideseek_rl.trainers.profiling import profiled
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.ranks import OneRank, Ranks
 from wideseek_rl.trainers.screening import screen
@@ -79,6 +80,12 @@ class TorchTrainer:
 
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """One step: as many optimizer steps as configured, on samples that have a gradient."""
+        if self._updates in self._config.profile and self._ranks.first:
+            with profiled(self._config.profile_folder, self._updates):
+                return self._train(samples)
+        return self._train(samples)
+
+    def _train(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         started = time.monotonic()
         screened = screen(samples, self.model.config.vocab_size)
         live = [sample for sample in screened.samples if self._has_gradient(sample)]
