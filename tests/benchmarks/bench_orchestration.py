@@ -160,8 +160,11 @@ def thread_pool(config: ChatPolicyConfig, agents: int, threads: int) -> list[Epi
         async with ChatPolicy(config) as policy:
             return await agent(policy, trial)
 
+    def blocking(trial: int) -> Episode:
+        return asyncio.run(run(trial))
+
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda trial: asyncio.run(run(trial)), range(agents)))
+        return list(pool.map(blocking, range(agents)))
 
 
 def over_http(run: Callable[[], list[Episode]]) -> Measured:
