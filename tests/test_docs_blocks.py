@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from itertools import pairwise
@@ -46,8 +47,8 @@ CONFIGS: tuple[type[Config], ...] = (
 )
 TABLE = "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```"
 SMALL = {
-    "widesearch": ("data.limit=1", "run.folder=runs/small"),
-    "qa": ("data.limit=1", "run.folder=runs/small"),
+    "widesearch": ("data.limit=1",),
+    "qa": ("data.limit=1",),
     "ask": (),
 }
 """What makes a command small. Later settings win."""
@@ -58,7 +59,6 @@ TINY_TRAINING = (
     "rl.group_size=2",
     "data.limit=2",
     "evaluation.data.limit=1",
-    "folder=runs/tiny",
 )
 
 
@@ -267,7 +267,7 @@ def _run(program: str, arguments: list[str], working: WorkingFolder) -> None:
         "wideseek-judge": "wideseek_judge.cli",
     }
     script = f"from {modules[program]} import main; main()"
-    arguments = _small(program, arguments)
+    arguments = _small(program, arguments, working)
     if "serve" in arguments[:1]:
         _serve(script, arguments, working)
         return
@@ -278,15 +278,19 @@ def _run(program: str, arguments: list[str], working: WorkingFolder) -> None:
     assert "Traceback" not in done.stderr
 
 
-def _small(program: str, arguments: list[str]) -> list[str]:
+def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[str]:
+    """The arguments of a command, with what makes it small, and a folder of its own."""
     if program != "wideseek" or not arguments or "--help" in arguments:
         return arguments
     name = arguments[0]
     endpoint = any("endpoint" in word for word in arguments)
+    own = f"runs/{sha256(' '.join(arguments).encode()).hexdigest()[:12]}"
     if name in SMALL:
-        return [*arguments, *SMALL[name], *(() if endpoint else LOCAL)]
+        model = (f"policy.base_url={working.endpoint}/v1",) if endpoint else LOCAL
+        folder = () if name == "ask" else (f"run.folder={own}",)
+        return [*arguments, *SMALL[name], *folder, *model]
     if name == "train" and not any(word.endswith(".yaml") for word in arguments):
-        return [*arguments, *TINY_TRAINING, *LOCAL]
+        return [*arguments, *TINY_TRAINING, f"folder={own}", *LOCAL]
     return [*arguments, "--dry-run"] if name in ("train", "sft") else arguments
 
 
