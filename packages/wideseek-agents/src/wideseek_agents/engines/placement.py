@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Slot:
     """A replica's place in the pool."""
 
     replica: Replica
@@ -43,13 +43,13 @@ class Seat:
 class _Waiter:
     session: str
     since: float
-    seat: asyncio.Future[Seat] = field(
+    slot: asyncio.Future[Slot] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
 
 class Placement:
-    """Deals requests to seats in order of arrival.
+    """Deals requests to slots in order of arrival.
 
     A session goes back to the replica that holds its prefix, unless that one is full or gone. While
     the placement is held nothing is dealt.
@@ -58,9 +58,9 @@ class Placement:
     def __init__(self, config: ServersConfig, now: Callable[[], float]) -> None:
         self._config = config
         self._now = now
-        self.seats: list[Seat] = []
+        self.slots: list[Slot] = []
         self.held = 0
-        self._homes: dict[str, Seat] = {}
+        self._homes: dict[str, Slot] = {}
         self._queue: deque[_Waiter] = deque()
         self._revisit: asyncio.TimerHandle | None = None
 
@@ -69,8 +69,8 @@ class Placement:
         """Requests in the queue."""
         return len(self._queue)
 
-    async def take(self, session: str) -> Seat:
-        """A seat for one request, which `release` gives back. Raises `PolicyUnavailable`."""
+    async def take(self, session: str) -> Slot:
+        """A slot for one request, which `release` gives back. Raises `PolicyUnavailable`."""
         if len(self._queue) >= self._config.max_queued:
             raise PolicyUnavailable(f"{len(self._queue)} requests wait for the engines already")
         waiter = _Waiter(session, self._now())
@@ -78,7 +78,7 @@ class Placement:
         self.deal()
         try:
             async with asyncio.timeout(self._config.queue_timeout_s):
-                return await waiter.seat
+                return await waiter.slot
         except TimeoutError:
             self._leave(waiter)
             limit = self._config.queue_timeout_s
@@ -87,11 +87,11 @@ class Placement:
             self._leave(waiter)
             raise
 
-    def release(self, seat: Seat) -> None:
-        """Gives a seat back."""
-        seat.running -= 1
-        if not seat.running:
-            seat.idle.set()
+    def release(self, slot: Slot) -> None:
+        """Gives a slot back."""
+        slot.running -= 1
+        if not slot.running:
+            slot.idle.set()
         self.deal()
 
     def forget(self, session: str) -> None:
@@ -101,8 +101,8 @@ class Placement:
     def fail_all(self, problem: str) -> None:
         """Fails every request in the queue."""
         for waiter in self._queue:
-            if not waiter.seat.done():
-                waiter.seat.set_exception(PolicyUnavailable(problem))
+            if not waiter.slot.done():
+                waiter.slot.set_exception(PolicyUnavailable(problem))
 
     def deal(self) -> None:
         """Gives free places to waiting requests."""
@@ -110,31 +110,31 @@ class Placement:
             choice = self._next()
             if choice is None:
                 return
-            waiter, seat = choice
+            waiter, slot = choice
             self._queue.remove(waiter)
-            seat.running += 1
-            seat.idle.clear()
-            self._homes[waiter.session] = seat
-            waiter.seat.set_result(seat)
+            slot.running += 1
+            slot.idle.clear()
+            self._homes[waiter.session] = slot
+            waiter.slot.set_result(slot)
 
-    def _next(self) -> tuple[_Waiter, Seat] | None:
+    def _next(self) -> tuple[_Waiter, Slot] | None:
         """The first request that may go somewhere now, and where.
 
         One whose own replica is full waits for it a while before it goes elsewhere.
         """
-        open_seats = [seat for seat in self.seats if self._open(seat)]
+        open_seats = [slot for slot in self.slots if self._open(slot)]
         if not open_seats:
             return None
         soonest: float | None = None
         for waiter in self._queue:
-            if waiter.seat.done():
+            if waiter.slot.done():
                 continue
             home = self._homes.get(waiter.session)
             if home in open_seats:
                 return waiter, home
             patience = waiter.since + self._config.affinity_wait_s - self._now()
             if home is None or home.state is not State.READY or patience <= 0:
-                return waiter, min(open_seats, key=lambda seat: seat.running)
+                return waiter, min(open_seats, key=lambda slot: slot.running)
             soonest = patience if soonest is None else min(soonest, patience)
         if soonest is not None:
             self._revisit_in(soonest)
@@ -145,13 +145,13 @@ class Placement:
             self._revisit.cancel()
         self._revisit = asyncio.get_running_loop().call_later(seconds + 0.001, self.deal)
 
-    def _open(self, seat: Seat) -> bool:
-        return seat.state is State.READY and seat.running < self._config.max_running
+    def _open(self, slot: Slot) -> bool:
+        return slot.state is State.READY and slot.running < self._config.max_running
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Takes a request out of the queue; a seat that it got too late goes back."""
+        """Takes a request out of the queue; a slot that it got too late goes back."""
         if waiter in self._queue:
             self._queue.remove(waiter)
-        seat = waiter.seat
-        if seat.done() and not seat.cancelled() and seat.exception() is None:
-            self.release(seat.result())
+        slot = waiter.slot
+        if slot.done() and not slot.cancelled() and slot.exception() is None:
+            self.release(slot.result())

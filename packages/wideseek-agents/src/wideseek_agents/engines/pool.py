@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from wideseek_agents.engines.config import ServersConfig
-from wideseek_agents.engines.placement import Placement, Seat, State
+from wideseek_agents.engines.placement import Placement, Slot, State
 from wideseek_agents.engines.replica import End, Replica, Sampled
 from wideseek_core import (
     ConfigError,
@@ -72,7 +72,7 @@ class EnginePool:
         self._vocab_size = vocab_size
         self._context_tokens: int | None = None
         self._placement = Placement(config, lambda: asyncio.get_running_loop().time())
-        self._watchers: dict[Seat, asyncio.Task[None]] = {}
+        self._watchers: dict[Slot, asyncio.Task[None]] = {}
         self._outage: asyncio.TimerHandle | None = None
         self._closed = False
         self.version = 0
@@ -97,27 +97,27 @@ class EnginePool:
         if self._outage is not None:
             self._outage.cancel()
         self._closed = True
-        seats, self._placement.seats = self._placement.seats, []
-        for seat in seats:
-            seat.state = State.LEAVING
-            seat.lost.set()
+        slots, self._placement.slots = self._placement.slots, []
+        for slot in slots:
+            slot.state = State.LEAVING
+            slot.lost.set()
         self._placement.fail_all(_CLOSED)
-        await asyncio.gather(*(seat.replica.close() for seat in seats))
+        await asyncio.gather(*(slot.replica.close() for slot in slots))
 
     @property
     def states(self) -> dict[str, State]:
         """The state of every replica, by address."""
-        return {seat.replica.url: seat.state for seat in self._placement.seats}
+        return {slot.replica.url: slot.state for slot in self._placement.slots}
 
     @property
     def metrics(self) -> dict[str, float]:
         """Counts so far, and the load at present."""
-        seats = self._placement.seats
+        slots = self._placement.slots
         return {
             **asdict(self.counts),
-            "running": sum(seat.running for seat in seats),
+            "running": sum(slot.running for slot in slots),
             "waiting": self._placement.waiting,
-            "ready": sum(seat.state is State.READY for seat in seats),
+            "ready": sum(slot.state is State.READY for slot in slots),
         }
 
     async def generate(
@@ -173,125 +173,125 @@ class EnginePool:
         Raises `PolicyError` for a replica that does not answer or serves something else, and
         `ConfigError` for one whose log-probabilities are not those of the sampling distribution.
         """
-        for seat in self._placement.seats:
-            limit = (await seat.replica.model()).context_tokens
+        for slot in self._placement.slots:
+            limit = (await slot.replica.model()).context_tokens
             if limit is not None:
                 known = self._context_tokens
                 self._context_tokens = limit if known is None else min(known, limit)
             if self._config.check_logprobs:
-                await _check_convention(seat.replica, self._vocab_size)
+                await _check_convention(slot.replica, self._vocab_size)
 
     async def add(self, url: str) -> None:
         """Takes a replica in; its weights must be of the pool's version. Raises `ConfigError`."""
         replica = self._connect(url)
         await replica.open()
-        seat = Seat(replica, asyncio.Event())
-        self._placement.seats.append(seat)
-        self._watchers[seat] = asyncio.create_task(self._watch(seat))
+        slot = Slot(replica, asyncio.Event())
+        self._placement.slots.append(slot)
+        self._watchers[slot] = asyncio.create_task(self._watch(slot))
         self._placement.deal()
 
     async def remove(self, url: str, problem: str = "") -> None:
-        """Lets a replica go after its requests; with a `problem`, at once, and they are resent."""
-        for seat in [seat for seat in self._placement.seats if seat.replica.url == url]:
+        """Removes a replica after its requests; with a `problem`, at once, and they are sent again."""
+        for slot in [slot for slot in self._placement.slots if slot.replica.url == url]:
             if problem:
-                self._bury(seat, problem)
-            seat.state = State.LEAVING
-            self._placement.seats.remove(seat)
-            self._watchers.pop(seat).cancel()
-            if seat.running:
-                await seat.idle.wait()
-            await seat.replica.close()
+                self._mark_lost(slot, problem)
+            slot.state = State.LEAVING
+            self._placement.slots.remove(slot)
+            self._watchers.pop(slot).cancel()
+            if slot.running:
+                await slot.idle.wait()
+            await slot.replica.close()
         self._mind_outage()
 
     def mark_current(self, url: str) -> None:
         """Says that a replica has the weights of the pool's version, so it may get requests."""
-        for seat in self._placement.seats:
-            if seat.replica.url == url and seat.state is State.OUTDATED:
-                self._revive(seat)
+        for slot in self._placement.slots:
+            if slot.replica.url == url and slot.state is State.OUTDATED:
+                self._revive(slot)
 
     async def _attempt(self, ids: list[int], session: str, sampling: Sampling) -> Sampled:
         """One request to one replica. Raises `PolicyUnavailable` also when that one dies."""
         if self._closed:
             raise PolicyError(_CLOSED)
         self._mind_outage()
-        seat = await self._placement.take(session)
+        slot = await self._placement.take(session)
         version = self.version
         request = asyncio.create_task(
-            seat.replica.generate(ids, sampling=sampling, cache_key=f"v{version}")
+            slot.replica.generate(ids, sampling=sampling, cache_key=f"v{version}")
         )
-        lost = asyncio.create_task(seat.lost.wait())
+        lost = asyncio.create_task(slot.lost.wait())
         try:
             await asyncio.wait((request, lost), return_when=asyncio.FIRST_COMPLETED)
             if not request.done():
-                raise PolicyUnavailable(f"{seat.replica.url} has stopped answering")
+                raise PolicyUnavailable(f"{slot.replica.url} has stopped answering")
             part = request.result()
         except PolicyUnavailable as problem:
-            await self._suspect(seat, str(problem))
+            await self._suspect(slot, str(problem))
             raise
         finally:
             request.cancel()
             lost.cancel()
             await asyncio.gather(request, lost, return_exceptions=True)
-            self._placement.release(seat)
+            self._placement.release(slot)
         if part.versions is None:
             return replace(part, versions=one_version(version, len(part.ids)))
         return part
 
-    async def _suspect(self, seat: Seat, problem: str) -> None:
+    async def _suspect(self, slot: Slot, problem: str) -> None:
         """Probes a replica that failed a request: a refusal is not yet a death."""
-        async with seat.suspicion:
-            if seat.state is not State.READY:
+        async with slot.suspicion:
+            if slot.state is not State.READY:
                 return
             try:
-                await seat.replica.probe()
+                await slot.replica.probe()
             except PolicyError:
-                self._bury(seat, problem)
+                self._mark_lost(slot, problem)
                 return
         await asyncio.sleep(self._config.backoff_s * random.uniform(0.5, 1))
 
-    async def _watch(self, seat: Seat) -> None:
+    async def _watch(self, slot: Slot) -> None:
         """Probes one replica for as long as it is in the pool."""
         while True:
             await asyncio.sleep(self._config.probe_interval_s)
             try:
-                await seat.replica.probe()
+                await slot.replica.probe()
             except PolicyError as problem:
-                seat.failed_probes += 1
-                if seat.failed_probes >= self._config.max_failed_probes:
-                    self._bury(seat, str(problem))
+                slot.failed_probes += 1
+                if slot.failed_probes >= self._config.max_failed_probes:
+                    self._mark_lost(slot, str(problem))
                 continue
-            seat.failed_probes = 0
-            if seat.state is State.DEAD:
-                await self._welcome(seat)
+            slot.failed_probes = 0
+            if slot.state is State.DEAD:
+                await self._welcome(slot)
 
-    async def _welcome(self, seat: Seat) -> None:
+    async def _welcome(self, slot: Slot) -> None:
         """Takes a replica back that answers again, if its weights are the current ones.
 
         A server that was started anew has the weights it was started with.
         """
         try:
-            version = await seat.replica.version()
+            version = await slot.replica.version()
         except PolicyError:
             return
         if self.version == 0 or version == self.version:
-            self._revive(seat)
+            self._revive(slot)
         else:
-            seat.state = State.OUTDATED
-            logger.warning("%s is back with weights of another version", seat.replica.url)
+            slot.state = State.OUTDATED
+            logger.warning("%s is back with weights of another version", slot.replica.url)
 
-    def _revive(self, seat: Seat) -> None:
-        seat.lost = asyncio.Event()
-        seat.state = State.READY
+    def _revive(self, slot: Slot) -> None:
+        slot.lost = asyncio.Event()
+        slot.state = State.READY
         if self._outage is not None:
             self._outage.cancel()
             self._outage = None
-        logger.info("%s is ready again", seat.replica.url)
+        logger.info("%s is ready again", slot.replica.url)
         self._placement.deal()
 
-    def _bury(self, seat: Seat, problem: str) -> None:
-        if seat.state in (State.READY, State.OUTDATED):
-            seat.state = State.DEAD
-            seat.lost.set()
+    def _mark_lost(self, slot: Slot, problem: str) -> None:
+        if slot.state in (State.READY, State.OUTDATED):
+            slot.state = State.DEAD
+            slot.lost.set()
             self.counts.deaths += 1
             logger.warning("an engine is lost: %s", problem)
         self._mind_outage()
@@ -299,14 +299,14 @@ class EnginePool:
     def _mind_outage(self) -> None:
         """Fails what waits if no replica comes back in time."""
         if self._outage is None and not any(
-            seat.state is State.READY for seat in self._placement.seats
+            slot.state is State.READY for slot in self._placement.slots
         ):
             limit = self._config.outage_timeout_s
             self._outage = asyncio.get_running_loop().call_later(limit, self._give_up)
 
     def _give_up(self) -> None:
         self._outage = None
-        if not any(seat.state is State.READY for seat in self._placement.seats):
+        if not any(slot.state is State.READY for slot in self._placement.slots):
             names = ", ".join(self.states) or "none are left"
             limit = self._config.outage_timeout_s
             self._placement.fail_all(f"no engine has answered for {limit:g} s ({names})")
