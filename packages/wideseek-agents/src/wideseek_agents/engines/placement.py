@@ -122,19 +122,19 @@ class Placement:
 
         One whose own replica is full waits for it a while before it goes elsewhere.
         """
-        open_seats = [slot for slot in self.slots if self._open(slot)]
-        if not open_seats:
+        open_slots = [slot for slot in self.slots if self._open(slot)]
+        if not open_slots:
             return None
         soonest: float | None = None
         for waiter in self._queue:
             if waiter.slot.done():
                 continue
             home = self._homes.get(waiter.session)
-            if home in open_seats:
+            if home in open_slots:
                 return waiter, home
             patience = waiter.since + self._config.affinity_wait_s - self._now()
             if home is None or home.state is not State.READY or patience <= 0:
-                return waiter, min(open_seats, key=lambda slot: slot.running)
+                return waiter, min(open_slots, key=lambda slot: slot.running)
             soonest = patience if soonest is None else min(soonest, patience)
         if soonest is not None:
             self._revisit_in(soonest)
