@@ -191,7 +191,7 @@ class EnginePool:
         self._placement.deal()
 
     async def remove(self, url: str, problem: str = "") -> None:
-        """Removes a replica after its requests; with a `problem`, at once, and they are sent again."""
+        """Removes a replica after its requests; with a `problem` at once, and they are resent."""
         for slot in [slot for slot in self._placement.slots if slot.replica.url == url]:
             if problem:
                 self._mark_lost(slot, problem)
