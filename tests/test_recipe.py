@@ -55,6 +55,7 @@ REFERENCE: dict[str, object] = {
     "rl.loss.log_ratio_limit": 20.0,
     "rl.loss.max_log_ratio": 10.0,
     "rl.loss.kl": 0.001,
+    "rl.loss.kl_clamp": 10.0,
     "rl.loss.entropy": 0.0,
     "rl.loss.temperature": 1.0,
     "rl.loss.importance_cap": None,

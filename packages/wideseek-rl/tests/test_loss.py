@@ -69,6 +69,36 @@ def test_kl_to_the_reference_is_k3_by_hand() -> None:
     assert float(outputs.loss) == pytest.approx(0.0106531, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("clamp", "kl", "has_gradient"),
+    # d = 5: k3 = e^5 − 5 − 1 = 142.413159; with d = 1 it is 0.718282, below the clamp.
+    [(None, 142.413159, True), (10.0, 10.0, False)],
+)
+def test_the_kl_of_a_token_may_be_clamped(
+    clamp: float | None, kl: float, has_gradient: bool
+) -> None:
+    logprobs = torch.tensor([-6.0], requires_grad=True)
+    zero = torch.tensor([0.0])
+    inputs = LossInputs(
+        logprobs=logprobs,
+        old_logprobs=logprobs.detach(),
+        advantages=zero,
+        weights=torch.tensor([1.0]),
+        entropy=zero,
+        reference_logprobs=torch.tensor([-1.0]),
+    )
+    outputs = policy_loss(inputs, LossConfig(kl=1.0, kl_clamp=clamp))
+    (gradient,) = torch.autograd.grad(outputs.loss, logprobs)
+    assert float(outputs.loss.detach()) == pytest.approx(kl, rel=1e-5)
+    assert bool(gradient != 0) is has_gradient
+
+
+def test_a_kl_below_its_clamp_is_left_alone() -> None:
+    config = LossConfig(kl=1.0, kl_clamp=10.0)
+    outputs = loss_of([1.0], [0.0], config=config, reference=[0.0])
+    assert float(outputs.loss) == pytest.approx(0.718282, rel=1e-5)
+
+
 def test_without_kl_the_reference_changes_nothing() -> None:
     plain, other = loss_of([1.2], [1.0]), loss_of([1.2], [1.0], reference=[-9.0])
     assert float(plain.loss) == float(other.loss)

@@ -47,6 +47,9 @@ class LossConfig(Config):
     are not finite. Weights that stay close to those that sampled never come near it."""
     kl: float = Field(default=0.0, ge=0)
     """β: weight of the KL to the reference model. 0 runs no reference model at all."""
+    kl_clamp: float | None = Field(default=None, gt=0)
+    """Most that one token's KL to the reference model counts, without gradient above it, as in the
+    public code (10 there); null for no limit."""
     entropy: float = Field(default=0.0, ge=0)
     """η: weight of the entropy bonus."""
     temperature: float = Field(default=1.0, gt=0)

@@ -82,6 +82,8 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
     reference_kl = torch.zeros_like(ratio)
     if reference is not None and config.kl > 0:
         reference_kl = k3(reference - logprobs, limit)
+        if config.kl_clamp is not None:
+            reference_kl = reference_kl.clamp(max=config.kl_clamp)
         cost = cost + config.kl * reference_kl
     if config.entropy > 0:
         cost = cost - config.entropy * torch.where(valid, inputs.entropy, 0.0)
