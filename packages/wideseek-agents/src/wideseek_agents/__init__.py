@@ -1,6 +1,5 @@
 """A lead agent, parallel subagents and a single agent in one loop over any policy."""
 
-from wideseek_agents.answers import boxed_answer, table_answer
 from wideseek_agents.arguments import Argument, ArgumentSchema, Request
 from wideseek_agents.budget import BudgetConfig, Price
 from wideseek_agents.config import AgentConfig, LeadConfig, SingleConfig, TeamConfig
@@ -48,7 +47,5 @@ __all__ = [
     "ToolContext",
     "ToolDefinition",
     "TurnTaken",
-    "boxed_answer",
     "parse_tool_calls",
-    "table_answer",
 ]
