@@ -3,9 +3,11 @@
 import os
 import random
 import socket
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,10 +105,19 @@ def free_port() -> int:
 
 
 def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:
-    spawn = cast(Any, torch.multiprocessing).spawn
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
-    spawn(rank_main, args=(free_port(), str(tmp_path / "two")), nprocs=2)
+    port = str(free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(rank), port, str(tmp_path / "two")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
     one = train(tmp_path / "one", None)
     two = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
     for found in two:
@@ -137,3 +148,7 @@ def test_packed_sequences_come_in_multiples_of_the_ranks(ranks: int) -> None:
     assert max(sizes) <= 128
     assert min(sizes) > 0
     assert sum(sizes) == sum(len(sample) for sample in samples(40))
+
+
+if __name__ == "__main__":
+    rank_main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
