@@ -1,4 +1,4 @@
-"""`wideseek-eval ... --judge llm` against a chat endpoint on a loopback port."""
+"""`wideseek-eval ... judge.kind=llm` against a chat endpoint on a loopback port."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from wideseek_core import ConfigError
 from wideseek_eval import load_run
 from wideseek_eval.cli import main, run
 
@@ -90,13 +91,13 @@ def files(folder: Path) -> list[str]:
     (folder / "tasks.jsonl").write_text(json.dumps(TASK) + "\n")
     response = {"instance_id": "rivers", "response": ANSWER, "trial_idx": 0}
     (folder / "responses.jsonl").write_text(json.dumps(response) + "\n")
-    places = ["--tasks", str(folder / "tasks.jsonl"), "--responses"]
-    return [*places, str(folder / "responses.jsonl"), "--mode", "strict", "--judge", "llm"]
+    places = [f"tasks={folder / 'tasks.jsonl'}", f"responses={folder / 'responses.jsonl'}"]
+    return [*places, "mode=strict", "judge.kind=llm"]
 
 
 def outcome(folder: Path, *settings: str) -> dict[str, Any]:
     out = folder / "out.json"
-    run(["score", *files(folder), "--json", str(out), "--set", "cache=null", *settings])
+    run(["score", *files(folder), f"json_file={out}", "judge.cache=null", *settings])
     return json.loads(out.read_text())
 
 
@@ -105,7 +106,9 @@ def test_the_endpoint_its_model_and_its_key_can_be_set(
 ) -> None:
     monkeypatch.setenv("WIDESEEK_JUDGE_API_KEY", "s3cret")
     with serving(Endpoint()) as model:
-        scored = outcome(tmp_path, f"endpoint.base_url={model.url}", "endpoint.model=grader-7b")
+        scored = outcome(
+            tmp_path, f"judge.endpoint.base_url={model.url}", "judge.endpoint.model=grader-7b"
+        )
     # Both keys and the Danube are right, the Amazon is not: 3 of 4 cells.
     assert scored["results"][0]["score"]["metrics"]["item_f1"] == pytest.approx(3 / 4)
     assert model.keys == ["Bearer s3cret"]
@@ -122,16 +125,48 @@ def test_another_variable_may_hold_the_key_and_a_file_the_settings(
     with serving(Endpoint()) as model:
         config = tmp_path / "judge.yaml"
         config.write_text(
-            f"endpoint: {{base_url: '{model.url}', api_key_env: OTHER_KEY, model: m}}\n"
+            f"judge: {{endpoint: {{base_url: '{model.url}', api_key_env: OTHER_KEY, model: m}}}}\n"
         )
-        outcome(tmp_path, str(config), "endpoint.model=m2")
+        outcome(tmp_path, str(config), "judge.endpoint.model=m2")
     assert model.keys == ["Bearer k2"]
     assert model.bodies[0]["model"] == "m2"
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("judge.kind=nobody", "judge.kind: "),
+        ("judge.endpoint.url=http://127.0.0.1:9", "unknown key 'judge.endpoint.url'"),
+        ("judge.endpoint.max_attempts=0", "judge.endpoint.max_attempts: "),
+        ("judge.endpoint.model=null", "judge.endpoint.model: "),
+        ("mode=loose", "judge.mode: "),
+    ],
+)
+def test_a_setting_of_the_judge_is_refused_by_its_whole_key(
+    setting: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        run(["score", *files(tmp_path), setting])
+
+
+def test_settings_of_every_type_reach_the_judge(tmp_path: Path) -> None:
+    with serving(Endpoint()) as model:
+        settings = ("structured_output=false", "max_tokens=64", "model=007")
+        outcome(
+            tmp_path,
+            f"judge.endpoint.base_url={model.url}",
+            *(f"judge.endpoint.{setting}" for setting in settings),
+            "judge.extract=[tag,whole]",
+            "judge.batch_window_s=1e-3",
+        )
+    (body,) = model.bodies
+    assert (body["model"], body["max_tokens"]) == ("007", 64)
+    assert "response_format" not in body
+
+
 def test_an_unreadable_judge_leaves_the_answer_unscored(tmp_path: Path) -> None:
     with serving(Endpoint(reply="I would rather not say.")) as model:
-        scored = outcome(tmp_path, f"endpoint.base_url={model.url}")
+        scored = outcome(tmp_path, f"judge.endpoint.base_url={model.url}")
     assert scored["summary"]["overall"]["counts"]["unscored"] == 1
     assert scored["summary"]["overall"]["metrics"]["item_f1"]["avg"]["questions"] == 0
 
@@ -140,8 +175,8 @@ def test_a_refused_key_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(Endpoint(status=401)) as model:
-        setting = f"endpoint.base_url={model.url}"
-        command = ["score", *files(tmp_path), "--set", setting, "cache=null"]
+        setting = f"judge.endpoint.base_url={model.url}"
+        command = ["score", *files(tmp_path), setting, "judge.cache=null"]
         monkeypatch.setattr(sys, "argv", ["wideseek-eval", *command])
         with pytest.raises(SystemExit) as exit_:
             main()
@@ -152,11 +187,11 @@ def test_a_refused_key_is_one_line_and_exit_code_2(
 
 def test_an_imported_run_is_graded_again_by_a_model(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    tasks = files(tmp_path)[:4]
-    run(["import", str(folder), *tasks, "--mode", "strict", "--judge", "exact"])
+    tasks = files(tmp_path)[:2]
+    run(["import", str(folder), *tasks, "mode=strict", "judge.kind=exact"])
     with serving(Endpoint()) as model:
-        judged = ["--mode", "strict", "--judge", "llm", "--set", f"endpoint.base_url={model.url}"]
-        run(["regrade", str(folder), "--name", "model", *judged, "cache=null"])
+        judged = ["mode=strict", "judge.kind=llm", f"judge.endpoint.base_url={model.url}"]
+        run(["regrade", str(folder), "name=model", *judged, "judge.cache=null"])
     figures = [
         load_run(folder, name).results[0].score.value  # pyright: ignore[reportOptionalMemberAccess]
         for name in ("", "model")
@@ -171,9 +206,13 @@ def test_a_key_that_the_endpoint_echoes_is_shown_and_written_nowhere(
     key = "sk-very-secret-0123456789"
     with serving(Endpoint(status=status, reply=f"You sent Bearer {key}")) as model:
         out = tmp_path / "out.json"
-        settings = [f"endpoint.base_url={model.url}", "endpoint.max_attempts=2", "cache=null"]
-        settings += ["endpoint.backoff_s=0", f"transcripts={tmp_path / 'judge.jsonl'}"]
-        command = ["score", *files(tmp_path), "--json", str(out), "--set", *settings]
+        settings = [
+            f"judge.endpoint.base_url={model.url}",
+            "judge.endpoint.max_attempts=2",
+            "judge.cache=null",
+        ]
+        settings += ["judge.endpoint.backoff_s=0", f"judge.transcripts={tmp_path / 'judge.jsonl'}"]
+        command = ["score", *files(tmp_path), f"json_file={out}", *settings]
         ended = subprocess.run(
             [sys.executable, "-m", "wideseek_eval.cli", *command],
             env=os.environ | {"WIDESEEK_JUDGE_API_KEY": key},
@@ -189,7 +228,7 @@ def test_a_key_that_the_endpoint_echoes_is_shown_and_written_nowhere(
 
 def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
     with serving(Endpoint(wait_s=3.0)) as model:
-        settings = [f"endpoint.base_url={model.url}", "cache=null"]
+        settings = [f"judge.endpoint.base_url={model.url}", "judge.cache=null"]
         child = subprocess.Popen(
             [
                 sys.executable,
@@ -197,7 +236,6 @@ def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
                 "wideseek_eval.cli",
                 "score",
                 *files(tmp_path),
-                "--set",
                 *settings,
             ],
             stderr=subprocess.PIPE,

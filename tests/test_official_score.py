@@ -108,16 +108,16 @@ def official_files(folder: Path) -> list[str]:
         for name, trial, text in ANSWERS
     ]
     return [
-        *("--tasks", str(lines(folder / "widesearch.jsonl", tasks))),
-        *("--gold", str(gold), "--expect", "3"),
-        *("--responses", str(lines(folder / "responses.jsonl", responses))),
+        f"tasks={lines(folder / 'widesearch.jsonl', tasks)}",
+        *(f"gold={gold}", "expect=3"),
+        f"responses={lines(folder / 'responses.jsonl', responses)}",
     ]
 
 
 @pytest.fixture
 def scored(tmp_path: Path) -> dict[str, Any]:
     out = tmp_path / "out.json"
-    judged = ["--mode", "official", "--judge", "exact", "--json", str(out)]
+    judged = ["mode=official", "judge.kind=exact", f"json_file={out}"]
     run(["score", *official_files(tmp_path), *judged])
     return json.loads(out.read_text("utf-8"))
 
@@ -164,8 +164,8 @@ def test_failed_answers_and_strange_instances_are_counted(scored: dict[str, Any]
 
 def test_a_run_of_official_files_is_graded_again_by_the_strict_rules(tmp_path: Path) -> None:
     folder = str(tmp_path / "run")
-    run(["import", folder, *official_files(tmp_path), "--mode", "official", "--judge", "exact"])
-    run(["regrade", folder, "--name", "strict", "--mode", "strict", "--judge", "exact"])
+    run(["import", folder, *official_files(tmp_path), "mode=official", "judge.kind=exact"])
+    run(["regrade", folder, "name=strict", "mode=strict", "judge.kind=exact"])
     official, strict = load_run(Path(folder)), load_run(Path(folder), "strict")
     figures = {
         (one.task_id, one.trial): (one.score.value, again.score.value)
@@ -182,14 +182,14 @@ def test_a_run_of_official_files_is_graded_again_by_the_strict_rules(tmp_path: P
 def test_what_is_imported_is_exported_as_the_same_official_files(tmp_path: Path) -> None:
     folder, out = str(tmp_path / "run"), tmp_path / "out"
     files = official_files(tmp_path)
-    run(["import", folder, *files, "--mode", "official", "--judge", "exact"])
-    run(["export", folder, str(out), "--model", "me"])
+    run(["import", folder, *files, "mode=official", "judge.kind=exact"])
+    run(["export", folder, str(out), "model=me"])
     for name, trial, text in ANSWERS[:-1]:
         line = json.loads((out / f"me_{name}_{trial}_response.jsonl").read_text("utf-8"))
         assert (line["instance_id"], line["trial_idx"], line["response"]) == (name, trial, text)
     scores = tmp_path / "again.json"
-    again = [*files[:-1], str(out), "--mode", "official", "--judge", "exact"]
-    run(["score", *again, "--json", str(scores)])
+    again = [*files[:-1], f"responses={out}", "mode=official", "judge.kind=exact"]
+    run(["score", *again, f"json_file={scores}"])
     found = json.loads(scores.read_text("utf-8"))["results"]
     assert [one["score"]["metrics"]["item_f1"] for one in found] == pytest.approx(
         [FIGURES[name, trial][2] for name, trial, _ in ANSWERS[:-1]], rel=0, abs=1e-9

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ class Never:
 async def open_stub(mode, judge, settings):
     if mode != "official":
         raise ConfigError(f"unknown mode {mode!r}")
-    if settings and settings != ["endpoint.model=m"]:
+    if settings and settings != {"endpoint": {"model": "007"}}:
         raise ConfigError(f"unknown settings {settings}")
     yield Equal() if judge == "exact" else Never()
 """
@@ -55,14 +56,14 @@ def files(path: Path) -> list[str]:
     answers = dict(zip(names, ("a", "b", "c", "x"), strict=True))
     lines = [{"instance_id": name, "response": answers[name], "trial_idx": 0} for name in names]
     responses.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return ["--tasks", str(tasks), "--responses", str(responses)]
+    return [f"tasks={tasks}", f"responses={responses}"]
 
 
 def test_score_writes_every_score_and_the_summary(
     tmp_path: Path, stub_judge: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "scores.json"
-    run(["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--json", str(out)])
+    run(["score", *files(tmp_path), f"judge.kind={stub_judge}exact", f"json_file={out}"])
     scored = json.loads(out.read_text())
     assert [one["score"]["metrics"]["correct"] for one in scored["results"]] == [1, 1, 1, 0]
     assert scored["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.75
@@ -73,12 +74,12 @@ def test_a_run_can_be_imported_regraded_reported_compared_and_exported(
     tmp_path: Path, stub_judge: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    run(["import", str(folder), *files(tmp_path), "--judge", f"{stub_judge}exact"])
-    run(["regrade", str(folder), "--name", "never", "--judge", f"{stub_judge}never"])
+    run(["import", str(folder), *files(tmp_path), f"judge.kind={stub_judge}exact"])
+    run(["regrade", str(folder), "name=never", f"judge.kind={stub_judge}never"])
     run(["report", f"{folder}:never"])
-    run(["compare", str(folder), f"{folder}:never", "--json", str(tmp_path / "c.json")])
+    run(["compare", str(folder), f"{folder}:never", f"json_file={tmp_path / 'c.json'}"])
     run(["export", str(folder), str(tmp_path / "out.jsonl")])
-    run(["sweep", "judge", f"1={folder}", f"2={folder}:never", "--html", str(tmp_path / "s.html")])
+    run(["sweep", "judge", f"1={folder}", f"2={folder}:never", f"html_file={tmp_path / 's.html'}"])
     report = json.loads((folder / "report.never.json").read_text())
     assert report["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.0
     (correct, _) = json.loads((tmp_path / "c.json").read_text())["differences"]
@@ -93,22 +94,21 @@ def test_a_run_can_be_imported_regraded_reported_compared_and_exported(
 
 def test_the_judge_itself_refuses_modes_it_does_not_know(tmp_path: Path, stub_judge: str) -> None:
     with pytest.raises(ConfigError, match="unknown mode 'loose'"):
-        run(["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--mode", "loose"])
+        run(["score", *files(tmp_path), f"judge.kind={stub_judge}exact", "mode=loose"])
 
 
 def test_settings_of_the_judge_are_handed_on_and_written_down(
     tmp_path: Path, stub_judge: str
 ) -> None:
     out = tmp_path / "scores.json"
-    command = ["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--json", str(out)]
-    run([*command, "--set", "endpoint.model=m"])
+    command = ["score", *files(tmp_path), f"judge.kind={stub_judge}exact", f"json_file={out}"]
+    run([*command, "judge.endpoint.model=007"])
     assert json.loads(out.read_text())["settings"] == {
         "mode": "official",
-        "judge": "stub/exact",
-        "set": {"endpoint": {"model": "m"}},
+        "judge": {"kind": "stub/exact", "endpoint": {"model": "007"}},
     }
     with pytest.raises(ConfigError, match="unknown settings"):
-        run([*command, "--set", "endpoint.model=m", "x=1"])
+        run([*command, "judge.endpoint.model=007", "judge.x=1"])
 
 
 def test_without_a_judge_one_line_says_what_to_install() -> None:
@@ -138,11 +138,85 @@ def test_a_sweep_point_without_a_value_is_refused() -> None:
         run(["sweep", "width", "runs"])
 
 
+def test_a_sweep_point_may_look_like_a_setting(tmp_path: Path, stub_judge: str) -> None:
+    folder, out = tmp_path / "run", tmp_path / "sweep.json"
+    run(["import", str(folder), *files(tmp_path), f"judge.kind={stub_judge}exact"])
+    run(["sweep", "rate", f"0.5={folder}", f"json={folder}", f"json_file={out}"])
+    sweep = json.loads(out.read_text())
+    assert (sweep["parameter"], [one["value"] for one in sweep["points"]]) == (
+        "rate",
+        ["0.5", "json"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report"], "missing key 'run'"),
+        (["report", "a", "b"], "unexpected argument 'b': usage: wideseek-eval report RUN"),
+        (["view", "a", "html=b"], "unknown key 'html'"),
+        (["sweep", "width"], "missing key 'points'"),
+        (["sweep", "width", "none.yaml"], "no such config file: none.yaml"),
+        (["score", "tasks=t"], "missing key 'responses'"),
+        (["score", "t.jsonl"], "no such config file: t.jsonl"),
+        (["score", "--tasks", "t"], "unknown option '--tasks'"),
+        (["score", "tasks=t", "responses=r", "max_concurrent=0"], "max_concurrent: .* (got 0)"),
+        (["score", "tasks=t", "responses=r", "expect=few"], "expect: .* valid integer"),
+        (["score", "tasks=t", "responses=r", "judge=exact"], "judge: input should be a valid dict"),
+        (
+            ["score", "tasks=t", "responses=r", "judge.mode=strict"],
+            "judge: unknown key 'judge.mode'",
+        ),
+        (["score", "tasks=t", "responses=r", "judge.kind=[a]"], "judge: 'judge.kind' must be"),
+        (["regrade", "a"], "missing key 'name'"),
+        (["export", "a"], "missing key 'target'"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        run(words)
+    assert re.search(message.replace("(", r"\(").replace(")", r"\)"), str(refused.value))
+    assert "\n" not in str(refused.value)
+
+
+COMMANDS = ("report", "view", "compare", "regrade", "sweep", "score", "import", "export")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    with pytest.raises(HelpRequested, match=f"^usage: wideseek-eval {command} "):
+        run([command, "--help"])
+
+
+def test_help_on_a_key_shows_that_key_alone() -> None:
+    with pytest.raises(HelpRequested, match="Seed of the bootstrap") as shown:
+        run(["compare", "--help", "seed"])
+    assert "draws" not in str(shown.value)
+    with pytest.raises(HelpRequested, match=r"^judge: dict\[str, Any\] = {}\n"):
+        run(["score", "--help", "judge"])
+    with pytest.raises(HelpRequested, match="html_file"):
+        run(["sweep", "--help", "html_file"])
+
+
+def test_settings_may_stand_in_a_file(tmp_path: Path, stub_judge: str) -> None:
+    files(tmp_path)
+    settings, out = tmp_path / "score.yaml", tmp_path / "scores.json"
+    settings.write_text(
+        f"tasks: {tmp_path / 'tasks.jsonl'}\nresponses: {tmp_path / 'responses.jsonl'}\n"
+        f"judge: {{kind: {stub_judge}never, endpoint: {{model: 007}}}}\n"
+    )
+    run(["score", str(settings), f"judge.kind={stub_judge}exact", f"json_file={out}"])
+    assert json.loads(out.read_text())["settings"]["judge"] == {
+        "kind": "stub/exact",
+        "endpoint": {"model": "007"},
+    }
+
+
 def test_an_unknown_metric_is_refused(tmp_path: Path, stub_judge: str) -> None:
     folder = str(tmp_path / "run")
-    run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    run(["import", folder, *files(tmp_path), f"judge.kind={stub_judge}exact"])
     with pytest.raises(ConfigError, match="unknown metric 'f3'; known: "):
-        run(["compare", folder, folder, "--metrics", "f3"])
+        run(["compare", folder, folder, "metrics=[f3]"])
 
 
 def refusal(
@@ -161,12 +235,15 @@ def refusal(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--draws", "0"], "ConfigError: draws must be from 1 to 10,000,000 (got 0)"),
-        (["--draws", "-5"], "ConfigError: draws must be from 1 to 10,000,000 (got -5)"),
-        (["--draws", "99999999999"], "ConfigError: draws must be from 1 to 10,000,000 (got "),
-        (["--seed", "-1"], "ConfigError: seed must not be negative (got -1)"),
-        (["--draws", "many"], "ConfigError: argument --draws: invalid int value: 'many' (see "),
-        (["--drawz", "5"], "ConfigError: unrecognized arguments: --drawz 5 (see wideseek-eval"),
+        (["draws=0"], "ConfigError: draws must be from 1 to 10,000,000 (got 0)"),
+        (["draws=-5"], "ConfigError: draws must be from 1 to 10,000,000 (got -5)"),
+        (["draws=99999999999"], "ConfigError: draws must be from 1 to 10,000,000 (got "),
+        (["seed=-1"], "ConfigError: seed must not be negative (got -1)"),
+        (["draws=many"], "ConfigError: draws: input should be a valid integer, "),
+        (["drawz=5"], "ConfigError: unknown key 'drawz'; did you mean 'draws'?"),
+        (["--draws", "5"], "ConfigError: unknown option '--draws'"),
+        (["draws="], "ConfigError: 'draws=': no value"),
+        (["metrics=[]"], "ConfigError: unknown metric ''; known: "),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_in_one_line(
@@ -178,7 +255,7 @@ def test_numbers_that_make_no_sense_are_refused_in_one_line(
     message: str,
 ) -> None:
     folder = str(tmp_path / "run")
-    run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    run(["import", folder, *files(tmp_path), f"judge.kind={stub_judge}exact"])
     capsys.readouterr()
     assert refusal(monkeypatch, capsys, "compare", folder, folder, *options).startswith(message)
 
@@ -186,9 +263,9 @@ def test_numbers_that_make_no_sense_are_refused_in_one_line(
 @pytest.mark.parametrize("draws", ["1", "10001"])
 def test_any_other_number_of_draws_is_made(tmp_path: Path, stub_judge: str, draws: str) -> None:
     folder = str(tmp_path / "run")
-    run(["import", folder, *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    run(["import", folder, *files(tmp_path), f"judge.kind={stub_judge}exact"])
     out = tmp_path / "c.json"
-    run(["compare", folder, folder, "--draws", draws, "--json", str(out)])
+    run(["compare", folder, folder, f"draws={draws}", f"json_file={out}"])
     assert json.loads(out.read_text())["draws"] == int(draws)
 
 
@@ -196,7 +273,7 @@ def training_run(path: Path, judge: str) -> Path:
     """A training run's folder: a config of its own, and evaluations inside."""
     folder = path / "train"
     for name, kind in (("before", "never"), ("after", "exact")):
-        run(["import", str(folder / name), *files(path), "--judge", f"{judge}{kind}"])
+        run(["import", str(folder / name), *files(path), f"judge.kind={judge}{kind}"])
     (folder / "config.json").write_text('{"rl": {"steps": 3}}')
     return folder
 
@@ -214,7 +291,7 @@ def test_the_evaluations_inside_a_training_run_are_found(
     assert f"A is {folder / 'before'}, B is {folder / 'after'}." in shown
     assert "+0.750" in shown
     other = tmp_path / "other"
-    run(["import", str(other), *files(tmp_path), "--judge", f"{stub_judge}never"])
+    run(["import", str(other), *files(tmp_path), f"judge.kind={stub_judge}never"])
     capsys.readouterr()
     run(["compare", str(other), str(folder)])
     assert f"B is {folder / 'after'}." in capsys.readouterr().out
@@ -226,11 +303,11 @@ def test_runs_that_are_not_there_or_not_clear_are_named(tmp_path: Path, stub_jud
     with pytest.raises(DataError, match=r"none is not a run: it has no config\.json"):
         run(["report", str(tmp_path / "none")])
     single = tmp_path / "single"
-    run(["import", str(single), *files(tmp_path), "--judge", f"{stub_judge}exact"])
+    run(["import", str(single), *files(tmp_path), f"judge.kind={stub_judge}exact"])
     with pytest.raises(DataError, match="single: give a second run, or a training run"):
         run(["compare", str(single)])
     for name in ("turns_1", "turns_2"):
-        run(["import", str(tmp_path / "w" / name), *files(tmp_path), "--judge", f"{stub_judge}x"])
+        run(["import", str(tmp_path / "w" / name), *files(tmp_path), f"judge.kind={stub_judge}x"])
     with pytest.raises(DataError, match=r"which of its runs\? .*turns_1, .*turns_2"):
         run(["compare", str(tmp_path / "w"), str(single)])
 
@@ -247,8 +324,8 @@ def test_a_report_can_be_shown_in_any_encoding(tmp_path: Path, encoding: str) ->
     (tmp_path / "stub_judge-1.dist-info" / "entry_points.txt").write_text(entry)
     (tmp_path / "stub_judge.py").write_text(JUDGE_MODULE)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONIOENCODING": encoding}
-    paths = ["--tasks", "tasks.jsonl", "--responses", "responses.jsonl"]
-    for words in (["import", "łrun", *paths, "--judge", "stub/exact"], ["report", "łrun"]):
+    paths = ["tasks=tasks.jsonl", "responses=responses.jsonl"]
+    for words in (["import", "łrun", *paths, "judge.kind=stub/exact"], ["report", "łrun"]):
         done = subprocess.run(
             [sys.executable, "-m", "wideseek_eval.cli", *words],
             cwd=tmp_path,
@@ -266,8 +343,8 @@ def test_integers_are_ids_in_tasks_and_responses_alike(tmp_path: Path, stub_judg
     tasks.write_text('{"instance_id": 7, "question": "a?", "answer": "a"}\n')
     responses.write_text('{"instance_id": 7, "response": "a"}\n')
     out = tmp_path / "scores.json"
-    paths = ["--tasks", str(tasks), "--responses", str(responses), "--json", str(out)]
-    run(["score", *paths, "--judge", f"{stub_judge}exact"])
+    paths = [f"tasks={tasks}", f"responses={responses}", f"json_file={out}"]
+    run(["score", *paths, f"judge.kind={stub_judge}exact"])
     (result,) = json.loads(out.read_text())["results"]
     assert (result["task_id"], result["score"]["metrics"]["correct"]) == ("7", 1.0)
 
@@ -276,7 +353,7 @@ def test_scores_can_be_written_to_standard_output(tmp_path: Path, stub_judge: st
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
-        run(["score", *files(tmp_path), "--judge", f"{stub_judge}exact", "--json", str(pipe)])
+        run(["score", *files(tmp_path), f"judge.kind={stub_judge}exact", f"json_file={pipe}"])
         text = reader.communicate(timeout=30)[0]
     assert len(json.loads(text)["results"]) == 4
     assert pipe.is_fifo()
@@ -289,7 +366,7 @@ def test_a_task_without_a_response_counts_as_zero_in_official_mode(
     responses = tmp_path / "responses.jsonl"
     responses.write_text('{"instance_id": "a", "response": "a"}\n')
     out = tmp_path / "scores.json"
-    run(["score", *arguments, "--judge", f"{stub_judge}exact", "--json", str(out)])
+    run(["score", *arguments, f"judge.kind={stub_judge}exact", f"json_file={out}"])
     scored = json.loads(out.read_text())
     assert scored["missing"] == ["b", "c", "d"]
     assert scored["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.25

@@ -93,7 +93,17 @@ def test_check_names_an_endpoint_that_is_not_there(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [([], 0), (["--help"], 0), (["check", "--help"], 0), (["chekc"], 2)]
+    ("arguments", "code"),
+    [
+        ([], 0),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["check", "--help"], 0),
+        (["check", "--help", "endpoint"], 0),
+        (["check", "--help", "endpiont"], 2),
+        (["check", "--mode", "strict"], 2),
+        (["chekc"], 2),
+    ],
 )
 def test_help_and_unknown_commands(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int

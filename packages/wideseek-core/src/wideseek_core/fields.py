@@ -178,7 +178,7 @@ def _type_name(annotation: Any) -> str:
         return _plain_name(annotation)
     parts = get_args(annotation)
     if origin in (Union, types.UnionType):
-        return " | ".join(map(_type_name, parts))
+        return "Any" if Any in parts else " | ".join(map(_type_name, parts))
     if origin is Literal:
         return " | ".join(map(str, parts))
     if origin is Annotated:

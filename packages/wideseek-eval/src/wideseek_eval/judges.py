@@ -4,26 +4,33 @@ A package offers one under the entry-point group `wideseek.judges`: a callable
 `(mode, judge, settings)` that gives an async context manager of a `wideseek_core.Judge`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import entry_points
 from typing import cast
+
+from pydantic import JsonValue
 
 from wideseek_core import ConfigError, Judge
 
 GROUP = "wideseek.judges"
 
-OpenJudge = Callable[[str, str, Sequence[str]], AbstractAsyncContextManager[Judge]]
+OpenJudge = Callable[[str, str, Mapping[str, JsonValue]], AbstractAsyncContextManager[Judge]]
 """Opens a judge.
 
 `mode` is how tables are scored (`official`, `strict`, `reward`), `judge` who decides on cells
-(`exact`, `normalized`, `llm`). Settings are `key=value` or YAML files, whose meaning is up to the
-package. Raises `ConfigError` for what it does not know.
+(`exact`, `normalized`, `llm`). Settings are the other keys of a command's `judge`, whose meaning is
+up to the package; their scalars are texts as the user wrote them, or null. Raises `ConfigError` for
+what it does not know.
 """
 
 
 def open_judge(
-    mode: str, judge: str, settings: Sequence[str] = (), *, group: str = GROUP
+    mode: str,
+    judge: str,
+    settings: Mapping[str, JsonValue] | None = None,
+    *,
+    group: str = GROUP,
 ) -> AbstractAsyncContextManager[Judge]:
     """The judge of an installed package.
 
@@ -39,4 +46,4 @@ def open_judge(
     else:
         name = sorted(found)[0]
     opener = cast(OpenJudge, found[name].load())
-    return opener(mode, judge, settings)
+    return opener(mode, judge, settings or {})

@@ -1,21 +1,17 @@
 """`wideseek-judge check`: does an endpoint answer as a judge must?"""
 
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 
-from wideseek_core import ConfigError, JudgeError, ScoreState, TableGold, Task, TextGold
-from wideseek_core.config import HelpRequested, describe, exit_on_error, load_config
+from wideseek_core import JudgeError, ScoreState, TableGold, Task, TextGold
+from wideseek_core.commands import Command, Program
+from wideseek_core.config import load_config
 from wideseek_core.progress import show
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.judge import TableJudge, open_judge
 
-_USAGE = """usage: wideseek-judge check [CONFIG.yaml] [endpoint.base_url=URL] [key=value ...]
-
-Asks the endpoint to judge a table and two short answers whose verdicts are known.
-Exit 0 if it judges them, 2 with one line if it can't.
-"""
+_USAGE = "wideseek-judge check [CONFIG.yaml ...] [endpoint.base_url=URL] [KEY=VALUE ...]"
 _TABLE = Task(
     id="check-table",
     question="Which rivers flow through Vienna and Cairo?",
@@ -31,24 +27,23 @@ _RIGHT_CELLS = 0.75
 _TEXT = Task(id="check-text", question="Who wrote Hamlet?", gold=TextGold(answers=("Shakespeare",)))
 
 
+class CheckConfig(JudgeConfig):
+    """Asks the endpoint to judge a table and two short answers whose verdicts are known.
+
+    Exits with 0 if it judges them, and with 2 and one line if it can't.
+    """
+
+
 def main() -> None:
     """Runs the command line."""
-    with exit_on_error():
-        run(sys.argv[1:])
+    PROGRAM.main()
 
 
-def run(arguments: Sequence[str]) -> None:
-    """`check`, or help."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        raise HelpRequested(_USAGE)
-    if arguments[0] != "check":
-        raise ConfigError(f"unknown command {arguments[0]!r}: the only one is 'check'")
-    if "--help" in arguments or "-h" in arguments:
-        raise HelpRequested(f"{_USAGE}\n{describe(JudgeConfig)}")
+def _check(arguments: Sequence[str]) -> None:
     # A check that read earlier verdicts from the cache would not reach the endpoint.
     fixed = ("kind=llm", "mode=strict", "cache=null", "skip_certain=true", "extract=[whole]")
-    config = load_config(JudgeConfig, ["endpoint.max_attempts=2", *arguments[1:], *fixed])
-    asyncio.run(check(config))
+    given = ["endpoint.max_attempts=2", *arguments, *fixed]
+    asyncio.run(check(load_config(CheckConfig, given, usage=_USAGE)))
 
 
 async def check(config: JudgeConfig) -> None:
@@ -85,3 +80,11 @@ def _report(
         f"{verdicts}\n"
         f"{counts.calls} requests in {seconds:.1f} s, {counts.parse_failures} unreadable replies"
     )
+
+
+PROGRAM = Program(
+    name="wideseek-judge",
+    summary="Scores for tables and short answers.",
+    distribution="wideseek-judge",
+    commands={"check": Command(summary="Try whether an endpoint can judge.", run=_check)},
+)

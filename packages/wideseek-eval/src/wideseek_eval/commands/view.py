@@ -1,0 +1,28 @@
+"""`wideseek-eval view`: all rollouts of a run as one page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wideseek_core import Config
+from wideseek_core.config import load_config
+from wideseek_core.progress import show
+from wideseek_eval.viewer.page import write_viewer
+
+USAGE = "wideseek-eval view RUN [KEY=VALUE ...]"
+
+
+class ViewConfig(Config):
+    """Writes all rollouts of a run as one page to look at."""
+
+    run: str
+    """A run's folder, FOLDER:GRADING for a regrading, or a training run's folder."""
+    html_file: Path | None = None
+    """Where to write the page; null for traces.html in the run's folder."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs the command."""
+    config = load_config(ViewConfig, arguments, positional=("run",), usage=USAGE)
+    path = config.html_file or Path(config.run.partition(":")[0]) / "traces.html"
+    count = write_viewer(config.run, path)
+    show(f"{count} rollouts: {path}")
