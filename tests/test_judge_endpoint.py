@@ -240,6 +240,8 @@ def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
             ],
             stderr=subprocess.PIPE,
             text=True,
+            # A test run in the background ignores interrupts, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         while not model.bodies and child.poll() is None:
             time.sleep(0.05)
