@@ -101,13 +101,14 @@ def build(arguments: Sequence[str]) -> None:
 
 def serve(arguments: Sequence[str]) -> None:
     """`wideseek-index serve`."""
-    try:
-        from wideseek_tools.server.config import ServeConfig
+    from wideseek_tools.server.config import ServeConfig
+
+    config = load_config(ServeConfig, arguments, positional=("index",), usage=SERVE)
+    try:  # after the settings: help and misspelled keys need no server
         from wideseek_tools.server.serve import run
     except ImportError as error:
         line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
         raise ConfigError(line) from None
-    config = load_config(ServeConfig, arguments, positional=("index",), usage=SERVE)
     if config.index is not None and not config.index.is_file():
         read_index(config.index)  # a file is the page store beside a Qdrant server
     run(config)
