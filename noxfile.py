@@ -37,7 +37,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
-    session.run("pytest", "-q", "-m", UNIT_TESTS, *session.posargs)
+    # One worker a core; tests of one file share its fixtures and stay together.
+    session.run("pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", UNIT_TESTS, *session.posargs)
 
 
 @nox.session
