@@ -1,13 +1,14 @@
 """How a sub-command starts: settings are read and checked first, then the work begins."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import yaml
 
 from wideseek_core import Config
-from wideseek_core.exits import leave_on_interrupt, raise_on_interrupt
+from wideseek_core.commands import Program
+from wideseek_core.exits import HelpRequested, leave_on_interrupt, raise_on_interrupt
 from wideseek_core.progress import logging_to_console, show
 
 
@@ -20,6 +21,16 @@ def working() -> Generator[None]:
             yield
         finally:
             leave_on_interrupt()
+
+
+def pass_on(program: Program, arguments: Sequence[str], *, shown: str = "wideseek") -> None:
+    """Runs a command of a package's own program, in whose help `shown` is the program's name."""
+    try:
+        with working():
+            program.run(arguments)
+    except HelpRequested as request:
+        text = str(request).replace(f"{program.name} ", f"{shown} ")
+        raise HelpRequested(text) from None
 
 
 def show_settings(config: Config) -> None:

@@ -7,11 +7,10 @@ from wideseek_core.commands import Command
 
 def run(arguments: Sequence[str]) -> None:
     """Passes the arguments on."""
-    from wideseek_apps.launch import working
-    from wideseek_eval.cli import run
+    from wideseek_apps.launch import pass_on
+    from wideseek_eval.cli import PROGRAM
 
-    with working():
-        run(["import", *arguments])
+    pass_on(PROGRAM, ["import", *arguments])
 
 
 COMMAND = Command(

@@ -7,11 +7,10 @@ from wideseek_core.commands import Command
 
 def run(arguments: Sequence[str]) -> None:
     """Passes the arguments on."""
-    from wideseek_apps.launch import working
-    from wideseek_tools.index.cli import main
+    from wideseek_apps.launch import pass_on
+    from wideseek_tools.index.cli import PROGRAM
 
-    with working():
-        main(arguments)
+    pass_on(PROGRAM, arguments, shown="wideseek index")
 
 
 COMMAND = Command(
