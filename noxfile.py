@@ -13,6 +13,9 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.t
 UNIT_TESTS = "not bench and not network and not nemo_aligner and not vllm and not sglang"
 """Marker expression of the tests that need nothing but the project."""
 
+ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile")
+"""Two workers; the tests of one file share its fixtures and stay together."""
+
 CODE = ("packages", "apps", "scripts", "tests", "noxfile.py")
 
 
@@ -37,8 +40,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
-    # One worker a core; tests of one file share its fixtures and stay together.
-    session.run("pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", UNIT_TESTS, *session.posargs)
+    session.run("pytest", "-q", *ON_BOTH_CORES, "-m", UNIT_TESTS, *session.posargs)
 
 
 @nox.session
@@ -78,10 +80,11 @@ def isolated(session: nox.Session, package: str) -> None:
     session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
     if package not in ("wideseek-rl", "wideseek-apps"):
         session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('torch')")
-    testing = ("pytest", "pytest-asyncio", "hypothesis", *EXTRAS.get(package, ()))
+    testing = ("pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", *EXTRAS.get(package, ()))
     session.install(*wheels, *testing)
     folder = f"packages/{package}/tests"
-    session.run("pytest", "-q", "-p", "no:cacheprovider", "-m", UNIT_TESTS, folder)
+    options = ("-q", "-p", "no:cacheprovider", *ON_BOTH_CORES)
+    session.run("pytest", *options, "-m", UNIT_TESTS, folder)
 
 
 EXTRAS = {
