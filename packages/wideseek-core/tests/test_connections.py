@@ -18,7 +18,7 @@ class Named(httpx.AsyncBaseTransport):
         self.used[f"{self.name} closed"] += 1
 
 
-@pytest.mark.parametrize(("connections", "pools"), [(1, 1), (20, 1), (64, 4), (1000, 62)])
+@pytest.mark.parametrize(("connections", "pools"), [(1, 1), (8, 1), (64, 16), (1000, 250)])
 async def test_requests_are_spread_over_small_pools(connections: int, pools: int) -> None:
     used: Counter[str] = Counter()
     made: list[Named] = []

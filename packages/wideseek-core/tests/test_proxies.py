@@ -3,8 +3,23 @@ from pathlib import Path
 import pytest
 
 from wideseek_core import ConfigError
+from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.errors import ServiceError
+from wideseek_core.http import HttpClient
 from wideseek_core.proxies import certificates, is_loopback, proxy_for
 
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBdjCCARugAwIBAgIUVGQ2bbYCcJzae70NaHk6e8iVWdcwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjUyMzI0MjJaGA8yMTI2MTEwMTIzMjQy
+MlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABOdU
+ynF+/jeG0S/5gn5Y1hmuIGpiNCo43VKg/ExuOKssHChiesX8lN4HZmLEj5anUuvp
+8o3+hqa6oiArS4GbOiejUzBRMB0GA1UdDgQWBBSyDiV2EV6t7WXYjc0vJR5e9DW/
+cDAfBgNVHSMEGDAWgBSyDiV2EV6t7WXYjc0vJR5e9DW/cDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0kAMEYCIQCw3w9nS2AyC+cYdqqBQzfWgiMpQsgnUK/N
+sECoSelM5gIhANS3ceDJnLTOIXeNI9nHOt0TPUwm0sIK3LqHq221dArh
+-----END CERTIFICATE-----
+"""
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 
 
@@ -91,6 +106,20 @@ def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
     with pytest.raises(ConfigError, match=r"SSL_CERT_FILE: .* can't be read"):
         certificates()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
+@pytest.mark.parametrize("address", ["http://a.example", "https://a.example"])
+async def test_own_certificates_go_with_any_proxy(
+    proxy: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.pem").write_text(CERTIFICATE)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    config = EndpointConfig(base_url=address, max_attempts=1)
+    async with HttpClient("service", config) as client:
+        with pytest.raises(ServiceError, match="can't be reached"):
+            await client.get_json("/")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import fields, replace
 
 from wideseek_agents.arguments import Request
 from wideseek_agents.audit import find_gaps
@@ -12,7 +11,7 @@ from wideseek_agents.factory import Agent
 from wideseek_agents.observations import Observations
 from wideseek_agents.parallel import in_parallel
 from wideseek_agents.parsed_calls import ParsedCalls, parse_tool_calls
-from wideseek_agents.recording import AgentRecord
+from wideseek_agents.recording import AgentRecord, TurnRecord
 from wideseek_agents.tools import AgentTool, call_tool
 from wideseek_core import (
     ContextOverflow,
@@ -24,7 +23,6 @@ from wideseek_core import (
     Status,
     ToolResult,
     Trajectory,
-    Turn,
 )
 from wideseek_core.text import after_thinking
 
@@ -34,7 +32,6 @@ _ENDS = {
     Finish.ABORT: Status.ABORTED,
     Finish.ERROR: Status.ERROR,
 }
-_REPLY_FIELDS = tuple(field.name for field in fields(Reply))
 
 
 class _OutOfTime(Exception):
@@ -63,6 +60,7 @@ async def run_agent(
         raise
     finally:
         record.seconds = record.clock.now() - record.started_s
+        record.ended = True
         on_event(
             AgentEnded(
                 agent=record.agent, role=record.role, status=record.status, answer=record.answer
@@ -119,7 +117,7 @@ class _Run:
                 raise
             status = Status.ERROR
         if not status.failed:
-            self._record.answer = after_thinking(self._record.turns[-1].text)
+            self._record.answer = after_thinking(self._record.turns[-1].reply.text)
         elif self._draft:
             self._record.answer = self._draft
             return Status.FINISHED
@@ -135,12 +133,12 @@ class _Run:
                 return Status.CONTEXT_OVERFLOW if number == 1 else Status.MESSAGE_OVERFLOW
             except _OutOfTime:
                 return Status.BUDGET_LIMIT
-            parsed = self._parse(turn)
+            parsed = self._parse(turn.reply)
             self._tell_turn(number, turn, parsed)
             if parsed.written:
-                turn = replace(turn, calls=parsed.calls, dropped_calls=parsed.dropped)
+                turn.calls, turn.dropped_calls = parsed.calls, parsed.dropped
             self._record.turns.append(turn)
-            end = self._end(number, turn, parsed)
+            end = self._end(number, turn.reply, parsed)
             if end is Status.TURN_LIMIT and not self._agent.lenient:
                 await self._call(parsed)  # WideSeek-R1 makes these calls, although none reads them
             if end is not None:
@@ -163,7 +161,7 @@ class _Run:
         last = number == self._agent.limits.max_turns
         if end.failed or not self._agent.audits or self._draft or spent or last:
             return ()
-        draft = after_thinking(self._record.turns[-1].text)
+        draft = after_thinking(self._record.turns[-1].reply.text)
         seen = [result.text for turn in self._record.turns for result in turn.results]
         gaps = find_gaps(draft, [self._agent.question, *seen])
         if not gaps:
@@ -179,28 +177,36 @@ class _Run:
         system = [Message(role="system", content=self._agent.system)] if self._agent.system else []
         return [*system, Message(role="user", content=question)]
 
-    async def _ask_out(self, messages: Sequence[Message]) -> Turn:
+    async def _ask_out(self, messages: Sequence[Message]) -> TurnRecord:
         """A reply with its end: one whose thinking was cut off and closed is continued once."""
         turn = await self._ask(messages)
-        if turn.resumable and turn.response_tokens < self._agent.limits.repetition_tokens:
-            self._ledger.spend(self._record.role, turn)
+        reply = turn.reply
+        if reply.resumable and reply.response_tokens < self._agent.limits.repetition_tokens:
+            self._ledger.spend(self._record.role, reply)
             self._record.turns.append(turn)
             turn = await self._ask(())
         return turn
 
-    async def _ask(self, messages: Sequence[Message]) -> Turn:
-        clock = self._record.clock
-        started = clock.now()
-        limit = asyncio.timeout(self._seconds_left())
+    async def _ask(self, messages: Sequence[Message]) -> TurnRecord:
+        started = self._record.clock.now()
+        seconds = self._seconds_left()
+        if seconds is None:
+            reply = await self._conversation.reply(messages)
+        else:
+            reply = await self._reply_within(seconds, messages)
+        return TurnRecord(
+            reply=reply, started_s=started, seconds=self._record.clock.now() - started
+        )
+
+    async def _reply_within(self, seconds: float, messages: Sequence[Message]) -> Reply:
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                reply = await self._conversation.reply(messages)
+                return await self._conversation.reply(messages)
         except TimeoutError:
             if limit.expired():
                 raise _OutOfTime from None
             raise
-        values = {name: getattr(reply, name) for name in _REPLY_FIELDS}
-        return Turn(**values, started_s=started, seconds=clock.now() - started)
 
     def _seconds_left(self, *, for_tool: bool = False) -> float | None:
         """Time until the agent, or its tool, has to end.
@@ -250,32 +256,28 @@ class _Run:
 
     async def _call(self, parsed: ParsedCalls) -> Sequence[ToolResult]:
         """All results in the order of the requests, which the record keeps with the turn."""
-        place = len(self._record.turns) - 1
+        turn = self._record.turns[-1]
         results = await in_parallel(
             self._answer(self._tools[call.call.name], request)
             for call in parsed.written
             if call.call is not None
             for request in call.requests
         )
-        notes = self._observations.notes(parsed)
-        turn = self._record.turns[place]
-        self._record.turns[place] = replace(turn, results=tuple(results), notes=notes)
+        turn.results, turn.notes = tuple(results), self._observations.notes(parsed)
         return results
 
     async def _answer(self, tool: AgentTool, request: Request) -> ToolResult:
-        clock = self._record.clock
-        started = clock.now()
-        limit = asyncio.timeout(self._seconds_left(for_tool=True))
-        try:
-            async with limit:
-                result = await call_tool(tool, request, self._agent.messages.tool_error)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            text = self._agent.messages.budget_spent.fill()
-            result = ToolResult(request=request.subject, text=text, ok=False, tool=tool.spec.name)
-        result = replace(
-            result, tool=tool.spec.name, started_s=started, seconds=clock.now() - started
+        started = self._record.clock.now()
+        answered = await self._answer_in_time(tool, request)
+        result = ToolResult(
+            request=answered.request,
+            text=answered.text,
+            ok=answered.ok,
+            tool=tool.spec.name,
+            urls=answered.urls,
+            agent=answered.agent,
+            started_s=started,
+            seconds=self._record.clock.now() - started,
         )
         self._on_event(
             ToolAnswered(
@@ -289,7 +291,23 @@ class _Run:
         )
         return result
 
-    def _tell_turn(self, number: int, reply: Turn, parsed: ParsedCalls) -> None:
+    async def _answer_in_time(self, tool: AgentTool, request: Request) -> ToolResult:
+        seconds = self._seconds_left(for_tool=True)
+        error_text = self._agent.messages.tool_error
+        if seconds is None:
+            return await call_tool(tool, request, error_text)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await call_tool(tool, request, error_text)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        text = self._agent.messages.budget_spent.fill()
+        return ToolResult(request=request.subject, text=text, ok=False)
+
+    def _tell_turn(self, number: int, turn: TurnRecord, parsed: ParsedCalls) -> None:
+        reply = turn.reply
         self._on_event(
             TurnTaken(
                 agent=self._record.agent,
@@ -301,6 +319,6 @@ class _Run:
                 prompt_tokens=reply.prompt_tokens,
                 response_tokens=reply.response_tokens,
                 cost=self._ledger.spend(self._record.role, reply),
-                seconds=reply.seconds,
+                seconds=turn.seconds,
             )
         )

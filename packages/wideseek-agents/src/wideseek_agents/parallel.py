@@ -14,7 +14,10 @@ async def in_parallel(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
     Of several errors a bug comes before a `WideSeekError`, so that none is hidden.
     """
+    waiting = list(jobs)
     with ungrouped():
+        if len(waiting) == 1:
+            return [await waiting[0]]  # A task of its own would only take time.
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job) for job in jobs]
+            tasks = [group.create_task(job) for job in waiting]
     return [task.result() for task in tasks]

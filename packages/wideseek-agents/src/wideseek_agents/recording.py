@@ -3,7 +3,48 @@
 import time
 from dataclasses import dataclass, field
 
-from wideseek_core import AgentRole, Status, Trajectory, Turn
+from wideseek_core import AgentRole, Reply, Status, ToolCall, ToolResult, Trajectory, Turn
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnRecord:
+    """One turn as it is carried out: the reply, then what becomes of its calls.
+
+    The immutable `Turn` is made once, when the trajectory is: replacing it at every step takes
+    longer than the steps.
+    """
+
+    reply: Reply
+    started_s: float
+    seconds: float
+    calls: tuple[ToolCall, ...] = ()
+    dropped_calls: int = 0
+    results: tuple[ToolResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def turn(self) -> Turn:
+        """The turn as it is now."""
+        reply = self.reply
+        return Turn(
+            text=reply.text,
+            finish=reply.finish,
+            finish_reason=reply.finish_reason,
+            native_calls=reply.native_calls,
+            model=reply.model,
+            resumable=reply.resumable,
+            prompt_ids=reply.prompt_ids,
+            response_ids=reply.response_ids,
+            logprobs=reply.logprobs,
+            prompt_tokens=reply.prompt_tokens,
+            response_tokens=reply.response_tokens,
+            versions=reply.versions,
+            calls=self.calls,
+            dropped_calls=self.dropped_calls,
+            results=self.results,
+            notes=self.notes,
+            started_s=self.started_s,
+            seconds=self.seconds,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,20 +57,30 @@ class AgentRecord:
     clock: "Clock"
     parent: int | None = None
     parent_turn: int = 0
-    turns: list[Turn] = field(default_factory=list[Turn])
+    turns: list[TurnRecord] = field(default_factory=list[TurnRecord])
     status: Status = Status.ERROR
     answer: str = ""
     error: str = ""
     started_s: float = 0.0
     seconds: float = 0.0
+    ended: bool = False
+    """Whether nothing of the record changes any more."""
+    _final: Trajectory | None = None
 
     def trajectory(self) -> Trajectory:
         """The record as it is now."""
+        if self._final is None:
+            made = self._made()
+            self._final = made if self.ended else None
+            return made
+        return self._final
+
+    def _made(self) -> Trajectory:
         return Trajectory(
             agent=self.agent,
             role=self.role,
             status=self.status,
-            turns=tuple(self.turns),
+            turns=tuple(turn.turn() for turn in self.turns),
             prompt=self.prompt,
             answer=self.answer,
             error=self.error,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import httpx
 
-CONNECTIONS_PER_POOL = 16
-MAX_IN_ONE_POOL = 32
+CONNECTIONS_PER_POOL = 4
+MAX_IN_ONE_POOL = 8
 
 
 class SpreadTransport(httpx.AsyncBaseTransport):

@@ -114,14 +114,15 @@ class HttpClient:
         self._base, self._query, auth = _without_credentials(config.base_url)
         self._limiter = RequestLimiter(self._name, config)
         is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
-        # Reading certificates takes a while, and plain HTTP needs none. Redirects are not followed.
-        verify = (certificates() or True) if is_tls and not transport else False
+        # Reading certificates takes a while, and plain HTTP needs none: they are read once for all
+        # pools. Redirects are not followed.
+        context = None if transport else _tls_context(is_tls)
 
         def connect() -> httpx.AsyncHTTPTransport:
             return httpx.AsyncHTTPTransport(
-                verify=verify,
+                verify=context or False,
                 limits=httpx.Limits(max_connections=config.max_concurrent),
-                proxy=_proxy(proxy, verify) if proxy else None,
+                proxy=_proxy(proxy, context) if proxy else None,
                 trust_env=False,
             )
 
@@ -345,9 +346,16 @@ def _without_credentials(base_url: str) -> tuple[str, str, httpx.BasicAuth | Non
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), parts.query, auth
 
 
-def _proxy(address: str, verify: bool | ssl.SSLContext) -> httpx.Proxy:
-    context = verify if isinstance(verify, ssl.SSLContext) else None
-    return httpx.Proxy(address, ssl_context=context)
+def _tls_context(is_tls: bool) -> ssl.SSLContext:
+    if not is_tls:
+        return httpx.create_ssl_context(verify=False)
+    return certificates() or httpx.create_ssl_context()
+
+
+def _proxy(address: str, context: ssl.SSLContext | None) -> httpx.Proxy:
+    """The proxy. Only one that is itself reached by TLS may be given a context."""
+    is_tls = address.lower().startswith("https:")
+    return httpx.Proxy(address, ssl_context=context if is_tls else None)
 
 
 def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from wideseek_agents.arguments import ArgumentSchema, Request
 from wideseek_agents.config import TeamConfig
@@ -29,6 +29,7 @@ from wideseek_core.text import one_line
 logger = logging.getLogger(__name__)
 
 _ERROR_CHARS = 300
+T = TypeVar("T")
 
 Answer = Callable[[Request], Awaitable[ToolResult]]
 """Does what is asked. A failure is raised, and becomes a text for the model."""
@@ -114,11 +115,11 @@ async def call_tool(tool: AgentTool, request: Request, error_text: Template) -> 
     return ToolResult(request=request.subject, text=text, ok=False)
 
 
-@asynccontextmanager
-async def time_limit(seconds: float) -> AsyncGenerator[None]:
-    """`asyncio.timeout` that raises `ToolUnavailable`."""
+async def within(seconds: float, job: Awaitable[T]) -> T:
+    """What `job` gives. Raises `ToolUnavailable` if it takes longer."""
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with limit:
+            return await job
     except TimeoutError:
         raise ToolUnavailable(f"no answer within {seconds:g} s") from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wideseek_agents.arguments import Argument, ArgumentSchema, Request
-from wideseek_agents.tools.protocol import ToolContext, ToolDefinition, time_limit
+from wideseek_agents.tools.protocol import ToolContext, ToolDefinition, within
 from wideseek_core import (
     Message,
     NoContent,
@@ -27,8 +27,7 @@ class Access:
         """The page's text, or what a summary of it says about `info_to_extract`."""
         config = self.context.config
         try:
-            async with time_limit(config.tool_timeout_s):
-                page = await self.context.pages.read(request.subject)
+            page = await within(config.tool_timeout_s, self.context.pages.read(request.subject))
         except NoContent:
             return self._nothing(request)
         text = cut(page.text, config.max_page_chars)

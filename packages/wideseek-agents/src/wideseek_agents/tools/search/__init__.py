@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wideseek_agents.arguments import Argument, ArgumentSchema, Request
-from wideseek_agents.tools.protocol import ToolContext, ToolDefinition, time_limit
+from wideseek_agents.tools.protocol import ToolContext, ToolDefinition, within
 from wideseek_core import Document, ToolResult
 from wideseek_core.templates import placeholders
 from wideseek_core.text import cut, one_line
@@ -24,8 +24,8 @@ class Search:
         config = self.context.config
         count = request.integer("count")
         k = max(1, min(config.top_k if count is None else count, MAX_DOCUMENTS))
-        async with time_limit(config.tool_timeout_s):
-            documents = await self.context.search.search(request.subject, k)
+        found = self.context.search.search(request.subject, k)
+        documents = await within(config.tool_timeout_s, found)
         if not documents:
             text = self.context.words["no_documents"].fill(query=request.subject)
             return ToolResult(request=request.subject, text=text)
