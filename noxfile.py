@@ -10,7 +10,9 @@ nox.options.sessions = ["lint", "types", "tests", "isolated", "nemo_aligner"]
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
-UNIT_TESTS = "not bench and not network and not nemo_aligner and not vllm and not sglang"
+UNIT_TESTS = " and ".join(
+    f"not {marker}" for marker in ("bench", "network", "nemo_aligner", "vllm", "sglang", "viewers")
+)
 """Marker expression of the tests that need nothing but the project."""
 
 ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile")
@@ -60,6 +62,14 @@ def extras(session: nox.Session, extra: str) -> None:
     sync(session, "--extra", extra)
     session.run("python", "-c", f"import {extra}; print({extra}.__version__)")
     session.run("pytest", "-q", "-m", extra, "tests/extras", *session.posargs)
+
+
+@nox.session
+def viewers(session: nox.Session) -> None:
+    """Reads our logs with the viewers of others; installs them, so it does not run by default."""
+    sync(session)
+    session.install("inspect-ai")
+    session.run("pytest", "-q", "-m", "viewers", "tests/extras", *session.posargs)
 
 
 @nox.session

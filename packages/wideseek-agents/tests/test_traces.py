@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from wideseek_agents import ScriptedPolicy, Team
 from wideseek_core import (
+    ConfigError,
     Episode,
     Message,
     Score,
@@ -115,24 +117,52 @@ async def test_text_can_be_left_out_of_otlp_spans(episode: Episode) -> None:
     assert "Neptune" not in text
 
 
-async def test_an_inspect_log_has_a_lane_for_each_agent(episode: Episode, tmp_path: Path) -> None:
+async def test_an_inspect_log_has_a_lane_for_each_subagent(
+    episode: Episode, tmp_path: Path
+) -> None:
     path = tmp_path / "run.json"
     write_inspect_log(path, [Traced(episode=episode, score=SCORE)], task="moons")
     log = json.loads(path.read_text("utf-8"))
     assert log == inspect_log([Traced(episode=episode, score=SCORE)], task="moons")
     (sample,) = log["samples"]
-    assert (sample["id"], sample["epoch"], sample["scores"]["value"]["value"]) == ("moons", 1, 0.5)
+    assert (sample["id"], sample["epoch"], sample["scores"]["score"]["value"]) == ("moons", 1, 0.5)
+    assert sample["scores"]["score"]["answer"] == "end"
     begins = [event for event in sample["events"] if event["event"] == "span_begin"]
-    lanes = {event["id"]: event for event in begins}
-    assert [event["name"] for event in begins] == ["lead", "subagent 1", "subagent 2", "subagent 3"]
-    lead = begins[0]["id"]
-    assert [event["parent_id"] for event in begins] == [None, lead, lead, lead]
-    assert all(event["span_id"] in lanes for event in sample["events"])
+    assert [event["name"] for event in begins] == ["subagent 1", "subagent 2", "subagent 3"]
+    assert [event["parent_id"] for event in begins] == [None] * 3
+    # What the lead does is in no span: it is the main lane.
+    lanes = {event["id"] for event in begins} | {None}
+    assert {event["span_id"] for event in sample["events"]} == lanes
     called = [e["agent_span_id"] for e in sample["events"] if e.get("agent_span_id")]
-    assert called == [event["id"] for event in begins[1:]]
+    assert called == [event["id"] for event in begins]
     times = [event["timestamp"] for event in sample["events"]]
     assert times == sorted(times)
     assert sum(event["event"] == "model" for event in sample["events"]) == 9
+
+
+async def test_an_inspect_archive_holds_the_same_log_in_parts(
+    episode: Episode, tmp_path: Path
+) -> None:
+    rollouts = [Traced(episode=episode, score=SCORE, step=step, reward=0.6) for step in (3, 4)]
+    write_inspect_log(tmp_path / "run.eval", rollouts, task="moons")
+    with zipfile.ZipFile(tmp_path / "run.eval") as archive:
+        parts: dict[str, Any] = {n: json.loads(archive.read(n)) for n in archive.namelist()}
+    log: Any = inspect_log(rollouts, task="moons")
+    samples = [parts.pop(f"samples/step {step}: moons_epoch_1.json") for step in (3, 4)]
+    assert samples == log.pop("samples")
+    assert parts.pop("header.json") == log
+    summaries = parts.pop("summaries.json")
+    assert [(s["id"], s["completed"]) for s in summaries] == [
+        ("step 3: moons", True),
+        ("step 4: moons", True),
+    ]
+    assert "events" not in summaries[0]
+    assert parts == {}
+
+
+def test_an_inspect_log_needs_an_ending_that_its_viewer_lists(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run\.log: .* must end in \.eval or \.json"):
+        write_inspect_log(tmp_path / "run.log", [], task="moons")
 
 
 async def test_a_rollout_that_broke_is_exported_too(world: World, task: Task) -> None:

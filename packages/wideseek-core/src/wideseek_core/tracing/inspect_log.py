@@ -1,15 +1,20 @@
 """A log that `inspect view` opens: one sample a rollout, with a lane for each agent."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from pydantic import JsonValue
+from pydantic_core import to_json as encode_json
 
 from wideseek_core.episodes import Episode, Trajectory, Turn
+from wideseek_core.errors import ConfigError
 from wideseek_core.files import write_atomically
+from wideseek_core.json_text import clean_strings
 from wideseek_core.policy import Finish
 from wideseek_core.scores import Score
 from wideseek_core.tracing.spans import Span, SpanKind, Traced, spans_of
@@ -26,8 +31,42 @@ _STOP_REASONS = {
 
 
 def write_inspect_log(path: Path, rollouts: Sequence[Traced], *, task: str) -> None:
-    """Writes a log; its name should end in `.json`. `task` is shown as its name."""
-    write_atomically(path, json.dumps(inspect_log(rollouts, task=task), ensure_ascii=False))
+    """Writes a log; `task` is shown as its name.
+
+    The ending says which format: `.eval`, whose rollouts are compressed and read one by one, or
+    `.json`. Raises `ConfigError` for another one, which the viewer would not list.
+    """
+    match path.suffix:
+        case ".eval":
+            write_atomically(path, _archive(inspect_log(rollouts, task=task)))
+        case ".json":
+            write_atomically(path, _json(inspect_log(rollouts, task=task)))
+        case _:
+            raise ConfigError(f"{path}: the name of an Inspect log must end in .eval or .json")
+
+
+def _archive(log: Json) -> bytes:
+    samples = cast(list[Json], log["samples"])
+    # What the list of samples shows of each: all but its messages and events.
+    left_out = {"messages", "events", "output"}
+    summaries = [{k: v for k, v in sample.items() if k not in left_out} for sample in samples]
+    for sample in summaries:
+        sample["completed"] = True
+        if "error" in sample:
+            sample["error"] = cast(Json, sample["error"])["message"]
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for sample in samples:
+            name = f"samples/{sample['id']}_epoch_{sample['epoch']}.json"
+            archive.writestr(name, _json(sample))
+        archive.writestr("summaries.json", _json(summaries))
+        header = {key: value for key, value in log.items() if key != "samples"}
+        archive.writestr("header.json", _json(header))
+    return data.getvalue()
+
+
+def _json(value: object) -> bytes:
+    return encode_json(clean_strings(value), inf_nan_mode="null")
 
 
 def inspect_log(rollouts: Sequence[Traced], *, task: str) -> Json:
@@ -36,7 +75,7 @@ def inspect_log(rollouts: Sequence[Traced], *, task: str) -> Json:
     ended = max((r.episode.started_at + float(r.episode.seconds) for r in rollouts), default=0.0)
     models = sorted({t.model for r in rollouts for a in r.episode.trajectories for t in a.turns})
     model = next(filter(None, models), "wideseek")
-    ids = list(dict.fromkeys(rollout.episode.task_id for rollout in rollouts))
+    ids = list(dict.fromkeys(rollout.name for rollout in rollouts))
     name = hashlib.sha256(f"{task}/{began}".encode()).hexdigest()[:22]
     spec: Json = {
         "eval_id": name,
@@ -75,7 +114,7 @@ def _results(rollouts: Sequence[Traced]) -> Json:
         metric: Json = {"name": "mean", "value": mean, "params": {}}
         results["scores"] = [
             {
-                "name": "value",
+                "name": "score",
                 "scorer": "wideseek",
                 "scored_samples": len(scores),
                 "unscored_samples": len(rollouts) - len(scores),
@@ -89,13 +128,13 @@ def _sample(rollout: Traced) -> Json:
     episode = rollout.episode
     main = episode.main
     sample: Json = {
-        "id": episode.task_id,
+        "id": rollout.name,
         "epoch": episode.trial + 1,
         "input": main.prompt,
         "target": "",
         "messages": _conversation(main),
         "output": _output(main.turns[-1], episode.answer) if main.turns else {"choices": []},
-        "scores": {} if rollout.score is None else {"value": _score(rollout.score)},
+        "scores": {} if rollout.score is None else {"score": _score(rollout.score, episode)},
         "metadata": {
             "status": main.status.value,
             "error": episode.error,
@@ -112,9 +151,10 @@ def _sample(rollout: Traced) -> Json:
     return sample
 
 
-def _score(score: Score) -> Json:
+def _score(score: Score, episode: Episode) -> Json:
     return {
         "value": score.value,
+        "answer": episode.answer,
         "explanation": score.message,
         "metadata": {"state": score.state.value, **score.metrics.model_dump(mode="json")},
     }
@@ -131,14 +171,19 @@ def _conversation(agent: Trajectory) -> list[JsonValue]:
 
 
 def _events(episode: Episode) -> list[JsonValue]:
-    """Begin and end of each agent, its model calls and tool calls, in order of time."""
+    """Begin and end of each subagent, model calls and tool calls, in order of time.
+
+    The answering agent has no span of its own: it is the viewer's main lane.
+    """
     found: list[tuple[float, int, Json]] = []
     spans = spans_of(episode)
-    lanes = {
-        span.agent.agent: span.id for span in spans if span.kind is SpanKind.AGENT and span.agent
+    lanes: dict[int, str | None] = {
+        span.agent.agent: None if span.agent is episode.main else span.id
+        for span in spans
+        if span.kind is SpanKind.AGENT and span.agent
     }
     for span in spans:
-        if span.agent is None:
+        if span.agent is None or (span.kind is SpanKind.AGENT and span.agent is episode.main):
             continue
         lane = lanes[span.agent.agent]
         base: Json = {
@@ -178,7 +223,7 @@ def _model_event(span: Span, episode: Episode) -> Json:
     }
 
 
-def _tool_event(span: Span, episode: Episode, lanes: dict[int, str]) -> Json:
+def _tool_event(span: Span, episode: Episode, lanes: Mapping[int, str | None]) -> Json:
     assert span.result is not None
     event: Json = {
         "event": "tool",

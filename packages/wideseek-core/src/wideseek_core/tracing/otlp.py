@@ -78,8 +78,8 @@ def _attributes(
     episode = rollout.episode
     yield "gen_ai.operation.name", _OPERATIONS[span.kind]
     yield "openinference.span.kind", _INFERENCE_KINDS[span.kind]
-    yield "gen_ai.conversation.id", f"{episode.task_id}/{episode.trial}"
-    yield "session.id", f"{episode.task_id}/{episode.trial}"
+    yield "gen_ai.conversation.id", f"{rollout.name}/{episode.trial}"
+    yield "session.id", f"{rollout.name}/{episode.trial}"
     if span.agent is not None:
         yield "gen_ai.agent.id", str(span.agent.agent)
         yield "gen_ai.agent.name", span.agent.role
@@ -87,8 +87,7 @@ def _attributes(
     match span.kind:
         case SpanKind.ROLLOUT:
             texts = (episode.main.prompt, episode.answer)
-            yield "wideseek.task.id", episode.task_id
-            yield "wideseek.trial", episode.trial
+            yield from _rollout_attributes(rollout)
         case SpanKind.AGENT:
             assert span.agent is not None
             texts = (span.agent.prompt, span.agent.answer)
@@ -110,6 +109,15 @@ def _attributes(
     if content:
         yield "input.value", texts[0]
         yield "output.value", texts[1]
+
+
+def _rollout_attributes(rollout: Traced) -> Iterator[tuple[str, str | int | float]]:
+    yield "wideseek.task.id", rollout.episode.task_id
+    yield "wideseek.trial", rollout.episode.trial
+    if rollout.step is not None:
+        yield "wideseek.step", rollout.step
+    if rollout.reward is not None:
+        yield "wideseek.reward", rollout.reward
 
 
 def _turn_attributes(span: Span) -> Iterator[tuple[str, str | int | float | bool]]:

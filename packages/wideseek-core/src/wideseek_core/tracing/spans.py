@@ -26,6 +26,15 @@ class Traced:
 
     episode: Episode
     score: Score | None = None
+    step: int | None = None
+    """The training step; None in an evaluation."""
+    reward: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Tells the task from others; a training run rolls a task out again in a later step."""
+        task = self.episode.task_id
+        return task if self.step is None else f"step {self.step}: {task}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -11,8 +10,9 @@ from wideseek_core.episode_records import EpisodeRecord, read_episodes
 from wideseek_core.tasks import Record
 from wideseek_eval.reports.diff import TableDiff, diff_tables
 from wideseek_eval.runs.find import find_run
-from wideseek_eval.runs.folder import Key, RunFolder
+from wideseek_eval.runs.folder import RunFolder
 from wideseek_eval.runs.results import Result, summarize_episode
+from wideseek_eval.runs.traced import episodes_of, step_files
 from wideseek_eval.statistics.breakdown import ending
 
 
@@ -68,26 +68,19 @@ def read_traces(name: str) -> Iterator[Trace]:
 
     Raises `DataError` if a folder is neither.
     """
-    steps = sorted(Path(name).glob("episodes/step_*.jsonl"))
+    steps = step_files(name)
     if steps:
         for path in steps:
             yield from (_of_training(record) for record in read_episodes(path))
         return
     named = find_run(name)
     run = named.load()
-    episodes = _episodes(RunFolder(path=named.path).episodes)
+    episodes = episodes_of(RunFolder(path=named.path).episodes)
     if not run.results:
         raise DataError(f"{name}: no rollout has ended yet")
     for result in run.results:
         episode = episodes.get((result.task_id, result.trial))
         yield _of_evaluation(run.tasks[result.task_id], result, episode)
-
-
-def _episodes(path: Path) -> dict[Key, Episode]:
-    if not path.exists():
-        return {}
-    records = (record.episode for record in read_episodes(path))
-    return {(episode.task_id, episode.trial): episode for episode in records}
 
 
 def _of_evaluation(task: Task, result: Result, episode: Episode | None) -> Trace:
