@@ -98,7 +98,8 @@ def isolated(session: nox.Session, package: str) -> None:
 
 
 EXTRAS = {
-    "wideseek-tools": ("wideseek-tools[dense,server,mcp]",),
+    "wideseek-agents": ("wideseek-agents[tokens]",),
+    "wideseek-tools": ("wideseek-tools[all]",),
     "wideseek-judge": ("wideseek-judge[official]",),
 }
 """What a package's tests need of its own extras; its bare install is checked before."""

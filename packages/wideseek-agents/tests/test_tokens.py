@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from wideseek_agents import ChatTokenizer
 from wideseek_agents.tokens import END, START, TAGS
-from wideseek_core import CorruptFile, DataError, Message
+from wideseek_core import ConfigError, CorruptFile, DataError, Message
 
 from .conftest import byte_level, whole_words
 
@@ -121,3 +122,11 @@ def test_a_saved_tokenizer_loads(tmp_path: Path) -> None:
     loaded = ChatTokenizer.load(tmp_path)
     assert loaded.encode_response("Triton") == FULL.encode_response("Triton")
     assert loaded.vocab_size == FULL.vocab_size
+
+
+def test_a_tokenizer_names_the_extra_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)  # as if it were not installed
+    with pytest.raises(ConfigError, match=r"pip install 'wideseek-agents\[tokens\]'"):
+        ChatTokenizer.load(tmp_path)

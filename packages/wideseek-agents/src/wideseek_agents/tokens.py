@@ -9,13 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING, Any
 
 from wideseek_agents.chat_formats import CHATML, FORMATS, format_for
 from wideseek_core import CorruptFile, DataError, Message, Role
+from wideseek_core.extras import require_modules
 from wideseek_core.text import clean
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 START, END = CHATML.marks
 Encode = Callable[[str], list[int]]
@@ -39,7 +41,7 @@ class ChatTokenizer:
     Example: `ChatTokenizer.load(Path("model")).render([Message(role="user", content="Hi")])`
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: "Tokenizer") -> None:
         description: dict[str, Any] = json.loads(tokenizer.to_str())
         added: list[dict[str, Any]] = description["added_tokens"]
         self._control = {str(token["content"]): int(token["id"]) for token in added}
@@ -52,7 +54,7 @@ class ChatTokenizer:
         """The layout of messages."""
         # Without added tokens no text can match one. Truncation and padding must not touch ids.
         description |= {"added_tokens": [], "truncation": None, "padding": None}
-        self._plain: Tokenizer = Tokenizer.from_str(json.dumps(description))
+        self._plain: Tokenizer = type(tokenizer).from_str(json.dumps(description))
         self._full = tokenizer
         self.control_ids = frozenset(self._control.values())
         """Ids that text of users and tools never yields."""
@@ -75,7 +77,13 @@ class ChatTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "ChatTokenizer":
-        """The tokenizer in `folder/tokenizer.json`. Raises `DataError`."""
+        """The tokenizer in `folder/tokenizer.json`.
+
+        Raises `DataError`, and `ConfigError` if the extra `tokens` is not installed.
+        """
+        require_modules("tokenizers", feature="a tokenizer", install="wideseek-agents[tokens]")
+        from tokenizers import Tokenizer  # policies over messages need none
+
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise DataError(f"no such file: {path}")

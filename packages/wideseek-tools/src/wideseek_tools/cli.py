@@ -13,6 +13,7 @@ from wideseek_core.arguments import split_arguments
 from wideseek_core.commands import Command, Program
 from wideseek_core.config import exit_on_error, load_config
 from wideseek_core.errors import ConfigError
+from wideseek_core.extras import require_modules
 from wideseek_core.progress import logging_to_console, show
 from wideseek_tools.config import ToolsConfig
 from wideseek_tools.open import open_tools
@@ -78,11 +79,8 @@ def access(arguments: Sequence[str]) -> None:
 def mcp(arguments: Sequence[str]) -> None:
     """`wideseek-tools mcp`."""
     config = load_config(McpCommand, arguments, usage=f"wideseek-tools mcp {SETTINGS}")
-    try:
-        from wideseek_tools.mcp import make_server
-    except ImportError as error:
-        line = f"the MCP server needs: pip install 'wideseek-tools[mcp]' ({error})"
-        raise ConfigError(line) from None
+    require_modules("mcp", feature="the MCP server", install="wideseek-tools[mcp]")
+    from wideseek_tools.mcp import make_server
 
     async def run() -> None:
         async with open_tools(config) as tools:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -22,8 +22,10 @@ from wideseek_core import (
 )
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ServiceFault
-from wideseek_core.http import HttpClient, HttpResponse
 from wideseek_core.versions import cover
+
+if TYPE_CHECKING:
+    from wideseek_core.http import HttpClient, HttpResponse
 
 _ABORTED = 499
 """SGLang's status for a request that was given up before it began."""
@@ -161,7 +163,7 @@ class ServerClient:
         """The answer to a question about the server, within the time of a probe."""
         return self._read(path, await self.reach(path), reply)
 
-    async def reach(self, path: str) -> HttpResponse:
+    async def reach(self, path: str) -> "HttpResponse":
         """Raises `PolicyUnavailable` unless the server answers, within the time of a probe."""
         assert self._probes is not None, "the client is not open"
         return await self._send(self._probes, "GET", path, None)
@@ -192,7 +194,9 @@ class ServerClient:
             raise self.malformed(f"weight_versions do not cover {length} tokens: {spans}")
         return tuple(spans) if reported else None
 
-    async def _client(self, timeout_s: float, max_concurrent: int) -> HttpClient:
+    async def _client(self, timeout_s: float, max_concurrent: int) -> "HttpClient":
+        from wideseek_core.http import HttpClient  # slow to import, and only clients need it
+
         endpoint = EndpointConfig(
             base_url=self.url,
             api_key_env=self._config.api_key_env,
@@ -205,8 +209,8 @@ class ServerClient:
         return await self._stack.enter_async_context(HttpClient(self.url, endpoint))
 
     async def _send(
-        self, client: HttpClient, method: str, path: str, body: Mapping[str, JsonValue] | None
-    ) -> HttpResponse:
+        self, client: "HttpClient", method: str, path: str, body: Mapping[str, JsonValue] | None
+    ) -> "HttpResponse":
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if content else None
         try:
@@ -214,7 +218,7 @@ class ServerClient:
         except ServiceError as error:
             raise self._policy_error(path, error) from None
 
-    def _read(self, path: str, response: HttpResponse, reply: type[W]) -> W:
+    def _read(self, path: str, response: "HttpResponse", reply: type[W]) -> W:
         try:
             return reply.model_validate_json(response.content)
         except ValidationError as error:

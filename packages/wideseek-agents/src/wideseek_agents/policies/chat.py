@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import JsonValue
 
@@ -28,8 +28,10 @@ from wideseek_core import (
     ToolSpec,
 )
 from wideseek_core.errors import ServiceError, ServiceFault
-from wideseek_core.http import HttpClient, Transport
 from wideseek_core.limiter import PASSING_STATUSES
+
+if TYPE_CHECKING:
+    from wideseek_core.http import HttpClient, Transport
 
 _MAX_SEED = 2**31
 
@@ -40,8 +42,10 @@ class ChatPolicy:
     Example: `async with ChatPolicy(ChatPolicyConfig(model="qwen3-4b")) as policy: ...`
     """
 
-    def __init__(self, config: ChatPolicyConfig, *, transport: Transport | None = None) -> None:
+    def __init__(self, config: ChatPolicyConfig, *, transport: "Transport | None" = None) -> None:
         """`transport` replaces the network. Raises `ConfigError` for a key that is not there."""
+        from wideseek_core.http import HttpClient  # slow to import, and only clients need it
+
         self.config = config
         name = f"{config.base_url} ({config.model})"
         self._client = HttpClient(name, config, transport=transport)
@@ -113,7 +117,7 @@ class _ChatConversation:
     def __init__(
         self,
         config: ChatPolicyConfig,
-        client: HttpClient,
+        client: "HttpClient",
         tools: Sequence[ToolSpec],
         seed: int,
     ) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from wideseek_core.endpoint import RequestLimits
 from wideseek_core.errors import ServiceError, ServiceFault
+from wideseek_core.extras import require_modules
 from wideseek_core.limiter import RequestLimiter
 from wideseek_core.plugins import Plugin
 from wideseek_core.proxies import proxy_for
@@ -95,7 +96,8 @@ def _asker(config: DdgsConfig) -> Ask:
 
 @asynccontextmanager
 async def open_ddgs(config: DdgsConfig) -> AsyncGenerator[Ddgs]:
-    """The backend."""
+    """The backend. Raises `ConfigError` if the extra `web` is not installed."""
+    require_modules("ddgs", feature="search.kind=ddgs", install="wideseek-tools[web]")
     yield Ddgs(config)
 
 

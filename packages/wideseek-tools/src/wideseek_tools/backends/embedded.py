@@ -10,6 +10,7 @@ from pydantic import Field
 from wideseek_core.config import Config
 from wideseek_core.errors import ConfigError
 from wideseek_core.plugins import Plugin
+from wideseek_tools.index.config import require_index
 
 if TYPE_CHECKING:
     from wideseek_tools.index.search import IndexSearch
@@ -38,12 +39,13 @@ async def open_embedded(
     config: EmbeddedConfig, *, processes: int = 0, max_waiting: int = 4096
 ) -> "AsyncGenerator[IndexSearch]":
     """The search in the folder. Raises `ConfigError`, and `DataError` for what is no index."""
+    if config.path is None:
+        raise ConfigError("missing key 'search.path': name an index folder")
+    require_index()
     from wideseek_tools.index.manifest import read_index
     from wideseek_tools.index.search import IndexSearch
     from wideseek_tools.index.shard import Ranking
 
-    if config.path is None:
-        raise ConfigError("missing key 'search.path': name an index folder")
     built = read_index(config.path, config.fingerprint).config.method
     ranking = Ranking(
         method=built if config.method == "auto" else config.method,

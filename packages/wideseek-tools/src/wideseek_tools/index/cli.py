@@ -8,9 +8,10 @@ from pathlib import Path
 
 from wideseek_core.commands import Command, Program
 from wideseek_core.config import Config, exit_on_error, load_config
-from wideseek_core.errors import ConfigError
+from wideseek_core.extras import require_modules
 from wideseek_core.progress import ProgressBar, logging_to_console, show
-from wideseek_tools.index.config import IndexConfig
+from wideseek_tools.backends.qdrant.config import require_qdrant
+from wideseek_tools.index.config import IndexConfig, require_index
 from wideseek_tools.index.manifest import read_index
 
 BUILD = (
@@ -78,6 +79,7 @@ def build(arguments: Sequence[str]) -> None:
     stages = Stages()
     try:
         if "://" in given.to:
+            require_qdrant()
             from wideseek_tools.backends.qdrant.filling import Target, fill_collection
 
             store = given.store or given.pages.with_suffix(".sqlite")
@@ -89,6 +91,7 @@ def build(arguments: Sequence[str]) -> None:
             stages.close()
             show(f"{count} passages in {given.collection!r} at {given.to}, pages in {store}")
             return
+        require_index()
         from wideseek_tools.index.build import build_index
 
         to = Path(given.to).expanduser()
@@ -104,11 +107,11 @@ def serve(arguments: Sequence[str]) -> None:
     from wideseek_tools.server.config import ServeConfig
 
     config = load_config(ServeConfig, arguments, positional=("index",), usage=SERVE)
-    try:  # after the settings: help and misspelled keys need no server
-        from wideseek_tools.server.serve import run
-    except ImportError as error:
-        line = f"the server needs: pip install 'wideseek-tools[server]' ({error})"
-        raise ConfigError(line) from None
+    # after the settings: help and misspelled keys need no server
+    server = ("fastapi", "orjson", "prometheus_client", "uvicorn")
+    require_modules(*server, feature="the server", install="wideseek-tools[server]")
+    from wideseek_tools.server.serve import run
+
     if config.index is not None and not config.index.is_file():
         read_index(config.index)  # a file is the page store beside a Qdrant server
     run(config)

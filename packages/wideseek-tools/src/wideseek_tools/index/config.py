@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from wideseek_core.config import Config
+from wideseek_core.extras import require_modules
 from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig
 
 Method = Literal["bm25", "dense", "hybrid"]
@@ -30,3 +31,8 @@ class IndexConfig(Config):
     """Passages encoded and written together."""
     checkpoint: int = Field(default=20_000, ge=1)
     """Passages between two points a killed build can go on from."""
+
+
+def require_index() -> None:
+    """Raises `ConfigError` if the extra `index` is not installed."""
+    require_modules("qdrant_edge", feature="an index folder", install="wideseek-tools[index]")

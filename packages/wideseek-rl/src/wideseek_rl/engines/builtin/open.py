@@ -48,7 +48,9 @@ def replica_count(
         if config.processes and not on_cpu:
             raise ConfigError("engine.processes: a model on a GPU is sampled in this process: 0")
         return config.processes
-    cores = len(os.sched_getaffinity(0))
+    # Only Linux tells which cores this process may use.
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
     parameters = sum(parameter.numel() for parameter in module.parameters())
     small = parameters <= max_parameters
     return min(cores, MAX_REPLICAS) if on_cpu and small and cores > 1 else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from wideseek_core.config import Config
+from wideseek_core.extras import require_modules
 from wideseek_core.plugins import Plugin
 from wideseek_tools.encoders.config import EncoderConfig, MiniLMConfig
 from wideseek_tools.index.config import Method
@@ -65,9 +66,16 @@ class QdrantConfig(Config):
     """Timeout of one request."""
 
 
+def require_qdrant() -> None:
+    """Raises `ConfigError` if the extra `qdrant` is not installed."""
+    modules = ("qdrant_client", "qdrant_edge")
+    require_modules(*modules, feature="a Qdrant server", install="wideseek-tools[qdrant]")
+
+
 @asynccontextmanager
 async def open_qdrant(config: QdrantConfig) -> "AsyncGenerator[QdrantSearch]":
     """The search. Raises `ConfigError` if the server or the collection is not there."""
+    require_qdrant()
     from wideseek_tools.backends.qdrant.search import QdrantSearch, connect, dense_vector_of
 
     client = connect(config)
