@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from wideseek_agents import ChatTokenizer, PromptSet, ScriptedPolicy, Team, TeamConfig
 from wideseek_agents.policies.scripted import Respond
+from wideseek_apps.listing_demos import demonstrate_listing
 from wideseek_apps.sft_config import DemosConfig
 from wideseek_core import Document, Episode, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
@@ -174,8 +175,16 @@ async def _episodes(
     made: list[Episode] = []
     for number in range(job.first, job.first + job.count):
         seed = job.config.seed * 1_000_003 + number
+
+        def policy_of(respond: Respond) -> Policy:
+            return ScriptedPolicy(listen(respond), tokenizer)
+
+        if random.Random(f"kind {seed}").random() < job.config.listing_share:
+            episode = await demonstrate_listing(seed, job.config, job.team, prompts, policy_of)
+            made.append(_thinned(episode, job.config.subagents_kept, random.Random(seed)))
+            continue
         plans = demonstration_plans(seed, job.config)
-        policy = ScriptedPolicy(listen(Teacher(plans).respond), tokenizer)
+        policy = policy_of(Teacher(plans).respond)
         teams = _teams(seed, job.team, policy, prompts)
         for episode in await demonstrate(seed, plans, teams, job.config.single_share):
             made.append(_thinned(episode, job.config.subagents_kept, random.Random(seed)))

@@ -24,6 +24,14 @@ class DemosConfig(Config):
     """Groups with more members are left out."""
     subagents_kept: int = Field(default=2, ge=1)
     """Look-up subagents of a rollout that are kept: they are all alike."""
+    listing_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the worlds that are a listing in one of many layouts: one question each."""
+    listings: Path | None = None
+    """JSON lines of real listings that may be trained on; null for invented ones alone."""
+    real_share: float = Field(default=0.25, ge=0, le=1)
+    """Share of the listings that are real ones, where `listings` is given."""
+    absent_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of the listings of which no page is there, so that the answer has no rows."""
     seed: int = 0
     processes: int = Field(default=2, ge=1)
 

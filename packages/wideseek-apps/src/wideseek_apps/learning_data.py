@@ -1,0 +1,117 @@
+"""Files for training on real tables: the world of wikitables and the atlas, tasks, listings.
+
+The leak rule: what is trained on (`TRAIN`, `ATLAS_TRAIN`, `LISTINGS`) is made of tables whose split
+is `train` and of the atlas's training questions; pages of all tables are in the world.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from wideseek_core import Config, ConfigError, TableGold, Task
+from wideseek_core.files import file_atomically
+from wideseek_data.atlas.store import materialize
+from wideseek_data.datasets import AtlasData, load_atlas
+from wideseek_data.listings.wikitables import SPLITS, read_pages, read_wikitables
+from wideseek_tools.passages import first_words
+
+PAGES, CORPUS = "pages.jsonl", "corpus.jsonl"
+TRAIN, EVALUATION = "wikitables_train.jsonl", "wikitables_evaluation.jsonl"
+ATLAS_TRAIN, ATLAS_TEST = "atlas_train.jsonl", "atlas_test.jsonl"
+LISTINGS = "listings_train.jsonl"
+PASSAGE_WORDS = 100
+"""Words of a page of wikitables that make its passage."""
+
+Json = Mapping[str, JsonValue]
+
+
+class LearningDataConfig(Config):
+    """Where the wikitables data is, and where the files go."""
+
+    source: Path = Path("wikitables")
+    """Folder with `pages.jsonl`, `wide_dev.jsonl` and `splits.jsonl`."""
+    folder: Path = Path("runs/wikitables-data")
+    """Where the files are written."""
+    atlas_rows: int = Field(default=12, ge=2)
+    """Most rows of the atlas's questions."""
+
+
+def check_learning_data(config: LearningDataConfig) -> None:
+    """Raises `ConfigError` if the source is not there."""
+    if not (config.source / SPLITS).is_file():
+        raise ConfigError(f"source: no {SPLITS} in {config.source}")
+
+
+def write_learning_data(config: LearningDataConfig) -> dict[str, int]:
+    """Writes all files; returns how many lines each has."""
+    folder = config.folder
+    listings = read_wikitables(config.source, "train")
+    held_out = read_wikitables(config.source, "evaluation")
+    files: dict[str, Iterable[Json]] = {
+        TRAIN: [task_json(listing.task) for listing in listings],
+        EVALUATION: [task_json(listing.task) for listing in held_out],
+        ATLAS_TRAIN: [task_json(task) for task in atlas_tasks("train", config.atlas_rows)],
+        ATLAS_TEST: [task_json(task) for task in atlas_tasks("test", config.atlas_rows)],
+        LISTINGS: [listing.model_dump(mode="json") for listing in listings],
+        **_world(config.source, folder),
+    }
+    return {name: _write(folder / name, lines) for name, lines in files.items()}
+
+
+def atlas_tasks(split: Literal["train", "test"], rows: int) -> list[Task]:
+    """Questions of the atlas for all members of a listed group."""
+    data = AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=rows)
+    return [task.model_copy(update={"source": "atlas"}) for task in load_atlas(data)]
+
+
+def task_json(task: Task) -> dict[str, JsonValue]:
+    """A table task as a line of a task file."""
+    gold = task.gold
+    assert isinstance(gold, TableGold)
+    rules: dict[str, JsonValue] = {
+        column: {"metric": list(rule.metric), "criterion": rule.criterion}
+        for column, rule in gold.rules.items()
+    }
+    return {
+        "id": task.id,
+        "question": task.question,
+        "answer": f"```markdown\n{gold.text}\n```",
+        "is_markdown": True,
+        "language": task.language,
+        "evaluation": {
+            "required": list(gold.required_columns),
+            "unique_columns": list(gold.key_columns),
+            "eval_pipeline": rules,
+        },
+        "source": task.source,
+    }
+
+
+def _world(source: Path, folder: Path) -> dict[str, list[Json]]:
+    """Pages and passages of all tables and of the atlas."""
+    files = materialize(folder / "atlas")
+    pages: list[Json] = list(_read(files.pages))
+    corpus: list[Json] = list(_read(files.corpus))
+    for number, page in enumerate(read_pages(source).values()):
+        entry: dict[str, JsonValue] = {"url": page.url, "title": page.title}
+        pages.append({**entry, "contents": page.contents})
+        text = first_words(page.contents, PASSAGE_WORDS)
+        corpus.append({"id": f"w{number}", **entry, "contents": f'"{page.title}"\n{text}'})
+    return {PAGES: pages, CORPUS: corpus}
+
+
+def _read(path: Path) -> Sequence[Json]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _write(path: Path, lines: Iterable[Json]) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with file_atomically(path) as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            count += 1
+    return count

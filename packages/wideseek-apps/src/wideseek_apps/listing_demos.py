@@ -1,0 +1,81 @@
+"""Demonstrations on listings: invented ones, and real ones that may be trained on.
+
+Each has a small world of its own, searched in memory, with other listings beside it.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wideseek_agents import PromptSet, Team, TeamConfig
+from wideseek_agents.policies.scripted import Respond
+from wideseek_apps.sft_config import DemosConfig
+from wideseek_core import CorruptFile, Document, Episode, Page, Policy
+from wideseek_core.files import read_objects
+from wideseek_data.listings.invented import invent_listings
+from wideseek_data.listings.listing import Listing
+from wideseek_data.listings.teacher import ListingTeacher
+from wideseek_tools.backends.memory import MemoryPages, MemorySearch
+from wideseek_tools.passages import first_words
+
+PASSAGE_WORDS = 100
+"""Words of a page that a search shows, as in an index of pages."""
+NEIGHBOURS = 4
+"""Other real listings in the world of one."""
+SINGLE_ROWS = 5
+"""Entries up to which a single agent is demonstrated: it reads all pages itself."""
+
+
+async def demonstrate_listing(
+    seed: int,
+    config: DemosConfig,
+    team: TeamConfig,
+    prompts: PromptSet,
+    policy: Callable[[Respond], Policy],
+) -> Episode:
+    """The teacher's episode on the listing world of a seed."""
+    rng = random.Random(f"listing {seed}")
+    listings = _world(seed, rng, config)
+    asked = listings[0]
+    told = listings[1:] if rng.random() < config.absent_share else listings
+    pages = [page for listing in told for page in listing.pages]
+    search = MemorySearch(
+        Document(url=page.url, title=page.title, text=first_words(page.contents, PASSAGE_WORDS))
+        for page in pages
+    )
+    store = MemoryPages(Page(url=page.url, title=page.title, text=page.contents) for page in pages)
+    alone = len(asked.rows) <= SINGLE_ROWS and rng.random() < config.single_share
+    workflow = "single_agent" if alone else "multi_agent"
+    chosen = team.model_copy(update={"workflow": workflow})
+    teacher = ListingTeacher(asked, max_subagents=team.lead.requests_per_call)
+    return await Team(chosen, policy(teacher.respond), search, store, prompts=prompts).run(
+        asked.task
+    )
+
+
+def _world(seed: int, rng: random.Random, config: DemosConfig) -> Sequence[Listing]:
+    """The listings of a world; the first one is asked about."""
+    if config.listings is None or rng.random() >= config.real_share:
+        return invent_listings(seed)
+    real = read_listings(config.listings)
+    fitting = [one for one in real if len(one.rows) <= config.max_members] or list(real)
+    asked = rng.choice(fitting)
+    others = rng.sample(real, min(NEIGHBOURS, len(real)))
+    return [asked, *(one for one in others if one.id != asked.id)]
+
+
+@cache
+def read_listings(path: Path) -> tuple[Listing, ...]:
+    """The listings of a file. Raises `DataError` naming the line that is at fault."""
+    found: list[Listing] = []
+    for number, values in read_objects(path):
+        try:
+            found.append(Listing.model_validate(values))
+        except ValidationError as error:
+            raise CorruptFile(
+                f"{path}:{number}: not a listing: {error.errors()[0]['msg']}"
+            ) from None
+    return tuple(found)

@@ -1,0 +1,134 @@
+"""The files of a run on real tables: what is trained on, what is held out, what can be found."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_agents.policies.scripted import ScriptedPolicy
+from wideseek_agents.prompts.sets import PromptSet
+from wideseek_apps.learning_data import (
+    ATLAS_TEST,
+    ATLAS_TRAIN,
+    EVALUATION,
+    LISTINGS,
+    PAGES,
+    TRAIN,
+    LearningDataConfig,
+    check_learning_data,
+    write_learning_data,
+)
+from wideseek_apps.listing_demos import demonstrate_listing
+from wideseek_apps.presets import ATLAS_TEAM
+from wideseek_apps.sft_config import DemosConfig
+from wideseek_core import ConfigError, CorruptFile, Trajectory
+from wideseek_eval import JsonlData, load_tasks
+
+SPLITS = {"Auk": "train", "Bee": "evaluation", "Cod": "train", "Doe": "kept back"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files made of four tables of which two may be trained on."""
+    source, out = tmp_path_factory.mktemp("wikitables"), tmp_path_factory.mktemp("out")
+    lines: dict[str, list[object]] = {"pages": [], "wide_dev": [], "splits": []}
+    for title, split in SPLITS.items():
+        base = f"https://wiki.example/wiki/{title}"
+        urls = [f"{base}#Eggs", f"{base}/{title}let#Eggs"]
+        row = f"{title}let is an entry of {title}, section Eggs (Name). Size: {title}-size."
+        texts = [f"{title}, section Eggs. It lists 1 entries by Name: {title}let.", row]
+        titles = [f"{title}: Eggs", f"{title}let ({title})"]
+        for url, name, text in zip(urls, titles, texts, strict=True):
+            lines["pages"].append({"url": url, "title": name, "contents": text})
+        question = f'List every entry of "{title}", section "Eggs". For each entry give Name, Size.'
+        answer = f"| Name | Size |\n| --- | --- |\n| {title}let | {title}-size |"
+        lines["wide_dev"].append(
+            {"instance_id": f"t-{title}", "question": question, "answer": answer}
+        )
+        lines["splits"].append(
+            {"source": title, "split": split, "wide": f"t-{title}", "pages": urls}
+        )
+    for name, rows in lines.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (source / f"{name}.jsonl").write_text(text)
+    write_learning_data(LearningDataConfig(source=source, folder=out))
+    return out
+
+
+def test_nothing_to_train_on_is_of_a_table_that_is_held_out(folder: Path) -> None:
+    for name in (TRAIN, LISTINGS):
+        text = (folder / name).read_text()
+        assert "Auk-size" in text
+        assert "Cod-size" in text
+        for held_out in ("Bee", "Doe"):
+            assert held_out not in text
+    assert "Bee-size" in (folder / EVALUATION).read_text()
+    assert "Doe-size" not in (folder / EVALUATION).read_text()
+
+
+def test_all_pages_can_be_found(folder: Path) -> None:
+    text = (folder / PAGES).read_text()
+    assert all(f"Size: {title}-size" in text for title in SPLITS)
+
+
+def test_the_atlas_is_split_too(folder: Path) -> None:
+    train, test = (load_tasks(JsonlData(path=folder / name)) for name in (ATLAS_TRAIN, ATLAS_TEST))
+    assert train
+    assert test
+    assert not {task.id for task in train} & {task.id for task in test}
+    assert not {task.question for task in train} & {task.question for task in test}
+
+
+def test_demonstrations_show_the_listings_of_the_file_and_no_others(folder: Path) -> None:
+    config = DemosConfig(listings=folder / LISTINGS, real_share=1.0, absent_share=0.0)
+    seen = set[str]()
+    for seed in range(12):
+        episode = _demonstrate(seed, config)
+        shown = " ".join(turn.text for part in episode for turn in part.turns)
+        assert "Bee" not in shown
+        assert "Doe" not in shown
+        seen |= {title for title in SPLITS if f"| {title}let | {title}-size |" in shown}
+    assert seen == {"Auk", "Cod"}
+
+
+def _demonstrate(seed: int, config: DemosConfig) -> tuple[Trajectory, ...]:
+    prompts = PromptSet.load(ATLAS_TEAM.prompts)
+    made = demonstrate_listing(seed, config, ATLAS_TEAM, prompts, ScriptedPolicy)
+    return asyncio.run(made).trajectories
+
+
+def test_a_listing_without_its_pages_gets_an_answer_without_rows(folder: Path) -> None:
+    config = DemosConfig(listings=folder / LISTINGS, real_share=1.0, absent_share=1.0)
+    assert "-size" not in _demonstrate(3, config)[0].turns[-1].text
+
+
+def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"splits\.jsonl"):
+        check_learning_data(LearningDataConfig(source=tmp_path))
+    (tmp_path / "bad.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(CorruptFile, match=r"bad\.jsonl:1"):
+        _demonstrate(0, DemosConfig(listings=tmp_path / "bad.jsonl", real_share=1.0))
+
+
+@pytest.mark.skipif("WIDESEEK_DATA" not in os.environ, reason="needs the wikitables data")
+def test_the_leak_rule_holds_for_the_real_tables(tmp_path: Path) -> None:
+    source = Path(os.environ["WIDESEEK_DATA"]) / "wikitables"
+    write_learning_data(LearningDataConfig(source=source, folder=tmp_path))
+    lines = list(_lines(source / "splits.jsonl"))
+    allowed = {line["wide"] for line in lines if line["split"] == "train"}
+    pages = {page for line in lines if line["split"] == "train" for page in line["pages"]}
+    assert {line["id"] for line in _lines(tmp_path / TRAIN)} == allowed
+    listings = list(_lines(tmp_path / LISTINGS))
+    assert {line["id"] for line in listings} == allowed
+    assert {page["url"] for line in listings for page in line["pages"]} <= pages
+    held_out = {line["id"] for line in _lines(tmp_path / EVALUATION)}
+    assert held_out == {line["wide"] for line in lines if line["split"] == "evaluation"}
+    assert not held_out & allowed
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    return map(json.loads, path.read_text("utf-8").splitlines())

@@ -1,0 +1,86 @@
+"""A listing, its task and its pages."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from wideseek_core import Record, TableGold, Task
+
+QUESTION = (
+    'List every entry of "{title}", section "{section}". For each entry give these columns: '
+    "{columns}. Output one Markdown table with exactly these column names in this order, one row "
+    "per {key}, and '-' where nothing is given. Wrap it as ```markdown ... ```."
+)
+MISSING = "-"
+"""The cell of a value that no page gives."""
+
+
+class ListedPage(Record):
+    """A page of a listing's world."""
+
+    url: str
+    title: str
+    contents: str
+
+
+class ListedRow(Record):
+    """An entry of a listing."""
+
+    name: str
+    url: str
+    """Address of the page that tells the values."""
+    values: dict[str, str]
+    """By column; a column that no page gives is left out."""
+
+
+class Listing(Record):
+    """A table whose entries are named on one page, `url`, and told on those of the rows.
+
+    Example: `Listing(id="a", title="Lake Nom", section="Islands", key="Island",
+    columns=("Area",), rows=(), url="https://wiki.example/wiki/Lake_Nom#Islands", pages=())`
+    """
+
+    id: str
+    title: str
+    section: str
+    key: str
+    """Label of the column of names."""
+    columns: tuple[str, ...]
+    """Labels of the other columns."""
+    rows: tuple[ListedRow, ...]
+    url: str
+    pages: tuple[ListedPage, ...]
+    """The page that names the entries, then those that tell their values."""
+    source: str = "listings"
+    question: str = ""
+    """Empty for the usual wording."""
+
+    @cached_property
+    def task(self) -> Task:
+        """The question for the whole table."""
+        labels = (self.key, *self.columns)
+        wording = self.question or QUESTION.format(
+            title=self.title, section=self.section, key=self.key, columns=", ".join(labels)
+        )
+        return Task(
+            id=self.id,
+            question=wording,
+            gold=TableGold(
+                text=markdown_table(labels, [self.cells(row) for row in self.rows]),
+                key_columns=(self.key,),
+                required_columns=labels,
+            ),
+            source=self.source,
+            rows=len(self.rows),
+        )
+
+    def cells(self, row: ListedRow) -> list[str]:
+        """The cells of a row in the order of the columns."""
+        return [row.name, *(row.values.get(column, MISSING) for column in self.columns)]
+
+
+def markdown_table(labels: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = [labels, ["---"] * len(labels), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

@@ -1,0 +1,175 @@
+"""Listings: what pages tell, what may be trained on, and what the teacher writes."""
+
+import json
+import os
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from wideseek_core import CorruptFile, DataError, Message, Role, TableGold, ToolSpec
+from wideseek_core.tables import parse_table
+from wideseek_data.listings.invented import invent_listings
+from wideseek_data.listings.listing import ListedRow, Listing
+from wideseek_data.listings.teacher import ListingTeacher
+from wideseek_data.listings.wikitables import Split, read_wikitables
+
+LEAD = (ToolSpec(name="create_sub_agents", description="", parameters={}),)
+SUBAGENT = (
+    ToolSpec(name="search", description="", parameters={"properties": {"queries": {}}}),
+    ToolSpec(name="access", description="", parameters={}),
+)
+
+
+def write_wikitables(folder: Path, splits: dict[str, str]) -> Path:
+    """A folder in the layout of the data, with one table of two rows for each name."""
+    pages, tasks, lines = list[object](), list[object](), list[object]()
+    for title, split in splits.items():
+        base = f"https://wiki.example/wiki/{title}"
+        urls = [f"{base}#Birds", f"{base}/Rail#Birds", f"{base}/Tern#Birds"]
+        listed = f"{title}, section Birds. It lists 2 entries by Name: Rail; Tern."
+        texts = [listed] + [
+            f"{name} is an entry of {title}, section Birds (Name). Eggs: {title}{eggs}."
+            for name, eggs in (("Rail", 3), ("Tern", 5))
+        ]
+        titles = [f"{title}: Birds", f"Rail ({title})", f"Tern ({title})"]
+        for url, name, text in zip(urls, titles, texts, strict=True):
+            pages.append({"url": url, "title": name, "contents": text})
+        question = (
+            f'List every entry of "{title}", section "Birds". For each entry give Name, Eggs.'
+        )
+        answer = f"| Name | Eggs |\n| --- | --- |\n| Rail | {title}3 |\n| Tern | {title}5 |"
+        tasks.append({"instance_id": f"t-{title}", "question": question, "answer": answer})
+        lines.append({"source": title, "split": split, "wide": f"t-{title}", "pages": urls})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("pages", pages), ("wide_dev", tasks), ("splits", lines)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("split", "expected"), [("train", ["A", "C"]), ("evaluation", ["B"])])
+def test_only_tables_of_the_split_are_read(
+    tmp_path: Path, split: Split, expected: list[str]
+) -> None:
+    folder = write_wikitables(tmp_path, {"A": "train", "B": "evaluation", "C": "train"})
+    listings = read_wikitables(folder, split)
+    assert [listing.title for listing in listings] == expected
+    first = listings[0]
+    assert [row.values["Eggs"] for row in first.rows] == [f"{expected[0]}3", f"{expected[0]}5"]
+    assert first.rows[1].url == first.pages[2].url
+    text = " ".join(page.contents for listing in listings for page in listing.pages)
+    others = {"A", "B", "C"} - set(expected)
+    assert not any(f"{title}3" in text for title in others)
+
+
+def test_what_is_wrong_with_the_files_is_named(tmp_path: Path) -> None:
+    folder = write_wikitables(tmp_path, {"A": "evaluation"})
+    with pytest.raises(DataError, match="'train'"):
+        read_wikitables(folder, "train")
+    (folder / "wide_dev.jsonl").write_text("")
+    with pytest.raises(CorruptFile, match=r"splits\.jsonl:1"):
+        read_wikitables(folder, "evaluation")
+
+
+@pytest.mark.skipif("WIDESEEK_DATA" not in os.environ, reason="needs the wikitables data")
+def test_the_splits_of_the_real_tables_share_nothing() -> None:
+    folder = Path(os.environ["WIDESEEK_DATA"]) / "wikitables"
+    train, held_out = (read_wikitables(folder, split) for split in ("train", "evaluation"))
+    assert (len(train), len(held_out)) == (395, 305)
+    pages = {page.url for listing in train for page in listing.pages}
+    assert not pages & {page.url for listing in held_out for page in listing.pages}
+    for listing in (*train, *held_out):
+        assert all(row.url for row in listing.rows)
+
+
+def test_the_pages_of_an_invented_listing_tell_its_values() -> None:
+    layouts = set[str]()
+    for seed in range(60):
+        listings = invent_listings(seed)
+        asked = listings[0]
+        assert invent_listings(seed) == listings
+        texts = {page.url: page.contents for page in asked.pages}
+        for row in asked.rows:
+            assert row.name in texts[asked.url]
+            for value in row.values.values():
+                assert value in texts[row.url].replace("\\|", "|")
+        layouts.add(asked.pages[-1].contents.replace(asked.rows[-1].name, "")[:2])
+        gold = asked.task.gold
+        assert isinstance(gold, TableGold)
+        table = parse_table(gold.text)
+        assert table is not None
+        assert len(table.rows) == len(asked.rows)
+    assert len(layouts) > 2
+
+
+LISTING = Listing(
+    id="a",
+    title="Lake Nom",
+    section="Islands",
+    key="Island",
+    columns=("Area", "Birds"),
+    rows=(
+        ListedRow(
+            name="Oo", url="https://w.example/Lake_Nom/Oo", values={"Area": "3", "Birds": "9"}
+        ),
+        ListedRow(name="Pi", url="https://w.example/Lake_Nom/Pi", values={"Area": "4"}),
+    ),
+    url="https://w.example/Lake_Nom",
+    pages=(),
+)
+
+
+def say(*turns: tuple[str, str]) -> list[Message]:
+    return [
+        Message(role=cast(Role, role), content=content)
+        for role, content in (("user", LISTING.task.question), *turns)
+    ]
+
+
+def test_a_lead_delegates_the_list_then_the_entries_then_writes_what_was_reported() -> None:
+    teacher = ListingTeacher(LISTING, max_subagents=1)
+    first = teacher.respond(say(), LEAD)
+    assert 'List the entries of \\"Lake Nom\\", section \\"Islands\\"' in first
+    known = [("assistant", first), ("tool", "Oo; Pi")]
+    second = teacher.respond(say(*known), LEAD)
+    assert "Look up Oo" in second
+    assert "Look up Pi" not in second
+    known += [("assistant", second), ("tool", "Look up Oo\nArea: 3; Birds: unknown")]
+    third = teacher.respond(say(*known), LEAD)
+    assert "Look up Pi" in third
+    known += [("assistant", third), ("tool", "Look up Pi\nArea: 4; Birds: unknown")]
+    last = teacher.respond(say(*known), LEAD)
+    assert "| Oo | 3 | - |\n| Pi | 4 | - |" in last
+
+
+def test_a_lead_that_hears_of_no_entry_gives_an_empty_table() -> None:
+    teacher = ListingTeacher(LISTING)
+    answer = teacher.respond(say(("assistant", "x"), ("tool", "unknown")), LEAD)
+    table = parse_table(answer.replace("```markdown", "").replace("```", ""))
+    assert table is not None
+    assert (table.columns, table.rows) == (("Island", "Area", "Birds"), ())
+
+
+def test_a_subagent_reads_a_page_and_reports_no_more_than_it_says() -> None:
+    teacher = ListingTeacher(LISTING)
+    asked = [Message(role="user", content="Question: x\nSubtask: Look up Pi\nTurn 1 of 6.")]
+    search = teacher.respond(asked, SUBAGENT)
+    assert "Pi Lake Nom" in search
+    shown = "[1] https://w.example/Lake_Nom/Pi\nPi is an island ..."
+    asked += [Message(role="assistant", content=search), Message(role="tool", content=shown)]
+    access = teacher.respond(asked, SUBAGENT)
+    assert "https://w.example/Lake_Nom/Pi" in access
+    asked += [Message(role="assistant", content=access), Message(role="tool", content="Area: 4.")]
+    assert teacher.respond(asked, SUBAGENT) == "Area: 4; Birds: unknown"
+
+
+def test_a_subagent_that_finds_nothing_says_unknown() -> None:
+    teacher = ListingTeacher(LISTING)
+    asked = [Message(role="user", content="Subtask: Look up Oo")]
+    for _ in range(2):
+        asked += [
+            Message(role="assistant", content=teacher.respond(asked, SUBAGENT)),
+            Message(role="tool", content="no results"),
+        ]
+    assert teacher.respond(asked, SUBAGENT) == "Area: unknown; Birds: unknown"
