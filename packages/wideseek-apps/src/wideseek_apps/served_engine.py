@@ -86,7 +86,7 @@ async def open_served_engine(
         for number in range(config.replicas):
             port = config.launch.port + number if config.launch.port else free_port()
             place = ServerPlacement(
-                model=model.folder.absolute(),
+                model=model.complete_folder.absolute(),
                 log=config.logs / f"{config.kind}-{number}.log",
                 port=port,
                 seed=number + 1,

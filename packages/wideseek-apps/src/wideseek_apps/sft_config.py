@@ -8,6 +8,7 @@ from wideseek_agents import TeamConfig
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_core import Config, ConfigError
 from wideseek_rl import SFTConfig
+from wideseek_rl.models.lora_config import adapter_folder
 
 
 class DemosConfig(Config):
@@ -54,6 +55,9 @@ class SftConfig(Config):
     """Where the model is written, replacing the one that is there."""
     parent: Path | None = None
     """A policy to continue from, with its vocabulary and shape; null to begin with nothing."""
+    adapter: Path | None = None
+    """A LoRA adapter of the parent in PEFT's format, or a checkpoint that holds one: trained
+    further with `sft.lora`, merged into the weights without."""
     shape: ShapeConfig = ShapeConfig()
     vocab_size: int = Field(default=4096, ge=300)
     """Number of token ids."""
@@ -74,6 +78,11 @@ class SftConfig(Config):
 def check_sft(config: SftConfig) -> None:
     """Raises `ConfigError` for a parent that is no model, and for a folder of something else."""
     parent, folder = config.parent, config.folder
+    if parent is None and (config.adapter is not None or config.sft.lora is not None):
+        key = "sft.lora" if config.adapter is None else "adapter"
+        raise ConfigError(f"{key}: needs a parent, a new model has no weights worth keeping")
+    if config.adapter is not None:
+        adapter_folder(config.adapter, key="adapter")
     if parent is not None and not (parent / "tokenizer.json").is_file():
         raise ConfigError(f"parent: no model at {parent}")
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -22,6 +22,8 @@ from wideseek_core.files import write_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, save_model
+from wideseek_rl.models.lora import merge_adapter, save_adapter
+from wideseek_rl.models.lora_config import adapter_folder
 from wideseek_rl.models.policy import chosen_device
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
@@ -29,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 def make_start_policy(config: SftConfig) -> SFTProgress:
-    """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`."""
+    """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`.
+
+    With `sft.lora` also `adapter/` in PEFT's format; those of the weights are merged.
+    """
     started, team = time.monotonic(), config.team
     device = chosen_device(config.device)
     check_sft(config)
@@ -39,11 +44,14 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
     _warn(made, config.max_tokens)
     model = _network(config, tokenizer).to(device)
-    last = train_on_demos(model, demos, config.sft, on_progress=_log)
+    adapter = _adapter(config)
+    last = train_on_demos(model, demos, config.sft, on_progress=_log, adapter=adapter)
     with tempfile.TemporaryDirectory() as work:
         vocabulary = Path(work) / "tokenizer.json"
         save_vocabulary(tokenizer, vocabulary)
         save_model(model, config.folder, vocabulary, torch.bfloat16)
+    if config.sft.lora is not None:
+        save_adapter(model, config.folder / "adapter", config.parent)
     profile = ModelProfile(languages=("en",), team=team.model_dump(mode="json", exclude_unset=True))
     write_atomically(config.folder / PROFILE_FILE, profile.model_dump_json(indent=1) + "\n")
     report = {
@@ -77,7 +85,10 @@ def _vocabulary(config: SftConfig, team: TeamConfig) -> Tokenizer:
 
 def _network(config: SftConfig, tokenizer: Tokenizer) -> Decoder:
     if config.parent is not None:
-        return load_model(config.parent, "cpu", torch.float32)
+        model = load_model(config.parent, "cpu", torch.float32)
+        if config.sft.lora is None and (adapter := _adapter(config)) is not None:
+            merge_adapter(model, adapter)
+        return model
     shape = DecoderConfig(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=4096,
@@ -86,6 +97,10 @@ def _network(config: SftConfig, tokenizer: Tokenizer) -> Decoder:
         **config.shape.model_dump(),
     )
     return new_model(shape, config.seed)
+
+
+def _adapter(config: SftConfig) -> Path | None:
+    return None if config.adapter is None else adapter_folder(config.adapter, key="adapter")
 
 
 def _warn(made: Demonstrations, max_tokens: int) -> None:

@@ -17,6 +17,7 @@ from wideseek_core.files import folder_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.hf_config import config_from_json, config_to_json, token_ids
+from wideseek_rl.models.lora import PlainState, has_adapter
 from wideseek_rl.models.spread import fill
 from wideseek_rl.models.tensor_files import (
     MAX_SHARD_BYTES,
@@ -95,7 +96,7 @@ def save_model(
     """Writes a model folder, replacing `path` only when all of it is written.
 
     Args:
-        model: its parameters are saved as they are.
+        model: its parameters are saved as they are, adapters merged into them.
         path: the folder.
         tokenizer_file: a `tokenizer.json`; files that belong to it and stand beside it come along.
         dtype: of the saved weights; None keeps that of the parameters.
@@ -105,7 +106,7 @@ def save_model(
     dtype = dtype or next(model.parameters()).dtype
 
     def write(folder: Path) -> None:
-        tensors = model.state_dict()
+        tensors = PlainState(model) if has_adapter(model) else model.state_dict()
         write_model_tensors(tensors, folder, dtype, max_shard_bytes, writes=writes)
 
     if not writes:

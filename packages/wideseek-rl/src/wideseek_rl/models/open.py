@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from wideseek_core import CheckpointError
 from wideseek_rl.models.decoder import Decoder
@@ -32,6 +33,11 @@ def open_model(path: Path, device: torch.device | str, dtype: torch.dtype) -> Tr
         return load_model(path, device, dtype)
     logger.info("%s is computed by transformers: %s", path, reason)
     return load_transformers_model(path, device, dtype)
+
+
+def network(model: TrainableModel) -> nn.Module:
+    """The module whose parameters carry the names of the checkpoint."""
+    return model.inner if isinstance(model, TransformersModel) else model
 
 
 def load_any_weights(model: TrainableModel, path: Path) -> None:

@@ -3,11 +3,15 @@
 Torch is imported only by those who ask for the module or the device.
 """
 
+import shutil
+import tempfile
+import weakref
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wideseek_core import Config, ConfigError
+from wideseek_rl.models.lora_config import adapter_folder
 from wideseek_rl.models.manifest import MANIFEST, check_manifest
 from wideseek_rl.models.start_policy import start_policy
 
@@ -20,6 +24,9 @@ class ModelConfig(Config):
 
     model: str = "start"
     """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
+    adapter: Path | None = None
+    """A LoRA adapter of the model in PEFT's format, or a checkpoint that holds one. It is merged
+    into the weights, or trained further where the trainer has `lora` settings."""
     device: str = "auto"
     """`auto` takes the GPU if there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -39,6 +46,7 @@ class PolicyModel:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.folder = model_folder(config.model)
+        self.adapter = None if config.adapter is None else adapter_folder(config.adapter)
 
     @property
     def tokenizer_file(self) -> Path:
@@ -52,12 +60,47 @@ class PolicyModel:
 
     @cached_property
     def module(self) -> "TrainableModel":
-        """The module, loaded when it is first asked for. Raises `CheckpointError`."""
+        """The module, loaded when it is first asked for, its adapter merged.
+
+        Raises `CheckpointError`.
+        """
+        return self._complete(self.device)
+
+    def load_base(self) -> "TrainableModel":
+        """Another module, without the adapter. Raises `CheckpointError`."""
+        return self._load(self.device)
+
+    @cached_property
+    def complete_folder(self) -> Path:
+        """A folder with the adapter merged, for programs that load a model themselves.
+
+        Where there is an adapter it is a temporary one, which lives as long as this.
+        """
+        if self.adapter is None:
+            return self.folder
+        from wideseek_rl.models.open import save_any_model
+
+        work = tempfile.mkdtemp(prefix="wideseek-merged-")
+        weakref.finalize(self, shutil.rmtree, work, ignore_errors=True)
+        target = Path(work) / "model"
+        save_any_model(self._complete("cpu"), target, self.tokenizer_file)
+        return target
+
+    def _load(self, device: str) -> "TrainableModel":
         import torch
 
         from wideseek_rl.models.open import open_model
 
-        return open_model(self.folder, self.device, getattr(torch, self.config.dtype))
+        return open_model(self.folder, device, getattr(torch, self.config.dtype))
+
+    def _complete(self, device: str) -> "TrainableModel":
+        module = self._load(device)
+        if self.adapter is not None:
+            from wideseek_rl.models.lora import merge_adapter
+            from wideseek_rl.models.open import network
+
+            merge_adapter(network(module), self.adapter)
+        return module
 
 
 def model_folder(name: str) -> Path:

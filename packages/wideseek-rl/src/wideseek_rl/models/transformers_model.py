@@ -14,6 +14,7 @@ from wideseek_rl.models.decoder import Recompute
 from wideseek_rl.models.hf_config import architecture, token_ids
 from wideseek_rl.models.hf_format import copy_tokenizer, end_ids
 from wideseek_rl.models.layout import SequenceLayout
+from wideseek_rl.models.lora import PlainState, has_adapter
 from wideseek_rl.models.tensor_files import MAX_SHARD_BYTES, read_object
 
 Result = TypeVar("Result")
@@ -155,8 +156,11 @@ def save_transformers_model(
     tokenizer_file: Path | None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Writes a model folder, replacing `path` only when all of it is written."""
+    """Writes a model folder, adapters merged, replacing `path` only when all of it is written."""
+    state = dict(PlainState(model.inner)) if has_adapter(model.inner) else None
     with folder_atomically(path) as folder:
-        cast(Any, model.inner).save_pretrained(folder, max_shard_size=max_shard_bytes)
+        cast(Any, model.inner).save_pretrained(
+            folder, max_shard_size=max_shard_bytes, state_dict=state
+        )
         if tokenizer_file is not None:
             copy_tokenizer(tokenizer_file, folder)

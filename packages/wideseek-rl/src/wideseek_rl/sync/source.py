@@ -7,6 +7,9 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from wideseek_rl.models.lora import plain_tensors
+from wideseek_rl.models.spread import whole
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorInfo:
@@ -31,7 +34,7 @@ class WeightSource(Protocol):
 
 
 class ModuleSource:
-    """The parameters of a module, in the type that the engine computes in."""
+    """The parameters of a module, adapters merged, in the type that the engine computes in."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
         """Without a `dtype` each tensor keeps its own."""
@@ -42,19 +45,18 @@ class ModuleSource:
         """Names, types and shapes; of sharded parameters those of the whole."""
         return [
             TensorInfo(
-                name=name,
-                dtype=str(self._dtype or parameter.dtype).removeprefix("torch."),
-                shape=tuple(parameter.shape),
+                name=plain.name,
+                dtype=str(self._dtype or plain.tensor.dtype).removeprefix("torch."),
+                shape=tuple(plain.tensor.shape),
             )
-            for name, parameter in self._module.named_parameters()
+            for plain in plain_tensors(self._module)
         ]
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Parameters as whole tensors, which gathers those that are sharded."""
-        for name, parameter in self._module.named_parameters():
-            gather = getattr(parameter, "full_tensor", None)
-            tensor: torch.Tensor = gather() if callable(gather) else parameter  # type: ignore[assignment]
-            yield name, tensor.detach().to(self._dtype or tensor.dtype).contiguous()
+        for plain in plain_tensors(self._module):
+            tensor = whole(plain.value())
+            yield plain.name, tensor.to(self._dtype or tensor.dtype).contiguous()
 
 
 class CastSource:

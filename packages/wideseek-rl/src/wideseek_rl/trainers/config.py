@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from wideseek_core import Config
+from wideseek_rl.models.lora_config import LoraConfig
 
 
 class OptimizerConfig(Config):
@@ -84,6 +85,8 @@ class TorchTrainerConfig(Config):
 
     kind: Literal["torch"] = "torch"
     optimizer: OptimizerConfig = OptimizerConfig()
+    lora: LoraConfig | None = None
+    """Train low-rank adapters beside frozen weights; null trains the weights themselves."""
     updates_per_step: int = Field(default=1, ge=1)
     """Optimizer steps per training step; prompts are dealt among them."""
     max_batch_tokens: int = Field(default=32_000, gt=0)
@@ -128,6 +131,15 @@ class TorchTrainerConfig(Config):
     out. A token of probability p has a gradient of the order 1 − p, so samples of a confident agent
     teach next to nothing and cost as much as others. No effect where a KL or entropy term is on."""
 
+    @model_validator(mode="after")
+    def _dropout(self) -> "TorchTrainerConfig":
+        if self.lora is not None and self.lora.dropout and self.recompute != "none":
+            raise ValueError(
+                f"recompute={self.recompute} would drop other inputs when it computes again: "
+                "set lora.dropout=0 or recompute=none"
+            )
+        return self
+
 
 class SFTConfig(Config):
     """The supervised stage."""
@@ -141,6 +153,8 @@ class SFTConfig(Config):
         decay="cosine",
         final_fraction=0.02,
     )
+    lora: LoraConfig | None = None
+    """Train low-rank adapters beside frozen weights; null trains the weights themselves."""
     epochs: float | None = Field(default=1.0, gt=0)
     """Passes over the demonstrations; null for as many as fit into `max_seconds`."""
     max_seconds: float | None = Field(default=None, gt=0)

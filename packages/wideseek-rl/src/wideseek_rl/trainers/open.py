@@ -28,8 +28,15 @@ async def open_trainer(
             from wideseek_rl.trainers.in_thread import InThread
             from wideseek_rl.trainers.torch import TorchTrainer
 
+            # Adapters are put in a module of the trainer's own: engines know plain ones alone.
             yield InThread(
-                TorchTrainer(model.module, config, loss, tokenizer_file=model.tokenizer_file)
+                TorchTrainer(
+                    model.module if config.lora is None else model.load_base(),
+                    config,
+                    loss,
+                    tokenizer_file=model.tokenizer_file,
+                    adapter=model.adapter,
+                )
             )
         case NemoAlignerConfig():
             from wideseek_rl.trainers.megatron.client import open_nemo_aligner

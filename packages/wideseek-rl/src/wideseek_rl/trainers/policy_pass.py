@@ -1,7 +1,8 @@
 """Forward passes of micro-batches: from trees of samples to losses and log-probabilities."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from wideseek_rl.batch.packing import PACKED_MULTIPLE, BatchShape, MicroBatch, c
 from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
-from wideseek_rl.models.open import TrainableModel
+from wideseek_rl.models.lora import dropouts, seeded
+from wideseek_rl.models.open import TrainableModel, network
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
@@ -75,6 +77,7 @@ class PolicyPass:
             share=config.share_prefixes and model.shares_prefixes,
             ranks=self.ranks.count,
         )
+        self._dropouts = dropouts(network(model)) if config.lora and config.lora.dropout else []
         model.recompute(config.recompute, every=config.recompute_every)
         if on_gpu if config.compile is None else config.compile:
             for module in (model, reference):
@@ -123,8 +126,28 @@ class PolicyPass:
                 self._loss_config,
             )
 
-        with precision(self.device, self._config.autocast, self._config.matmul):
+        with precision(self.device, self._config.autocast, self._config.matmul), self._dropping():
             return token_loss(self._model, batch, loss, self._head)
+
+    @contextmanager
+    def seeded(self, update: int) -> Generator[None]:
+        """What is dropped inside follows from the update, so that a resumed run drops the same."""
+        if not self._dropouts:
+            yield
+            return
+        with seeded(update, self.device):
+            yield
+
+    @contextmanager
+    def _dropping(self) -> Generator[None]:
+        """Adapters drop inputs in the passes that train, and in no others."""
+        for layer in self._dropouts:
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer in self._dropouts:
+                layer.eval()
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch, model: TrainableModel | None = None) -> Tensor:

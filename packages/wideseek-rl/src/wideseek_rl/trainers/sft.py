@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from wideseek_core import DataError, TrainError
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.models.lora import dropouts, put_adapter, seeded
 from wideseek_rl.trainers.config import SFTConfig
 from wideseek_rl.trainers.optimizer import learning_rate, make_optimizer, set_learning_rate
 
@@ -61,15 +63,20 @@ def train_on_demos(
     config: SFTConfig,
     *,
     on_progress: Callable[[SFTProgress], None] | None = None,
+    adapter: Path | None = None,
 ) -> SFTProgress:
     """Trains a model in place until the epochs or the seconds are over; returns the last report.
 
-    Saving is the caller's: `save_model` writes a folder whole or not at all.
+    With `lora` settings the weights are frozen and adapters are put beside them: those of the
+    folder `adapter`, or new ones. Saving is the caller's: `save_model` writes a folder whole or not
+    at all, adapters merged, and `save_adapter` the adapters themselves.
 
     Raises:
         DataError: there is nothing to train on, or an id is not in the vocabulary.
         TrainError: the loss is not finite.
     """
+    if config.lora is not None:
+        put_adapter(model, config.lora, adapter)
     device = next(model.parameters()).device
     batches = make_batches(demos, config, vocabulary=model.config.vocab_size, device=device)
     return _Run(model, batches, config, device, on_progress).go()
@@ -188,8 +195,19 @@ class _Run:
 
     def go(self) -> SFTProgress:
         """Trains to the end."""
-        config = self._config
-        every = config.log_every_s
+        for layer in dropouts(self._model):
+            layer.train()
+        with seeded(self._config.seed, self._loss_sum.device):
+            self._train()
+        for layer in dropouts(self._model):
+            layer.eval()
+        last = self._report()
+        if self._on_progress is not None:
+            self._on_progress(last)
+        return last
+
+    def _train(self) -> None:
+        every = self._config.log_every_s
         for batch in self._order():
             progress = self._progress()
             if progress >= 1:
@@ -197,10 +215,6 @@ class _Run:
             self._update(batch, progress)
             if time.monotonic() - self._last >= every and self._on_progress is not None:
                 self._on_progress(self._report())
-        last = self._report()
-        if self._on_progress is not None:
-            self._on_progress(last)
-        return last
 
     def _order(self) -> Iterator[SFTBatch]:
         """Batches in a new random order every epoch, without end."""

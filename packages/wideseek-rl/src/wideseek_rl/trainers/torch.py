@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ import torch
 from wideseek_core import ConfigError, TrainError
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
-from wideseek_rl.models.open import TrainableModel, load_any_weights, save_any_model
-from wideseek_rl.models.transformers_model import TransformersModel
+from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
+from wideseek_rl.models.open import TrainableModel, load_any_weights, network, save_any_model
 from wideseek_rl.sync.source import ModuleSource
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.loss_scale import LossScale
@@ -29,6 +30,7 @@ from wideseek_rl.trainers.screening import screen
 from wideseek_rl.trainers.update_stats import UpdateStats, UpdateSums
 
 OPTIMIZER = "optimizer.safetensors"
+ADAPTER = "adapter"
 
 MAX_BROKEN = 3
 """Updates in a row whose gradient may be other than finite."""
@@ -46,6 +48,9 @@ class TorchTrainer:
     `tokenizer_file` is copied into every saved model folder. With several `ranks` the model must be
     float32 and the same on all of them; it is sharded, every rank calls every method with the same
     arguments, and the first one writes files.
+
+    With `lora` settings adapters are put in the model, and only those are trained: those of the
+    folder `adapter`, or new ones. Engines over the same module would not know them.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class TorchTrainer:
         *,
         tokenizer_file: Path | None = None,
         ranks: Ranks | None = None,
+        adapter: Path | None = None,
     ) -> None:
         loss = loss or LossConfig()
         self._ranks: Ranks = ranks or OneRank()
@@ -66,7 +72,9 @@ class TorchTrainer:
         self.model = model
         self._config, self._loss_config = config, loss
         self._tokenizer_file = tokenizer_file
-        reference = copy.deepcopy(model).requires_grad_(False) if loss.kl else None
+        if config.lora is not None:
+            put_adapter(network(model), config.lora, adapter)
+        reference = self._frozen_copy() if loss.kl else None
         self._pass = PolicyPass(model, reference, config, loss, self._ranks)
         if self._ranks.count > 1:
             self._pass.shard()
@@ -85,6 +93,12 @@ class TorchTrainer:
                 return self._train(samples)
         return self._train(samples)
 
+    def _frozen_copy(self) -> TrainableModel:
+        """A copy of the model; weights that are frozen anyway are shared with it."""
+        one = self._ranks.count == 1
+        shared = {id(p): p for p in self.model.parameters() if one and not p.requires_grad}
+        return copy.deepcopy(self.model, cast(dict[int, Any], shared)).requires_grad_(False)
+
     def _train(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         started = time.monotonic()
         screened = screen(samples, self.model.config.vocab_size)
@@ -95,17 +109,17 @@ class TorchTrainer:
             device=self._pass.device,
         )
         stats.masked_tokens, stats.masked_samples = screened.tokens, screened.dropped
-        for number, part in enumerate(self._prepare(live) if live else ()):
-            if not self._update(part, stats, unchanged=number == 0):
-                break
+        with self._pass.seeded(self._updates):
+            for number, part in enumerate(self._prepare(live) if live else ()):
+                if not self._update(part, stats, unchanged=number == 0):
+                    break
         stats.loss_scale = self._loss_scale
         return stats.metrics(time.monotonic() - started)
 
     @property
     def weights(self) -> ModuleSource:
         """The parameters of the model as they are now."""
-        inner = self.model.inner if isinstance(self.model, TransformersModel) else self.model
-        return ModuleSource(inner)
+        return ModuleSource(network(self.model))
 
     def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
@@ -117,15 +131,24 @@ class TorchTrainer:
         return results
 
     def save(self, folder: Path) -> None:
-        """Writes `model/` in Hugging Face format and `optimizer.safetensors`."""
+        """Writes `model/` in Hugging Face format and `optimizer.safetensors`.
+
+        With adapters also `adapter/` in PEFT's format; those of `model/` are merged.
+        """
         first = self._ranks.first
+        if self._config.lora is not None:
+            base = None if self._tokenizer_file is None else self._tokenizer_file.parent
+            save_adapter(network(self.model), folder / ADAPTER, base, writes=first)
         save_any_model(self.model, folder / "model", self._tokenizer_file, writes=first)
         numbers = self._updates, self._loss_scale
         save_optimizer(self._optimizer, folder / OPTIMIZER, *numbers, writes=first)
 
     def load(self, folder: Path) -> None:
         """Restores what `save` wrote, in the module given at construction."""
-        load_any_weights(self.model, folder / "model")
+        if self._config.lora is None:
+            load_any_weights(self.model, folder / "model")
+        else:
+            load_adapter(network(self.model), folder / ADAPTER)
         self._updates, scale = load_optimizer(self._optimizer, folder / OPTIMIZER)
         if self._scale is not None and scale is not None:
             self._scale = LossScale(scale)

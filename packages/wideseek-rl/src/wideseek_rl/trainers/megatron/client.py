@@ -241,7 +241,7 @@ async def open_nemo_aligner(
     can't start.
     """
     check_model(read_config(model.folder), config, loss)
-    setup = Setup(model=model.folder.resolve(), config=config, loss=loss)
+    setup = Setup(model=model.complete_folder.resolve(), config=config, loss=loss)
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "setup.json"
         path.write_text(setup.model_dump_json(), "utf-8")
