@@ -130,3 +130,18 @@ def test_a_tokenizer_names_the_extra_that_it_needs(
     monkeypatch.setitem(sys.modules, "tokenizers", None)  # as if it were not installed
     with pytest.raises(ConfigError, match=r"pip install 'wideseek-agents\[tokens\]'"):
         ChatTokenizer.load(tmp_path)
+
+
+@given(st.text(max_size=40))
+def test_the_texts_of_tokens_join_to_the_whole(text: str) -> None:
+    ids = [*FULL.encode_data(text), FULL.end_id]
+    texts = FULL.token_texts(ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts) == f"{text}<|im_end|>"
+
+
+def test_a_character_of_several_tokens_is_the_text_of_the_last() -> None:
+    ids = FULL.encode_data("鱻")
+    assert len(ids) > 1
+    assert FULL.token_texts(ids) == [*[""] * (len(ids) - 1), "鱻"]
+    assert FULL.token_texts(ids[:-1])[-1].startswith("\ufffd")

@@ -4,7 +4,7 @@ import pytest
 
 from wideseek_core import ScoreState, Status, ToolCall, ToolResult, VersionSpan
 from wideseek_rl import GroupRelativeConfig, ScoredEpisode, build_step_batch, open_algorithm
-from wideseek_rl.loop.metrics import rollout_metrics
+from wideseek_rl.loop.metrics import rollout_metrics, source_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -76,3 +76,34 @@ def test_staleness_counts_updates_between_sampling_and_training() -> None:
     turn = replace(make_turn([1], [2, 3, 4, 5]), versions=spans)
     found = metrics([make_scored(make_agent(turn))])
     assert (found["staleness/mean"], found["staleness/max"]) == (1.5, 2)
+
+
+def test_every_source_of_a_step_has_its_own_metrics() -> None:
+    groups = [
+        [
+            make_scored(value=0.4, source="cities/wide"),
+            make_scored(value=0.8, source="cities/wide"),
+        ],
+        [make_scored(value=0.5, source="cities/qa"), make_scored(value=0.5, source="cities/qa")],
+        [make_scored(value=1.0, source="my set?"), make_scored(error="gone", source="my set?")],
+        [make_scored(error="gone"), make_scored(error="gone")],
+    ]
+    batch = build_step_batch(groups, open_algorithm(GroupRelativeConfig()))
+    found = source_metrics(groups, batch)
+    cities = {k.rpartition("/")[2]: v for k, v in found.items() if k.startswith("source/cities/")}
+    assert cities == pytest.approx(
+        {
+            "rollouts": 4,
+            "reward": 0.55 + 0.1,
+            "score": 0.55,
+            "groups": 2,
+            "zero_variance": 1,
+            "item_f1": 0.55,
+            "row_f1": 0,
+            "success": 0,
+        }
+    )
+    assert found["source/my set_/item_f1"] == 1
+    assert (found["source/my set_/rollouts"], found["source/my set_/zero_variance"]) == (1, 1)
+    assert (found["source/unnamed/rollouts"], found["source/unnamed/groups"]) == (0, 0)
+    assert "source/unnamed/item_f1" not in found

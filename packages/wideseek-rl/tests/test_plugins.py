@@ -113,8 +113,8 @@ class LinesConfig(Config):
 
 
 class Lines:
-    def __init__(self, config, folder):
-        self.path = folder / config.name
+    def __init__(self, config, run):
+        self.path = run.folder / config.name
 
     async def start(self, step):
         self.path.write_text(f"from {step}")
@@ -252,7 +252,7 @@ async def main():
                 trainer,
                 Fixed(),
                 folder=run,
-                loggers=open_loggers(rl.loggers, run, episodes=False),
+                loggers=open_loggers(rl.loggers, LoggedRun(folder=run), episodes=False),
                 trainer_config=config.trainer,
             )
             summary = await loop.fit([task])

@@ -24,6 +24,7 @@ from wideseek_core import (
 from wideseek_rl import (
     BuiltinEngineConfig,
     CheckpointConfig,
+    LoggedRun,
     OptimizerConfig,
     RLConfig,
     RolloutSource,
@@ -67,7 +68,9 @@ def loop(folder: Path, config: RLConfig, **parts: Any) -> TrainingLoop:
         trainer,
         rollouts,
         folder=folder,
-        loggers=open_loggers(config.loggers, folder, episodes=config.log_episodes),
+        loggers=open_loggers(
+            config.loggers, LoggedRun(folder=folder), episodes=config.log_episodes
+        ),
         trainer_config=settings,
         **parts,
     )
@@ -134,6 +137,32 @@ async def test_steps_without_any_usable_rollout_end_the_run(tmp_path: Path) -> N
     source: RolloutSource = Fixed(make_scored(error="gone"))
     with pytest.raises(TrainError, match="no rollout could be used in 3 steps"):
         await loop(tmp_path, config(steps=9), rollouts=source).fit(toy_tasks())
+
+
+async def test_held_out_tasks_are_reported_before_and_after_and_stay_when_a_run_is_resumed(
+    tmp_path: Path,
+) -> None:
+    async def final(step: int) -> dict[str, float]:
+        return {"score": step / 10}
+
+    for steps in (1, 2):
+        settings = config(steps=steps, prompts_per_step=1, group_size=2)
+        await loop(tmp_path, settings, baseline={"score": 0.05}, final=final).fit(toy_tasks())
+    name = "eval/held_out/score"
+    points = [(line["step"], line[name]) for line in lines(tmp_path) if name in line]
+    assert points == [(0, 0.05), (1, 0.1), (2, 0.2)]
+
+
+async def test_sources_have_metrics_of_their_own_where_there_are_several(tmp_path: Path) -> None:
+    settings = config(steps=1, prompts_per_step=2, group_size=2)
+    tasks = toy_tasks()[:2]
+    await loop(tmp_path / "one", settings).fit(tasks)
+    assert not any(name.startswith("source/") for name in lines(tmp_path / "one")[0])
+    named = [task.model_copy(update={"source": f"s{n}/x"}) for n, task in enumerate(tasks)]
+    await loop(tmp_path / "two", settings).fit(named)
+    (line,) = lines(tmp_path / "two")
+    assert (line["source/s0/rollouts"], line["source/s1/rollouts"]) == (2, 2)
+    assert {"source/s0/reward", "source/s1/zero_variance"} <= line.keys()
 
 
 async def test_the_best_checkpoint_is_the_one_that_evaluates_best(tmp_path: Path) -> None:

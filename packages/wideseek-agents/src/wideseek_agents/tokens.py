@@ -30,6 +30,8 @@ TAGS = (
     "</tool_response>",
 )
 _CACHED_PROMPTS = 256
+MAX_TOKENS_OF_CHARACTER = 4
+"""A byte each is the worst case."""
 
 
 class ChatTokenizer:
@@ -137,6 +139,24 @@ class ChatTokenizer:
         while whole and ids[whole - 1] in self._ends:
             whole -= 1
         return self._full.decode(list(ids[:whole]), skip_special_tokens=False)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token, special ones included.
+
+        A character of several tokens is the text of the last of them; those before have none.
+        """
+        texts: list[str] = []
+        waiting: list[int] = []
+        for place, token in enumerate(ids):
+            waiting.append(token)
+            text = self._full.decode(waiting, skip_special_tokens=False)
+            broken = text.endswith("\ufffd") and len(waiting) < MAX_TOKENS_OF_CHARACTER
+            if broken and place + 1 < len(ids):
+                texts.append("")
+            else:
+                texts.append(text)
+                waiting = []
+        return texts
 
     def _render(self, message: Message) -> Sequence[int]:
         content = message.content

@@ -29,9 +29,11 @@ from wideseek_eval.runs.folder import RunFolder, read_header
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_eval.statistics.summary import summarize
 from wideseek_rl import (
+    LoggedRun,
     MetricLogger,
     ProgressLogger,
     Rollouts,
+    TokenLogger,
     TrainingLoop,
     TrainSummary,
     open_loggers,
@@ -96,13 +98,17 @@ async def train(config: TrainConfig) -> Outcome:
     validation = load_validation(config, tasks)
     with sole_writer(config.folder):
         # Opened before the first evaluation: a logger whose package is missing is reported now.
-        loggers = open_loggers(config.rl.loggers, config.folder, episodes=config.rl.log_episodes)
+        run = LoggedRun(folder=config.folder, settings=config.model_dump(mode="json"))
+        loggers = open_loggers(config.rl.loggers, run, episodes=config.rl.log_episodes)
         async with open_setup(config) as setup:
             write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
             logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
             before = await measure(config, "before", 0, held_out, setup)
-            training = await fit(config, setup, tasks, validation, loggers)
-            after = await measure(config, "after", training.steps, held_out, setup)
+            evaluations = Evaluations(
+                config=config, setup=setup, held_out=held_out, validation=validation, before=before
+            )
+            training = await fit(config, setup, tasks, evaluations, loggers)
+    after = load_run(config.folder / "after").results
     comparison = compare(before, after, metrics=METRICS)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
@@ -125,17 +131,39 @@ def load_validation(config: TrainConfig, tasks: Sequence[Task]) -> dict[str, lis
     return sets
 
 
-async def validate(
-    config: TrainConfig, step: int, sets: Mapping[str, Sequence[Task]], setup: TrainingSetup
-) -> dict[str, float]:
-    """The metrics of every validation set after so many steps, as `SET/METRIC`."""
-    metrics: dict[str, float] = {}
-    for name, tasks in sets.items():
-        folder = f"validation/{name}/step_{step:06d}"
-        summary = summarize(await measure(config, folder, step, tasks, setup))
-        for metric in summary.overall.metrics:
-            metrics[f"{name}/{metric}"] = summary.mean(metric).mean
-    return metrics
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluations:
+    """What is measured while a policy trains, for its loggers."""
+
+    config: TrainConfig
+    setup: TrainingSetup
+    held_out: Sequence[Task]
+    validation: Mapping[str, Sequence[Task]]
+    before: tuple[Result, ...]
+    """Of the held-out tasks, before the first step."""
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """The metrics of the held-out tasks before the first step."""
+        return _means(self.before)
+
+    async def validate(self, step: int) -> dict[str, float]:
+        """The metrics of every validation set after so many steps, as `SET/METRIC`."""
+        metrics: dict[str, float] = {}
+        for name, tasks in self.validation.items():
+            folder = f"validation/{name}/step_{step:06d}"
+            results = await measure(self.config, folder, step, tasks, self.setup)
+            metrics |= {f"{name}/{metric}": mean for metric, mean in _means(results).items()}
+        return metrics
+
+    async def final(self, step: int) -> dict[str, float]:
+        """The metrics of the held-out tasks after the last step."""
+        return _means(await measure(self.config, "after", step, self.held_out, self.setup))
+
+
+def _means(results: Sequence[Result]) -> dict[str, float]:
+    summary = summarize(results)
+    return {name: summary.mean(name).mean for name in summary.overall.metrics}
 
 
 async def measure(
@@ -169,14 +197,10 @@ async def fit(
     config: TrainConfig,
     setup: TrainingSetup,
     tasks: list[Task],
-    validation: Mapping[str, Sequence[Task]],
+    evaluations: Evaluations,
     loggers: Sequence[MetricLogger],
 ) -> TrainSummary:
     """The training itself."""
-
-    async def evaluate(step: int) -> dict[str, float]:
-        return await validate(config, step, validation, setup)
-
     rl, local = config.rl, setup.local
     rollouts = Rollouts(
         setup.sample,
@@ -195,11 +219,19 @@ async def fit(
                 rollouts,
                 folder=config.folder,
                 sync=local.engine.sync(trainer),
-                evaluate=evaluate if validation else None,
-                loggers=[*loggers, ProgressLogger(bar)],
+                evaluate=evaluations.validate if evaluations.validation else None,
+                baseline=evaluations.baseline,
+                final=evaluations.final,
+                loggers=[*loggers, *_token_logger(config, local), ProgressLogger(bar)],
                 trainer_config=config.trainer,
             )
             return await loop.fit(tasks)
+
+
+def _token_logger(config: TrainConfig, local: LocalModel) -> list[MetricLogger]:
+    rollouts = config.rl.log_tokens
+    texts = local.tokenizer.token_texts
+    return [TokenLogger(config.folder / "tokens", rollouts, texts)] if rollouts else []
 
 
 def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
@@ -210,7 +242,9 @@ def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
         f"{training.steps} steps, {training.seconds:.0f} s of training; "
         f"this process took {outcome.seconds:.0f} s.",
         *_ending(config, training),
-        f"Written to {config.folder}: metrics.jsonl, episodes/, tensorboard/, before/, after/.",
+        f"Written to {config.folder}: metrics.jsonl, episodes/, tokens/, tensorboard/, "
+        "before/, after/.",
+        f"To look at: wideseek report {config.folder}, wideseek view {config.folder}",
         f"The policy: {training.checkpoint}",
         f"Next: wideseek widesearch policy.model={training.checkpoint}",
     ]

@@ -29,6 +29,8 @@ class EpisodeRecord(Record):
     episode: Episode
     step: int | None = None
     """The training step; null in an evaluation."""
+    source: str = ""
+    """The task's source; empty in an evaluation, whose tasks are beside it."""
     reward: float | None = None
     """Null if the rollout was left out of training, and in an evaluation."""
     score: Score | None = None
@@ -52,12 +54,13 @@ def episode_record(
     *,
     tokens: bool = False,
     step: int | None = None,
+    source: str = "",
     reward: float | None = None,
     score: Score | None = None,
 ) -> EpisodeRecord:
     """The record of a rollout, with or without its token ids and log-probabilities."""
     kept = episode if tokens else without_tokens(episode)
-    return EpisodeRecord(episode=kept, step=step, reward=reward, score=score)
+    return EpisodeRecord(episode=kept, step=step, source=source, reward=reward, score=score)
 
 
 def without_tokens(episode: Episode) -> Episode:

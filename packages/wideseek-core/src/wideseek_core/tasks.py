@@ -63,3 +63,8 @@ class Task(Record):
     """Where it comes from: a data set's name, a domain of the atlas."""
     rows: int = 0
     """Rows of the reference table; 0 if unknown or not a table."""
+
+
+def source_of(name: str) -> str:
+    """The data set or domain of a task's source, without what comes after a slash."""
+    return name.partition("/")[0] or "unnamed"

@@ -29,7 +29,8 @@ from wideseek_rl.engines.protocol import RolloutEngine
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, read_checkpoint
 from wideseek_rl.loop.loggers.open import open_loggers
 from wideseek_rl.loop.loggers.progress import ProgressLogger
-from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
+from wideseek_rl.loop.loggers.protocol import LoggedRun, MetricLogger, StepReport
+from wideseek_rl.loop.loggers.tokens import TokenLogger
 from wideseek_rl.loop.training import Evaluate, TrainingLoop, TrainSummary
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.models.start_policy import start_policy
@@ -73,6 +74,7 @@ __all__ = [
     "EngineConfig",
     "Evaluate",
     "GroupRelativeConfig",
+    "LoggedRun",
     "LoggerConfig",
     "LossConfig",
     "MetricLogger",
@@ -95,6 +97,7 @@ __all__ = [
     "Selection",
     "StepBatch",
     "StepReport",
+    "TokenLogger",
     "TorchTrainerConfig",
     "TrainSummary",
     "TrainedTurn",

@@ -97,3 +97,6 @@ class RLConfig(Config):
     """Where metrics are written beside `metrics.jsonl`."""
     log_episodes: bool = True
     """Write every rollout of every step to the run's `episodes/`."""
+    log_tokens: int = Field(default=8, ge=0)
+    """How many rollouts of each step have their tokens written to the run's `tokens/`, with
+    log-probs, advantages and the loss mask; some 20 bytes a token."""

@@ -73,6 +73,7 @@ def make_scored(
     state: ScoreState = ScoreState.SCORED,
     error: str = "",
     trial: int = 0,
+    source: str = "",
     cells: Sequence[CellScore] = (),
     missing: Sequence[str] = (),
     extra: Sequence[str] = (),
@@ -89,6 +90,7 @@ def make_scored(
             missing_rows=tuple(missing),
             extra_rows=tuple(extra),
         ),
+        source=source,
     )
 
 

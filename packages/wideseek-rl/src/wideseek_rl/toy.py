@@ -24,6 +24,7 @@ from wideseek_core import (
 )
 from wideseek_rl.config import RLConfig
 from wideseek_rl.loop.loggers.open import open_loggers
+from wideseek_rl.loop.loggers.protocol import LoggedRun
 from wideseek_rl.loop.training import TrainingLoop, TrainSummary
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.rollout.runner import Rollouts
@@ -77,7 +78,9 @@ def train_toy(
         InThread(TorchTrainer(model, trainer_config, config.loss)),
         toy_rollouts(model, group_size=config.group_size),
         folder=folder,
-        loggers=open_loggers(config.loggers, folder, episodes=config.log_episodes),
+        loggers=open_loggers(
+            config.loggers, LoggedRun(folder=folder), episodes=config.log_episodes
+        ),
         trainer_config=trainer_config,
     )
     return asyncio.run(loop.fit(toy_tasks()))

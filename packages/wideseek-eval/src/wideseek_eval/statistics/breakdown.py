@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from wideseek_core import Score, Status, TableMetrics, Task
-from wideseek_core.tasks import Record
+from wideseek_core.tasks import Record, source_of
 from wideseek_eval.runs.folder import StoredRun
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Mean, mean_of
 from wideseek_eval.statistics.official import official_summary
 from wideseek_eval.statistics.summary import (
     Summary,
-    source_of,
     summarize,
     value_of,
     values_by_question,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from wideseek_core.tasks import Record
+from wideseek_core.tasks import Record, source_of
 from wideseek_core.text import one_line
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Mean, mean_of, pass_at
@@ -143,11 +143,6 @@ def summarize(results: Iterable[Result]) -> Summary:
         languages=_slices(everything, lambda result: result.language),
         sources=sources if len(sources) > 1 else {},
     )
-
-
-def source_of(name: str) -> str:
-    """The data set or domain of a task's source, without what comes after a slash."""
-    return name.partition("/")[0] or "unnamed"
 
 
 def _slices(results: Iterable[Result], name: Callable[[Result], str]) -> dict[str, Slice]:

@@ -7,7 +7,7 @@ its reason, and the rest trains.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wideseek_core import TrainError
 from wideseek_rl.algorithm.protocol import Algorithm, Reward
@@ -28,6 +28,8 @@ class StepBatch:
     """What one step trains on, and what was left out."""
 
     samples: list[TrainingSample]
+    trained: list[TrainedTurn]
+    """The turns that the samples were made of, with the same weights."""
     rewards: list[list[Reward | None]]
     """Of each rollout of each prompt, in their order; None if the rollout was left out."""
     dropped: Counter[str]
@@ -78,7 +80,18 @@ def build_step_batch(groups: Sequence[Sequence[ScoredEpisode]], algorithm: Algor
         for turns in agents
         for sample in build_samples(turns, group=number)
     ]
-    return StepBatch(samples=samples, rewards=rewards, dropped=+dropped, masked=+masked)
+    return StepBatch(
+        samples=samples,
+        trained=[
+            replace(trained, weight=trained.weight * scale)
+            for agents in credits
+            for turns in agents
+            for trained in turns
+        ],
+        rewards=rewards,
+        dropped=+dropped,
+        masked=+masked,
+    )
 
 
 def _rewards(

@@ -1,16 +1,24 @@
 """The metrics of one step's rollouts, by name."""
 
 import math
+import re
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from wideseek_core import Status, TableMetrics, ToolCall
+from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.protocol import Reward
 from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.trainers.protocol import UpdateMetrics
+
+_Group = list[tuple[ScoredEpisode, Reward]]
+"""The rollouts of one prompt that train."""
+
+_NOT_IN_NAMES = re.compile(r"[^\w. -]+", re.ASCII)
+"""What some services refuse in the name of a metric."""
 
 TOOLS = ("access", "create_sub_agents", "search")
 """Tools that have their metrics in every step, used or not."""
@@ -42,6 +50,36 @@ def rollout_metrics(
     metrics |= _rewards(batch, [reward for _, reward in pairs]) | _table_metrics(usable)
     metrics |= _agents(usable) | _calls(usable) | _lengths(usable)
     return metrics | _staleness(usable, version)
+
+
+def source_metrics(groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch) -> dict[str, float]:
+    """The metrics of each source that has a prompt in the step, as `source/NAME/METRIC`.
+
+    Means are over the rollouts that train.
+    """
+    sources: defaultdict[str, list[_Group]] = defaultdict(list)
+    for group, rewards in zip(groups, batch.rewards, strict=True):
+        pairs = [(s, r) for s, r in zip(group, rewards, strict=True) if r is not None]
+        if group:
+            sources[source_of(group[0].source)].append(pairs)
+    return {
+        f"source/{_NOT_IN_NAMES.sub('_', name)}/{metric}": value
+        for name in sorted(sources)
+        for metric, value in _of_source(sources[name]).items()
+    }
+
+
+def _of_source(groups: Sequence[_Group]) -> dict[str, float]:
+    pairs = [pair for group in groups for pair in group]
+    values = [[reward.value for _, reward in group] for group in groups if group]
+    tables = _table_metrics([scored for scored, _ in pairs])
+    return {
+        "rollouts": float(len(pairs)),
+        "reward": _mean(reward.value for _, reward in pairs),
+        "score": _mean(scored.score.value for scored, _ in pairs),
+        "groups": float(len(values)),
+        "zero_variance": float(sum(max(group) == min(group) for group in values)),
+    } | {name.removeprefix("score/"): value for name, value in tables.items()}
 
 
 def update_metrics(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from wideseek_core import CheckpointError, Config, DataError, Task, TrainError
 from wideseek_core.runs import plain, sole_writer, store_config
+from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
 from wideseek_rl.algorithm.protocol import Algorithm
 from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch
 from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
-from wideseek_rl.loop.metrics import rollout_metrics, update_metrics
+from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -37,9 +38,12 @@ Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
 """Measures the policy after so many steps: `await evaluate(step)` gives metrics by name, which is
 `SET/METRIC` where there are several evaluation sets."""
 
+HELD_OUT = "eval/held_out/"
+"""Begins the names of metrics from before the first step and after the last."""
+
 RESUMABLE_KEYS = frozenset(
-    {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "evaluate_every"}
-    | {"max_concurrent_rollouts"}
+    {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "log_tokens"}
+    | {"evaluate_every", "max_concurrent_rollouts"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 
@@ -72,6 +76,8 @@ class TrainingLoop:
         sync: brings new weights to the engine that samples the rollouts.
         algorithm: replaces the configured one.
         evaluate: called every `evaluate_every` steps and after the last one.
+        baseline: what held-out tasks gave before the first step, for the loggers.
+        final: measures the same tasks after the last step.
         loggers: take the reports.
         trainer_config: of the trainer; a resumed run has to share it.
     """
@@ -86,6 +92,8 @@ class TrainingLoop:
         sync: WeightSync | None = None,
         algorithm: Algorithm | None = None,
         evaluate: Evaluate | None = None,
+        baseline: Mapping[str, float] | None = None,
+        final: Evaluate | None = None,
         loggers: Sequence[MetricLogger] = (),
         trainer_config: Config | None = None,
     ) -> None:
@@ -93,10 +101,11 @@ class TrainingLoop:
         self._folder, self._trainer_config = folder, trainer_config
         self._sync = sync or NoSync()
         self._algorithm = algorithm or open_algorithm(config.algorithm)
-        self._evaluate = evaluate
+        self._evaluate, self._baseline, self._final = evaluate, baseline, final
         self._loggers = loggers
         self._store = CheckpointStore(folder / "checkpoints", keep_last=config.checkpoint.keep_last)
         self._empty_steps = 0
+        self._mixed = False
 
     async def fit(self, tasks: Sequence[Task]) -> TrainSummary:
         """Trains to the end of the run.
@@ -108,6 +117,7 @@ class TrainingLoop:
         if not tasks:
             raise DataError("there are no tasks to train on")
         config = self._config
+        self._mixed = len({source_of(task.source) for task in tasks}) > 1
         sampler = PromptSampler(tasks, per_step=config.prompts_per_step, seed=config.seed)
         with sole_writer(self._store.folder):
             return await self._run(sampler, config.steps or sampler.steps(config.epochs))
@@ -117,6 +127,8 @@ class TrainingLoop:
         for metric_logger in self._loggers:
             await metric_logger.start(state.step)
         try:
+            if not state.step:
+                await self._report_held_out(0, self._baseline)
             saved = state.step if self._store.latest() else -1
             while state.step < total and not self._late(state):
                 state = await self._step(schedule, state)
@@ -126,6 +138,8 @@ class TrainingLoop:
                     saved = state.step
             if saved != state.step:
                 await self._save(schedule, state)
+            if self._final is not None:
+                await self._report_held_out(state.step, await self._final(state.step))
         finally:
             await schedule.close()
             for metric_logger in self._loggers:
@@ -189,6 +203,8 @@ class TrainingLoop:
         schedule.trained()
         done = time.monotonic()
         metrics = rollout_metrics(groups, batch, version=state.updates)
+        if self._mixed:
+            metrics |= source_metrics(groups, batch)
         metrics |= update_metrics(
             update,
             generated=metrics["tokens/generated"],
@@ -204,7 +220,13 @@ class TrainingLoop:
             }
         )
         await self._report(
-            StepReport(step=state.step, metrics=metrics, groups=groups, rewards=batch.rewards)
+            StepReport(
+                step=state.step,
+                metrics=metrics,
+                groups=groups,
+                rewards=batch.rewards,
+                trained=batch.trained,
+            )
         )
         return state
 
@@ -244,6 +266,11 @@ class TrainingLoop:
         state = state.model_copy(update={"best": value})
         await self._store.save_best(state, self._trainer.save)
         return state
+
+    async def _report_held_out(self, step: int, metrics: Mapping[str, float] | None) -> None:
+        if metrics:
+            named = {f"{HELD_OUT}{name}": value for name, value in metrics.items()}
+            await self._report(StepReport(step=step, metrics=named))
 
     async def _report(self, report: StepReport) -> None:
         for metric_logger in self._loggers:

@@ -16,7 +16,9 @@ GROUPS = "groups.jsonl"
 def write_groups(folder: Path, groups: Mapping[int, Sequence[ScoredEpisode]]) -> None:
     """Writes the rollouts of each position with all their tokens; `step` holds the position."""
     records = [
-        episode_record(scored.episode, tokens=True, step=position, score=scored.score)
+        episode_record(
+            scored.episode, tokens=True, step=position, source=scored.source, score=scored.score
+        )
         for position, group in sorted(groups.items())
         for scored in group
     ]
@@ -30,7 +32,7 @@ def read_groups(folder: Path, positions: Sequence[int]) -> dict[int, list[Scored
         for record in read_records(folder / GROUPS, EpisodeRecord):
             if record.step is not None and record.score is not None:
                 groups[record.step].append(
-                    ScoredEpisode(episode=record.episode, score=record.score)
+                    ScoredEpisode(episode=record.episode, score=record.score, source=record.source)
                 )
     missing = [position for position in positions if position not in groups]
     if missing:

@@ -119,7 +119,7 @@ class Rollouts:
                 logger.warning("%s, trial %d: %s", task.id, trial, reason)
                 episode = broken_episode(task, trial, reason)
         score = await score_episode(self._judge, task, episode)
-        scored = ScoredEpisode(episode=episode, score=score)
+        scored = ScoredEpisode(episode=episode, score=score, source=task.source)
         if self._on_scored is not None:
             self._on_scored(scored)
         return scored

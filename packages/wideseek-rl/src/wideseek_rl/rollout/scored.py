@@ -14,6 +14,8 @@ class ScoredEpisode:
 
     episode: Episode
     score: Score
+    source: str = ""
+    """Where the task comes from."""
 
     @property
     def complete(self) -> bool:

@@ -31,6 +31,7 @@ class EpisodeLogger:
             episode_record(
                 scored.episode,
                 step=report.step,
+                source=scored.source,
                 reward=None if reward is None else reward.value,
                 score=scored.score,
             )

@@ -16,7 +16,7 @@ class JsonLinesLogger:
         self._path = path
 
     async def start(self, step: int) -> None:
-        """Drops the lines of steps that will be done again."""
+        """Drops the lines of steps that will be done again; of a run that starts, all of them."""
         await asyncio.to_thread(self._drop_after, step)
 
     async def write(self, report: StepReport) -> None:
@@ -31,5 +31,7 @@ class JsonLinesLogger:
     def _drop_after(self, step: int) -> None:
         if self._path.exists():
             drop_torn_line(self._path)
-            kept = [json.dumps(o) for _, o in read_objects(self._path) if o.get("step", 0) <= step]
+            kept = [
+                json.dumps(o) for _, o in read_objects(self._path) if 0 < step >= o.get("step", 0)
+            ]
             write_atomically(self._path, "".join(f"{line}\n" for line in kept))

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any, Literal
 
 from wideseek_core import Config
-from wideseek_rl.loop.loggers.protocol import StepReport
-from wideseek_rl.loop.loggers.services import service_package, stored_id
+from wideseek_rl.loop.loggers.protocol import LoggedRun, StepReport
+from wideseek_rl.loop.loggers.services import flat_settings, service_package, stored_id
+
+MAX_PARAM = 6000
+"""Characters of a parameter's value."""
+MAX_PARAMS = 100
+"""Parameters of one request."""
 
 
 class MLflowConfig(Config):
@@ -15,16 +19,18 @@ class MLflowConfig(Config):
 
     kind: Literal["mlflow"] = "mlflow"
     experiment: str = "wideseek"
+    name: str | None = None
+    """Name of the run; null for that of its folder."""
     tracking_uri: str | None = None
     """Address of the tracking server, or a database; null for MLflow's own default."""
 
 
 class MLflowLogger:
-    """Logs a run under the name of its folder."""
+    """Logs a run, with its configuration as parameters."""
 
-    def __init__(self, config: MLflowConfig, folder: Path) -> None:
+    def __init__(self, config: MLflowConfig, run: LoggedRun) -> None:
         self._mlflow = service_package("mlflow", "mlflow-skinny")
-        self._config, self._folder = config, folder
+        self._config, self._logged = config, run
         self._client: Any = None
         self._run_id = ""
 
@@ -44,7 +50,7 @@ class MLflowLogger:
     def _open(self, step: int) -> None:
         client = self._mlflow.MlflowClient(tracking_uri=self._config.tracking_uri)
         self._run_id = stored_id(
-            self._folder / "mlflow_id.txt", step, lambda: self._created_run(client)
+            self._logged.folder / "mlflow_id.txt", step, lambda: self._created_run(client)
         )
         client.update_run(self._run_id, status="RUNNING")
         self._client = client
@@ -53,8 +59,15 @@ class MLflowLogger:
         name = self._config.experiment
         known = client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else client.create_experiment(name)
-        run = client.create_run(experiment, run_name=self._folder.resolve().name)
-        return run.info.run_id
+        run_name = self._config.name or self._logged.name
+        run_id = client.create_run(experiment, run_name=run_name).info.run_id
+        # Only now: the parameters of a run can't be changed, and a resumed run may change some.
+        make = self._mlflow.entities.Param
+        values = flat_settings(self._logged.settings)
+        params = [make(key, text[:MAX_PARAM]) for key, text in values.items()]
+        for start in range(0, len(params), MAX_PARAMS):
+            client.log_batch(run_id, params=params[start : start + MAX_PARAMS])
+        return run_id
 
     def _write(self, report: StepReport) -> None:
         metric, now = self._mlflow.entities.Metric, int(time.time() * 1000)

@@ -1,11 +1,29 @@
-"""The interface of metric loggers, and the report they take."""
+"""The interface of metric loggers, what they know of the run, and the report they take."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from wideseek_rl.algorithm.protocol import Reward
+from wideseek_rl.batch.samples import TrainedTurn
 from wideseek_rl.rollout.scored import ScoredEpisode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedRun:
+    """The run that a logger writes about."""
+
+    folder: Path
+    settings: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """The configuration, as services show it beside the curves."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.resolve().name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +40,8 @@ class StepReport:
     """The rollouts of each prompt; empty for an evaluation."""
     rewards: Sequence[Sequence[Reward | None]] = ()
     """The reward of each rollout; None if it was left out of training."""
+    trained: Sequence[TrainedTurn] = ()
+    """The turns that were trained on, with their advantages and weights."""
 
 
 class MetricLogger(Protocol):

@@ -1,9 +1,12 @@
 """What loggers of experiment services share: their package, and the id of a run that is resumed."""
 
 import importlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import JsonValue
 
 from wideseek_core import ConfigError
 from wideseek_core.files import write_atomically
@@ -31,3 +34,14 @@ def stored_id(file: Path, step: int, make: Callable[[], str]) -> str:
     made = make()
     write_atomically(file, made)
     return made
+
+
+def flat_settings(settings: Mapping[str, JsonValue], before: str = "") -> dict[str, str]:
+    """Settings by their dotted keys, as text: what `key=value` would set."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= flat_settings(value, f"{before}{key}.")
+        else:
+            flat[f"{before}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat

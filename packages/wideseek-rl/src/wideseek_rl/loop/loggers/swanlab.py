@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-from pathlib import Path
 from typing import Any, Literal
 
 from wideseek_core import Config
-from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.loggers.protocol import LoggedRun, StepReport
 from wideseek_rl.loop.loggers.services import service_package, stored_id
 
 ID_DIGITS = 21
@@ -18,16 +17,18 @@ class SwanLabConfig(Config):
 
     kind: Literal["swanlab"] = "swanlab"
     project: str = "wideseek"
+    name: str | None = None
+    """Name of the run; null for that of its folder."""
     mode: Literal["cloud", "local", "offline"] = "cloud"
     """Where the run is shown: their service, an own board, or only files to upload later."""
 
 
 class SwanLabLogger:
-    """Logs a run under the name of its folder."""
+    """Logs a run with its configuration."""
 
-    def __init__(self, config: SwanLabConfig, folder: Path) -> None:
+    def __init__(self, config: SwanLabConfig, run: LoggedRun) -> None:
         self._swanlab = service_package("swanlab", "swanlab")
-        self._config, self._folder = config, folder
+        self._config, self._logged = config, run
         self._run: Any = None
 
     async def start(self, step: int) -> None:
@@ -44,11 +45,12 @@ class SwanLabLogger:
             await asyncio.to_thread(self._swanlab.finish)
 
     def _open(self, step: int) -> None:
-        file = self._folder / "swanlab_id.txt"
+        file = self._logged.folder / "swanlab_id.txt"
         self._run = self._swanlab.init(
             project=self._config.project,
-            experiment_name=self._folder.resolve().name,
-            logdir=str(self._folder / "swanlab"),
+            experiment_name=self._config.name or self._logged.name,
+            config=dict(self._logged.settings),
+            logdir=str(self._logged.folder / "swanlab"),
             mode=self._config.mode,
             id=stored_id(file, step, lambda: secrets.token_hex(ID_DIGITS)[:ID_DIGITS]),
             resume="allow",

@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-from pathlib import Path
 from typing import Any, Literal
 
 from wideseek_core import Config
-from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.loggers.protocol import LoggedRun, StepReport
 from wideseek_rl.loop.loggers.services import service_package, stored_id
 
 
@@ -15,14 +14,20 @@ class WandbConfig(Config):
 
     kind: Literal["wandb"] = "wandb"
     project: str = "wideseek"
+    entity: str | None = None
+    """The user or team; null for the default one."""
+    name: str | None = None
+    """Name of the run; null for that of its folder."""
+    mode: Literal["online", "offline"] | None = None
+    """`offline` writes files that `wandb sync` uploads; null for what WANDB_MODE says."""
 
 
 class WandbLogger:
-    """Logs a run under the name of its folder."""
+    """Logs a run with its configuration."""
 
-    def __init__(self, config: WandbConfig, folder: Path) -> None:
+    def __init__(self, config: WandbConfig, run: LoggedRun) -> None:
         self._wandb = service_package("wandb", "wideseek-rl[wandb]")
-        self._project, self._folder = config.project, folder
+        self._config, self._logged = config, run
         self._run: Any = None
 
     async def start(self, step: int) -> None:
@@ -40,9 +45,12 @@ class WandbLogger:
 
     def _open(self, step: int) -> None:
         self._run = self._wandb.init(
-            project=self._project,
-            id=stored_id(self._folder / "wandb_id.txt", step, lambda: secrets.token_hex(8)),
-            name=self._folder.resolve().name,
-            dir=str(self._folder),
+            project=self._config.project,
+            entity=self._config.entity,
+            id=stored_id(self._logged.folder / "wandb_id.txt", step, lambda: secrets.token_hex(8)),
+            name=self._config.name or self._logged.name,
+            config=dict(self._logged.settings),
+            dir=str(self._logged.folder),
+            mode=self._config.mode,
             resume="allow",
         )
