@@ -12,11 +12,11 @@ from wideseek_apps.demos import (
 )
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import Document, Page, Status
+from wideseek_core import Document, Page, Status, TableGold
 from wideseek_data import atlas
 from wideseek_data.atlas import load_wide
 from wideseek_data.atlas.invented import invent
-from wideseek_data.atlas.teacher import Teacher
+from wideseek_data.atlas.teacher import NO_SOURCE, Teacher
 from wideseek_data.atlas.wide import Wide
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl.models.start_policy import start_policy
@@ -81,3 +81,29 @@ def test_demonstrations_left_out_for_their_length_are_counted() -> None:
     assert cut.kept + cut.left_out == whole.kept
     assert cut.rows.lengths.tolist() == [n for n in whole.rows.lengths.tolist() if n <= limit]
     assert cut.left_out["single"] > 0
+
+
+@pytest.mark.parametrize("workflow", ["multi_agent", "single_agent"])
+async def test_a_question_that_no_page_answers_is_demonstrated_as_unanswered(workflow: str) -> None:
+    config = DemosConfig(wide_per_world=0, chains_per_world=0, absent_per_world=6)
+    for seed in range(4):
+        plans = demonstration_plans(seed, config)
+        assert len(plans) == 6
+        search, pages = world_tools(invent(seed))
+        chosen = ATLAS_TEAM.model_copy(update={"workflow": workflow})
+        team = Team(chosen, ScriptedPolicy(Teacher(plans).respond), search, pages)
+        for plan in plans:
+            episode = await team.run(plan.task)
+            wide = isinstance(plan.task.gold, TableGold)
+            assert episode.answer == (NO_SOURCE if wide else r"\boxed{unknown}")
+            assert episode.main.status is Status.FINISHED
+
+
+async def test_a_short_answer_that_was_never_read_is_unknown() -> None:
+    config = DemosConfig(wide_per_world=0, chains_per_world=4, absent_per_world=0)
+    plans = demonstration_plans(3, config)
+    team = Team(
+        ATLAS_TEAM, ScriptedPolicy(Teacher(plans).respond), MemorySearch([]), MemoryPages([])
+    )
+    for plan in plans:
+        assert (await team.run(plan.task)).answer == r"\boxed{unknown}"

@@ -53,6 +53,16 @@ def test_a_short_answer_is_marked_too(evidence: Evidence) -> None:
     assert not answered.supported
 
 
+@pytest.mark.parametrize("nothing", ["unknown", "Unknown.", "n/a", "-", "not found"])
+def test_an_answer_that_states_nothing_is_no_answer(nothing: str, evidence: Evidence) -> None:
+    short = render(ended(rf"\boxed{{{nothing}}}"), evidence, "text")
+    assert short.text.startswith("No short answer. The agent wrote:")
+    assert not short.supported
+    table = render(ended(TABLE.format(nothing)), evidence, "table")
+    assert not table.supported
+    assert "unsupported" not in table.text
+
+
 @pytest.mark.parametrize(
     ("answer", "shown"),
     [

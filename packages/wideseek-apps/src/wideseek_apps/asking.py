@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 
 from wideseek_agents import AgentEnded, AgentStarted, Event, ToolAnswered
 from wideseek_apps.ask_config import AskConfig
-from wideseek_apps.evidence import Evidence, Support
+from wideseek_apps.evidence import Evidence, Support, says_nothing
 from wideseek_apps.team import open_team
 from wideseek_core import Episode, TableGold, Task, TextGold
 from wideseek_core.errors import PolicyError
@@ -97,7 +97,7 @@ def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"])
     cut = episode.main.cut_text
     answer = episode.answer or cut
     table = parse_table(answer) if kind == "table" else None
-    value = boxed_answer(answer) if kind == "text" else ""
+    value = _stated(boxed_answer(answer)) if kind == "text" else ""
     if table is not None and table.rows:
         body, found = _drawn(table, evidence), _supports(table, evidence)
     elif value:
@@ -109,8 +109,13 @@ def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"])
     if cut and (table or value):
         notes.append("! the response was cut off: something may be missing at its end")
     lines = [body, *notes, "", *_sources(evidence)]
-    finished = not episode.main.status.failed
-    return Answered(text="\n".join(lines), supported=finished and Support.NONE not in found)
+    answered = not episode.main.status.failed and (table is None or _states_something(table))
+    return Answered(text="\n".join(lines), supported=answered and Support.NONE not in found)
+
+
+def _stated(value: str) -> str:
+    """The value, unless it says that there is none."""
+    return "" if says_nothing(value) else value
 
 
 def _sources(evidence: Evidence) -> list[str]:
@@ -129,6 +134,12 @@ def _no_answer(episode: Episode, kind: str) -> str:
 
 def _supports(table: MarkdownTable, evidence: Evidence) -> set[Support]:
     return {support for row in table.rows for support in _row_support(row, evidence)}
+
+
+def _states_something(table: MarkdownTable) -> bool:
+    """Whether the table has more to say than its keys."""
+    cells = [cell for row in table.rows for cell in row[1:]]
+    return not cells or not all(map(says_nothing, cells))
 
 
 def _row_support(row: Sequence[str], evidence: Evidence) -> Iterator[Support]:

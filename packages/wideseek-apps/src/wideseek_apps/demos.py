@@ -22,10 +22,11 @@ from wideseek_apps.listing_demos import demonstrate_listing
 from wideseek_apps.sft_config import DemosConfig
 from wideseek_core import Document, Episode, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
-from wideseek_data.atlas.chains import Chain, chains
+from wideseek_data.atlas.absent import absent
+from wideseek_data.atlas.chains import chains
 from wideseek_data.atlas.invented import InventedWorld, invent
-from wideseek_data.atlas.teacher import Teacher
-from wideseek_data.atlas.wide import Wide, questions
+from wideseek_data.atlas.teacher import Plan, Teacher
+from wideseek_data.atlas.wide import questions
 from wideseek_data.atlas.world import pages_of
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
 from wideseek_rl.batch.demonstrations import DemoSet
@@ -203,14 +204,14 @@ def _teams(seed: int, config: TeamConfig, policy: Policy, prompts: PromptSet) ->
 
 
 async def demonstrate(
-    seed: int, plans: Sequence[Wide | Chain], teams: tuple[Team, Team], single_share: float
+    seed: int, plans: Sequence[Plan], teams: tuple[Team, Team], single_share: float
 ) -> list[Episode]:
     """The teacher's episodes on the invented world of a seed."""
     rng = random.Random(f"workflow {seed}")
     return [await teams[rng.random() < single_share].run(plan.task) for plan in plans]
 
 
-def demonstration_plans(seed: int, config: DemosConfig) -> list[Wide | Chain]:
+def demonstration_plans(seed: int, config: DemosConfig) -> list[Plan]:
     """The questions that are demonstrated on the invented world of a seed."""
     rng, world = random.Random(seed), invent(seed)
     wide = [
@@ -220,7 +221,13 @@ def demonstration_plans(seed: int, config: DemosConfig) -> list[Wide | Chain]:
         if len(plan.members) <= config.max_members
     ]
     rng.shuffle(wide)
-    return [*wide[: config.wide_per_world], *chains(world, rng, config.chains_per_world)]
+    plans: list[Plan] = [
+        *wide[: config.wide_per_world],
+        *chains(world, rng, config.chains_per_world),
+    ]
+    if config.absent_per_world:
+        plans += absent(world, invent(-1 - seed), rng, config.absent_per_world)
+    return plans
 
 
 def world_tools(world: InventedWorld) -> tuple[MemorySearch, MemoryPages]:

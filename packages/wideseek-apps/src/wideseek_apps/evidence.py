@@ -21,6 +21,9 @@ _NUMBER = re.compile(r"[-−]?\d[\d,  ]*(?:\.\d+)?(?: ?(?:thousand|million|billi
 _THOUSANDS = re.compile(r"(?<=\d)[,  ](?=\d{3}(?!\d))")
 _DASHES = str.maketrans(dict.fromkeys("−–—‐‑‒", "-"))
 _WORD = re.compile(r"\w+")
+_NOT_KNOWN = frozenset(
+    ("unknown", "not known", "not found", "not stated", "not available", "no data")
+)
 
 
 class Support(StrEnum):
@@ -65,7 +68,7 @@ class Evidence:
 
         What says that there is no value needs no support.
         """
-        if is_empty(value):
+        if says_nothing(value):
             return Support.PAGE
         opened = [page for page in self.pages.values() if page.has(value)]
         if any(not subject or page.has(subject) for page in opened):
@@ -73,6 +76,11 @@ class Evidence:
         if opened or any(extract.has(value) for extract in self.extracts.values()):
             return Support.WEAK
         return Support.NONE
+
+
+def says_nothing(value: str) -> bool:
+    """Whether a value says that there is none: `-`, `n/a`, `unknown`."""
+    return is_empty(value) or plain(value).casefold().strip(". ") in _NOT_KNOWN
 
 
 class _Read:

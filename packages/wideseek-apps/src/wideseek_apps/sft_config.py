@@ -19,6 +19,8 @@ class DemosConfig(Config):
     wide_per_world: int = Field(default=3, ge=0)
     chains_per_world: int = Field(default=1, ge=0)
     """Short-answer questions of one or two hops."""
+    absent_per_world: int = Field(default=1, ge=0)
+    """Questions that no page of the world answers; the demonstrated answer says so."""
     single_share: float = Field(default=0.15, ge=0, le=1)
     """Share of the questions that the single agent answers instead of a team."""
     max_members: int = Field(default=18, ge=2)

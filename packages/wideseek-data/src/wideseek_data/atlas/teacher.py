@@ -8,13 +8,19 @@ tools. What it writes rests on what the conversation shows: a fact that no opene
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from wideseek_core import Message, ToolSpec
+from wideseek_core import Message, TableGold, ToolSpec
+from wideseek_data.atlas.absent import Absent
 from wideseek_data.atlas.chains import Chain, Hop
 from wideseek_data.atlas.wide import Shape, Wide
 from wideseek_data.atlas.world import Domain, Entity, url_of
 
 UNKNOWN = "unknown"
+NO_SOURCE = "No page that was read answers this question."
+"""The lead's answer where nothing was found."""
+
+Plan: TypeAlias = Wide | Chain | Absent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +123,8 @@ class Transcript:
 class Teacher:
     """Answers the questions of its plans. `respond` fits a scripted policy."""
 
-    def __init__(self, plans: Sequence[Wide | Chain], *, max_subagents: int = 10) -> None:
-        self._plans: Mapping[str, Wide | Chain] = {plan.task.question: plan for plan in plans}
+    def __init__(self, plans: Sequence[Plan], *, max_subagents: int = 10) -> None:
+        self._plans: Mapping[str, Plan] = {plan.task.question: plan for plan in plans}
         self._max_subagents = max_subagents
 
     def respond(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
@@ -127,6 +133,8 @@ class Teacher:
         user = next(item.content for item in messages if item.role == "user")
         plan = self._plan(user)
         seen = Transcript.of(messages)
+        if isinstance(plan, Absent):
+            return _absent_turn(plan, tools, seen)
         if "create_sub_agents" in names:
             return self._lead(plan, seen)
         lists = [Listing(wide=plan)] if isinstance(plan, Wide) else []
@@ -139,7 +147,7 @@ class Teacher:
                 return _look_up_turn(subtask, seen, many) or _facts_line(subtask, seen)
         return self._single(plan, seen)
 
-    def _plan(self, user: str) -> Wide | Chain:
+    def _plan(self, user: str) -> Plan:
         found = [plan for question, plan in self._plans.items() if question in user]
         return max(found, key=lambda plan: len(plan.task.question))
 
@@ -147,7 +155,7 @@ class Teacher:
         if isinstance(plan, Chain):
             if seen.calls < len(plan.hops):
                 return _delegate([_subtasks(plan)[seen.calls].prompt])
-            return _boxed(plan)
+            return _boxed(plan, seen.shown)
         if seen.calls == 0:
             return _delegate([Listing(wide=plan).prompt])
         listed = [item for item in _subtasks(plan) if item.entity.name in seen.shown]
@@ -167,7 +175,20 @@ class Teacher:
             turn = _look_up_turn(subtask, seen, many=False)
             if turn:
                 return turn
-        return _boxed(plan) if isinstance(plan, Chain) else _table(plan, seen.shown)
+        return _boxed(plan, seen.shown) if isinstance(plan, Chain) else _table(plan, seen.shown)
+
+
+def _absent_turn(plan: Absent, tools: Sequence[ToolSpec], seen: Transcript) -> str:
+    """Two searches that bring nothing, and then the admission of it."""
+    wide = isinstance(plan.task.gold, TableGold)
+    final = NO_SOURCE if wide else f"\\boxed{{{UNKNOWN}}}"
+    if any(tool.name == "create_sub_agents" for tool in tools):
+        return final if seen.calls else _delegate([plan.asked])
+    many = _takes_many(tools)
+    for query in plan.queries:
+        if not seen.searched(query):
+            return _search(query, many)
+    return UNKNOWN if many else final
 
 
 def _subtasks(plan: Wide | Chain) -> list[LookUp]:
@@ -315,8 +336,9 @@ def _place(text: str, url: str) -> int:
     return -1
 
 
-def _boxed(plan: Chain) -> str:
-    return f"\\boxed{{{plan.hops[-1].answer}}}"
+def _boxed(plan: Chain, shown: str) -> str:
+    answer = plan.hops[-1].answer
+    return f"\\boxed{{{answer if answer in shown else UNKNOWN}}}"
 
 
 def _table(plan: Wide, shown: str) -> str:

@@ -1,0 +1,80 @@
+"""How often questions that the bundled atlas can't answer get an answer that looks supported.
+
+    uv run python tests/benchmarks/bench_unanswerable.py [MODEL_FOLDER]
+
+Two hundred questions, half of them wide, are put to the agents as `wideseek ask` puts them. An
+answer counts as marked if `ask` would end with a status other than 0: it gave no answer, or it
+marked a value that none of its agents had read.
+"""
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+
+from wideseek_agents import Team
+from wideseek_apps.ask_config import AskConfig
+from wideseek_apps.asking import render
+from wideseek_apps.evidence import Evidence
+from wideseek_apps.policy import open_policy
+from wideseek_apps.world import open_world
+from wideseek_core import Policy, TableGold, Task, TextGold
+from wideseek_core.config import load_config
+from wideseek_tools.open import Tools
+
+LANES = 16
+"""Questions at once."""
+
+
+def read_questions() -> list[tuple[str, str]]:
+    """Question and form of answer."""
+    text = Path(__file__).with_name("unanswerable.txt").read_text("utf-8")
+    wide, short = text.partition("\n")[2].strip().split("\n\n")
+    return [(line, "table") for line in wide.splitlines()] + [
+        (line, "text") for line in short.splitlines()
+    ]
+
+
+async def lane(
+    config: AskConfig,
+    policy: Policy,
+    tools: Tools,
+    waiting: list[tuple[str, str]],
+    counts: Counter[str],
+) -> None:
+    """Answers questions until none is left."""
+    evidence = Evidence()
+    search, pages = evidence.watch_search(tools.search), evidence.watch_pages(tools.pages)
+    team = Team(config.team, policy, search, pages)
+    while waiting:
+        question, form = waiting.pop()
+        evidence.pages.clear()
+        evidence.extracts.clear()
+        gold = (
+            TableGold(text="", key_columns=(), required_columns=())
+            if form == "table"
+            else TextGold(answers=("",))
+        )
+        episode = await team.run(Task(id="question", question=question, gold=gold))
+        answered = render(episode, evidence, "table" if form == "table" else "text")
+        counts[form] += 1
+        counts[f"{form} marked"] += not answered.supported
+        body = answered.text.partition("\n\nSources")[0].replace("\n", " ")[:150]
+        sys.stdout.write(
+            f"{'marked' if not answered.supported else 'PASSED'} {question} -> {body}\n"
+        )
+
+
+async def main() -> None:
+    """Prints each answer and the shares."""
+    settings = [f"policy.model={argument}" for argument in sys.argv[1:]]
+    config = load_config(AskConfig, ["question=x", *settings])
+    waiting, counts = read_questions(), Counter[str]()
+    async with open_world(config.world) as tools, open_policy(config.policy) as policy:
+        lanes = (lane(config, policy, tools, waiting, counts) for _ in range(LANES))
+        await asyncio.gather(*lanes)
+    for form in ("table", "text"):
+        sys.stdout.write(f"{form}: {counts[f'{form} marked']} of {counts[form]} marked\n")
+
+
+asyncio.run(main())
