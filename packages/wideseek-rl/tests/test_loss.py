@@ -161,7 +161,10 @@ def test_tokens_out_of_bounds_cost_nothing_and_count_for_nothing() -> None:
             "kl": ratio - 0.1 - 1,
             "reference_kl": kl,
             "entropy": 0.5,
+            "importance": 1,
+            "corrected": 0,
             "masked": 4,
+            "dropped": 0,
         },
         rel=1e-5,
     )

@@ -107,3 +107,19 @@ def test_every_source_of_a_step_has_its_own_metrics() -> None:
     assert (found["source/my set_/rollouts"], found["source/my set_/zero_variance"]) == (1, 1)
     assert (found["source/unnamed/rollouts"], found["source/unnamed/groups"]) == (0, 0)
     assert "source/unnamed/item_f1" not in found
+
+
+def test_tokens_and_rollouts_are_counted_by_the_version_that_sampled_them() -> None:
+    def rollout(*spans: VersionSpan) -> ScoredEpisode:
+        turn = replace(make_turn([1], range(2, 2 + spans[-1].end)), versions=spans)
+        return make_scored(make_agent(turn))
+
+    mixed = rollout(VersionSpan(version=1, start=0, end=3), VersionSpan(version=3, start=3, end=4))
+    fresh = rollout(VersionSpan(version=3, start=0, end=5))
+    old = rollout(VersionSpan(version=-6, start=0, end=2))
+    found = metrics([mixed, fresh, old])
+    tokens = [found[f"tokens/age_{age}"] for age in range(5)]
+    assert (tokens, found["tokens/age_5_or_more"]) == ([6, 0, 3, 0, 0], 2)
+    rollouts = [found[f"staleness/age_{age}"] for age in range(5)]
+    assert (rollouts, found["staleness/age_5_or_more"]) == ([1, 0, 1, 0, 0], 1)
+    assert found["staleness/versions_per_rollout"] == pytest.approx(4 / 3)

@@ -23,6 +23,7 @@ from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer, open_nemo_aligner
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.objectives.config import CorrectionConfig
 from wideseek_rl.trainers.torch import TorchTrainer
 
 pytestmark = pytest.mark.nemo_aligner
@@ -159,7 +160,7 @@ async def test_updates_do_not_depend_on_the_division_among_ranks(
 async def test_reference_and_old_log_probabilities_are_those_of_the_torch_trainer(
     tmp_path: Path,
 ) -> None:
-    loss = LossConfig(kl=0.1, importance_cap=1.5, temperature=0.7)
+    loss = LossConfig(kl=0.1, correction=CorrectionConfig(kind="tis", high=1.5), temperature=0.7)
     batches = [some_samples(seed=seed) for seed in range(2)]
     await follows_torch(
         tiny(), tmp_path, loss, Division(), batches, recompute_logprobs=True, updates_per_step=2

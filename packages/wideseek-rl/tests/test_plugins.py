@@ -191,7 +191,7 @@ print([turns[0].advantage for turns in open_algorithm(config).credit(group, [0.7
 try:
     GroupRelativeConfig(credit="absent")
 except ValueError as error:
-    print("there are rollout, table, lead_only" in str(error))
+    print("there are rollout, table, key_steps, lead_only" in str(error))
 """
     assert use(tmp_path, script) == ["[0.7, 0.0]", "True"]
 

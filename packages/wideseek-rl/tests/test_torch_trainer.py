@@ -10,11 +10,13 @@ from torch import nn
 
 from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
 from wideseek_rl import (
+    CorrectionConfig,
     LossConfig,
     OptimizerConfig,
     TorchTrainerConfig,
     TrainedTurn,
     TrainingSample,
+    UpdateMetrics,
     build_samples,
 )
 from wideseek_rl.testing import make_turn, tiny_model
@@ -156,7 +158,8 @@ def test_recomputed_logprobs_make_the_first_ratio_one() -> None:
 def test_truncated_importance_weights_bound_the_mismatch() -> None:
     def loss(cap: float | None) -> float:
         config = TorchTrainerConfig(recompute_logprobs=True)
-        capped = LossConfig(importance_cap=cap)
+        kind = "none" if cap is None else "tis"
+        capped = LossConfig(correction=CorrectionConfig(kind=kind, high=cap))
         samples = samples_of(make_turn([1], [5], logprob=-9.0))
         return TorchTrainer(tiny_model(), config, capped).update(samples).loss
 
@@ -164,8 +167,9 @@ def test_truncated_importance_weights_bound_the_mismatch() -> None:
 
 
 def test_importance_weights_need_recomputed_logprobs() -> None:
-    with pytest.raises(ConfigError, match="importance_cap needs recompute_logprobs"):
-        TorchTrainer(tiny_model(), TorchTrainerConfig(), LossConfig(importance_cap=2.0))
+    loss = LossConfig(correction=CorrectionConfig(kind="tis"))
+    with pytest.raises(ConfigError, match="kind=tis needs trainer"):
+        TorchTrainer(tiny_model(), TorchTrainerConfig(), loss)
 
 
 def test_a_mean_ratio_past_the_limit_stops_the_step() -> None:
@@ -180,6 +184,51 @@ def test_a_mean_ratio_past_the_limit_stops_the_step() -> None:
     assert (metrics.updates, metrics.stopped, metrics.tokens_trained) == (0, 1, 1)
     assert metrics.ratio > 5
     assert torch.equal(weights(model), before)
+
+
+def test_a_micro_batch_of_a_mean_ratio_past_the_limit_may_be_dropped_alone() -> None:
+    def trained(*samples: TrainingSample) -> tuple[torch.Tensor, UpdateMetrics]:
+        model = tiny_model()
+        config = TorchTrainerConfig(ratio_stop="micro_batch", max_batch_tokens=1)
+        metrics = TorchTrainer(model, config).update(samples)
+        return weights(model), metrics
+
+    (good,) = samples_of(make_turn([1], [3], logprob=-2.8))
+    (runaway,) = samples_of(make_turn([1], [4, 5], logprob=-9.0))
+    after, metrics = trained(good, runaway)
+    assert (metrics.updates, metrics.stopped, metrics.dropped_tokens) == (1, 0, 2)
+    assert (metrics.tokens_trained, metrics.micro_batches) == (1, 2)
+    torch.testing.assert_close(after, trained(good)[0])
+    untouched, metrics = trained(runaway)
+    assert (metrics.updates, metrics.stopped, metrics.dropped_tokens) == (0, 0, 2)
+    assert torch.equal(untouched, weights(tiny_model()))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("sequence", ["turn", "sample"])
+def test_sequences_are_whole_in_every_micro_batch_and_chunk(sequence: str, recompute: bool) -> None:
+    loss = LossConfig(
+        ratio="sequence",
+        sequence=sequence,  # pyright: ignore[reportArgumentType]
+        correction=CorrectionConfig(kind="mis", high=1e9) if recompute else CorrectionConfig(),
+        max_log_ratio=None,
+    )
+    gradients: list[torch.Tensor] = []
+    for tokens, logits in ((1000, None), (1, 17 * 2)):
+        model = tiny_model()
+        config = TorchTrainerConfig(
+            optimizer=OptimizerConfig(grad_clip=1e9),
+            max_batch_tokens=tokens,
+            max_logits=logits,
+            recompute_logprobs=recompute,
+            max_mean_ratio=1e9,
+        )
+        TorchTrainer(model, config, loss).update(build_samples(credited()))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
+    assert float(gradients[0].abs().max()) > 0
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
 
 def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:

@@ -253,6 +253,9 @@ def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
 
 def _ending(config: TrainConfig, training: TrainSummary) -> Iterator[str]:
     """Why there were fewer steps than asked for."""
+    if training.stopped:
+        yield f"Training was stopped by rl.stop after step {training.steps}: {training.stopped}."
+        return
     steps, seconds = config.rl.steps, config.rl.max_seconds
     if seconds is not None and steps is not None and training.steps < steps:
         yield f"Training ended at rl.max_seconds={seconds:g}, before rl.steps={steps}."

@@ -10,6 +10,7 @@ from wideseek_rl.algorithm.credit import credit_rule
 from wideseek_rl.algorithm.group_relative import GroupRelativeConfig, group_relative
 from wideseek_rl.algorithm.open import open_algorithm
 from wideseek_rl.algorithm.protocol import (
+    AgentCredit,
     Algorithm,
     CreditInputs,
     CreditRule,
@@ -43,6 +44,7 @@ from wideseek_rl.trainers.config import (
     SFTConfig,
     TorchTrainerConfig,
 )
+from wideseek_rl.trainers.objectives.config import CorrectionConfig
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
 
@@ -55,12 +57,14 @@ from wideseek_rl.config import (
     LoggerConfig,
     RLConfig,
     ScheduleConfig,
+    StopConfig,
     TrainerConfig,
 )
 
 __all__ = [
     "SELECTIONS",
     "AdvantageConfig",
+    "AgentCredit",
     "Algorithm",
     "AlgorithmConfig",
     "BestOfGroupConfig",
@@ -68,6 +72,7 @@ __all__ = [
     "CheckpointConfig",
     "CheckpointStore",
     "Commit",
+    "CorrectionConfig",
     "CreditInputs",
     "CreditRule",
     "DemoSet",
@@ -97,6 +102,7 @@ __all__ = [
     "Selection",
     "StepBatch",
     "StepReport",
+    "StopConfig",
     "TokenLogger",
     "TorchTrainerConfig",
     "TrainSummary",

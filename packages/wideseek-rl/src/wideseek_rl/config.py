@@ -25,6 +25,7 @@ from wideseek_rl.loop.loggers.wandb import WandbConfig
 from wideseek_rl.rollout.schedule_config import (
     SCHEDULES,
     AsyncScheduleConfig,
+    DynamicScheduleConfig,
     SyncScheduleConfig,
     TailScheduleConfig,
 )
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     AlgorithmConfig = GroupRelativeConfig | BestOfGroupConfig
     EngineConfig = BuiltinEngineConfig | VllmEngineConfig | SglangEngineConfig
     TrainerConfig = TorchTrainerConfig | NemoAlignerConfig
-    ScheduleConfig = SyncScheduleConfig | TailScheduleConfig | AsyncScheduleConfig
+    ScheduleConfig = (
+        SyncScheduleConfig | DynamicScheduleConfig | TailScheduleConfig | AsyncScheduleConfig
+    )
     LoggerConfig = TensorBoardConfig | WandbConfig | MLflowConfig | SwanLabConfig
 else:
     AlgorithmConfig = kind_union(ALGORITHMS, GroupRelativeConfig, BestOfGroupConfig)
@@ -45,7 +48,11 @@ else:
     )
     TrainerConfig = kind_union(TRAINERS, TorchTrainerConfig, NemoAlignerConfig)
     ScheduleConfig = kind_union(
-        SCHEDULES, SyncScheduleConfig, TailScheduleConfig, AsyncScheduleConfig
+        SCHEDULES,
+        SyncScheduleConfig,
+        DynamicScheduleConfig,
+        TailScheduleConfig,
+        AsyncScheduleConfig,
     )
     LoggerConfig = kind_union(
         METRIC_LOGGERS, TensorBoardConfig, WandbConfig, MLflowConfig, SwanLabConfig
@@ -62,6 +69,27 @@ class CheckpointConfig(Config):
     best_metric: str | None = "item_f1"
     """The evaluation metric whose highest value names the best checkpoint; null keeps none. A
     metric of several evaluation sets counts with its mean over them, `SET/METRIC` with one."""
+
+
+class StopConfig(Config):
+    """Signs of collapse that end a run. Null for none of the kind.
+
+    A run that is ended so keeps its best checkpoint, trains no further when it is resumed with the
+    same rule, and says why.
+    """
+
+    min_entropy: float | None = Field(default=None, gt=0)
+    """Entropy of the trained tokens, in nats, that is too low: nothing is explored any more."""
+    max_entropy: float | None = Field(default=None, gt=0)
+    """Entropy that is too high: the policy is falling apart."""
+    max_ratio: float | None = Field(default=None, gt=1)
+    """Mean of π/π_old over the trained tokens that is too high."""
+    max_repetition: float | None = Field(default=None, ge=0, lt=1)
+    """Share of agents that ended by repetition that is too high."""
+    min_valid: float | None = Field(default=None, gt=0, le=1)
+    """Share of rollouts with an answer of valid form that is too low."""
+    steps: int = Field(default=3, ge=1)
+    """Steps in a row that must be so."""
 
 
 class RLConfig(Config):
@@ -92,6 +120,8 @@ class RLConfig(Config):
     """Seed of the order of the prompts and of the rollouts."""
     evaluate_every: int = Field(default=0, ge=0)
     """Steps between evaluations, the last step included; 0 for none."""
+    stop: StopConfig = StopConfig()
+    """When to give up."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     loggers: tuple[LoggerConfig, ...] = (TensorBoardConfig(),)
     """Where metrics are written beside `metrics.jsonl`."""

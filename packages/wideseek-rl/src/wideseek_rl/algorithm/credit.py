@@ -1,4 +1,4 @@
-"""Credit rules: what the agents of a rollout are credited for.
+"""Credit rules: what the agents of a rollout, or their turns, are credited for.
 
 Rules of installed distributions are entry points of `wideseek.credit_rules`, each a `CreditRule`.
 """
@@ -8,7 +8,8 @@ from typing import cast
 
 from wideseek_core import ConfigError
 from wideseek_core.plugins import installed
-from wideseek_rl.algorithm.advantage import advantages
+from wideseek_rl.algorithm.advantage import agent_advantages
+from wideseek_rl.algorithm.key_steps import key_steps_credit
 from wideseek_rl.algorithm.protocol import CreditInputs, CreditRule
 from wideseek_rl.algorithm.table_credit import table_credit
 from wideseek_rl.rollout.scored import ScoredEpisode
@@ -18,11 +19,15 @@ CREDIT_RULES = "wideseek.credit_rules"
 
 
 def rollout_credit(inputs: CreditInputs) -> list[list[float]]:
-    """Every agent gets the advantage of its rollout, as in the paper."""
-    return same_for_all_agents(inputs.group, advantages(inputs.rewards, inputs.advantage))
+    """Every agent gets the advantage of its rollout, as in the paper, or that of its pool."""
+    return agent_advantages(inputs.group, inputs.rewards, inputs.advantage)
 
 
-BUILTIN_RULES: Mapping[str, CreditRule] = {"rollout": rollout_credit, "table": table_credit}
+BUILTIN_RULES: Mapping[str, CreditRule] = {
+    "rollout": rollout_credit,
+    "table": table_credit,
+    "key_steps": key_steps_credit,
+}
 
 
 def credit_rule(name: str) -> CreditRule:

@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import field_validator
 
 from wideseek_core import ConfigError
-from wideseek_rl.algorithm.advantage import AdvantageConfig
+from wideseek_rl.algorithm.advantage import AdvantageConfig, equal
 from wideseek_rl.algorithm.credit import credit_rule
-from wideseek_rl.algorithm.protocol import CreditInputs
+from wideseek_rl.algorithm.protocol import AgentCredit, CreditInputs
 from wideseek_rl.algorithm.selection import Selection
 from wideseek_rl.algorithm.turns import TurnAlgorithm, TurnsConfig
 from wideseek_rl.rollout.scored import ScoredEpisode
@@ -22,7 +22,12 @@ class GroupRelativeConfig(TurnsConfig):
     credit: str = "rollout"
     """What an agent is credited for. `rollout`: the whole rollout, all agents alike, as in the
     paper. `table`: a subagent for the table rows that its subtask names, others for the rest.
+    `key_steps`: turns that found what the answer has right for praise, the others for blame.
     Installed credit rules are chosen by their names."""
+    equal_groups: Literal["keep", "drop"] = "keep"
+    """Prompts whose rollouts all have the same reward teach nothing. `drop` takes the mean of a
+    step over the other prompts alone (DAPO, arXiv 2503.14476); the schedule `dynamic` samples
+    further prompts in their place."""
 
     @field_validator("credit")
     @classmethod
@@ -42,7 +47,7 @@ def group_relative(
 
     def agent_advantages(
         group: Sequence[ScoredEpisode], rewards: Sequence[float]
-    ) -> list[list[float]]:
+    ) -> Sequence[Sequence[AgentCredit]]:
         return rule(
             CreditInputs(
                 group=group,
@@ -52,4 +57,7 @@ def group_relative(
             )
         )
 
-    return TurnAlgorithm(config, agent_advantages, selection)
+    def drops(rewards: Sequence[float]) -> bool:
+        return config.equal_groups == "drop" and equal(rewards, config.advantage.min_spread)
+
+    return TurnAlgorithm(config, agent_advantages, selection, drops=drops)

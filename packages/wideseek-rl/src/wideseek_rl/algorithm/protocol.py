@@ -49,7 +49,10 @@ class CreditInputs:
     """The weight of the judge's score in the reward."""
 
 
-CreditRule = Callable[[CreditInputs], list[list[float]]]
+AgentCredit = float | Sequence[float]
+"""The advantage of an agent: one for all of its turns, or one for each turn that it made."""
+
+CreditRule = Callable[[CreditInputs], Sequence[Sequence[AgentCredit]]]
 """The advantage of each agent of each rollout, in the order of `Episode.trajectories`."""
 
 
@@ -64,9 +67,10 @@ class Algorithm(Protocol):
 
     def credit(
         self, group: Sequence[ScoredEpisode], rewards: Sequence[float]
-    ) -> list[list[TrainedTurn]]:
+    ) -> list[list[TrainedTurn]] | None:
         """The trained turns of one prompt, one list for each agent that has any.
 
-        Rollouts whose reward is not finite have been left out of the group.
+        None leaves the prompt out of the step, so that the mean is one over the others. Rollouts
+        whose reward is not finite have been left out of the group.
         """
         ...

@@ -1,6 +1,7 @@
 """The reward of one rollout: a weighted sum of named terms.
 
-R = Σ_k w_k · term_k for a valid answer of an agent that ended by itself, else 0. Terms of installed
+R = Σ_k w_k · term_k for a valid answer of an agent that ended by itself, else 0 (or the length term
+alone, see `length_of_failed`). Terms of installed
 distributions (entry points of `wideseek.reward_terms`, each a `RewardTerm`) take part by their name
 and a weight: `reward.weights.NAME=0.2`.
 """
@@ -35,6 +36,9 @@ class RewardConfig(Config):
     """Turns up to this length cost nothing."""
     length_full_tokens: int = Field(default=5000, gt=0)
     """Turns from this length on cost the whole weight of `length`."""
+    length_of_failed: bool = False
+    """Whether `length` counts without a valid answer, too, as in DAPO (arXiv 2503.14476): then such
+    a reward may be below 0."""
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -68,7 +72,10 @@ def open_reward(config: RewardConfig) -> Callable[[ScoredEpisode], Reward]:
 
     def reward(scored: ScoredEpisode) -> Reward:
         if not scored.answered:
-            return Reward(terms=dict.fromkeys(terms, 0.0))
+            nothing = dict.fromkeys(terms, 0.0)
+            if config.length_of_failed:
+                nothing["length"] = config.weights["length"] * _excess_length(scored, config)
+            return Reward(terms=nothing)
         values = {name: config.weights[name] * float(term(scored)) for name, term in terms.items()}
         return Reward(terms=values)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wideseek_core import TrainError
+from wideseek_rl.algorithm.advantage import equal
 from wideseek_rl.algorithm.protocol import Algorithm, Reward
 from wideseek_rl.algorithm.token_weights import prompt_scale
 from wideseek_rl.batch.samples import TrainedTurn, TrainingSample, build_samples, is_trainable
@@ -36,6 +37,8 @@ class StepBatch:
     """Rollouts left out, by reason; see `DROP_REASONS`."""
     masked: Counter[str]
     """Turns and tokens left out of rollouts that train, by reason; see `MASK_REASONS`."""
+    filtered: int = 0
+    """Prompts that the algorithm left out of the step."""
 
     @property
     def prompts(self) -> int:
@@ -60,12 +63,17 @@ def build_step_batch(groups: Sequence[Sequence[ScoredEpisode]], algorithm: Algor
     dropped, masked = Counter[str](), Counter[str]()
     rewards = [_rewards(group, algorithm, dropped) for group in groups]
     credits: list[list[list[TrainedTurn]]] = []
+    filtered = 0
     for group, values in zip(groups, rewards, strict=True):
         pairs = [(s, r.value) for s, r in zip(group, values, strict=True) if r is not None]
         if pairs:
             kept, totals = zip(*pairs, strict=True)
             masked += _odd_parts(kept)
-            credits.append(_finite(algorithm.credit(kept, totals), masked))
+            credit = algorithm.credit(kept, totals)
+            if credit is None:
+                filtered += 1
+            else:
+                credits.append(_finite(credit, masked))
     _check_token_ids(groups, masked)
     tokens = sum(
         len(trained.turn.response_ids)
@@ -91,7 +99,19 @@ def build_step_batch(groups: Sequence[Sequence[ScoredEpisode]], algorithm: Algor
         rewards=rewards,
         dropped=+dropped,
         masked=+masked,
+        filtered=filtered,
     )
+
+
+def has_signal(group: Sequence[ScoredEpisode], algorithm: Algorithm) -> bool:
+    """Whether a prompt's usable rollouts have different rewards and the algorithm takes them."""
+    usable = [scored for scored in group if scored.usable]
+    rewards = algorithm.rewards(usable) if usable else []
+    pairs = [(s, r.value) for s, r in zip(usable, rewards, strict=True) if r.finite]
+    if equal([value for _, value in pairs]):
+        return False
+    kept, values = zip(*pairs, strict=True)
+    return algorithm.credit(kept, values) is not None
 
 
 def _rewards(

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from wideseek_core import KEY_JOINT
-from wideseek_rl.algorithm.advantage import AdvantageConfig, advantages
+from wideseek_rl.algorithm.advantage import AdvantageConfig, advantages, agent_advantages
 from wideseek_rl.algorithm.protocol import CreditInputs
 from wideseek_rl.rollout.scored import ScoredEpisode
 
@@ -46,11 +46,13 @@ def table_credit(inputs: CreditInputs) -> list[list[float]]:
         round(reward - inputs.score_weight * effect, 9)
         for reward, effect in zip(inputs.rewards, effects, strict=True)
     ]
+    others = agent_advantages(group, remaining, config)
     return [
-        [by_rows.get(rows, {}).get(number, whole) for rows in agents]
-        for number, (agents, whole) in enumerate(
-            zip(assigned, advantages(remaining, config), strict=True)
-        )
+        [
+            by_rows.get(rows, {}).get(number, other)
+            for rows, other in zip(agents, values, strict=True)
+        ]
+        for number, (agents, values) in enumerate(zip(assigned, others, strict=True))
     ]
 
 

@@ -6,18 +6,23 @@ An algorithm that gives every agent of a rollout one advantage only has to say w
 
 from collections.abc import Callable, Sequence
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wideseek_core import Config, Turn
-from wideseek_rl.algorithm.protocol import Reward
+from wideseek_rl.algorithm.protocol import AgentCredit, Reward
 from wideseek_rl.algorithm.reward import RewardConfig, open_reward
 from wideseek_rl.algorithm.selection import SELECTIONS, Selection, SelectionName
 from wideseek_rl.algorithm.token_weights import Weighting, token_weights
 from wideseek_rl.batch.samples import TrainedTurn, is_trainable
 from wideseek_rl.rollout.scored import ScoredEpisode
 
-AgentAdvantages = Callable[[Sequence[ScoredEpisode], Sequence[float]], list[list[float]]]
+AgentAdvantages = Callable[
+    [Sequence[ScoredEpisode], Sequence[float]], Sequence[Sequence[AgentCredit]]
+]
 """The advantage of each agent of each rollout of one prompt, from the rollouts' rewards."""
+
+Selected = list[tuple[int, Turn]]
+"""The turns of an agent that train, with their numbers among all of its turns."""
 
 
 class TurnsConfig(Config):
@@ -27,18 +32,27 @@ class TurnsConfig(Config):
     selection: SelectionName = "outcome"
     """Which turns train."""
     weighting: Weighting = "agent"
-    """How much one token counts."""
+    """How much one token counts: `agent`, `rollout`, `token` or `constant`, or a list of scales
+    that multiply, such as `[group, turn, turn_tokens]`."""
     constant_tokens: int = Field(default=1000, gt=0)
-    """The length that `weighting: constant` divides by."""
+    """The length that `constant` divides by."""
+
+    @field_validator("weighting")
+    @classmethod
+    def _each_once(cls, weighting: Weighting) -> Weighting:
+        if isinstance(weighting, tuple) and len(set(weighting)) < max(len(weighting), 1):
+            raise ValueError("weighting must be a list of scales, each of them once")
+        return weighting
 
 
 class TurnAlgorithm:
-    """An `Algorithm` of one advantage an agent.
+    """An `Algorithm` that gives each agent, or each of its turns, an advantage.
 
     Args:
         config: the reward, the turns and the weights.
         agent_advantages: the advantage of each agent of each rollout of one prompt.
         selection: replaces the configured choice of turns by any function.
+        drops: whether a prompt of these rewards is left out of the step.
     """
 
     def __init__(
@@ -46,9 +60,11 @@ class TurnAlgorithm:
         config: TurnsConfig,
         agent_advantages: AgentAdvantages,
         selection: Selection | None = None,
+        *,
+        drops: Callable[[Sequence[float]], bool] = lambda _: False,
     ) -> None:
         self._constant_tokens = config.constant_tokens
-        self._advantages = agent_advantages
+        self._advantages, self._drops = agent_advantages, drops
         self._reward = open_reward(config.reward)
         self._selection = selection or SELECTIONS[config.selection]
         self.weighting: Weighting = config.weighting
@@ -59,25 +75,42 @@ class TurnAlgorithm:
 
     def credit(
         self, group: Sequence[ScoredEpisode], rewards: Sequence[float]
-    ) -> list[list[TrainedTurn]]:
-        """The selected turns of each agent, with its advantage and the weight of their tokens."""
+    ) -> list[list[TrainedTurn]] | None:
+        """The selected turns of each agent, with their advantage and the weight of their tokens."""
+        if self._drops(rewards):
+            return None
         selected = [self._selected(scored) for scored in group]
         tokens = [
-            [sum(len(turn.response_ids) for turn in turns) for turns in agents]
+            [[len(turn.response_ids) for _, turn in turns] for turns in agents]
             for agents in selected
         ]
         weights = token_weights(tokens, self.weighting, constant_tokens=self._constant_tokens)
         values = self._advantages(group, rewards)
         return [
-            [TrainedTurn(turn=turn, weight=weight, advantage=value) for turn in turns]
+            _trained(turns, weight, value)
             for agents, *numbers in zip(selected, weights, values, strict=True)
             for turns, weight, value in zip(agents, *numbers, strict=True)
             if turns
         ]
 
-    def _selected(self, scored: ScoredEpisode) -> list[list[Turn]]:
+    def _selected(self, scored: ScoredEpisode) -> list[Selected]:
         agents = zip(scored.episode.trajectories, self._selection(scored), strict=True)
         return [
-            [t for t, trains in zip(agent.turns, flags, strict=True) if trains and is_trainable(t)]
+            [
+                (number, turn)
+                for number, (turn, trains) in enumerate(zip(agent.turns, flags, strict=True))
+                if trains and is_trainable(turn)
+            ]
             for agent, flags in agents
         ]
+
+
+def _trained(turns: Selected, weights: Sequence[float], credit: AgentCredit) -> list[TrainedTurn]:
+    return [
+        TrainedTurn(
+            turn=turn,
+            weight=weight,
+            advantage=credit[number] if isinstance(credit, Sequence) else credit,
+        )
+        for (number, turn), weight in zip(turns, weights, strict=True)
+    ]

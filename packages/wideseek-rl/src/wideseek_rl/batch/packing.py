@@ -15,7 +15,7 @@ from wideseek_rl.batch.prefix_tree import (
     build_prefix_trees,
     single,
 )
-from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.batch.samples import TrainingSample, turn_numbers
 from wideseek_rl.models.layout import SequenceLayout
 
 MAX_MASK = 1 << 26
@@ -61,6 +61,8 @@ class MicroBatch:
     """`[N]`, of the sampler."""
     owners: Tensor
     """`[N]`, the number of the sample that each token is of."""
+    turns: Tensor
+    """`[N]`, the number of the turn that each token is of, counted over all samples."""
     layout: SequenceLayout | None = None
     """None where every sequence is plainly causal."""
 
@@ -198,6 +200,7 @@ def collate(
         advantages=gather("advantages"),
         logprobs=gather("logprobs"),
         owners=torch.as_tensor(owners).to(device),
+        turns=torch.as_tensor(turn_numbers(trained)).to(device),
         layout=layout,
     )
 

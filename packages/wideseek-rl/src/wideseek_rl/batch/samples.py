@@ -139,6 +139,16 @@ def _sample(chain: Sequence[TrainedTurn], group: int) -> TrainingSample:
     )
 
 
+def turn_numbers(trained: Sequence[NDArray[np.intp]]) -> NDArray[np.int64]:
+    """The number of the turn that each trained token is of, counted over all samples.
+
+    `trained` holds the places of the trained tokens of each sample. A turn is what trains without
+    a gap: between two turns there are always the tokens that end the one and begin the other.
+    """
+    starts = [np.diff(at, prepend=-2) > 1 for at in trained]
+    return np.cumsum(np.concatenate([np.zeros(0, bool), *starts]), dtype=np.int64) - 1
+
+
 def split_samples(samples: Sequence[TrainingSample], parts: int) -> Iterator[list[TrainingSample]]:
     """Deals samples to several updates by prompt, so that each keeps the scale of the whole.
 

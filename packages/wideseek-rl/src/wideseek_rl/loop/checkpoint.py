@@ -35,6 +35,8 @@ class TrainerState(Record):
     """Training time so far."""
     best: float | None = None
     """Highest value of the best-checkpoint metric."""
+    stopped: str = ""
+    """Why a stop rule ended the run; empty if none did."""
     tasks: str
     """Fingerprint of the tasks and their order."""
     prompts: PromptProgress | None = None
@@ -68,6 +70,11 @@ class CheckpointStore:
         path = self.folder / BEST
         await write_checkpoint(path, state, write)
         return path
+
+    def best(self) -> Path | None:
+        """The best checkpoint; its files are not checked."""
+        path = self.folder / BEST
+        return path if path.is_dir() else None
 
     def latest(self) -> Path | None:
         """The checkpoint of the highest step; its files are not checked."""

@@ -23,6 +23,9 @@ _NOT_IN_NAMES = re.compile(r"[^\w. -]+", re.ASCII)
 TOOLS = ("access", "create_sub_agents", "search")
 """Tools that have their metrics in every step, used or not."""
 
+MAX_AGE = 5
+"""Tokens and rollouts of this staleness or more are counted together."""
+
 
 def rollout_metrics(
     groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch, *, version: int
@@ -40,8 +43,10 @@ def rollout_metrics(
     usable = [scored for scored, _ in pairs]
     metrics = {
         "rollouts": float(sum(map(len, groups))),
+        "rollouts/used": float(len(usable)),
         "dropped/rollouts": float(batch.dropped.total()),
         "groups/zero_variance": float(batch.zero_variance),
+        "groups/filtered": float(batch.filtered),
         "score/mean": _mean(scored.score.value for scored in usable),
         "score/format_rate": _mean(float(scored.answered) for scored in usable),
     }
@@ -112,18 +117,32 @@ def _rewards(batch: StepBatch, rewards: Sequence[Reward]) -> dict[str, float]:
 
 
 def _staleness(usable: Sequence[ScoredEpisode], version: int) -> dict[str, float]:
-    """How many updates the weights that sampled each token are behind those that are trained."""
-    ages = [
-        (version - span.version, span.end - span.start)
-        for scored in usable
-        for turn in scored.turns
-        for span in turn.versions
-    ]
-    tokens = sum(count for _, count in ages)
-    return {
-        "staleness/mean": sum(age * count for age, count in ages) / max(tokens, 1),
-        "staleness/max": float(max((age for age, _ in ages), default=0)),
+    """How many updates the weights that sampled each token are behind those that are trained.
+
+    `tokens/age_N` counts the tokens of version `version` − N; `staleness/age_N` the rollouts whose
+    oldest token is of it.
+    """
+    tokens, rollouts, versions = Counter[int](), Counter[int](), list[int]()
+    for scored in usable:
+        spans = [span for turn in scored.turns for span in turn.versions]
+        for span in spans:
+            tokens[version - span.version] += span.end - span.start
+        if spans:
+            rollouts[version - min(span.version for span in spans)] += 1
+            versions.append(len({span.version for span in spans}))
+    metrics = {
+        "staleness/mean": sum(age * n for age, n in tokens.items()) / max(tokens.total(), 1),
+        "staleness/max": float(max(tokens, default=0)),
+        "staleness/versions_per_rollout": _mean(versions),
     }
+    return metrics | _histogram("tokens", tokens) | _histogram("staleness", rollouts)
+
+
+def _histogram(name: str, ages: Counter[int]) -> dict[str, float]:
+    """Counts by age; those of `MAX_AGE` or more together."""
+    counts = {f"{name}/age_{age}": float(ages[age]) for age in range(MAX_AGE)}
+    older = sum(count for age, count in ages.items() if age >= MAX_AGE)
+    return counts | {f"{name}/age_{MAX_AGE}_or_more": float(older)}
 
 
 def _table_metrics(usable: Sequence[ScoredEpisode]) -> dict[str, float]:

@@ -16,9 +16,10 @@ from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
 from wideseek_rl.algorithm.protocol import Algorithm
-from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch
+from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch, has_signal
 from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
+from wideseek_rl.loop.collapse import CollapseWatch, rule_of
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
 from wideseek_rl.rollout.progress import PromptProgress
@@ -43,7 +44,7 @@ HELD_OUT = "eval/held_out/"
 
 RESUMABLE_KEYS = frozenset(
     {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "log_tokens"}
-    | {"evaluate_every", "max_concurrent_rollouts"}
+    | {"evaluate_every", "max_concurrent_rollouts", "stop"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 
@@ -59,8 +60,11 @@ class TrainSummary:
     updates: int
     seconds: float
     checkpoint: Path
+    """The policy that the run ended with: the last one, or after a stop the best one."""
     best: float | None
     """Highest value of the best-checkpoint metric, if it was measured."""
+    stopped: str = ""
+    """Why a stop rule ended the run; empty if none did."""
 
 
 class TrainingLoop:
@@ -104,6 +108,7 @@ class TrainingLoop:
         self._evaluate, self._baseline, self._final = evaluate, baseline, final
         self._loggers = loggers
         self._store = CheckpointStore(folder / "checkpoints", keep_last=config.checkpoint.keep_last)
+        self._watch = CollapseWatch(config.stop)
         self._empty_steps = 0
         self._mixed = False
 
@@ -130,14 +135,18 @@ class TrainingLoop:
             if not state.step:
                 await self._report_held_out(0, self._baseline)
             saved = state.step if self._store.latest() else -1
-            while state.step < total and not self._late(state):
+            while state.step < total and not self._late(state) and not state.stopped:
                 state = await self._step(schedule, state)
-                state = await self._evaluated(state, last=state.step == total or self._late(state))
+                if not state.stopped:
+                    last = state.step == total or self._late(state)
+                    state = await self._evaluated(state, last=last)
                 if state.step % self._config.checkpoint.every_steps == 0:
                     await self._save(schedule, state)
                     saved = state.step
             if saved != state.step:
                 await self._save(schedule, state)
+            if state.stopped:
+                await self._return_to_best(state)
             if self._final is not None:
                 await self._report_held_out(state.step, await self._final(state.step))
         finally:
@@ -167,6 +176,7 @@ class TrainingLoop:
             steps=total,
             progress=(saved.state.prompts if saved else None) or PromptProgress(),
             checkpoint=saved.path if saved else None,
+            has_signal=lambda group: has_signal(group, self._algorithm),
         )
         if saved is None:
             state = TrainerState(step=0, tasks=sampler.fingerprint)
@@ -177,7 +187,20 @@ class TrainingLoop:
             await self._trainer.load(saved.path)
             commit(saved.state.updates)
         logger.info("resuming from step %d", saved.state.step)
-        return saved.state, open_schedule(self._config.schedule, inputs)
+        state = saved.state
+        if state.stopped and getattr(self._config.stop, rule_of(state.stopped), None) is None:
+            state = state.model_copy(update={"stopped": ""})
+        return state, open_schedule(self._config.schedule, inputs)
+
+    async def _return_to_best(self, state: TrainerState) -> None:
+        """Restores and publishes the weights of the best checkpoint after a stop."""
+        logger.warning("training is stopped after step %d: %s", state.step, state.stopped)
+        if (best := self._store.best()) is None:
+            logger.warning("no best checkpoint was kept (rl.evaluate_every): the last one remains")
+            return
+        async with self._sync.updating() as commit:
+            await self._trainer.load(best)
+            commit(state.updates + 1)
 
     def _store_config(self, *, resuming: bool) -> None:
         """Writes `rl_config.json`, or compares a resumed run with it."""
@@ -217,6 +240,7 @@ class TrainingLoop:
                 "step": state.step + 1,
                 "updates": state.updates + (update.updates > 0),
                 "seconds": state.seconds + done - started,
+                "stopped": self._watch.see(metrics),
             }
         )
         await self._report(
@@ -277,12 +301,15 @@ class TrainingLoop:
             await metric_logger.write(report)
 
     def _summary(self, state: TrainerState) -> TrainSummary:
-        latest = self._store.latest()
-        assert latest is not None
+        checkpoint = self._store.latest()
+        if state.stopped:
+            checkpoint = self._store.best() or checkpoint
+        assert checkpoint is not None
         return TrainSummary(
             steps=state.step,
             updates=state.updates,
             seconds=state.seconds,
-            checkpoint=latest,
+            checkpoint=checkpoint,
             best=state.best,
+            stopped=state.stopped,
         )

@@ -4,6 +4,8 @@ Schedules of installed distributions are `Plugin` entry points of `wideseek.sche
 the configuration and a `ScheduleInputs`, and returns a `Schedule`.
 """
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +13,7 @@ from typing import Protocol
 from wideseek_core import Config
 from wideseek_core.plugins import opener
 from wideseek_rl.rollout.ahead import AsyncSchedule
+from wideseek_rl.rollout.dynamic import DynamicSchedule
 from wideseek_rl.rollout.group_files import read_groups
 from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
 from wideseek_rl.rollout.runner import Group, RolloutSource
@@ -18,6 +21,7 @@ from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.rollout.schedule_config import (
     SCHEDULES,
     AsyncScheduleConfig,
+    DynamicScheduleConfig,
     SyncScheduleConfig,
     TailScheduleConfig,
 )
@@ -61,6 +65,8 @@ class ScheduleInputs:
     """Where the run is."""
     checkpoint: Path | None
     """The checkpoint that the run resumes from."""
+    has_signal: Callable[[Group], bool] = bool
+    """Whether the rollouts of a prompt have something to teach."""
 
 
 class SyncSchedule:
@@ -95,6 +101,10 @@ def open_schedule(config: Config, inputs: ScheduleInputs) -> Schedule:
     match config:
         case SyncScheduleConfig():
             return SyncSchedule(rollouts, sampler)
+        case DynamicScheduleConfig():
+            endless = PromptLedger(progress, sys.maxsize)
+            signal = inputs.has_signal
+            return DynamicSchedule(config, rollouts, sampler, endless, has_signal=signal)
         case TailScheduleConfig():
             return TailSchedule(config, rollouts, sampler, ledger)
         case AsyncScheduleConfig():

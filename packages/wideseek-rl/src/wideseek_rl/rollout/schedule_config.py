@@ -16,6 +16,20 @@ class SyncScheduleConfig(Config):
     kind: Literal["sync"] = "sync"
 
 
+class DynamicScheduleConfig(Config):
+    """Dynamic sampling (DAPO, arXiv 2503.14476): on-policy, with steps full of signal.
+
+    A step samples its prompts, and then others in place of those whose rollouts all have the same
+    reward, until it has as many as it trains on. The others are done with, too: no prompt is
+    sampled twice. Steps take more prompts than with `sync`, so `rl.steps` says how long a run is,
+    and not `rl.epochs`. `rl.algorithm.equal_groups: drop` belongs to it.
+    """
+
+    kind: Literal["dynamic"] = "dynamic"
+    max_rounds: int = Field(default=4, ge=1)
+    """Times that a step samples; then it trains on what it has."""
+
+
 class TailScheduleConfig(Config):
     """Tail batching: exactly on-policy, and no step waits for the slowest prompts.
 

@@ -1,4 +1,4 @@
-"""Configuration of both training stages: loss, optimizer, torch trainer, supervised warm-up."""
+"""Configuration of both training stages: optimizer, torch trainer, supervised warm-up."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -7,6 +7,10 @@ from pydantic import Field, model_validator
 
 from wideseek_core import Config
 from wideseek_rl.models.lora_config import LoraConfig
+from wideseek_rl.trainers.objectives.config import LossConfig as LossConfig
+
+RatioStop = Literal["step", "micro_batch"]
+"""What a mean ratio that ran away gives up."""
 
 
 class OptimizerConfig(Config):
@@ -32,45 +36,6 @@ class OptimizerConfig(Config):
     """Share of `lr` that `linear` and `cosine` end with."""
 
 
-class LossConfig(Config):
-    """The clipped policy loss. The weights of tokens are not its business."""
-
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """ε_low: the ratio is clipped below 1 − this."""
-    clip_high: float = Field(default=0.28, gt=0)
-    """ε_high: the ratio is clipped above 1 + this."""
-    dual_clip: float = Field(default=10.0, gt=1)
-    """c: a token of negative advantage costs at most c times it."""
-    log_ratio_limit: float = Field(default=20.0, gt=0)
-    """Log-ratios are clamped to ± this."""
-    max_log_ratio: float | None = Field(default=10.0, gt=0)
-    """Tokens whose log-ratio is farther from 0 are masked and counted; null masks only those that
-    are not finite. Weights that stay close to those that sampled never come near it."""
-    kl: float = Field(default=0.0, ge=0)
-    """β: weight of the KL to the reference model. 0 runs no reference model at all."""
-    kl_clamp: float | None = Field(default=None, gt=0)
-    """Most that one token's KL to the reference model counts, without gradient above it, as in the
-    public code (10 there); null for no limit."""
-    entropy: float = Field(default=0.0, ge=0)
-    """η: weight of the entropy bonus."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature of the rollouts: logits are divided by it."""
-    importance_cap: float | None = Field(default=None, gt=0)
-    """Truncated importance sampling: tokens are weighted by min(π_old/π_sampler, cap) where old
-    log-probs were recomputed. Null for no correction."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> "LossConfig":
-        if self.dual_clip <= 1 + self.clip_high:
-            raise ValueError("dual_clip must be greater than 1 + clip_high")
-        return self
-
-    @property
-    def needs_all_tokens(self) -> bool:
-        """Whether tokens of zero advantage have a gradient."""
-        return self.kl > 0 or self.entropy > 0
-
-
 class TorchTrainerConfig(Config):
     """Training in this process with plain torch.
 
@@ -94,7 +59,10 @@ class TorchTrainerConfig(Config):
     recompute_logprobs: bool = False
     """Take the old log-probs from the trainer's own forward pass instead of the sampler."""
     max_mean_ratio: float = Field(default=5.0, gt=1)
-    """An update whose mean ratio passes this is not made, nor are later ones of the step."""
+    """Limit of the mean ratio of an update, or of a micro-batch."""
+    ratio_stop: RatioStop = "step"
+    """What passing `max_mean_ratio` gives up: the update and those that follow in the step, or the
+    micro-batch alone, as in the public code."""
     autocast: Literal["off", "bfloat16", "float16"] = "off"
     """Arithmetic of the forward and backward pass; weights stay in their own precision."""
     loss_scale: float = Field(default=65_536.0, ge=1)

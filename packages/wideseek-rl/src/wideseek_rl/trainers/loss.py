@@ -1,12 +1,12 @@
-"""The clipped policy loss over trained tokens, with its KL and entropy terms.
+"""The policy loss over trained tokens: a surrogate, with its KL and entropy terms.
 
 With r = π(token)/π_old(token), advantage A and token weight w, a token costs
 
-    w · [ max(−A·r, −A·clip(r, 1−ε_low, 1+ε_high)) + β·KL_token − η·H_token ]
+    w · ρ · [ surrogate(r, A) + β·KL_token − η·H_token ]
 
-where for A < 0 the first term is at most −A·c (dual clip, arXiv 1912.09729) and KL_token is the
-low-variance estimate k3 = e^d − d − 1, d = log π_ref − log π. All sums run over trained tokens
-alone, so padding and prompts cost nothing.
+where ρ is an importance weight (1 without a correction); the parts are in `objectives/`. By
+default the surrogate is max(−A·r, −A·clip(r, 1−ε_low, 1+ε_high)), at most −A·c for A < 0, and
+KL_token is k3. All sums run over trained tokens alone, so padding and prompts cost nothing.
 """
 
 import math
@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 from wideseek_rl.trainers.config import LossConfig
+from wideseek_rl.trainers.objectives.correction import importance_weights
+from wideseek_rl.trainers.objectives.divergence import divergence
+from wideseek_rl.trainers.objectives.ratio import sequence_log_ratio
+from wideseek_rl.trainers.objectives.surrogate import token_costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +34,10 @@ class LossInputs:
     entropy: Tensor
     reference_logprobs: Tensor | None = None
     """Wanted if `kl` is above 0."""
+    sampled_logprobs: Tensor | None = None
+    """Of the sampler; wanted by a correction, where they are not the old ones."""
+    sequences: Tensor | None = None
+    """The number of the sequence of each token; wanted if `LossConfig.needs_sequences`."""
 
 
 SUMS = (
@@ -41,9 +49,15 @@ SUMS = (
     "kl",
     "reference_kl",
     "entropy",
+    "importance",
+    "corrected",
     "masked",
+    "dropped",
 )
 """What `LossOutputs.sums` counts, in its order."""
+
+COUNTS = ("tokens", "masked", "dropped")
+"""Those of them that are no sums of means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +71,7 @@ class LossOutputs:
 
 
 def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
-    """The clipped loss of some tokens.
+    """The loss of some tokens.
 
     Tokens whose log-ratio is not within ± `max_log_ratio`, or is no number, cost nothing and count
     for nothing: one of them would outweigh the rest.
@@ -73,35 +87,50 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
     # Selected before any arithmetic: a NaN that is only multiplied by 0 stays one.
     logprobs = torch.where(valid, inputs.logprobs, 0.0)
     log_ratio = (logprobs - torch.where(valid, inputs.old_logprobs, 0.0)).clamp(-limit, limit)
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
-    cost = torch.maximum(-advantages * ratio, -advantages * clipped)
-    ceiling = -advantages * config.dual_clip
-    dual = (advantages < 0) & (cost > ceiling)
-    cost = torch.where(dual, ceiling, cost)
-    reference_kl = torch.zeros_like(ratio)
+    ratio = _ratio(log_ratio, valid, inputs, config)
+    costs = token_costs(ratio, logprobs, advantages, config)
+    cost, reference_kl = costs.cost, torch.zeros_like(ratio)
     if reference is not None and config.kl > 0:
-        reference_kl = k3(reference - logprobs, limit)
+        reference_kl = divergence(reference - logprobs, config.kl_estimator, limit=limit)
         if config.kl_clamp is not None:
-            reference_kl = reference_kl.clamp(max=config.kl_clamp)
+            reference_kl = reference_kl.clamp(-config.kl_clamp, config.kl_clamp)
         cost = cost + config.kl * reference_kl
     if config.entropy > 0:
         cost = cost - config.entropy * torch.where(valid, inputs.entropy, 0.0)
+    factor = _correction(inputs, valid, config)
     weights = torch.where(valid, inputs.weights, 0.0)
+    if factor is not None:
+        weights = weights * factor
     with torch.no_grad():
         counted = (
             torch.ones_like(ratio),
             ratio,
-            (advantages < 0) & (ratio < 1 - config.clip_low),
-            (advantages > 0) & (ratio > 1 + config.clip_high),
-            dual,
+            costs.low,
+            costs.high,
+            costs.dual,
             k3(log_ratio, limit),
             reference_kl,
             inputs.entropy,
+            torch.ones_like(ratio) if factor is None else factor,
+            torch.zeros_like(ratio) if factor is None else _bounded(factor, config),
         )
         sums = [torch.where(valid, values, 0.0).sum(dtype=torch.float64) for values in counted]
-        sums.append((~valid).sum(dtype=torch.float64))
+        sums += [(~valid).sum(dtype=torch.float64), sums[0].new_zeros(())]
     return LossOutputs(loss=(weights * cost).sum(), sums=torch.stack(sums))
+
+
+def without_runaway(outputs: LossOutputs, max_mean_ratio: float) -> LossOutputs:
+    """The loss of a micro-batch, or nothing if the mean ratio of its tokens passed a limit.
+
+    Then its tokens count as dropped, and nothing of it has a gradient.
+    """
+    tokens, total = outputs.sums[SUMS.index("tokens")], outputs.sums[SUMS.index("ratio")]
+    over = total > max_mean_ratio * tokens
+    nothing = torch.zeros_like(outputs.sums)
+    nothing[SUMS.index("dropped")] = tokens
+    return LossOutputs(
+        loss=torch.where(over, 0.0, outputs.loss), sums=torch.where(over, nothing, outputs.sums)
+    )
 
 
 def within(log_ratio: Tensor, config: LossConfig) -> Tensor:
@@ -112,5 +141,27 @@ def within(log_ratio: Tensor, config: LossConfig) -> Tensor:
 
 def k3(log_ratio: Tensor, limit: float) -> Tensor:
     """e^d − d − 1, never negative and of low variance; d is clamped to ± `limit`."""
-    d = log_ratio.clamp(-limit, limit)
-    return torch.expm1(d) - d
+    return divergence(log_ratio, "k3", limit=limit)
+
+
+def _ratio(log_ratio: Tensor, valid: Tensor, inputs: LossInputs, config: LossConfig) -> Tensor:
+    if config.ratio == "token":
+        return log_ratio.exp()
+    if inputs.sequences is None:
+        raise ValueError("ratio: sequence needs to know the sequences of the tokens")
+    return sequence_log_ratio(log_ratio, valid, inputs.sequences).exp()
+
+
+def _correction(inputs: LossInputs, valid: Tensor, config: LossConfig) -> Tensor | None:
+    """The importance weights; None where nothing is corrected."""
+    if config.correction.kind == "none" or inputs.sampled_logprobs is None:
+        return None
+    sampled = torch.where(valid, inputs.sampled_logprobs, 0.0)
+    old = torch.where(valid, inputs.old_logprobs, 0.0)
+    return importance_weights(old, sampled, inputs.sequences, config)
+
+
+def _bounded(factor: Tensor, config: LossConfig) -> Tensor:
+    """Which tokens a correction masked or truncated."""
+    high = config.correction.bounds[1]
+    return factor >= high if config.correction.kind == "tis" else factor == 0

@@ -54,23 +54,34 @@ def token_logprobs(
 
 
 def token_loss(
-    model: CausalModel, batch: MicroBatch, loss: SpanLoss, options: HeadOptions | None = None
+    model: CausalModel,
+    batch: MicroBatch,
+    loss: SpanLoss,
+    options: HeadOptions | None = None,
+    *,
+    together: bool = False,
 ) -> Evaluated:
-    """The loss of all trained tokens, as `token_logprobs` but with no logits made twice."""
+    """The loss of all trained tokens, as `token_logprobs` but with no logits made twice.
+
+    `together` gives the loss all tokens at once, for costs that depend on other tokens; then large
+    logits are made twice after all.
+    """
     options = options or HeadOptions()
 
     # A tuple of tensors, since a sharded model looks for them in what its call returns.
     def head(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states = hidden.flatten(0, 1).index_select(0, batch.places)  # [N, D]
-        if model.plain_head and not _small(states, weight, options):
-            outputs, logprobs = chunked_loss(states, weight, batch.targets, options, loss)
-            return outputs.loss, outputs.sums, logprobs
-        if model.plain_head:
-            logprobs, entropies = _at_once(linear(states, weight), batch.targets, options)
-        else:
+        if not model.plain_head:
             logprobs, entropies = _through_model(
                 model, states, batch.targets, options.chunk(weight), options
             )
+        elif _small(states, weight, options):
+            logprobs, entropies = _at_once(linear(states, weight), batch.targets, options)
+        elif together:
+            logprobs, entropies = chunked_logprobs(states, weight, batch.targets, options)
+        else:
+            outputs, logprobs = chunked_loss(states, weight, batch.targets, options, loss)
+            return outputs.loss, outputs.sums, logprobs
         outputs = loss(logprobs, entropies, WHOLE)
         return outputs.loss, outputs.sums, logprobs.detach()
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,14 @@ from wideseek_rl.models.lora import dropouts, seeded
 from wideseek_rl.models.open import TrainableModel, network
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.head import HeadOptions
-from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
+from wideseek_rl.trainers.loss import (
+    SUMS,
+    LossInputs,
+    LossOutputs,
+    policy_loss,
+    within,
+    without_runaway,
+)
 from wideseek_rl.trainers.micro_batch_loss import (
     Evaluated,
     precision,
@@ -114,20 +121,19 @@ class PolicyPass:
 
         def loss(logprobs: Tensor, entropies: Tensor, span: slice) -> LossOutputs:
             inputs = self._inputs(batch, old, logprobs, span)
+            reference_logprobs = None if reference is None else reference[span]
             return policy_loss(
-                LossInputs(
-                    logprobs=logprobs,
-                    old_logprobs=inputs[0],
-                    advantages=batch.advantages[span],
-                    weights=inputs[1],
-                    entropy=entropies,
-                    reference_logprobs=None if reference is None else reference[span],
-                ),
+                replace(inputs, entropy=entropies, reference_logprobs=reference_logprobs),
                 self._loss_config,
             )
 
         with precision(self.device, self._config.autocast, self._config.matmul), self._dropping():
-            return token_loss(self._model, batch, loss, self._head)
+            together = self._loss_config.needs_sequences
+            found = token_loss(self._model, batch, loss, self._head, together=together)
+        if self._config.ratio_stop == "micro_batch":
+            outputs = without_runaway(found.outputs, self._config.max_mean_ratio)
+            found = replace(found, outputs=outputs)
+        return found
 
     @contextmanager
     def seeded(self, update: int) -> Generator[None]:
@@ -198,16 +204,23 @@ class PolicyPass:
 
     def _inputs(
         self, batch: MicroBatch, old: Tensor | None, logprobs: Tensor, span: slice
-    ) -> tuple[Tensor, Tensor]:
-        """Old log-probabilities and token weights."""
-        weights, sampled = batch.weights[span], batch.logprobs[span]
-        if not self._config.recompute_logprobs:
-            return sampled, weights
-        before = logprobs.detach() if old is None else old[span]
-        cap = self._loss_config.importance_cap
-        if cap is not None:
-            weights = weights * (before - sampled).exp().clamp(max=cap)
-        return before, weights
+    ) -> LossInputs:
+        """What the loss needs, but for entropies and reference."""
+        sampled, before = batch.logprobs[span], None
+        if self._config.recompute_logprobs:
+            before = logprobs.detach() if old is None else old[span]
+        return LossInputs(
+            logprobs=logprobs,
+            old_logprobs=sampled if before is None else before,
+            advantages=batch.advantages[span],
+            weights=batch.weights[span],
+            entropy=logprobs,
+            sampled_logprobs=None if before is None else sampled,
+            sequences=self._sequences(batch)[span],
+        )
+
+    def _sequences(self, batch: MicroBatch) -> Tensor:
+        return batch.turns if self._loss_config.sequence == "turn" else batch.owners
 
 
 def silent_pass() -> Planned:

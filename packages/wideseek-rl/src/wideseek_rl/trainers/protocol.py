@@ -33,6 +33,8 @@ class UpdateMetrics:
     """Tokens left out because a number of theirs was none, or their log-ratio out of bounds."""
     masked_samples: int = 0
     """Samples of which nothing was left."""
+    dropped_tokens: int = 0
+    """Tokens of micro-batches that were left out because their mean ratio passed its limit."""
     tokens_trained: int = 0
     tokens_run: int = 0
     """Positions that ran through the model once per update, padding included."""
@@ -56,6 +58,10 @@ class UpdateMetrics:
     kl: float = 0.0
     """k3 estimate between the weights and those the log-probabilities are of."""
     reference_kl: float = 0.0
+    importance: float = 1.0
+    """Mean importance weight of a correction."""
+    corrected: float = 0.0
+    """Fraction of tokens that a correction masked or truncated."""
     entropy: float = 0.0
     """In nats."""
     mismatch: float = 0.0

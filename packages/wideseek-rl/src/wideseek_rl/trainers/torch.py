@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from wideseek_core import ConfigError, TrainError
+from wideseek_core import TrainError
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
@@ -20,6 +20,7 @@ from wideseek_rl.sync.source import ModuleSource
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.loss_scale import LossScale
 from wideseek_rl.trainers.masters import MasterAdamW, Step
+from wideseek_rl.trainers.objectives.config import check_correction
 from wideseek_rl.trainers.optimizer import learning_rate
 from wideseek_rl.trainers.optimizer_state import load_optimizer, save_optimizer
 from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
@@ -67,8 +68,7 @@ class TorchTrainer:
         self._ranks: Ranks = ranks or OneRank()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        if loss.importance_cap is not None and not config.recompute_logprobs:
-            raise ConfigError("loss.importance_cap needs recompute_logprobs: true")
+        check_correction(loss, recompute_logprobs=config.recompute_logprobs)
         self.model = model
         self._config, self._loss_config = config, loss
         self._tokenizer_file = tokenizer_file
@@ -187,7 +187,10 @@ class TorchTrainer:
             if len(part) > 1:
                 self._optimizer.accumulate()
         total.reduce(self._ranks.sum)
+        if total.dropped:
+            logger.warning("%d tokens are left out: their mean ratio ran away", total.dropped)
         if not total.tokens:
+            stats.add_update(total.sums, total.loss, None)
             return True
         if total.mean_ratio > self._config.max_mean_ratio:
             logger.warning("mean ratio %.3g: the rest of the step is given up", total.mean_ratio)

@@ -73,6 +73,9 @@ class UpdateStats:
             dual_clipped=total["dual_clipped"] / tokens,
             kl=total["kl"] / tokens,
             reference_kl=total["reference_kl"] / tokens,
+            importance=total["importance"] / tokens if trained else 1.0,
+            corrected=total["corrected"] / tokens,
+            dropped_tokens=int(total["dropped"]),
             entropy=total["entropy"] / tokens,
             mismatch=distance / compared,
             mismatch_kl=divergence / compared,
@@ -106,6 +109,11 @@ class UpdateSums:
     def tokens(self) -> int:
         """Tokens that count."""
         return int(self.sums[SUMS.index("tokens")])
+
+    @property
+    def dropped(self) -> int:
+        """Tokens of micro-batches whose mean ratio ran away."""
+        return int(self.sums[SUMS.index("dropped")])
 
     @property
     def mean_ratio(self) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig
-from wideseek_rl.trainers.loss import LossInputs, policy_loss
+from wideseek_rl.trainers.loss import LossInputs, policy_loss, without_runaway
 from wideseek_rl.trainers.megatron.batches import PackedBatch
 from wideseek_rl.trainers.megatron.layout import Entry, Split, entries, join, part, shard, unshard
 from wideseek_rl.trainers.megatron.model import build_model, token_logprobs
@@ -39,13 +39,15 @@ class Part:
 class PolicyActor(MegatronGPTReinforceActorModel):
     """The actor whose tokens carry weights that already normalise the loss.
 
-    `shape`, `frequencies` and `loss` are set on a subclass before construction, because NeMo
-    builds the model within its own constructor (see `actor_class`).
+    `shape`, `frequencies`, `loss` and `max_mean_ratio` (of a micro-batch) are set on a subclass
+    before construction, because NeMo builds the model within its own constructor (see
+    `actor_class`).
     """
 
     shape: DecoderConfig
     frequencies: Tensor
     loss: LossConfig
+    max_mean_ratio: float | None
 
     # What NeMo expects of NVIDIA's container, apex or TransformerEngine.
 
@@ -125,8 +127,13 @@ class PolicyActor(MegatronGPTReinforceActorModel):
                     weights=batch.weights,
                     entropy=entropy,
                     reference_logprobs=reference,
+                    # The sampler's are the old ones unless those are recomputed.
+                    sampled_logprobs=batch.logprobs,
+                    sequences=batch.turns if self.loss.sequence == "turn" else batch.owners,
                 )
                 outputs = policy_loss(inputs, self.loss)
+                if self.max_mean_ratio is not None:
+                    outputs = without_runaway(outputs, self.max_mean_ratio)
                 return outputs.loss * scale, {
                     "loss": outputs.loss.detach().double(),
                     "sums": outputs.sums,
@@ -219,9 +226,16 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         return shard(entry, join(entry, tensors, self.shape), rank, size)
 
 
-def actor_class(shape: DecoderConfig, frequencies: Tensor, loss: LossConfig) -> type[PolicyActor]:
+def actor_class(
+    shape: DecoderConfig, frequencies: Tensor, loss: LossConfig, max_mean_ratio: float | None
+) -> type[PolicyActor]:
     """An actor class for one model: NeMo constructs the model before there is an instance."""
-    given = {"shape": shape, "frequencies": frequencies, "loss": loss}
+    given = {
+        "shape": shape,
+        "frequencies": frequencies,
+        "loss": loss,
+        "max_mean_ratio": max_mean_ratio,
+    }
     return type("Actor", (PolicyActor,), given)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.batch.samples import TrainingSample, turn_numbers
 
 PAIR_COST = 1e-5
 """What a pair of tokens costs in attention, in costs of a token in everything else."""
@@ -32,6 +32,9 @@ class PackedBatch:
     advantages: Tensor
     logprobs: Tensor
     """`[N]` each; log-probabilities are those of the sampler, in nats."""
+    owners: Tensor
+    turns: Tensor
+    """`[N]` each: the numbers of the document and of the turn that a token is of."""
     documents: tuple[int, ...]
     """The samples of the step that the documents are, by their place in it."""
 
@@ -95,6 +98,7 @@ def collate(
         parts = [getattr(samples[n], name)[at] for n, at in zip(chosen, trained, strict=True)]
         return torch.as_tensor(np.concatenate([np.zeros(0), *parts])).to(device, kind)
 
+    owners = np.repeat(np.arange(len(trained)), [len(at) for at in trained])
     return PackedBatch(
         ids=torch.as_tensor(np.concatenate(documents)).to(device, torch.int64),
         positions=torch.as_tensor(np.concatenate([np.arange(n) for n in lengths])).to(device),
@@ -104,5 +108,7 @@ def collate(
         weights=gathered("weights", torch.float32),
         advantages=gathered("advantages", torch.float32),
         logprobs=gathered("logprobs", torch.float32),
+        owners=torch.as_tensor(owners).to(device),
+        turns=torch.as_tensor(turn_numbers(trained)).to(device),
         documents=tuple(chosen),
     )

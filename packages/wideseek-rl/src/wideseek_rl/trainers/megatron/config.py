@@ -7,7 +7,8 @@ from pydantic import Field
 
 from wideseek_core import Config, ConfigError
 from wideseek_rl.models.config import DecoderConfig
-from wideseek_rl.trainers.config import LossConfig, OptimizerConfig
+from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, RatioStop
+from wideseek_rl.trainers.objectives.config import check_correction
 
 
 class NemoAlignerConfig(Config):
@@ -40,7 +41,10 @@ class NemoAlignerConfig(Config):
     recompute_logprobs: bool = False
     """Take the old log-probs from this trainer's own arithmetic instead of the sampler's."""
     max_mean_ratio: float = Field(default=5.0, gt=1)
-    """An update whose mean ratio passes this is not made, nor are the rest of the step's."""
+    """Limit of the mean ratio of an update, or of a micro-batch of one data-parallel rank."""
+    ratio_stop: RatioStop = "step"
+    """What passing `max_mean_ratio` gives up: the update and those that follow in the step, or the
+    micro-batch alone, as in the public code."""
     max_tokens: int = Field(default=32_768, ge=1)
     """Tokens of the longest sample."""
     log: Path | None = None
@@ -52,7 +56,8 @@ class NemoAlignerConfig(Config):
 
 
 def check_model(shape: DecoderConfig, config: NemoAlignerConfig, loss: LossConfig) -> None:
-    """Raises `ConfigError` for a model that can't be trained so, or not divided so."""
+    """Raises `ConfigError` for a model or a loss that can't be trained, or not divided so."""
+    check_correction(loss, recompute_logprobs=config.recompute_logprobs)
     unsupported = {
         "a sliding window": shape.sliding_window is not None,
         "biases behind attention": shape.output_bias,

@@ -7,7 +7,6 @@ until that is an update; then it trains on it and comes back. Imported after `co
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +22,7 @@ from omegaconf import OmegaConf
 
 from wideseek_core import TrainError
 from wideseek_rl.batch.samples import TrainingSample, split_samples
-from wideseek_rl.trainers.loss import SUMS
+from wideseek_rl.trainers.loss import COUNTS, SUMS
 from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
 from wideseek_rl.trainers.megatron.batches import PackedBatch, collate, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
@@ -31,9 +30,6 @@ from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
 
 MAX_BROKEN = 3
 """Updates in succession whose gradient may be other than finite."""
-
-COUNTS = ("tokens", "masked")
-"""Of the sums of a loss, those that are no means over tokens."""
 
 ENDLESS = 1 << 40
 """Number of steps that NeMo-Aligner is configured with; the client decides when a run ends."""
@@ -127,8 +123,6 @@ class PolicyTrainer(ReinforceTrainer):
         reference = self.model.reference_logprobs(batches) if loss.kl > 0 else None
         if self._config.recompute_logprobs:
             old = self.model.logprobs(batches)
-            if (cap := loss.importance_cap) is not None:
-                batches = [_corrected(*pair, cap) for pair in zip(batches, old, strict=True)]
         return Part(batches=batches, old=old, reference=reference)
 
     def run_training(self, dataloader_iter: Iterator[dict[str, torch.Tensor]]) -> tuple[Any, Any]:
@@ -156,6 +150,8 @@ class PolicyTrainer(ReinforceTrainer):
         loss, sums = self.model.get_loss_and_metrics(batch=part, forward_only=False)
         self.model.finish_training_step()
         stats.add(loss, sums)
+        if not float(sums[SUMS.index("tokens")]):  # every micro-batch was left out
+            return True
         if stats.mean_ratio(sums) > self._config.max_mean_ratio:
             logger.warning("mean ratio %.3g: the rest is given up", stats.mean_ratio(sums))
             stats.stopped = True
@@ -178,12 +174,6 @@ class PolicyTrainer(ReinforceTrainer):
 
     def save(self, extra_candidates: Any = None, is_train_end: bool = False) -> None:
         """Does nothing: the client says when and where a checkpoint is written."""
-
-
-def _corrected(batch: PackedBatch, old: torch.Tensor, cap: float) -> PackedBatch:
-    """A batch whose weights correct for the sampler: min(π_old/π_sampler, cap) times as much."""
-    factor = (old - batch.logprobs).exp().clamp(max=cap)
-    return replace(batch, weights=batch.weights * factor)
 
 
 class _Stats:
@@ -211,12 +201,15 @@ class _Stats:
         total = dict(zip(SUMS, self._sums, strict=True))
         tokens = max(total["tokens"], 1.0)
         means = {name: float(total[name] / tokens) for name in SUMS if name not in COUNTS}
+        if not total["tokens"]:
+            means |= {"ratio": 1.0, "importance": 1.0}
         return means | {
             "updates": len(self.norms),
             "stopped": int(self.stopped),
             "skipped": self.skipped,
             "tokens_trained": int(total["tokens"]),
             "masked_tokens": int(total["masked"]),
+            "dropped_tokens": int(total["dropped"]),
             "loss": math.fsum(self._losses) / max(len(self._losses), 1),
             "grad_norm": math.fsum(self.norms) / max(len(self.norms), 1),
             "lr": self.lr,

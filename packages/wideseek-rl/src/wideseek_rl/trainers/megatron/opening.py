@@ -206,7 +206,8 @@ def open_trainer(
         ),
     )
     rotary = frequencies(shape.rope, shape.head_dim).to(_device())
-    actor = actor_class(shape, rotary, setup.loss)(nemo_config(shape, setup), trainer)
+    limit = config.max_mean_ratio if config.ratio_stop == "micro_batch" else None
+    actor = actor_class(shape, rotary, setup.loss, limit)(nemo_config(shape, setup), trainer)
     init_distributed(trainer, actor, False)
     init_using_ptl(trainer, actor, None, list(range(64)))
     optimizer, _ = extract_optimizer_scheduler_from_ptl_model(actor)

@@ -1,0 +1,1 @@
+"""The parts of the policy loss: ratios, surrogates, corrections and divergences."""
