@@ -65,6 +65,9 @@ class SftConfig(Config):
     """Number of token ids."""
     vocabulary_worlds: int = Field(default=1000, ge=1)
     """Invented worlds whose demonstrations the vocabulary is learnt from."""
+    demonstrations: tuple[Path, ...] = ()
+    """Files that `wideseek data demonstrate` wrote; with any, no invented worlds of `demos` are
+    shown."""
     demos: DemosConfig = DemosConfig()
     max_tokens: int = Field(default=2048, ge=64)
     """Longer demonstrations are left out. The policy will not have seen conversations that are
@@ -78,13 +81,16 @@ class SftConfig(Config):
 
 
 def check_sft(config: SftConfig) -> None:
-    """Raises `ConfigError` for a parent that is no model, and for a folder of something else."""
+    """Raises `ConfigError` for files or a parent that are not there, and a folder that is used."""
     parent, folder = config.parent, config.folder
     if parent is None and (config.adapter is not None or config.sft.lora is not None):
         key = "sft.lora" if config.adapter is None else "adapter"
         raise ConfigError(f"{key}: needs a parent, a new model has no weights worth keeping")
     if config.adapter is not None:
         adapter_folder(config.adapter, key="adapter")
+    for path in config.demonstrations:
+        if not path.is_file():
+            raise ConfigError(f"demonstrations: no file at {path}")
     if parent is not None and not (parent / "tokenizer.json").is_file():
         raise ConfigError(f"parent: no model at {parent}")
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

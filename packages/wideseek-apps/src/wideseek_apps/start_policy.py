@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from wideseek_agents import TeamConfig
+from wideseek_agents import ChatTokenizer, TeamConfig
 from wideseek_agents.profile import PROFILE_FILE, ModelProfile
+from wideseek_apps.demo_files import read_demo_files
 from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
+from wideseek_core import DataError
 from wideseek_core.files import write_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
@@ -39,7 +41,7 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     device = chosen_device(config.device)
     check_sft(config)
     tokenizer = _vocabulary(config, team)
-    made = demo_set(config.demos, team, tokenizer, max_tokens=config.max_tokens)
+    made = _demonstrations(config, team, tokenizer)
     demos, prepared = made.rows, time.monotonic() - started
     logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
     _warn(made, config.max_tokens)
@@ -74,6 +76,17 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     }
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
     return last
+
+
+def _demonstrations(config: SftConfig, team: TeamConfig, tokenizer: Tokenizer) -> Demonstrations:
+    if not config.demonstrations:
+        return demo_set(config.demos, team, tokenizer, max_tokens=config.max_tokens)
+    made = read_demo_files(
+        config.demonstrations, ChatTokenizer(tokenizer), max_tokens=config.max_tokens
+    )
+    if not len(made.rows):
+        raise DataError(f"demonstrations: none has at most max_tokens={config.max_tokens} tokens")
+    return made
 
 
 def _vocabulary(config: SftConfig, team: TeamConfig) -> Tokenizer:

@@ -1,0 +1,1 @@
+"""Typed tables, and how cells and keys are read."""

@@ -1,0 +1,1 @@
+"""A scripted teacher for tasks that are made of tables, and invented tables to show it on."""
