@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from wideseek_core import DataError, Score, ScoreState, TextMetrics
+from wideseek_core import DataError, Episode, Score, ScoreState, TableMetrics, TextMetrics
 from wideseek_core.episode_records import episode_record
 from wideseek_core.files import append_line
+from wideseek_core.token_records import TokenRecord, TurnTokens
 from wideseek_eval.cli import run
 from wideseek_eval.viewer.traces import read_traces
 
@@ -88,8 +89,6 @@ async def test_a_run_without_episodes_is_shown_by_its_results(tmp_path: Path) ->
 
 
 def test_the_rollouts_of_training_steps_are_shown_with_their_rewards(tmp_path: Path) -> None:
-    from wideseek_core import Episode
-
     for step in (1, 2):
         for trial in (0, 1):
             agents = tuple(DEMO.make_agents())
@@ -105,6 +104,91 @@ def test_the_rollouts_of_training_steps_are_shown_with_their_rewards(tmp_path: P
         (2, 1, 1.0, 1.1),
     ]
     assert lines[0].question.startswith("List the moons")
+
+
+def write_steps(folder: Path, *steps: int) -> None:
+    """Steps of a training run, with records of the tokens of their first rollouts."""
+    for step in steps:
+        for trial in (0, 1):
+            agents = tuple(DEMO.make_agents())
+            episode = Episode(task_id="t", trial=trial, trajectories=agents, answer=DEMO.ANSWER)
+            score = Score(
+                state=ScoreState.SCORED,
+                metrics=TableMetrics(item_f1=0.4),
+                format_valid=True,
+                cells=DEMO.CELLS,
+                missing_rows=("thalassa",),
+                extra_rows=("oz",),
+            )
+            record = episode_record(
+                episode, step=step, source="moons/wide", score=score, reward=0.5
+            )
+            append_line(folder / "episodes" / f"step_{step:06d}.jsonl", record)
+        turns = (
+            TurnTokens(
+                agent=0,
+                turn=0,
+                texts=("I ask", "<b>two</b>", "\n", "odd"),
+                logprobs=(-0.01, -2.5, -7.0, float("nan")),
+                advantage=-0.25,
+                weight=0.001,
+                masked=(3,),
+            ),
+            TurnTokens(agent=1, turn=0, ids=(17, 23), logprobs=(-0.2, -0.3)),
+        )
+        tokens = TokenRecord(step=step, task_id="t", trial=0, turns=turns)
+        append_line(folder / "tokens" / f"step_{step:06d}.jsonl", tokens)
+
+
+def test_training_rollouts_have_their_tokens_their_source_and_rows_without_a_match(
+    tmp_path: Path,
+) -> None:
+    write_steps(tmp_path, 3)
+    first, second = (trace.detail for trace in read_traces(str(tmp_path)))
+    assert [(t.agent, t.advantage, t.masked) for t in first.tokens] == [
+        (0, -0.25, (3,)),
+        (1, None, ()),
+    ]
+    assert second.tokens == ()
+    assert first.diff is not None
+    assert [row.kind for row in first.diff.rows] == ["joined", "joined", "missing", "extra"]
+    assert first.diff.rows[2].cells[0].gold == "thalassa"
+    assert [cell.answer for cell in first.diff.rows[3].cells] == ["Oz", "1"]
+    assert next(read_traces(str(tmp_path))).line.source == "moons/wide"
+
+
+def test_single_steps_and_a_number_of_rollouts_can_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_steps(tmp_path, 1, 2, 10)
+    assert [trace.line.step for trace in read_traces(str(tmp_path), (2, 10))] == [2, 2, 10, 10]
+    run(["view", str(tmp_path), "steps=[2,10]", "limit=3"])
+    assert "3 rollouts: " in capsys.readouterr().out
+    with pytest.raises(DataError, match="no such steps; it has 1 to 10"):
+        run(["view", str(tmp_path), "steps=[5]"])
+
+
+@needs_chromium
+def test_tokens_are_shaded_by_log_prob_and_marked_where_they_do_not_train(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    run(["view", str(tmp_path)])
+    path = tmp_path / "traces.html"
+    # What the key t does, done by the page itself: this browser takes no keys.
+    text = path.read_text("utf-8").replace("useState(false)", "useState(true)", 1)
+    path.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text), "utf-8")
+    shown = dom(path, tmp_path / "profile", "#r0")
+    assert '<details class="tokens down" open="">' in shown
+    facts = "4 tokens · advantage −0.250 · weight 0.00100 · mean log-prob −3.170 · 1 masked"
+    assert facts in shown
+    assert '<span class="token p0" title="log-prob −0.0100, 99 %">I ask</span>' in shown
+    assert (
+        '<span class="token p4" title="log-prob −2.5000, 8.2 %">&lt;b&gt;two&lt;/b&gt;</span>'
+        in shown
+    )
+    assert '<span class="token p5" title="log-prob −7.0000, 0.091 %">⏎\n</span>' in shown
+    assert '<span class="token odd masked" title="no log-prob">odd</span>' in shown
+    assert '<details class="tokens untrained" open="">' in shown
+    assert '<span class="token p1" title="log-prob −0.2000, 82 %">17 </span>' in shown
 
 
 def test_a_folder_that_holds_no_rollouts_is_refused(tmp_path: Path) -> None:
@@ -127,7 +211,7 @@ async def test_the_page_is_one_file_of_less_than_400_kilobytes_before_its_data(
 async def test_no_text_of_others_ends_the_data_or_becomes_markup(tmp_path: Path) -> None:
     text = (await page(tmp_path, hostile=HOSTILE)).read_text("utf-8")
     own = text.count("<script>") + text.count('<script type="application/json"')
-    assert text.count("</script>") == own == 8
+    assert text.count("</script>") == own == 11
     assert f"<script>{PWN}" not in text
     (lines,) = re.findall(r'(?s)id="lines">(.*?)</script>', text)
     assert len(json.loads(lines)) == 3
@@ -148,6 +232,7 @@ async def test_the_table_and_a_rollout_are_drawn(tmp_path: Path) -> None:
     assert shown.count('class="lane"') == 3
     assert shown.count('<rect class="model"') == 6
     assert '<td class="wrong">' in shown
+    assert 'aria-label="Source: subagent 1, turn 2, access: https://example.org/triton"' in shown
     assert "<strong>moon</strong>" in shown
     assert 'href="https://example.org/neptune" rel="noopener noreferrer nofollow"' in shown
     assert "<summary>Thinking</summary><pre>Two moons at least.</pre>" in shown

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import Field
+
 from wideseek_core import Config
 from wideseek_core.config import load_config
 from wideseek_core.progress import show
@@ -16,6 +18,10 @@ class ViewConfig(Config):
 
     run: str
     """A run's folder, FOLDER:GRADING for a regrading, or a training run's folder."""
+    steps: tuple[int, ...] = ()
+    """Of a training run, only these steps; all if empty."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many rollouts; null for all."""
     html_file: Path | None = None
     """Where to write the page; null for traces.html in the run's folder."""
 
@@ -24,5 +30,5 @@ def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
     config = load_config(ViewConfig, arguments, positional=("run",), usage=USAGE)
     path = config.html_file or Path(config.run.partition(":")[0]) / "traces.html"
-    count = write_viewer(config.run, path)
+    count = write_viewer(config.run, path, steps=config.steps, limit=config.limit)
     show(f"{count} rollouts: {path}")

@@ -12,7 +12,12 @@ from wideseek_eval.runs.folder import Key, RunFolder
 
 def step_files(name: str) -> list[Path]:
     """The episode files of a training run's steps, in order; none for an evaluation."""
-    return sorted(Path(name).glob("episodes/step_*.jsonl"))
+    return sorted(Path(name).glob("episodes/step_" + "[0-9]" * 6 + ".jsonl"))
+
+
+def number_of(path: Path) -> int:
+    """The step of an episode file."""
+    return int(path.stem.removeprefix("step_"))
 
 
 def read_traced(name: str) -> Iterator[Traced]:

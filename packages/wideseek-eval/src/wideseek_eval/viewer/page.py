@@ -7,8 +7,9 @@ run but the page's own scripts, which it names by their hashes, and lets the pag
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from markupsafe import escape
@@ -24,15 +25,20 @@ _SCRIPTS = (
     "vendor/uplot.js",
     "vendor/marked.js",
     "vendor/purify.js",
+    "shared.js",
     "provenance.js",
+    "timeline.js",
+    "tokens.js",
     "viewer.js",
 )
 _STYLES = ("vendor/uplot.css", "viewer.css")
 
 
-def write_viewer(run: str, path: Path) -> int:
+def write_viewer(
+    run: str, path: Path, *, steps: Collection[int] = (), limit: int | None = None
+) -> int:
     """Writes the page of a run; how many rollouts it shows. Raises `DataError`."""
-    traces = list(read_traces(run))
+    traces = list(islice(read_traces(run, steps), limit))
     write_atomically(path, "".join(viewer_page(run, traces)))
     return len(traces)
 

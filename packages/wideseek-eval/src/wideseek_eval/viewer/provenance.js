@@ -3,8 +3,15 @@
 
 const plainText = (text) => String(text ?? "").toLowerCase().replace(/[*_`|]/g, "").replace(/\s+/g, " ").trim();
 
+// The text of a result as it is searched; a page is searched for every cell of a table.
+const searched = new WeakMap();
+function textOf(result) {
+  if (!searched.has(result)) searched.set(result, plainText(result.text));
+  return searched.get(result);
+}
+
 // Places in an episode (agent, turn, result) whose text holds a value; those that hold the row's
-// key as well come first, and pages that were opened come before lists of results.
+// key as well come first; then pages that were opened, lists of results, and reports of subagents.
 function findSources(episode, value, key) {
   const wanted = plainText(value), row = plainText(key);
   if (!episode || wanted === "") return [];
@@ -13,13 +20,13 @@ function findSources(episode, value, key) {
     agent.turns.forEach((turn, at) => {
       const names = turn.calls.flatMap((call) => requestsOf(call).map(() => call.name));
       turn.results.forEach((result, index) => {
-        const text = plainText(result.text);
+        const text = textOf(result);
         if (!result.ok || !text.includes(wanted)) return;
-        const tool = names[index] ?? turn.calls[0]?.name ?? "";
-        const opened = tool === "access";
+        const tool = result.tool || (names[index] ?? turn.calls[0]?.name ?? "");
+        const kind = tool === "access" ? 2 : tool === "search" ? 1 : 0;
         found.push({
           agent: agent.agent, turn: at, result: index, request: result.request, tool,
-          rank: (row !== "" && text.includes(row) ? 2 : 0) + (opened ? 1 : 0),
+          rank: (row !== "" && text.includes(row) ? 3 : 0) + kind,
         });
       });
     });

@@ -1,18 +1,20 @@
 """What the viewer shows of a run: a line for every rollout, and its episode in detail."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import JsonValue
 
 from wideseek_core import DataError, Episode, Score, TableGold, TableMetrics, Task
 from wideseek_core.episode_records import EpisodeRecord, read_episodes
 from wideseek_core.tasks import Record
+from wideseek_core.token_records import TurnTokens, read_token_records
 from wideseek_eval.reports.diff import TableDiff, diff_tables
 from wideseek_eval.runs.find import find_run
-from wideseek_eval.runs.folder import RunFolder
+from wideseek_eval.runs.folder import Key, RunFolder
 from wideseek_eval.runs.results import Result, summarize_episode
-from wideseek_eval.runs.traced import episodes_of, step_files
+from wideseek_eval.runs.traced import episodes_of, number_of, step_files
 from wideseek_eval.statistics.breakdown import ending
 
 
@@ -53,6 +55,8 @@ class Detail(Record):
     """The answer beside its reference, cell by cell."""
     reference: tuple[str, ...] = ()
     """The right short answers."""
+    tokens: tuple[TurnTokens, ...] = ()
+    """What training made of the tokens, of rollouts that have a record of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +67,23 @@ class Trace:
     detail: Detail
 
 
-def read_traces(name: str) -> Iterator[Trace]:
-    """The rollouts of an evaluation, or of a training run's steps.
+def read_traces(name: str, steps: Collection[int] = ()) -> Iterator[Trace]:
+    """The rollouts of an evaluation, or of a training run's steps: of all, or of the given ones.
 
-    Raises `DataError` if a folder is neither.
+    Raises `DataError` if a folder is neither, or has none of the steps.
     """
-    steps = step_files(name)
-    if steps:
-        for path in steps:
-            yield from (_of_training(record) for record in read_episodes(path))
+    found = step_files(name)
+    if found:
+        chosen = [path for path in found if not steps or number_of(path) in steps]
+        if not chosen:
+            raise DataError(
+                f"{name}: no such steps; it has {number_of(found[0])} to {number_of(found[-1])}"
+            )
+        for path in chosen:
+            tokens = _tokens(path.parent.parent / "tokens" / path.name)
+            for record in read_episodes(path):
+                key = record.episode.task_id, record.episode.trial
+                yield _of_training(record, tokens.get(key, ()))
         return
     named = find_run(name)
     run = named.load()
@@ -81,6 +93,12 @@ def read_traces(name: str) -> Iterator[Trace]:
     for result in run.results:
         episode = episodes.get((result.task_id, result.trial))
         yield _of_evaluation(run.tasks[result.task_id], result, episode)
+
+
+def _tokens(path: Path) -> dict[Key, tuple[TurnTokens, ...]]:
+    if not path.exists():
+        return {}
+    return {(record.task_id, record.trial): record.turns for record in read_token_records(path)}
 
 
 def _of_evaluation(task: Task, result: Result, episode: Episode | None) -> Trace:
@@ -96,13 +114,14 @@ def _of_evaluation(task: Task, result: Result, episode: Episode | None) -> Trace
     return Trace(line=_line(result, task.question, None, None), detail=detail)
 
 
-def _of_training(record: EpisodeRecord) -> Trace:
+def _of_training(record: EpisodeRecord, tokens: tuple[TurnTokens, ...]) -> Trace:
     episode, score = record.episode, record.score
     kind = "table" if score is None or isinstance(score.metrics, TableMetrics) else "text"
     result = Result(
         task_id=episode.task_id,
         trial=episode.trial,
         kind=kind,
+        source=record.source,
         answer=episode.answer,
         score=None if episode.error else score,
         episode=summarize_episode(episode),
@@ -114,7 +133,8 @@ def _of_training(record: EpisodeRecord) -> Trace:
         error=episode.error,
         message="" if score is None else score.message,
         metrics=_metrics(score),
-        diff=_diff_of_cells(score),
+        diff=_diff_of_cells(score, episode.answer),
+        tokens=tokens,
     )
     return Trace(line=_line(result, question, record.step, record.reward), detail=detail)
 
@@ -151,10 +171,11 @@ def _diff(task: Task, result: Result) -> TableDiff | None:
     return diff_tables(task.gold, result.answer, result.score)
 
 
-def _diff_of_cells(score: Score | None) -> TableDiff | None:
-    """The cells that were compared; a training run does not keep its references."""
+def _diff_of_cells(score: Score | None, answer: str) -> TableDiff | None:
+    """What the verdict tells of the tables: a training run does not keep its references."""
     if score is None or not score.cells:
         return None
     columns = tuple(dict.fromkeys(cell.column for cell in score.cells))
-    gold = TableGold(text="", key_columns=columns[:1], required_columns=columns)
-    return diff_tables(gold, "", score.model_copy(update={"missing_rows": (), "extra_rows": ()}))
+    keys = tuple(dict.fromkeys(cell.column for cell in score.cells if cell.by == "key"))
+    gold = TableGold(text="", key_columns=keys or columns[:1], required_columns=columns)
+    return diff_tables(gold, answer, score)

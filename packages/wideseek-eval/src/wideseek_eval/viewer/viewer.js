@@ -1,47 +1,10 @@
 "use strict";
-const { html, render, useState, useMemo, useEffect, useRef } = htmPreact;
-
 const lines = JSON.parse(document.getElementById("lines").textContent);
 const details = document.getElementById("details").textContent.trim().split("\n");
 const detailOf = (at) => JSON.parse(details[at]);
 const title = document.body.dataset.title;
 const training = lines.some((line) => line.step !== null);
 const PAGE = 300;
-
-// ---- text of others, made safe -----------------------------------------------------------------
-
-DOMPurify.addHook("afterSanitizeAttributes", (node) => {
-  if (node.tagName !== "A") return;
-  if (!/^https?:\/\//i.test(node.getAttribute("href") ?? "")) node.removeAttribute("href");
-  node.setAttribute("rel", "noopener noreferrer nofollow");
-  node.setAttribute("target", "_blank");
-});
-
-const SAFE = {
-  ALLOWED_TAGS: ["a", "p", "br", "hr", "b", "i", "em", "strong", "del", "code", "pre", "blockquote",
-    "ul", "ol", "li", "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"],
-  ALLOWED_ATTR: ["href", "align"],
-  ALLOW_DATA_ATTR: false,
-  ALLOW_ARIA_ATTR: false,
-};
-
-function Markdown({ text }) {
-  const made = useMemo(() => {
-    try {
-      return DOMPurify.sanitize(marked.parse(text, { gfm: true, async: false }), SAFE);
-    } catch {
-      return null;
-    }
-  }, [text]);
-  if (made === null) return html`<pre>${text}</pre>`;
-  return html`<div class="markdown" dangerouslySetInnerHTML=${{ __html: made }}></div>`;
-}
-
-// ---- numbers -----------------------------------------------------------------------------------
-
-const digits = (value, count = 2) => (value === null || value === undefined ? "–" : value.toFixed(count));
-const seconds = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1)) + " s";
-const verdict = (score) => (score === null ? "unknown" : score >= 1 ? "good" : score > 0 ? "partly" : "poor");
 
 // ---- the table of all rollouts -----------------------------------------------------------------
 
@@ -66,6 +29,7 @@ function matches(line, filters) {
   const text = `${line.task_id} ${line.question} ${line.source} ${line.language}`.toLowerCase();
   return words.every((word) => text.includes(word))
     && (filters.ending === "" || line.ending === filters.ending)
+    && (filters.source === "" || line.source.split("/")[0] === filters.source)
     && (filters.step === "" || String(line.step) === filters.step)
     && (filters.low === 0 && filters.high === 1
       || line.score !== null && line.score >= filters.low && line.score <= filters.high);
@@ -90,6 +54,7 @@ const count = (values) => {
 
 function Filters({ filters, change, shown }) {
   const endings = useMemo(() => count(lines.map((line) => line.ending)), []);
+  const sources = useMemo(() => count(lines.map((line) => line.source.split("/")[0])), []);
   const steps = useMemo(() => [...new Set(lines.map((line) => line.step))], []);
   const set = (name, value) => change({ ...filters, [name]: value });
   return html`<form class="filters" onSubmit=${(event) => event.preventDefault()}>
@@ -99,6 +64,10 @@ function Filters({ filters, change, shown }) {
       <option value="">all</option>
       ${endings.map(([name, many]) => html`<option value=${name}>${name} (${many})</option>`)}
     </select></label>
+    ${sources.length > 1 && html`<label>Source <select value=${filters.source} onChange=${(event) => set("source", event.target.value)}>
+      <option value="">all</option>
+      ${sources.map(([name, many]) => html`<option value=${name}>${name || "unnamed"} (${many})</option>`)}
+    </select></label>`}
     ${training && html`<label>Step <select value=${filters.step} onChange=${(event) => set("step", event.target.value)}>
       <option value="">all</option>
       ${steps.map((step) => html`<option value=${String(step)}>${step}</option>`)}
@@ -111,6 +80,9 @@ function Filters({ filters, change, shown }) {
   </form>`;
 }
 
+// Distances of marks on an axis that counts.
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000];
+
 function Overview({ found }) {
   const place = useRef(null);
   const points = useMemo(() => overviewPoints(found), [found]);
@@ -122,7 +94,7 @@ function Overview({ found }) {
     const chart = new uPlot({
       width: Math.min(place.current.clientWidth, 1100), height: 170, legend: { show: false },
       cursor: { show: false }, scales: { x: { time: false }, y: { range: [0, 1] } },
-      axes: [{ ...axis, label: points.label, labelSize: 16, labelGap: 0, size: 34 }, axis],
+      axes: [{ ...axis, label: points.label, labelSize: 16, labelGap: 0, size: 34, incrs: WHOLE }, axis],
       series: [{}, { stroke: style.getPropertyValue("--blue"), width: 2, points: { show: points.x.length < 80 } }],
     }, [points.x, points.y], place.current);
     return () => chart.destroy();
@@ -167,41 +139,13 @@ function Rollouts({ filters, change, order, sort, found, open }) {
 
 // ---- one rollout -------------------------------------------------------------------------------
 
-function Timeline({ episode, jump }) {
-  const agents = episode.trajectories;
-  const whole = Math.max(episode.seconds, ...agents.map((agent) => agent.started_s + agent.seconds), 0);
-  if (!(whole > 0) || !agents.some((agent) => agent.turns.some((turn) => turn.seconds > 0))) return null;
-  const left = 150, width = 850, high = 20;
-  const x = (value) => left + (width * value) / whole;
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => part * whole);
-  return html`<figure class="card scroll"><figcaption>Agents side by side:
-      <span class="key model">model</span> <span class="key wait">tools and waiting</span></figcaption>
-    <svg class="timeline" viewBox=${`0 0 ${left + width + 20} ${agents.length * high + 26}`} role="img"
-      aria-label=${`Timeline of ${agents.length} agents over ${seconds(whole)}`}>
-      ${ticks.map((tick) => html`<g><line class="grid" x1=${x(tick)} x2=${x(tick)} y1="0" y2=${agents.length * high} />
-        <text class="note" x=${x(tick)} y=${agents.length * high + 16} text-anchor="middle">${seconds(tick)}</text></g>`)}
-      ${agents.map((agent, row) => html`<g class="lane" onClick=${() => jump(`agent-${agent.agent}`)}>
-        <text x=${left - 8} y=${row * high + 14} text-anchor="end">${nameOf(agent)}</text>
-        <rect class=${"wait " + (agent.status === "finished" ? "" : "failed")} x=${x(agent.started_s)} y=${row * high + 4}
-          width=${Math.max(1, x(agent.seconds) - left)} height=${high - 8}>
-          <title>${nameOf(agent)}: ${agent.status}, ${seconds(agent.seconds)}</title></rect>
-        ${agent.turns.map((turn, at) => html`<rect class="model" x=${x(turn.started_s)} y=${row * high + 4}
-          width=${Math.max(1, x(turn.seconds) - left)} height=${high - 8}
-          onClick=${(event) => { event.stopPropagation(); jump(`turn-${agent.agent}-${at}`); }}>
-          <title>turn ${at + 1}: ${seconds(turn.seconds)}, ${turn.response_tokens} tokens</title></rect>`)}
-      </g>`)}
-    </svg></figure>`;
-}
-
-const nameOf = (agent) => (agent.role === "subagent" ? `subagent ${agent.agent}` : agent.role);
-
 function splitThinking(text) {
   const end = text.indexOf("</think>");
   if (end < 0) return text.trimStart().startsWith("<think>") ? [text, ""] : ["", text];
   return [text.slice(0, end).replace(/^\s*<think>/, "").trim(), text.slice(end + 8).trim()];
 }
 
-function Turn({ agent, turn, at, jump, children }) {
+function Turn({ agent, turn, at, jump, children, tokens, open }) {
   const [thinking, text] = splitThinking(turn.text);
   const rest = turn.calls.length ? text.replace(/<tool_call>[\s\S]*?<\/tool_call>/g, "").trim() : text;
   return html`<section class="turn" id=${`turn-${agent}-${at}`}>
@@ -210,6 +154,7 @@ function Turn({ agent, turn, at, jump, children }) {
     ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre>${thinking}</pre></details>`}
     ${rest && html`<${Markdown} text=${rest} />`}
     ${rest !== text && html`<details class="thinking"><summary>Text as written</summary><pre>${text}</pre></details>`}
+    ${tokens && html`<${Tokens} turn=${tokens} open=${open} />`}
     ${turn.calls.map((call) => html`<div class="call"><b>${call.name}</b> <code>${JSON.stringify(call.arguments)}</code></div>`)}
     ${turn.dropped_calls > 0 && html`<p class="problem">${turn.dropped_calls} calls were dropped.</p>`}
     ${(turn.notes ?? []).map((note) => html`<p class="problem">${note}</p>`)}
@@ -220,37 +165,62 @@ function Turn({ agent, turn, at, jump, children }) {
   </section>`;
 }
 
-function Agent({ agent, all, jump }) {
+function Agent({ agent, all, jump, tokens, open }) {
   const children = (at) => all.filter((other) => other.parent === agent.agent && other.parent_turn === at);
   return html`<details class="agent card" id=${`agent-${agent.agent}`} open=${agent.agent === 0}>
     <summary><b>${nameOf(agent)}</b> <span class=${"pill " + (agent.status === "finished" ? "good" : "poor")}>${agent.status}</span>${" "}
       <span class="prompt">${agent.prompt}</span>${" "}<small>${agent.turns.length} turns${agent.seconds > 0 ? `, ${seconds(agent.seconds)}` : ""}</small></summary>
     ${agent.error && html`<p class="problem">${agent.error}</p>`}
-    ${agent.turns.map((turn, at) => html`<${Turn} agent=${agent.agent} turn=${turn} at=${at} jump=${jump} children=${children(at)} />`)}
+    ${agent.turns.map((turn, at) => html`<${Turn} agent=${agent.agent} turn=${turn} at=${at} jump=${jump} children=${children(at)}
+      tokens=${tokens.get(`${agent.agent}-${at}`)} open=${open} />`)}
   </details>`;
+}
+
+const KIND_LABELS = { joined: "", missing: "missing", extra: "too many" };
+const agentLabel = (agent) => (agent === 0 ? "lead" : `subagent ${agent}`);
+
+// Where the values of a table come from: the best place of each cell of the answer.
+function sourcesOfCells(diff, episode) {
+  return diff.rows.map((row) => row.cells.map(({ answer }) =>
+    row.kind === "missing" || !answer ? null : findSources(episode, answer, keyOf(row))[0] ?? "none"));
+}
+
+const keyOf = (row) => row.cells[0].answer || row.cells[0].gold;
+
+function SourceLink({ source, jump }) {
+  if (!source) return null;
+  if (source === "none") return html`<span class="source none" title="In no result that an agent saw">no source</span>`;
+  const about = `${agentLabel(source.agent)}, turn ${source.turn + 1}, ${source.tool}: ${source.request}`;
+  return html`<button class="source" title=${about} aria-label=${`Source: ${about}`} onClick=${() => jump(`result-${source.agent}-${source.turn}-${source.result}`)}>
+    ${source.agent === 0 ? "lead" : `s${source.agent}`}${source.tool === "access" ? " page" : ""}</button>`;
 }
 
 function AnswerTable({ diff, episode, jump }) {
   const [asked, ask] = useState(null);
   const sources = useMemo(() => (asked ? findSources(episode, asked.value, asked.key) : []), [asked]);
-  const cell = (row, at) => {
+  const links = useMemo(() => (episode ? sourcesOfCells(diff, episode) : null), [diff, episode]);
+  const cell = (row, number, at) => {
     const { answer, gold, score } = row.cells[at];
-    const kind = row.kind !== "joined" ? row.kind : score >= 1 ? "right" : "wrong";
+    const kind = row.kind !== "joined" ? row.kind : score >= 1 ? "right" : score > 0 ? "partly" : "wrong";
     const value = row.kind === "missing" ? gold : answer;
-    const key = row.cells[0].answer || row.cells[0].gold;
-    return html`<td class=${kind}><button onClick=${() => ask({ value, key })} title="Where does it come from?">
-      ${kind === "wrong" ? html`<del>${answer || "∅"}</del> <ins>${gold || "∅"}</ins>` : value || "∅"}</button></td>`;
+    const corrected = kind === "wrong" || kind === "partly";
+    return html`<td class=${kind}><button onClick=${() => ask({ value, key: keyOf(row) })} title=${`${LABELS[kind]}; all places it is in`}>
+      ${corrected ? html`<del>${answer || "∅"}</del> <ins>${gold || "∅"}</ins>` : value || "∅"}</button>
+      ${links && html` <${SourceLink} source=${links[number][at]} jump=${jump} />`}</td>`;
   };
   return html`<div class="card scroll"><table class="diff">
-      <caption>The answer beside its reference; a click on a cell finds its source</caption>
+      <caption>The answer beside its reference. A small button leads to the subagent and page that a value comes from;
+        a click on a value lists all places.</caption>
       <thead><tr><th scope="col">row</th>${diff.columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-      <tbody>${diff.rows.map((row) => html`<tr><th scope="row">${{ joined: "", missing: "missing", extra: "too many" }[row.kind]}</th>
-        ${row.cells.map((_, at) => cell(row, at))}</tr>`)}</tbody></table>
+      <tbody>${diff.rows.map((row, number) => html`<tr><th scope="row">${KIND_LABELS[row.kind]}</th>
+        ${row.cells.map((_, at) => cell(row, number, at))}</tr>`)}</tbody></table>
     ${asked && html`<div class="sources" role="status"><b>“${asked.value}”</b>
       ${sources.length === 0 ? " is in no result that an agent saw." : html`${" is in:"}<ul>${sources.map((source) => html`<li><button class="link" onClick=${() => jump(`result-${source.agent}-${source.turn}-${source.result}`)}>
-          ${source.agent === 0 ? "lead" : `subagent ${source.agent}`}, turn ${source.turn + 1}, ${source.tool}: ${source.request}</button></li>`)}</ul>`}
+          ${agentLabel(source.agent)}, turn ${source.turn + 1}, ${source.tool}: ${source.request}</button></li>`)}</ul>`}
     </div>`}</div>`;
 }
+
+const LABELS = { right: "Right", partly: "Partly right", wrong: "Wrong", missing: "Missing", extra: "Too many" };
 
 function factsOf(line) {
   const training = line.step === null ? [] : [`step ${line.step}`, `reward ${digits(line.reward, 3)}`];
@@ -258,10 +228,11 @@ function factsOf(line) {
     `${line.searches} searches`, `${line.accesses} pages`, seconds(line.seconds)].join(" · ");
 }
 
-function Rollout({ at, found, open }) {
+function Rollout({ at, found, open, tokensOpen }) {
   const line = lines[at];
   const detail = useMemo(() => detailOf(at), [at]);
   const episode = detail.episode;
+  const tokens = useMemo(() => new Map(detail.tokens.map((turn) => [`${turn.agent}-${turn.turn}`, turn])), [detail]);
   const here = found.indexOf(at);
   const jump = (id) => {
     const place = document.getElementById(id);
@@ -280,7 +251,8 @@ function Rollout({ at, found, open }) {
     ${!detail.diff && html`<section class="card"><h2>Answer</h2>${detail.answer ? html`<${Markdown} text=${detail.answer} />` : "(empty)"}
       ${detail.reference.length > 0 && html`<h2>Reference</h2><ul>${detail.reference.map((text) => html`<li>${text}</li>`)}</ul>`}</section>`}
     ${episode ? html`<${Timeline} episode=${episode} jump=${jump} />
-      ${episode.trajectories.map((agent) => html`<${Agent} key=${`${at}-${agent.agent}`} agent=${agent} all=${episode.trajectories} jump=${jump} />`)}`
+      ${episode.trajectories.map((agent) => html`<${Agent} key=${`${at}-${agent.agent}`} agent=${agent} all=${episode.trajectories} jump=${jump}
+        tokens=${tokens} open=${tokensOpen} />`)}`
       : html`<p>This run kept no episodes (run.keep_episodes=none).</p>`}`;
 }
 
@@ -291,10 +263,17 @@ const fromHash = () => {
   return found && Number(found[1]) < lines.length ? Number(found[1]) : null;
 };
 
+function toggleAgents() {
+  const agents = [...document.querySelectorAll("details.agent")];
+  const open = !agents.every((agent) => agent.open);
+  for (const agent of agents) agent.open = open;
+}
+
 function App() {
-  const [filters, change] = useState({ text: "", ending: "", step: "", low: 0, high: 1 });
+  const [filters, change] = useState({ text: "", ending: "", source: "", step: "", low: 0, high: 1 });
   const [order, setOrder] = useState({ name: "", down: false });
   const [at, setAt] = useState(fromHash());
+  const [tokensOpen, openTokens] = useState(false);
   const found = useMemo(() => chosen(filters, order), [filters, order]);
   const open = (next) => {
     history.pushState(null, "", next === null ? "#" : `#r${next}`);
@@ -321,14 +300,16 @@ function App() {
       } else if (event.key === "Escape" && at !== null) open(null);
       else if (event.key === "j" && here + 1 < found.length) open(found[at === null ? 0 : here + 1]);
       else if (event.key === "k" && here > 0) open(found[here - 1]);
+      else if (event.key === "t" && at !== null) openTokens((opened) => !opened);
+      else if (event.key === "e" && at !== null) toggleAgents();
     };
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
   }, [found, at]);
   return html`<main>${at === null
     ? html`<${Rollouts} filters=${filters} change=${change} order=${order} sort=${sort} found=${found} open=${open} />`
-    : html`<${Rollout} key=${at} at=${at} found=${found} open=${open} />`}
-    <footer>${at === null ? "Keys: / searches, j opens the first." : "Keys: j next, k previous, Esc back."}</footer></main>`;
+    : html`<${Rollout} key=${at} at=${at} found=${found} open=${open} tokensOpen=${tokensOpen} />`}
+    <footer>${at === null ? "Keys: / searches, j opens the first." : "Keys: j next, k previous, e opens or closes all agents, t their tokens, Esc back."}</footer></main>`;
 }
 
 document.getElementById("app").textContent = "";
