@@ -6,7 +6,8 @@ import pytest
 
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import WideSearchConfig, wider
-from wideseek_apps.profiles import local_folder
+from wideseek_apps.policy import EndpointPolicy, LocalPolicy
+from wideseek_apps.profiles import language_warnings, local_folder
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import ConfigError
 from wideseek_core.config import load_config
@@ -60,3 +61,13 @@ def test_a_sweep_of_width_zero_is_the_single_agent() -> None:
     team = load_config(WideSearchConfig, []).team
     assert wider(team, 0).workflow == "single_agent"
     assert wider(team, 2).lead.requests_per_turn == 2
+
+
+@pytest.mark.parametrize(("language", "warned"), [("en", 0), ("en-GB", 0), ("zh", 1), ("de", 1)])
+def test_a_language_that_a_model_was_not_taught_is_said(language: str, warned: int) -> None:
+    endpoint = EndpointPolicy(model="m", base_url="http://127.0.0.1:1/v1")
+    models = {"policy": endpoint, "subagent_policy": LocalPolicy(), "other": None}
+    lines = language_warnings(models, language)
+    assert len(lines) == warned
+    expected = f"the model of subagent_policy knows only en, and not the language {language}"
+    assert all(line == expected for line in lines)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_core import DataError
-from wideseek_core.tables import MarkdownTable, find_tables, parse_csv, parse_table
+from wideseek_core.tables import MarkdownTable, around_table, find_tables, parse_csv, parse_table
 
 PIECES = (
     "|",
@@ -251,3 +251,25 @@ def test_any_text_has_well_formed_tables(text: str) -> None:
     for table in find_tables(text):
         assert table.columns
         assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        ("a\n\n| x |\n|---|\n| 1 |\n\nb", "a", "b"),
+        ("a\n```markdown\n| x |\n|---|\n| 1 |\n```\nb", "a", "b"),
+        ("a\n\n~~~\n\n| x |\n|---|\n| 1 |\n\n~~~\n\nb\nc", "a", "b\nc"),
+        ("```\n| x |\n|---|\n| 1 |", "", ""),
+        ("| a |\n|---|\n| 1 |\n\nmid\n\n| x |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |\n\nmid", ""),
+        ("true | false is prose\n\n| x |\n|---|\n| 1 |", "true | false is prose", ""),
+        (
+            "```py\ncode\n```\n| x |\n|---|\n| 1 |\n```py\nmore\n```",
+            "```py\ncode\n```",
+            "```py\nmore\n```",
+        ),
+        ("no table", "no table", ""),
+        ("a\r\n| x |\r\n|---|\r\n| 1 |\r\nb", "a", "b"),
+    ],
+)
+def test_the_text_around_a_table(text: str, before: str, after: str) -> None:
+    assert around_table(text) == (before, after)

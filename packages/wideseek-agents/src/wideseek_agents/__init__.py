@@ -14,7 +14,7 @@ from wideseek_agents.events import (
 from wideseek_agents.parsed_calls import CallProblem, ParsedCall, ParsedCalls, parse_tool_calls
 from wideseek_agents.policies import ChatPolicy, ChatPolicyConfig, ScriptedPolicy, TokenPolicy
 from wideseek_agents.prompts import PromptSet
-from wideseek_agents.team import Team
+from wideseek_agents.team import Exchange, Team
 from wideseek_agents.tokens import ChatTokenizer
 from wideseek_agents.tools import Spawn, ToolContext, ToolDefinition
 
@@ -30,6 +30,7 @@ __all__ = [
     "ChatPolicyConfig",
     "ChatTokenizer",
     "Event",
+    "Exchange",
     "LeadConfig",
     "OnEvent",
     "ParsedCall",

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wideseek_agents.budget import Ledger
 from wideseek_agents.config import AgentConfig, TeamConfig
@@ -25,6 +27,14 @@ from wideseek_core import (
 )
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A question that was answered before, and its answer."""
+
+    question: str
+    answer: str
 
 
 class Team:
@@ -64,14 +74,23 @@ class Team:
         )
 
     async def run(
-        self, task: Task, trial: int = 0, seed: int = 0, on_event: OnEvent | None = None
+        self,
+        task: Task,
+        trial: int = 0,
+        seed: int = 0,
+        on_event: OnEvent | None = None,
+        *,
+        earlier: Sequence[Exchange] = (),
     ) -> Episode:
         """One rollout; `trial` and `seed` tell equal tasks apart.
+
+        The question may follow `earlier` ones of the same session, which all agents then know of.
 
         A policy that fails for the answering agent ends it with `Episode.error` and what was done
         so far; one that fails for a subagent costs that agent's report alone. Cancelling it
         cancels its agents and closes their conversations.
         """
+        task = self._following(task, earlier)
         rollout = _Rollout(self._factory, task, f"{seed}/{task.id}/{trial}", on_event or ignore)
         try:
             if self._config.workflow == "multi_agent":
@@ -96,6 +115,15 @@ class Team:
             started_at=rollout.recording.clock.started_at,
             usage=rollout.ledger.usage(),
         )
+
+    def _following(self, task: Task, earlier: Sequence[Exchange]) -> Task:
+        if not earlier:
+            return task
+        role: AgentRole = "lead" if self._config.workflow == "multi_agent" else "single"
+        words = self._factory.prompts[role].localized(task.language).messages
+        before = [words.exchange.fill(question=e.question, answer=e.answer) for e in earlier]
+        text = words.follow_up.fill(earlier="\n\n".join(before), question=task.question)
+        return task.model_copy(update={"question": text})
 
 
 class _Rollout:

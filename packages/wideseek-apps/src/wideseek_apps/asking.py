@@ -1,31 +1,31 @@
-"""The command `ask`: one question, its answer, what supports it, and progress while it works."""
+"""The work of the command `ask`: one question, or a session of them, with progress and answers."""
 
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
-
-from wideseek_agents import AgentEnded, AgentStarted, Event, ToolAnswered
-from wideseek_apps.ask_config import AskConfig
-from wideseek_apps.evidence import Evidence, Support, says_nothing
+from wideseek_agents import Exchange, Team, ToolAnswered
+from wideseek_agents.events import Event
+from wideseek_apps.answers import AnswerView, answer_text, terminal_width, view_answer
+from wideseek_apps.ask_config import AskConfig, checked_question
+from wideseek_apps.evidence import Evidence
+from wideseek_apps.live_tree import Agents, watching
+from wideseek_apps.profiles import language_warnings
 from wideseek_apps.team import open_team
-from wideseek_core import Episode, TableGold, Task, TextGold
+from wideseek_core import Episode, Language, TableGold, Task, TextGold
 from wideseek_core.errors import PolicyError
 from wideseek_core.language import detect_language
-from wideseek_core.progress import console
-from wideseek_core.tables import MarkdownTable, parse_table
-from wideseek_core.text import boxed_answer
+from wideseek_core.progress import show, show_problem
+from wideseek_core.redaction import printable
 
-MARKS = {Support.PAGE: "", Support.WEAK: " ~", Support.NONE: " ?"}
-"""The mark behind a value of the answer."""
-NOTES = {
-    Support.WEAK: "~ only in a search result, or on an opened page that does not name the row",
-    Support.NONE: "? unsupported: in nothing that the agents read",
-}
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,130 +33,172 @@ class Answered:
     """The answer as it is shown."""
 
     text: str
+    """For stdout."""
+    remark: str = ""
+    """For stderr: what a table in Markdown or CSV can't say."""
     supported: bool
     """Whether there is an answer, and every value of it was read by an agent."""
+    interrupted: bool = False
 
 
 async def ask(config: AskConfig) -> Answered:
     """Answers the question. Raises `PolicyError` if no model answers."""
     evidence = Evidence()
     async with open_team(config, evidence) as team:
-        on_event = None if config.quiet else _show
-        episode = await team.run(_task(config), on_event=on_event)
-    if episode.error:
+        return await Session(config, team, evidence).answer(config.question)
+
+
+async def converse(config: AskConfig, read: Callable[[], str | None]) -> None:
+    """Answers the questions that `read` gives until it gives None; each knows the earlier ones."""
+    evidence = Evidence()
+    async with open_team(config, evidence) as team:
+        session = Session(config, team, evidence)
+        while (question := read()) is not None:
+            if not question.strip():
+                continue
+            try:
+                present(await session.answer(checked_question(question)))
+            except PolicyError as problem:
+                show_problem(f"{type(problem).__name__}: {problem}")
+
+
+def present(answered: Answered) -> None:
+    """Shows an answer on stdout, and its remark on stderr."""
+    if answered.text:
+        show(answered.text)
+    if answered.remark:
+        show_problem(answered.remark)
+
+
+@dataclass(slots=True)
+class Session:
+    """Questions that follow one another, to one team."""
+
+    config: AskConfig
+    team: Team
+    evidence: Evidence
+    earlier: list[Exchange] = field(default_factory=list[Exchange])
+
+    async def answer(self, question: str) -> Answered:
+        """Answers a question. Raises `PolicyError` if no model answers.
+
+        Ctrl-C ends the question, and what was found so far is its answer.
+        """
+        task = self._task(question)
+        for warning in self._language_warnings(task.language):
+            logger.warning("%s", warning)
+        agents = Agents(question)
+        self.evidence.begin_question()
+        with watching(agents, quiet=self.config.quiet) as watch:
+
+            def on_event(event: Event) -> None:
+                if isinstance(event, ToolAnswered):
+                    self.evidence.add_reader(event)
+                watch(event)
+
+            kept = self.earlier[-self.config.history :] if self.config.history else []
+            run = self.team.run(task, on_event=on_event, earlier=kept)
+            episode = await until_interrupted(run)
+        if episode is None:
+            return self._partial("Interrupted.", agents, interrupted=True)
+        if episode.error:
+            return self._broken(episode, agents)
+        if episode.answer:
+            self.earlier.append(Exchange(question=question, answer=episode.answer))
+        return self._shown(view_answer(episode, self.evidence, self.config.answer, question))
+
+    def _task(self, question: str) -> Task:
+        """The question; what would be right is unknown, and nothing is scored."""
+        gold = (
+            TableGold(text="", key_columns=(), required_columns=())
+            if self.config.answer == "table"
+            else TextGold(answers=("",))
+        )
+        language = self.config.language or detect_language(question)
+        return Task(id="question", question=question, language=language, gold=gold)
+
+    def _language_warnings(self, language: Language) -> list[str]:
+        models = {
+            "policy": self.config.policy,
+            "subagent_policy": self.config.subagent_policy,
+        }
+        return language_warnings(models, language)
+
+    def _broken(self, episode: Episode, agents: Agents) -> Answered:
         problem = episode.error.removeprefix("PolicyUnavailable: ")
-        if not (found := _found(episode)):
+        if not agents.reports():
             raise PolicyError(problem)
-        text = "\n".join([f"No answer: {problem}", "", found, "", *_sources(evidence)])
-        return Answered(text=text, supported=False)
-    return render(episode, evidence, config.answer)
+        return self._partial(f"No answer: {problem}", agents)
+
+    def _partial(self, headline: str, agents: Agents, *, interrupted: bool = False) -> Answered:
+        """What subagents have reported, and the pages that were opened."""
+        reports = [f"{prompt}\n{answer}" for prompt, answer in agents.reports()]
+        parts = [headline, *(["What was found:", *reports] if reports else [])]
+        urls = [f"  {number}. {url}" for number, url in enumerate(self.evidence.opened, 1)]
+        parts += ["\n".join(["Sources", *urls])] if urls else []
+        text = printable("\n\n".join(parts))
+        plain = self.config.form == "table" and len(parts) > 1
+        return Answered(
+            text=text if plain else "",
+            remark="" if plain or (interrupted and len(parts) == 1) else text,
+            supported=False,
+            interrupted=interrupted,
+        )
+
+    def _shown(self, view: AnswerView) -> Answered:
+        form = self.config.form
+        text = answer_text(view, form, self.config.sources, terminal_width())
+        if form in ("table", "json") or view.supported:
+            return Answered(text=text, supported=view.supported)
+        if not view.rows:
+            return Answered(text="", remark=printable(view.before), supported=False)
+        remark = "not supported: some values are in nothing that the agents read"
+        return Answered(text=text, remark=remark, supported=False)
 
 
-def _found(episode: Episode) -> str:
-    """The reports of the subagents of a rollout whose lead failed."""
-    reports = [
-        f"{agent.prompt}\n{agent.answer}" for agent in episode.trajectories[1:] if agent.answer
-    ]
-    return "\n\n".join(["What was found:", *reports]) if reports else ""
+async def until_interrupted(job: Coroutine[Any, Any, T]) -> T | None:
+    """The result of a job; None if Ctrl-C ended it. A second Ctrl-C is that of the caller."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(job)
+    before = signal.getsignal(signal.SIGINT)
+    interrupted = False
+
+    def restore() -> None:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, before)
+
+    def stop() -> None:
+        nonlocal interrupted
+        interrupted = True
+        restore()
+        task.cancel()
+
+    # Threads other than the main one, and Windows, have no such handlers.
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+        loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not interrupted:
+            raise
+        return None
+    finally:
+        restore()
 
 
-def _show(event: Event) -> None:
-    if line := describe(event):
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def describe(event: Event) -> str:
-    """One line about an event, as console markup; empty for those not worth one."""
-    if isinstance(event, AgentStarted):
-        return f"[bold]agent {event.agent}[/] {event.role}: {escape(event.prompt)}"
-    if isinstance(event, ToolAnswered):
-        mark = "" if event.ok else " [red]failed[/]"
-        return f"  agent {event.agent} {event.tool} {escape(event.request)}{mark}"
-    if isinstance(event, AgentEnded):
-        return f"[bold]agent {event.agent}[/] {event.status}"
-    return ""
-
-
-def _task(config: AskConfig) -> Task:
-    """The question; what would be right is unknown, and nothing is scored."""
-    gold = (
-        TableGold(text="", key_columns=(), required_columns=())
-        if config.answer == "table"
-        else TextGold(answers=("",))
-    )
-    return Task(
-        id="question",
-        question=config.question,
-        language=config.language or detect_language(config.question),
-        gold=gold,
-    )
-
-
-def render(episode: Episode, evidence: Evidence, kind: Literal["table", "text"]) -> Answered:
-    """The answer as a terminal shows it, its marks explained, and the pages that were opened."""
-    cut = episode.main.cut_text
-    answer = episode.answer or cut
-    table = parse_table(answer) if kind == "table" else None
-    value = _stated(boxed_answer(answer)) if kind == "text" else ""
-    if table is not None and table.rows:
-        body, found = _drawn(table, evidence), _supports(table, evidence)
-    elif value:
-        support = evidence.support(value)
-        body, found = f"{value}{MARKS[support]}", {support}
-    else:
-        body, found = _no_answer(episode, kind), {Support.NONE}
-    notes = [note for support, note in NOTES.items() if support in found and (table or value)]
-    if cut and (table or value):
-        notes.append("! the response was cut off: something may be missing at its end")
-    lines = [body, *notes, "", *_sources(evidence)]
-    answered = not episode.main.status.failed and (table is None or _states_something(table))
-    return Answered(text="\n".join(lines), supported=answered and Support.NONE not in found)
-
-
-def _stated(value: str) -> str:
-    """The value, unless it says that there is none."""
-    return "" if says_nothing(value) else value
-
-
-def _sources(evidence: Evidence) -> list[str]:
-    listed = [f"  {number}. {url}" for number, url in enumerate(evidence.pages, 1)]
-    return ["Sources", *(listed or ["  none"])]
-
-
-def _no_answer(episode: Episode, kind: str) -> str:
-    status = episode.main.status
-    if status.failed:
-        return f"No answer: the agent ended with {status}."
-    text = episode.answer.strip()
-    wanted = "table" if kind == "table" else "short answer"
-    return f"No {wanted}. The agent wrote:\n{text}" if text else f"No {wanted}."
-
-
-def _supports(table: MarkdownTable, evidence: Evidence) -> set[Support]:
-    return {support for row in table.rows for support in _row_support(row, evidence)}
-
-
-def _states_something(table: MarkdownTable) -> bool:
-    """Whether the table has more to say than its keys."""
-    cells = [cell for row in table.rows for cell in row[1:]]
-    return not cells or not all(map(says_nothing, cells))
-
-
-def _row_support(row: Sequence[str], evidence: Evidence) -> Iterator[Support]:
-    """The support of each cell; the first one says what the others belong to."""
-    for place, cell in enumerate(row):
-        yield evidence.support(cell, row[0] if place else "")
-
-
-def _drawn(table: MarkdownTable, evidence: Evidence) -> str:
-    target = io.StringIO()
-    drawn = RichTable(*map(escape, table.columns))
-    for row in table.rows:
-        drawn.add_row(*_marked(row, evidence))
-    Console(file=target, width=console.width).print(drawn)
-    return target.getvalue().rstrip()
-
-
-def _marked(row: Sequence[str], evidence: Evidence) -> Iterator[str]:
-    for cell, support in zip(row, _row_support(row, evidence), strict=True):
-        yield escape(f"{cell}{MARKS[support]}")
+def prompt() -> str | None:
+    """The next question of a person at a terminal; None at the end of input."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if sys.stdout.isatty():
+            with contextlib.suppress(ImportError):
+                import_module("readline")  # gives `input` editing and history
+            return input("question> ")
+        sys.stderr.write("question> ")
+        sys.stderr.flush()
+        return sys.stdin.readline() or None
+    except EOFError:
+        sys.stderr.write("\n")
+        return None
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,6 +1,7 @@
 """The evaluation apps: any policy on any tasks over any world, resumable, with a report."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -11,6 +12,7 @@ from wideseek_agents import Team, TeamConfig
 from wideseek_apps.checks import check_data, check_team
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.launch import show_settings, working
+from wideseek_apps.profiles import language_warnings
 from wideseek_apps.team import TeamsConfig, open_team
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
 from wideseek_core.config import USAGE, load_arguments
@@ -31,6 +33,8 @@ from wideseek_eval import (
     write_report,
 )
 from wideseek_judge import JudgeConfig
+
+logger = logging.getLogger(__name__)
 
 
 class SweepConfig(Config):
@@ -97,6 +101,10 @@ def check_evaluation(config: EvaluationConfig) -> None:
 async def evaluate(config: EvaluationConfig) -> str:
     """Runs, or resumes, an evaluation or a sweep; returns what to show."""
     tasks = load_tasks(config.data)
+    for language in sorted({task.language for task in tasks}):
+        models = {"policy": config.policy, "subagent_policy": config.subagent_policy}
+        for warning in language_warnings(models, language):
+            logger.warning("%s", warning)
     if config.sweep.max_subagents or config.sweep.max_turns:
         return await _sweep(config, tasks)
     await _run(config, tasks)

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from wideseek_agents.profile import ModelProfile, read_profile, suited_team
-from wideseek_core import ConfigError, DataError
+from wideseek_core import ConfigError, DataError, Language
 from wideseek_rl.models.start_policy import start_policy
 
 _SERVED = ("vllm", "sglang")
@@ -39,6 +39,18 @@ def profile_of(policy: object) -> ModelProfile | None:
         return read_profile(local_folder(str(model)))
     except DataError as error:
         raise ConfigError(str(error)) from None
+
+
+def language_warnings(policies: Mapping[str, object], language: Language) -> list[str]:
+    """One line for each model that was not taught a language, by the key of its policy."""
+    lines: list[str] = []
+    for key, policy in policies.items():
+        profile = None if policy is None else profile_of(policy)
+        known = () if profile is None else profile.languages
+        if known and language.partition("-")[0] not in known:
+            names = ", ".join(known)
+            lines.append(f"the model of {key} knows only {names}, and not the language {language}")
+    return lines
 
 
 def taught_team(given: object, policy: object, subagent_policy: object = None) -> dict[str, Any]:

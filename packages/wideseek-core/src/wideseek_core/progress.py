@@ -128,6 +128,11 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
+def show_problem(text: str) -> None:
+    """Writes what is no result to stderr."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 _IN_ASCII = {
     **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺", "-"),
     **dict.fromkeys("│┃║╎╏┆┇┊┋", "|"),

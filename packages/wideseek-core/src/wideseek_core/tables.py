@@ -65,9 +65,30 @@ def parse_table(text: str) -> MarkdownTable | None:
 def find_tables(text: str) -> list[MarkdownTable]:
     """All tables of a text, in order. Never raises; takes time linear in the text's length."""
     tables: list[MarkdownTable] = []
-    for lines in _runs(text):
-        tables.extend(table for table in _tables_of(lines) if table.columns)
+    for run in _runs(_lines(text)):
+        tables.extend(_tables_in(run))
     return tables
+
+
+def around_table(text: str) -> tuple[str, str]:
+    """What stands before and after the last table of a text, without its fence; stripped.
+
+    Of a text without a table, all of it stands before.
+    """
+    lines = _lines(text)
+    runs = [run for run in _runs(lines) if _tables_in(run)]
+    if not runs:
+        return text.strip(), ""
+    before, after = lines[: runs[-1].start], lines[runs[-1].end :]
+    while before and not before[-1].strip():
+        before.pop()
+    opened = runs[-1].fenced and bool(before) and _FENCE.match(before[-1]) is not None
+    closed = next((at for at, line in enumerate(after) if line.strip()), len(after))
+    if opened:
+        before.pop()
+        if closed < len(after) and _FENCE.match(after[closed]):
+            after = after[closed + 1 :]
+    return "\n".join(before).strip(), "\n".join(after).strip()
 
 
 def parse_csv(text: str) -> MarkdownTable | None:
@@ -86,27 +107,44 @@ def parse_csv(text: str) -> MarkdownTable | None:
     return MarkdownTable(columns=columns, rows=tuple(_fit(row, len(columns)) for row in rows[1:]))
 
 
-def _runs(text: str) -> Iterator[list[str]]:
-    """Runs of lines with pipes, without block quotes' marks.
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
-    Inside a fence, lines without pipes don't end a run.
-    """
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Lines with pipes, without block quotes' marks, and where they are in the text."""
+
+    lines: list[str]
+    start: int
+    end: int
+    fenced: bool
+
+
+def _tables_in(run: _Run) -> list[MarkdownTable]:
+    return [table for table in _tables_of(run.lines) if table.columns]
+
+
+def _runs(lines: Sequence[str]) -> Iterator[_Run]:
+    """Runs of lines with pipes. Inside a fence, lines without pipes don't end a run."""
     run: list[str] = []
+    start = end = 0
     fence = ""
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for at, line in enumerate(lines):
         mark = _FENCE.match(line)
         if mark is not None:
             if run:
-                yield _unquoted(run)
+                yield _Run(_unquoted(run), start, end, bool(fence))
                 run = []
             fence = "" if fence and mark[1].startswith(fence) else fence or mark[1]
         elif _may_be_row(line):
+            start, end = (start if run else at), at + 1
             run.append(line.strip(_EDGES))
         elif run and not fence:
-            yield _unquoted(run)
+            yield _Run(_unquoted(run), start, end, bool(fence))
             run = []
     if run:
-        yield _unquoted(run)
+        yield _Run(_unquoted(run), start, end, bool(fence))
 
 
 def _may_be_row(line: str) -> bool:

@@ -16,6 +16,10 @@ class Messages:
     """First message of the agent that answers the user."""
     subtask: Template
     """First message of a subagent."""
+    exchange: Template
+    """An earlier question of the same session, and its answer."""
+    follow_up: Template
+    """A question that comes after earlier exchanges."""
     first_turn: Template
     next_turn: Template
     last_turn: Template
@@ -69,6 +73,8 @@ _PROBLEM = placeholders("", "name tools usage count per_call per_turn")
 _EXPECTED = {
     "question": placeholders("question", "hint"),
     "subtask": placeholders("subtask", "question hint"),
+    "exchange": placeholders("question answer"),
+    "follow_up": placeholders("question earlier"),
     "first_turn": _TURN,
     "next_turn": _TURN,
     "last_turn": _TURN,
