@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -174,3 +175,19 @@ def test_a_rollout_without_trained_turns_still_counts_in_its_group() -> None:
     group = [make_scored(make_agent(make_turn([1], [2])), value=1.0), lost]
     (sample,) = build_step_batch([group], group_relative(GroupRelativeConfig())).samples
     assert float(sample.weights[-1]) == 0.5
+
+
+def test_agents_whose_model_is_fixed_are_not_trained_and_weigh_nothing() -> None:
+    def rollout(value: float, *, with_fixed: bool) -> ScoredEpisode:
+        fixed = replace(make_agent(make_turn(), role="subagent", agent=1), trained=False)
+        silent = replace(fixed, agent=2, turns=(replace(make_turn(), response_ids=()),))
+        others = (fixed, silent) if with_fixed else ()
+        return make_scored(make_agent(make_turn()), *others, value=value)
+
+    algorithm = group_relative(GroupRelativeConfig(selection="all"))
+    mixed, alone = (
+        build_step_batch([[rollout(v, with_fixed=with_fixed) for v in (0.0, 1.0)]], algorithm)
+        for with_fixed in (True, False)
+    )
+    assert repr(mixed.samples) == repr(alone.samples)
+    assert not mixed.masked, "a turn without ids that is not trained is nothing odd"

@@ -1,6 +1,7 @@
 """What an episode has done so far, kept even if it breaks off."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from wideseek_core import AgentRole, Reply, Status, ToolCall, ToolResult, Trajectory, Turn
@@ -63,6 +64,7 @@ class AgentRecord:
     error: str = ""
     started_s: float = 0.0
     seconds: float = 0.0
+    trained: bool = True
     ended: bool = False
     """Whether nothing of the record changes any more."""
     _final: Trajectory | None = None
@@ -88,6 +90,7 @@ class AgentRecord:
             parent_turn=self.parent_turn,
             started_s=self.started_s,
             seconds=self.seconds,
+            trained=self.trained,
         )
 
 
@@ -110,6 +113,8 @@ class Recording:
 
     clock: Clock = field(default_factory=Clock)
     agents: list[AgentRecord] = field(default_factory=list[AgentRecord])
+    fixed_roles: Collection[AgentRole] = ()
+    """Roles whose model is not the one in training."""
 
     def begin(self, role: AgentRole, prompt: str, parent: AgentRecord | None = None) -> AgentRecord:
         """A record for the next agent; its number is its place."""
@@ -121,6 +126,7 @@ class Recording:
             parent=None if parent is None else parent.agent,
             parent_turn=0 if parent is None else len(parent.turns) - 1,
             started_s=self.clock.now(),
+            trained=role not in self.fixed_roles,
         )
         self.agents.append(record)
         return record

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wideseek_agents.budget import Ledger
@@ -54,14 +54,18 @@ class Team:
         subagent_policy: Policy | None = None,
         summarizer: Policy | None = None,
         prompts: PromptSet | None = None,
+        fixed_roles: Collection[AgentRole] = (),
     ) -> None:
         """`subagent_policy` serves the subagents by a second model. Raises `ConfigError`.
+
+        In training, the turns of `fixed_roles` are not trained: their model stays as it is.
 
         `prompts` stands in for the sets that the configuration names: many teams can share one.
         """
         if config.use_access_summary and summarizer is None:
             raise ConfigError("use_access_summary: needs a model that summarizes, got none")
         self._config = config
+        self._fixed_roles = tuple(fixed_roles)
         self._factory = AgentFactory(
             config=config,
             policy=policy,
@@ -91,7 +95,9 @@ class Team:
         cancels its agents and closes their conversations.
         """
         task = self._following(task, earlier)
-        rollout = _Rollout(self._factory, task, f"{seed}/{task.id}/{trial}", on_event or ignore)
+        recording = Recording(fixed_roles=self._fixed_roles)
+        name = f"{seed}/{task.id}/{trial}"
+        rollout = _Rollout(self._factory, task, name, recording, on_event or ignore)
         try:
             if self._config.workflow == "multi_agent":
                 await rollout.lead()
@@ -129,12 +135,19 @@ class Team:
 class _Rollout:
     """The agents of one episode as they come to be."""
 
-    def __init__(self, factory: AgentFactory, task: Task, name: str, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        factory: AgentFactory,
+        task: Task,
+        name: str,
+        recording: Recording,
+        on_event: OnEvent,
+    ) -> None:
         self._factory = factory
         self._task = task
         self._name = name
         self._on_event = on_event
-        self.recording = Recording()
+        self.recording = recording
         self.ledger = Ledger(factory.config.budget)
 
     async def lead(self) -> None:

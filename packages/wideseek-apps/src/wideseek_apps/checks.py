@@ -4,12 +4,14 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from wideseek_agents import TeamConfig
 from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig
-from wideseek_apps.policy import LocalPolicy, PolicyConfig
+from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig, RolloutPolicy
 from wideseek_apps.team import TeamsConfig
 from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
 from wideseek_core.config import Config, secret
 from wideseek_core.errors import ConfigError
+from wideseek_judge import JudgeConfig
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -18,13 +20,34 @@ def check_team(config: TeamsConfig) -> None:
     """Raises `ConfigError` for a model or a world that is not there."""
     check_world(config.world)
     for name in ("policy", "subagent_policy", "summarizer"):
-        policy: PolicyConfig | None = getattr(config, name)
+        policy: HelperPolicy | None = getattr(config, name)
         if policy is not None:
             check_policy(name, policy)
+    check_summarizer(config.team, config.summarizer)
 
 
-def check_policy(key: str, policy: PolicyConfig) -> None:
+def check_summarizer(team: TeamConfig, summarizer: HelperPolicy | None) -> None:
+    """Raises `ConfigError` if pages shall be summarized and nobody does, or the reverse."""
+    if team.use_access_summary and summarizer is None:
+        raise ConfigError(
+            "team.use_access_summary needs a model: set summarizer, for example "
+            "summarizer.kind=rollout for the model of the rollouts"
+        )
+
+
+def check_judge_policy(judge: JudgeConfig, policy: HelperPolicy | None) -> None:
+    """Raises `ConfigError` for a judging model that no judge asks, or that is not there."""
+    if policy is None:
+        return
+    if judge.kind != "llm":
+        raise ConfigError(f"judge_policy is asked by judge.kind=llm alone, not by {judge.kind}")
+    check_policy("judge_policy", policy)
+
+
+def check_policy(key: str, policy: HelperPolicy) -> None:
     """Raises `ConfigError` for a model folder that is not there, or a key that is not set."""
+    if isinstance(policy, RolloutPolicy):
+        return
     if isinstance(policy, LocalPolicy):
         if find_spec("torch") is None:
             raise ConfigError(f"{key}.kind=local needs torch: pip install wideseek-rl")

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import Field, model_validator
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.checks import check_data, check_team
+from wideseek_apps.checks import check_data, check_judge_policy, check_team
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.launch import show_settings, working
+from wideseek_apps.policy import HelperPolicy, open_helper, open_model
 from wideseek_apps.profiles import language_warnings
-from wideseek_apps.team import TeamsConfig, open_team
+from wideseek_apps.team import TeamsConfig, shares_model, team_of
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
 from wideseek_core.config import USAGE, load_arguments
 from wideseek_core.files import write_atomically
@@ -57,6 +58,9 @@ class EvaluationConfig(TeamsConfig):
     """Everything about one evaluation."""
 
     judge: JudgeConfig = JudgeConfig()
+    judge_policy: HelperPolicy | None = None
+    """A model that judges in place of `judge.endpoint`; `kind: rollout` is that of `policy` itself.
+    Only for `judge.kind: llm`."""
     data: DataConfig = AtlasData(split="test")
     run: RunConfig = RunConfig(max_concurrent=32)
     sweep: SweepConfig = SweepConfig()
@@ -94,6 +98,7 @@ def run_command(cls: type[C], arguments: Sequence[str], program: str) -> None:
 def check_evaluation(config: EvaluationConfig) -> None:
     """Raises `ConfigError` for what can be seen to be wrong before any work."""
     check_team(config)
+    check_judge_policy(config.judge, config.judge_policy)
     given = "world" in config.model_fields_set
     check_data("data", config.data, config.world, world_given=given)
 
@@ -114,7 +119,13 @@ async def evaluate(config: EvaluationConfig) -> str:
 
 
 async def _run(config: EvaluationConfig, tasks: list[Task]) -> Summary:
-    async with open_team(config) as team, open_reachable_judge(config.judge) as judge:
+    shared = shares_model(config.summarizer) or shares_model(config.judge_policy)
+    async with (
+        open_model(config.policy, with_greedy=shared) as model,
+        team_of(config, model) as team,
+        open_helper(config.judge_policy, model.greedy) as judging,
+        open_reachable_judge(config.judge, judging) as judge,
+    ):
         summary = await _rollouts(config, tasks, team, judge)
     results = load_run(config.run.folder).results
     if all(result.outcome == "error" for result in results):
@@ -129,7 +140,7 @@ async def _rollouts(
         return await team.run(task, trial, seed=trial)
 
     # In how many processes a model is sampled may change when a run is resumed.
-    policies = ("policy", "subagent_policy", "summarizer")
+    policies = ("policy", "subagent_policy", "summarizer", "judge_policy")
     free: dict[str, Any] = {name: {"engine": {"processes"}} for name in policies}
     settings = config.model_dump(
         mode="json", exclude={"run": True, "sweep": True, "data": True, **free}

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from wideseek_core import Judge, JudgeError
+from wideseek_core import Judge, JudgeError, Policy
 from wideseek_core.errors import ServiceError, ServiceFault
 from wideseek_core.http import HttpClient
 from wideseek_judge import JudgeConfig, open_judge
@@ -13,11 +13,16 @@ REACH_S = 30.0
 
 
 @asynccontextmanager
-async def open_reachable_judge(config: JudgeConfig) -> AsyncGenerator[Judge]:
-    """The judge of a configuration. Raises `JudgeError` for an endpoint that nobody serves."""
-    if config.kind == "llm":
+async def open_reachable_judge(
+    config: JudgeConfig, policy: Policy | None = None
+) -> AsyncGenerator[Judge]:
+    """The judge of a configuration. Raises `JudgeError` for an endpoint that nobody serves.
+
+    `policy` judges in place of the endpoint.
+    """
+    if config.kind == "llm" and policy is None:
         await _reach(config)
-    async with open_judge(config) as judge:
+    async with open_judge(config, policy) as judge:
         yield judge
 
 

@@ -1,14 +1,15 @@
 """The language model: on this machine, or behind servers. Torch is loaded by the first only."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
 from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig, open_served_policy
-from wideseek_core import Policy
+from wideseek_core import Config, Policy
 from wideseek_rl import BuiltinEngineConfig, EngineConfig, ModelConfig
 
 
@@ -36,6 +37,60 @@ PolicyConfig = Annotated[
     LocalPolicy | EndpointPolicy | VllmPolicyConfig | SglangPolicyConfig,
     Field(discriminator="kind"),
 ]
+
+
+class RolloutPolicy(Config):
+    """The model whose rollouts are run, asked greedily."""
+
+    kind: Literal["rollout"] = "rollout"
+
+
+HelperPolicy = Annotated[
+    LocalPolicy | EndpointPolicy | VllmPolicyConfig | SglangPolicyConfig | RolloutPolicy,
+    Field(discriminator="kind"),
+]
+"""A model that judges or summarizes: one of its own, or the one whose rollouts are run."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model that agents talk to."""
+
+    policy: Policy
+    greedy: Policy | None
+    """The same, sampled greedily, where that was asked for."""
+
+
+@asynccontextmanager
+async def open_model(config: PolicyConfig, *, with_greedy: bool) -> AsyncGenerator[OpenModel]:
+    """A model, and with it a greedy policy over it for `RolloutPolicy`. Raises `PolicyError`."""
+    if isinstance(config, LocalPolicy):
+        from wideseek_apps.local_model import open_local
+
+        async with open_local(config) as local:
+            yield OpenModel(local.policy(), local.policy(0.0))
+        return
+    async with AsyncExitStack() as stack:
+        policy = await stack.enter_async_context(open_policy(config))
+        greedy = policy
+        if with_greedy and config.temperature:
+            again = config.model_copy(update={"temperature": 0.0})
+            greedy = await stack.enter_async_context(open_policy(again))
+        yield OpenModel(policy, greedy if with_greedy else None)
+
+
+@asynccontextmanager
+async def open_helper(
+    config: HelperPolicy | None, rollout: Policy | None
+) -> AsyncGenerator[Policy | None]:
+    """The policy of a model that judges or summarizes; `rollout` is that of the rollouts."""
+    if config is None:
+        yield None
+    elif isinstance(config, RolloutPolicy):
+        yield rollout
+    else:
+        async with open_policy(config) as policy:
+            yield policy
 
 
 @asynccontextmanager

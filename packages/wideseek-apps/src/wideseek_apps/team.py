@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import model_validator
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.policy import LocalPolicy, PolicyConfig, open_policy
+from wideseek_apps.policy import (
+    HelperPolicy,
+    LocalPolicy,
+    OpenModel,
+    PolicyConfig,
+    RolloutPolicy,
+    open_helper,
+    open_model,
+    open_policy,
+)
 from wideseek_apps.profiles import taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config
@@ -23,8 +32,9 @@ class TeamsConfig(Config):
     policy: PolicyConfig = LocalPolicy(temperature=0.0)
     subagent_policy: PolicyConfig | None = None
     """A second model for the subagents; null for the same."""
-    summarizer: PolicyConfig | None = None
-    """A model that summarizes pages where `team.use_access_summary` is set."""
+    summarizer: HelperPolicy | None = None
+    """A model that summarizes pages where `team.use_access_summary` is set; `kind: rollout` is
+    that of `policy` itself."""
     world: WorldConfig = AtlasWorld()
     team: TeamConfig = TeamConfig()
     """How the agents work. What a local model's folder says of it comes before the defaults."""
@@ -44,22 +54,38 @@ async def open_team(
     config: TeamsConfig, evidence: "Evidence | None" = None
 ) -> AsyncGenerator[Team]:
     """Models, tools and prompts, joined. `evidence` collects what the agents read."""
+    async with (
+        open_model(config.policy, with_greedy=shares_model(config.summarizer)) as model,
+        team_of(config, model, evidence) as team,
+    ):
+        yield team
+
+
+def shares_model(helper: HelperPolicy | None) -> bool:
+    """Whether a helper is the model of the rollouts."""
+    return isinstance(helper, RolloutPolicy)
+
+
+@asynccontextmanager
+async def team_of(
+    config: TeamsConfig, model: OpenModel, evidence: "Evidence | None" = None
+) -> AsyncGenerator[Team]:
+    """The team of a model that is open."""
     async with AsyncExitStack() as stack:
         tools = await stack.enter_async_context(open_world(config.world))
-        policy = await stack.enter_async_context(open_policy(config.policy))
-        others = [
-            None if other is None else await stack.enter_async_context(open_policy(other))
-            for other in (config.subagent_policy, config.summarizer)
-        ]
+        subagents = config.subagent_policy
+        others = None if subagents is None else open_policy(subagents)
         search: SearchBackend = tools.search
         pages: PageSource = tools.pages
         if evidence is not None:
             search, pages = evidence.watch_search(search), evidence.watch_pages(pages)
         yield Team(
             config.team,
-            policy,
+            model.policy,
             search,
             pages,
-            subagent_policy=others[0],
-            summarizer=others[1],
+            subagent_policy=None if others is None else await stack.enter_async_context(others),
+            summarizer=await stack.enter_async_context(
+                open_helper(config.summarizer, model.greedy)
+            ),
         )

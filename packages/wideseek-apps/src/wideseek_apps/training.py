@@ -7,13 +7,15 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from wideseek_agents import Team
+from wideseek_agents import Team, TeamConfig
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
+from wideseek_apps.policy import open_helper, open_policy
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
-from wideseek_core import ConfigError, Episode, Judge, Task
+from wideseek_core import ConfigError, Episode, Judge, Policy, Task
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import sole_writer
@@ -39,6 +41,7 @@ from wideseek_rl import (
     open_loggers,
     open_trainer,
 )
+from wideseek_tools.open import Tools
 
 logger = logging.getLogger(__name__)
 
@@ -61,21 +64,58 @@ class TrainingSetup:
         return await self.teams[1].run(task, trial, seed=trial)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The models beside the one in training."""
+
+    role: Literal["lead", "subagent"] | None
+    """The role that `fixed` plays."""
+    fixed: Policy | None
+    summarizer: Policy | None
+
+    def team(self, config: TeamConfig, trained: Policy, tools: Tools) -> Team:
+        """The team in which the model in training plays all roles but the fixed one."""
+        lead, subagent = trained, trained
+        if self.fixed is not None:
+            lead = self.fixed if self.role == "lead" else trained
+            subagent = self.fixed if self.role == "subagent" else trained
+        return Team(
+            config,
+            lead,
+            tools.search,
+            tools.pages,
+            subagent_policy=subagent,
+            summarizer=self.summarizer,
+            fixed_roles=() if self.role is None else (self.role,),
+        )
+
+
 @asynccontextmanager
 async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
     """Model, tools, teams and judge of a configuration."""
     async with AsyncExitStack() as stack:
         tools = await stack.enter_async_context(open_world(config.world))
         local = await stack.enter_async_context(open_local(config.policy))
-        judge = await stack.enter_async_context(open_reachable_judge(config.judge))
+        greedy = local.policy(0.0)
+        judging = await stack.enter_async_context(open_helper(config.judge_policy, greedy))
+        judge = await stack.enter_async_context(open_reachable_judge(config.judge, judging))
+        fixed = config.fixed_role
+        second = None if fixed is None else open_policy(fixed.policy)
+        models = Models(
+            role=None if fixed is None else fixed.role,
+            fixed=None if second is None else await stack.enter_async_context(second),
+            summarizer=await stack.enter_async_context(open_helper(config.summarizer, greedy)),
+        )
         temperatures = (config.policy.temperature, config.evaluation.temperature)
         teams = [
-            Team(config.team, local.policy(temperature), tools.search, tools.pages)
+            models.team(config.team, local.policy(temperature), tools)
             for temperature in temperatures
         ]
         yield TrainingSetup(local=local, teams=(teams[0], teams[1]), judge=judge)
 
 
+SHAPING = {"policy", "fixed_role", "summarizer", "world", "team", "judge", "judge_policy"}
+"""The settings that answers and scores depend on."""
 METRICS = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
 
 
@@ -177,7 +217,7 @@ async def measure(
         trials=config.evaluation.trials,
         max_concurrent=config.rl.max_concurrent_rollouts,
     )
-    shaping = config.model_dump(mode="json", include={"policy", "world", "team", "judge"})
+    shaping = config.model_dump(mode="json", include=SHAPING)
     shaping["policy"] = {
         key: value for key, value in shaping["policy"].items() if key not in ("device", "engine")
     }

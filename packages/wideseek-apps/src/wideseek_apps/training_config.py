@@ -1,13 +1,19 @@
 """Configuration of the training app; no torch is needed to read it."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, StringConstraints, model_validator
 
 from wideseek_agents import TeamConfig
-from wideseek_apps.checks import check_data, check_policy, check_world
-from wideseek_apps.policy import LocalPolicy
+from wideseek_apps.checks import (
+    check_data,
+    check_judge_policy,
+    check_policy,
+    check_summarizer,
+    check_world,
+)
+from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig
 from wideseek_apps.presets import small_tables
 from wideseek_apps.profiles import taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
@@ -46,16 +52,34 @@ class EvaluationConfig(Config):
         return dict(self.validation) or {"evaluation": self.data}
 
 
+class FixedRole(Config):
+    """A role that a model of its own plays, which stays as it is."""
+
+    role: Literal["lead", "subagent"] = "subagent"
+    """The role. Its prompts and limits are those of `team` for the role, as always."""
+    policy: PolicyConfig
+    """Its model: behind servers or an endpoint, or another one on this machine."""
+
+
 class TrainConfig(Config):
     """Everything about one training run. The defaults train the start policy on a laptop."""
 
     folder: Path = Path("runs/train")
     """Where the run is written; one that was interrupted is resumed."""
     policy: LocalPolicy = LocalPolicy(turn_tokens=320)
+    fixed_role: FixedRole | None = None
+    """A role whose model is not trained, in training and in evaluation; null trains both roles of
+    one model."""
+    summarizer: HelperPolicy | None = None
+    """A model that summarizes pages where `team.use_access_summary` is set; `kind: rollout` is the
+    model in training itself."""
     world: WorldConfig = AtlasWorld()
     team: TeamConfig = TeamConfig()
     """How the agents work. What the folder of the model says of it comes before the defaults."""
     judge: JudgeConfig = JudgeConfig(mode="reward")
+    judge_policy: HelperPolicy | None = None
+    """A model that judges in place of `judge.endpoint`; `kind: rollout` is the model in training
+    itself. Only for `judge.kind: llm`."""
     data: DataConfig = small_tables("train")
     """What is trained on."""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -84,7 +108,15 @@ class TrainConfig(Config):
             return values
         raw = cast(dict[str, Any], values)
         policy = raw.get("policy", cls.model_fields["policy"].default)
-        return raw | {"team": taught_team(raw.get("team"), policy)}
+        role, other = _fixed(raw.get("fixed_role"))
+        models = (other, policy) if role == "lead" else (policy, other)
+        return raw | {"team": taught_team(raw.get("team"), *models)}
+
+    @model_validator(mode="after")
+    def _has_the_fixed_role(self) -> Self:
+        if self.fixed_role is not None and self.team.workflow == "single_agent":
+            raise ValueError("fixed_role: a single agent has no second role; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _trains_what_it_samples(self) -> Self:
@@ -103,10 +135,24 @@ class TrainConfig(Config):
         return self
 
 
+def _fixed(given: object) -> tuple[str, object]:
+    """The fixed role and its policy, of a configuration or of raw values."""
+    if isinstance(given, FixedRole):
+        return given.role, given.policy
+    values = cast(dict[str, Any], given) if isinstance(given, dict) else {}
+    return str(values.get("role", "subagent")), values.get("policy")
+
+
 def check_train(config: TrainConfig) -> None:
     """Raises `ConfigError` for what would only be found after some work."""
     check_world(config.world)
     check_policy("policy", config.policy)
+    if config.fixed_role is not None:
+        check_policy("fixed_role.policy", config.fixed_role.policy)
+    if config.summarizer is not None:
+        check_policy("summarizer", config.summarizer)
+    check_summarizer(config.team, config.summarizer)
+    check_judge_policy(config.judge, config.judge_policy)
     given = "world" in config.model_fields_set
     check_data("data", config.data, config.world, world_given=given)
     check_data("evaluation.data", config.evaluation.data, config.world, world_given=given)

@@ -83,6 +83,8 @@ class Trajectory:
     """When the agent began, in seconds since the episode began."""
     seconds: float = 0.0
     """How long the agent took."""
+    trained: bool = True
+    """Whether its model is the one in training; false for a role whose model stays as it is."""
 
     @property
     def cut_text(self) -> str:

@@ -134,7 +134,7 @@ def _rewards(
 
 def _odd_parts(group: Sequence[ScoredEpisode]) -> Counter[str]:
     """Turns and tokens that can't train."""
-    turns = [turn for scored in group for turn in scored.turns]
+    turns = [turn for scored in group for turn in scored.trained_turns]
     sound = [turn for turn in turns if is_trainable(turn)]
     odd = sum(not math.isfinite(logprob) for turn in sound for logprob in turn.logprobs)
     return Counter(turns=len(turns) - len(sound), tokens=odd)
@@ -152,7 +152,7 @@ def _finite(credit: list[list[TrainedTurn]], masked: Counter[str]) -> list[list[
 
 def _check_token_ids(groups: Sequence[Sequence[ScoredEpisode]], masked: Counter[str]) -> None:
     """Raises `TrainError` if responses have texts but none has token ids."""
-    turns = [turn for group in groups for scored in group for turn in scored.turns]
+    turns = [turn for group in groups for scored in group for turn in scored.trained_turns]
     spoken = [turn for turn in turns if turn.response_tokens or turn.text]
     if masked["turns"] and spoken and not any(turn.response_ids for turn in spoken):
         raise TrainError(

@@ -99,7 +99,7 @@ class TurnAlgorithm:
             [
                 (number, turn)
                 for number, (turn, trains) in enumerate(zip(agent.turns, flags, strict=True))
-                if trains and is_trainable(turn)
+                if trains and agent.trained and is_trainable(turn)
             ]
             for agent, flags in agents
         ]

@@ -124,7 +124,7 @@ def _staleness(usable: Sequence[ScoredEpisode], version: int) -> dict[str, float
     """
     tokens, rollouts, versions = Counter[int](), Counter[int](), list[int]()
     for scored in usable:
-        spans = [span for turn in scored.turns for span in turn.versions]
+        spans = [span for turn in scored.trained_turns for span in turn.versions]
         for span in spans:
             tokens[version - span.version] += span.end - span.start
         if spans:

@@ -38,6 +38,12 @@ class ScoredEpisode:
         """The turns of all agents."""
         return [turn for agent in self.episode.trajectories for turn in agent.turns]
 
+    @property
+    def trained_turns(self) -> list[Turn]:
+        """The turns of the agents whose model is in training."""
+        agents = self.episode.trajectories
+        return [turn for agent in agents if agent.trained for turn in agent.turns]
+
     def count_calls(self, tool: str) -> int:
         """How many valid calls of a tool were made, by all agents."""
         return sum(call.name == tool for turn in self.turns for call in turn.calls)

@@ -1,0 +1,83 @@
+"""Every configuration that the tree holds can be used as its first lines say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from wideseek_apps.main import main
+from wideseek_core.config import load_config
+from wideseek_tools.server.config import ServeConfig
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+MODELS = ("policy.model={}", "policy.tokenizer={}")
+DATA = ("data.path=tasks.jsonl", "evaluation.data.path=dev.jsonl")
+JUDGE = ("judge_policy.tokenizer={}", "summarizer.tokenizer={}")
+BASE, OFFLINE = "train/qwen3_4b.yaml", "offline.yaml"
+
+COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "base training": ("train", (BASE, OFFLINE), (MODELS[0], *DATA)),
+    "hybrid training": (
+        "train",
+        (BASE, "train/hybrid.yaml", OFFLINE),
+        (MODELS[0], "data.path=[width.jsonl, depth.jsonl]", DATA[1]),
+    ),
+    "training with a local judge": (
+        "train",
+        (BASE, "train/local_judge.yaml", OFFLINE),
+        (MODELS[0], *JUDGE, *DATA),
+    ),
+    "training beside a fixed second role": (
+        "train",
+        (BASE, "train/fixed_subagents.yaml", OFFLINE),
+        (MODELS[0], *DATA),
+    ),
+    "single agent": ("train", ("train/single_agent.yaml",), ()),
+    "NeMo-Aligner": ("train", ("train/nemo_aligner.yaml",), ()),
+    "base evaluation": ("widesearch", ("evaluate/base.yaml", OFFLINE), (MODELS[0], DATA[0])),
+    "evaluation with a local judge": (
+        "widesearch",
+        ("evaluate/base.yaml", "evaluate/local_judge.yaml", OFFLINE),
+        (MODELS[0], *JUDGE, DATA[0]),
+    ),
+    "WideSearch": ("widesearch", ("evaluate/widesearch.yaml",), (MODELS[1],)),
+    "QA": ("qa", ("evaluate/qa.yaml", OFFLINE), (MODELS[1], DATA[0])),
+    "QA with two models": (
+        "qa",
+        ("evaluate/qa.yaml", "evaluate/qa_two_models.yaml", OFFLINE),
+        (MODELS[1], "subagent_policy.tokenizer={}", DATA[0]),
+    ),
+    "an endpoint": ("widesearch", ("endpoint.yaml",), ()),
+    "the web": ("ask", ("endpoint.yaml", "web.yaml"), ("question=Which?",)),
+    "the start policy": ("sft", ("start_policy.yaml",), ()),
+}
+"""Sub-command, files, and the settings that only a user knows; `{}` is a model's folder."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_configuration_passes_the_checks(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable in ("OPENAI_API_KEY", "SERPER_API_KEY", "JINA_API_KEY"):
+        monkeypatch.setenv(variable, "key-of-a-test")
+    command, files, settings = COMMANDS[name]
+    paths = [str(CONFIGS / file) for file in files]
+    main([command, *paths, *(text.format(tmp_path) for text in settings), "--dry-run"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("# Nothing was run.")
+    assert "key-of-a-test" not in shown
+
+
+def test_every_configuration_is_tried() -> None:
+    tried = {CONFIGS / file for _, files, _ in COMMANDS.values() for file in files}
+    assert {*CONFIGS.rglob("*.yaml")} - tried == {CONFIGS / "serve.yaml"}
+
+
+def test_the_retrieval_server_listens_where_it_is_asked() -> None:
+    served = load_config(ServeConfig, [str(CONFIGS / "serve.yaml")])
+    addresses = re.findall(r"http://127.0.0.1:(\d+)", (CONFIGS / OFFLINE).read_text())
+    assert addresses == [str(served.port)] * 2
