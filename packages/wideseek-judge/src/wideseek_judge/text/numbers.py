@@ -45,6 +45,15 @@ _LEADING_ZERO = re.compile(r"0\d")
 _CHINESE = re.compile(
     rf"[约約]?(?P<percent>百分之)?(?P<digits>[{NUMERALS}点點]+)(?P<unit>\D{{0,6}})"
 )
+_CHINESE_SUM = re.compile(
+    r"[约約]?(?:(?P<trillions>\d{1,4}(?:\.\d+)?)(?:万亿|萬億|兆))?"
+    r"(?:(?P<hundred_millions>\d{1,5}(?:\.\d+)?)[亿億])?"
+    r"(?:(?P<ten_millions>\d)千[万萬])?(?:(?P<ten_thousands>\d{1,4}(?:\.\d+)?)[万萬])?"
+    r"(?:(?P<ones>\d{1,4}))?(?P<unit>[^\d\s]{0,6})"
+)
+_CHINESE_POWERS = {
+    "trillions": 12, "hundred_millions": 8, "ten_millions": 7, "ten_thousands": 4, "ones": 0,
+}  # fmt: skip
 _SIGNS = str.maketrans({"−": "-", "٬": ",", "٫": ".", "’": "'", "ʼ": "'"})
 
 
@@ -81,7 +90,7 @@ def parse_number(text: str) -> Number | None:
     text = text.strip().translate(_SIGNS)
     match = _WHOLE.fullmatch(text)
     if match is None:
-        return _in_numerals(text)
+        return _in_numerals(text) or _chinese_sum(text)
     if match["comma"]:
         return _with_comma(text, match)
     exact = _value(match)
@@ -135,6 +144,19 @@ def _in_numerals(text: str) -> Number | None:
         return None
     unit = "%" if match["percent"] else match["unit"].casefold()
     return Number(exact=exact, unit=unit) if not unit or unit in UNITS else None
+
+
+def _chinese_sum(text: str) -> Number | None:
+    """Digits with several scales, `12亿3000万元`: the parts are added up."""
+    match = _CHINESE_SUM.fullmatch(text.replace(" ", ""))
+    if match is None:
+        return None
+    parts = [(match[name], power) for name, power in _CHINESE_POWERS.items() if match[name]]
+    unit = match["unit"].casefold()
+    if len(parts) < 2 or (unit and unit not in UNITS):
+        return None
+    exact = sum((_EXACT.scaleb(Decimal(digits), power) for digits, power in parts), Decimal())
+    return Number(exact=exact, unit=unit)
 
 
 @dataclass(frozen=True, slots=True)
