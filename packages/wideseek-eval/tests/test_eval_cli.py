@@ -285,7 +285,9 @@ def test_the_evaluations_inside_a_training_run_are_found(
     run(["report", str(folder)])
     assert (folder / "before" / "report.html").exists()
     assert (folder / "after" / "report.html").exists()
-    capsys.readouterr()
+    page = (folder / "comparison.html").read_text("utf-8")
+    assert f"written: {folder / 'comparison.html'}" in capsys.readouterr().out
+    assert sorted(re.findall(r'data-change="([^"]*)"', page)) == ["0.0", "1.0", "1.0", "1.0"]
     run(["compare", str(folder)])
     shown = capsys.readouterr().out
     assert f"A is {folder / 'before'}, B is {folder / 'after'}." in shown
@@ -295,6 +297,11 @@ def test_the_evaluations_inside_a_training_run_are_found(
     capsys.readouterr()
     run(["compare", str(other), str(folder)])
     assert f"B is {folder / 'after'}." in capsys.readouterr().out
+    run(["compare", str(folder), f"html_file={tmp_path / 'page.html'}"])
+    assert f'<th scope="col">{folder / "before"}</th>' in (tmp_path / "page.html").read_text(
+        "utf-8"
+    )
+    capsys.readouterr()
     run(["export", str(folder), str(tmp_path / "out.jsonl")])
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
 

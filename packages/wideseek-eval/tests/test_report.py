@@ -1,4 +1,6 @@
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from wideseek_core import (
 )
 from wideseek_eval import Result, StoredRun, Summary, summarize
 from wideseek_eval.reports.diff import DiffCell, diff_tables
-from wideseek_eval.reports.pages import report_page, sweep_page
+from wideseek_eval.reports.pages import comparison_page, report_page, script_hash, sweep_page
+from wideseek_eval.reports.questions import shown_questions
 from wideseek_eval.reports.svg import Point, Share, bar_chart, curve, share_chart
 from wideseek_eval.reports.text import comparison_text, report_text, sweep_text
+from wideseek_eval.runs.folder import RunHeader
 from wideseek_eval.runs.results import EpisodeSummary
 from wideseek_eval.statistics.breakdown import ending, make_report
 from wideseek_eval.statistics.compare import compare
@@ -60,10 +64,23 @@ def stored(*results: Result) -> StoredRun:
 RUN = stored(*(result(f"t{index}", 0, index / 30, index % 4) for index in range(30)))
 
 
+HEADER = RunHeader(
+    settings={
+        "policy": {"kind": "chat", "endpoint": {"model": "Qwen3-4B"}},
+        "fixed_role": {"policy": {"model": "helper"}},
+        "judge": {"mode": "official", "kind": "llm", "endpoint": {"model": "judge-30b"}},
+        "team": {"max_turns": 4},
+    },
+    tasks="",
+    started="2026-11-25 10:00:00",
+    code=("0.1.0", "0.2.0"),
+)
+
+
 class Checker(HTMLParser):
     """Fails on a tag that is closed in the wrong place."""
 
-    VOID = ("meta", "br", "line", "rect", "circle", "polygon", "polyline")
+    VOID = ("meta", "br", "line", "rect", "circle", "polygon", "polyline", "input", "option")
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,11 +179,85 @@ def test_endings_say_what_went_wrong() -> None:
 def test_the_page_is_well_formed_self_contained_and_escapes_what_models_wrote() -> None:
     page = report_page(make_report("a <run>", RUN), RUN)
     check(page)
-    assert not re.search(r"https?://|<script|<link|src=", page)
+    assert not re.search(r"https?://|<script |<link|src=", page)
+    (script,) = re.findall(r"(?s)<script>(.*?)</script>", page)
+    policy = unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert script_hash(script) in policy
     assert "&lt;Belgium&gt;" in page
     assert "<Belgium>" not in page
-    assert page.count("<details>") == 20
+    assert page.count('<details class="question"') == 30
     assert page.count("<svg") == 2
+
+
+def test_every_table_of_a_page_has_a_caption_and_headings_with_a_scope() -> None:
+    run = replace(RUN, header=HEADER)
+    pages = [report_page(make_report("run", run), run), compared(run, run)]
+    for page in pages:
+        check(page)
+        tables = re.findall(r"(?s)<table.*?</table>", page)
+        assert tables
+        assert all("<caption>" in table for table in tables)
+        assert not re.search(r"<th(?![^>]*scope=)[ >]", page)
+
+
+def test_a_report_names_the_model_the_judge_the_date_and_the_code() -> None:
+    report = make_report("run", replace(RUN, header=HEADER))
+    assert report.about.model == "Qwen3-4B, helper"
+    assert report.about.judge == "official, llm, judge-30b"
+    page = unescape(report_page(report, RUN))
+    shown = (
+        "Model: Qwen3-4B, helper · Judge: official, llm, judge-30b · Date: 2026-11-25 10:00:00 UTC"
+    )
+    assert shown in page
+    assert "Code: 0.1.0, then 0.2.0" in page
+    assert '<th scope="row">policy.endpoint.model</th><td><code>"Qwen3-4B"</code></td>' in page
+    assert make_report("run", RUN).about.facts == {}
+
+
+def compared(a: StoredRun, b: StoredRun) -> str:
+    return comparison_page(compare(a.results, b.results), [("a <1>", a), ("b", b)])
+
+
+def test_two_runs_are_shown_side_by_side_with_the_change_of_each_question() -> None:
+    before = stored(result("t0", 0, 0.75), result("t1", 0, 0.5), result("only", 0, 1.0))
+    after = stored(result("t0", 0, 0.25), result("t1", 0, 0.5), result("t1", 1, 1.0))
+    settings = HEADER.settings | {"team": {"max_turns": 9}}
+    other = HEADER.model_copy(update={"settings": settings})
+    page = compared(replace(before, header=HEADER), replace(after, header=other))
+    changes = re.findall(r'data-score="([^"]*)"\s+data-change="([^"]*)"', page)
+    assert changes == [("0.25", "-0.5"), ("0.75", "0.25")]
+    assert [text for text in re.findall(r'class="change">([^<]*)<', page)] == ["−0.50", "+0.25"]
+    assert page.count("<section>") == 4
+    assert "a &lt;1&gt;" in page
+    assert '<th scope="row">team.max_turns</th><td><code>4</code></td><td><code>9</code>' in page
+    assert "1 only in the first" in page
+
+
+def test_a_question_without_a_score_is_shown_with_its_reason() -> None:
+    lost = with_score(state=ScoreState.UNSCORED, message="the judge was silent")
+    (question,) = shown_questions([("run", stored(lost))])
+    assert (question.scores, question.change, question.ending) == ((None,), None, "no verdict")
+    assert question.trials[0].message == "the judge was silent"
+    page = report_page(make_report("run", stored(lost)), stored(lost))
+    assert 'data-score=""' in page
+    assert '<span class="score pill unknown">–</span>' in page
+
+
+def test_of_several_trials_the_one_with_the_lowest_score_is_shown() -> None:
+    run = stored(result("a", 0, 0.3), result("a", 1, 0.9), result("a", 2, 0.1))
+    (question,) = shown_questions([("run", run)])
+    assert "trial 2" in question.trials[0].story
+    assert "scores 0.30, 0.90, 0.10" in question.trials[0].story
+    assert question.scores[0] == pytest.approx(1.3 / 3)
+
+
+def test_names_that_would_run_into_one_another_are_cut() -> None:
+    points = [Point(name=f"{n}-a-long-name", mean=0.5, low=0.4, high=0.6) for n in range(10)]
+    chart = bar_chart("t", points)
+    assert ">0-a-l…<" in chart
+    assert "0-a-long-name: 0.500" in chart
+    assert ">0-a-long-name<" in bar_chart("t", points[:2])
 
 
 def test_the_page_shows_pass_at_k_and_what_each_kind_of_ending_scores() -> None:

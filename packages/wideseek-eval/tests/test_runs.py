@@ -2,6 +2,7 @@ import asyncio
 import json
 import math
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from wideseek_core import (
     Trajectory,
     Turn,
 )
+from wideseek_core.code_version import code_version
 from wideseek_core.episode_records import read_episodes
 from wideseek_core.runs import sole_writer
 from wideseek_eval import (
@@ -223,6 +225,27 @@ async def test_a_run_is_resumed_although_its_server_moved(tmp_path: Path) -> Non
     assert team.asked.total() == 4
     with pytest.raises(ConfigError, match=r'config\.json: policy\.model was "m", is "n"'):
         await run_evaluation(config, TASKS, team, NumberJudge(), settings=settings(2, "n"))
+
+
+async def test_a_run_records_when_it_began_and_every_code_it_was_run_with(tmp_path: Path) -> None:
+    config = RunConfig(folder=tmp_path)
+    await run_evaluation(config, TASKS[:2], CountingTeam(), NumberJudge())
+    header = load_run(tmp_path).header
+    assert header is not None
+    began = datetime.fromisoformat(f"{header.started}+00:00")
+    assert abs(datetime.now(UTC) - began) < timedelta(minutes=5)
+    assert header.code == (code_version(),)
+    path = tmp_path / "config.json"
+    earlier = {"started": "2026-01-02 03:04:05", "code": ["0.0.9"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | earlier))
+    await run_evaluation(config, TASKS[:2], CountingTeam(), NumberJudge())
+    await regrade(tmp_path, NumberJudge(), name="again", settings={"judge": {"kind": "exact"}})
+    for grading in ("", "again"):
+        header = load_run(tmp_path, grading).header
+        assert header is not None
+        assert header.started == "2026-01-02 03:04:05"
+        assert header.code == ("0.0.9", code_version())
+        assert header.settings == ({"judge": {"kind": "exact"}} if grading else {})
 
 
 class Overflowing:

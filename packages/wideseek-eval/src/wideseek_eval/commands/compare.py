@@ -8,6 +8,7 @@ from wideseek_core.config import load_config
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_core.progress import show
+from wideseek_eval.reports.pages import comparison_page
 from wideseek_eval.reports.text import comparison_text
 from wideseek_eval.runs.find import NamedRun, find_pair, find_run
 from wideseek_eval.statistics.compare import HEADLINE, Comparison, check_same_tasks, compare
@@ -33,6 +34,8 @@ class CompareConfig(Config):
     """Seed of the bootstrap."""
     json_file: Path | None = None
     """Where to write the comparison as JSON."""
+    html_file: Path | None = None
+    """Where to write a page with all questions of both runs side by side."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -53,6 +56,9 @@ def run(arguments: Sequence[str]) -> None:
     show(_text(found, *pair))
     if config.json_file is not None:
         write_atomically(config.json_file, to_json(found, indent=2) + "\n")
+    if config.html_file is not None:
+        runs = [(str(pair[0]), a), (str(pair[1]), b)]
+        write_atomically(config.html_file, comparison_page(found, runs))
 
 
 def _text(found: Comparison, a: NamedRun, b: NamedRun) -> str:

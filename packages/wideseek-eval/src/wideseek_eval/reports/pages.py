@@ -3,53 +3,34 @@
 The templates escape whatever tasks, models and judges wrote; only figures are markup already.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from wideseek_core import TableGold, Task
-from wideseek_eval.reports.diff import TableDiff, diff_tables
+from wideseek_core.tasks import source_of
 from wideseek_eval.reports.figures import Figure, make_figures
+from wideseek_eval.reports.questions import ShownQuestion, shown_questions
 from wideseek_eval.reports.svg import Point, curve
-from wideseek_eval.runs.folder import Key, StoredRun
-from wideseek_eval.runs.results import Result
-from wideseek_eval.statistics.breakdown import Extreme, Report
+from wideseek_eval.runs.folder import StoredRun
+from wideseek_eval.statistics.about import about_run
+from wideseek_eval.statistics.breakdown import Report
+from wideseek_eval.statistics.compare import Comparison
 from wideseek_eval.statistics.means import Mean
 from wideseek_eval.statistics.summary import EFFORT, Counts, Metric, Slice
 from wideseek_eval.statistics.sweep import SWEEP_METRICS, Sweep
 from wideseek_eval.statistics.titles import TITLES
 
 _TILES = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
-MAX_ROWS = 60
-"""Rows of a table that are shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownQuestion:
-    """A question with the evidence of one of its trials."""
-
-    extreme: Extreme
-    story: str
-    message: str
-    answer: str | None
-    reference: str | None
-    diff: TableDiff | None
-    more_rows: int = 0
 
 
 def report_page(report: Report, run: StoredRun) -> str:
     """The page of a run."""
     overall = report.summary.overall
     means = {name: metric.avg for name, metric in overall.metrics.items()} | overall.effort
-    extremes = (
-        ("Best questions", [_shown(found, run, found.best_trial) for found in report.best]),
-        (
-            "Worst questions",
-            [_shown(found, run, found.worst_trial) for found in report.worst],
-        ),
-    )
     return render(
         "report.html",
         title=report.name,
@@ -59,7 +40,27 @@ def report_page(report: Report, run: StoredRun) -> str:
         reasons=overall.reasons,
         tiles=[(name, means[name]) for name in _TILES if name in means],
         figures=list(make_figures(report, run)),
-        extremes=[pair for pair in extremes if pair[1]],
+        about=[("", report.about)],
+        questions=shown_questions([(report.name, run)]),
+    )
+
+
+def comparison_page(comparison: Comparison, runs: Sequence[tuple[str, StoredRun]]) -> str:
+    """The page of two named runs side by side."""
+    about = [(name, about_run(run.header)) for name, run in runs]
+    first, second = (found.settings for _, found in about)
+    return render(
+        "comparison.html",
+        title=f"{runs[0][0]} and {runs[1][0]}",
+        names=[name for name, _ in runs],
+        comparison=comparison,
+        about=about,
+        changed=[
+            (key, first.get(key, ""), second.get(key, ""))
+            for key in dict.fromkeys((*first, *second))
+            if first.get(key) != second.get(key)
+        ],
+        questions=shown_questions(runs),
     )
 
 
@@ -85,7 +86,21 @@ def sweep_page(sweep: Sweep) -> str:
 
 def render(template: str, **values: object) -> str:
     """A page from one of the templates. What is put in is escaped."""
-    return _environment().get_template(template).render(**values)
+    script = _script()
+    policy = f"default-src 'none'; script-src {script_hash(script)}; style-src 'unsafe-inline'"
+    page = _environment().get_template(template)
+    return page.render(script=script, policy=policy, **values)
+
+
+def script_hash(text: str) -> str:
+    """What a content security policy calls a script or style by."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _script() -> str:
+    return files("wideseek_eval.reports").joinpath("templates/page.js").read_text("utf-8")
 
 
 @cache
@@ -104,6 +119,10 @@ def _environment() -> Environment:
         "percent": "{:.1%}".format,
         "title_of": TITLES.__getitem__,
         "by_headline": _by_headline,
+        "score": _score,
+        "signed": _signed,
+        "verdict": _verdict,
+        "sources": _sources,
         "notes": _notes,
     }
     environment.filters.update(filters)
@@ -122,6 +141,26 @@ def _figure(value: float, name: str) -> str:
     if name in ("prompt_tokens", "response_tokens"):
         return f"{value:,.0f}"
     return f"{value:.1f}" if name in EFFORT else f"{value:.1%}"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _signed(value: float | None, digits: int = 2) -> str:
+    """With a minus sign as wide as the plus sign."""
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _verdict(value: float | None) -> str:
+    """The CSS class of a score."""
+    if value is None:
+        return "unknown"
+    return "good" if value >= 1 else "partly" if value > 0 else "poor"
+
+
+def _sources(questions: Sequence[ShownQuestion]) -> list[str]:
+    return sorted({source_of(question.task.source) for question in questions})
 
 
 def _interval(mean: Mean, name: str) -> str:
@@ -153,36 +192,6 @@ def _notes(part: Slice) -> str:
             chances = ", ".join(f"@{j} {chance:.1%}" for j, chance in values.pass_at.items())
             notes.append(f"{TITLES[metric]}, pass{chances}")
     return ". ".join(notes) + "."
-
-
-def _shown(extreme: Extreme, run: StoredRun, trial: int) -> ShownQuestion:
-    results: Mapping[Key, Result] = {
-        (result.task_id, result.trial): result for result in run.results
-    }
-    task, result = run.tasks[extreme.task_id], results[extreme.task_id, trial]
-    score, gold = result.score, task.gold
-    diff = None
-    if isinstance(gold, TableGold) and score is not None:
-        diff = diff_tables(gold, result.answer, score)
-    show_answer = diff is None or score is None or not score.cells
-    return ShownQuestion(
-        extreme=extreme,
-        story=_story(extreme, task, result),
-        message="" if score is None else score.message,
-        answer=result.answer if show_answer else None,
-        reference=None if isinstance(gold, TableGold) else "\n".join(gold.answers),
-        diff=diff and TableDiff(columns=diff.columns, rows=diff.rows[:MAX_ROWS]),
-        more_rows=max(0, len(diff.rows) - MAX_ROWS) if diff else 0,
-    )
-
-
-def _story(extreme: Extreme, task: Task, result: Result) -> str:
-    scores = ", ".join(f"{score:.2f}" for score in extreme.scores)
-    episode = result.episode
-    return (
-        f"{task.id} · trial {result.trial}: {episode.subagents} subagents, {episode.searches} "
-        f"searches, {episode.accesses} pages read, {episode.seconds:.0f} s · scores {scores}"
-    )
 
 
 def _points(sweep: Sweep, name: str) -> list[Point]:

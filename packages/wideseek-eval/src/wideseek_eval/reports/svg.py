@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 480, 262
+CHARACTER_WIDTH = 6.5
+"""Of the names, on average."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 16, 58
 
 
@@ -35,7 +37,7 @@ def bar_chart(title: str, points: Sequence[Point]) -> str:
             f'height="{max(_y(0, top) - y, 0):.1f}" rx="3">{_tip(point)}</rect>'
         )
         parts.append(_whisker(x, point, top))
-        parts.append(_label(x, point))
+        parts.append(_label(x, point, step))
         parts.append(f'<text class="value" x="{x + 5:.1f}" y="{y - 5:.1f}">{point.mean:.2f}</text>')
     return _svg(title, parts)
 
@@ -58,7 +60,7 @@ def curve(title: str, points: Sequence[Point]) -> str:
         y = _y(point.mean, top)
         parts.append(_whisker(x, point, top))
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4">{_tip(point)}</circle>')
-        parts.append(_label(x, point))
+        parts.append(_label(x, point, step))
         parts.append(f'<text class="value" x="{x + 7:.1f}" y="{y - 7:.1f}">{point.mean:.2f}</text>')
     return _svg(title, parts)
 
@@ -135,8 +137,11 @@ def _whisker(x: float, point: Point, top: float) -> str:
     return stem + caps
 
 
-def _label(x: float, point: Point) -> str:
-    lines = [("name", point.name), *(("note", note) for note in point.notes)]
+def _label(x: float, point: Point, space: float) -> str:
+    """The name, as much of it as fits below its bar, and the small print."""
+    most = max(int(space / CHARACTER_WIDTH), 2)
+    name = point.name if len(point.name) <= most else f"{point.name[: most - 1]}…"
+    lines = [("name", name), *(("note", note) for note in point.notes)]
     return "".join(
         f'<text class="{kind}" x="{x:.1f}" y="{HEIGHT - 40 + 15 * at}" text-anchor="middle">'
         f"{escape(text)}</text>"

@@ -9,10 +9,11 @@ from rich.table import Table
 
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
-from wideseek_eval.reports.pages import report_page
+from wideseek_eval.reports.pages import comparison_page, report_page
+from wideseek_eval.runs.find import AFTER, BEFORE, find_pair
 from wideseek_eval.runs.folder import load_run
 from wideseek_eval.statistics.breakdown import Group, Report, make_report
-from wideseek_eval.statistics.compare import Comparison
+from wideseek_eval.statistics.compare import Comparison, check_same_tasks, compare
 from wideseek_eval.statistics.means import Mean
 from wideseek_eval.statistics.summary import EFFORT, Counts, Slice, Summary
 from wideseek_eval.statistics.sweep import Sweep
@@ -64,6 +65,21 @@ def write_report(folder: Path, grading: str = "") -> Report:
     write_atomically(folder / f"{stem}.json", to_json(report, indent=2) + "\n")
     write_atomically(folder / f"{stem}.html", report_page(report, run))
     return report
+
+
+def write_comparison(name: str) -> Path:
+    """Writes the page that compares the evaluations before and after a training run; its path.
+
+    Raises `DataError`.
+    """
+    pair = find_pair(name)
+    before, after = (named.load() for named in pair)
+    check_same_tasks(before.tasks, after.tasks)
+    found = compare(before.results, after.results)
+    stem = f"comparison.{pair[0].grading}" if pair[0].grading else "comparison"
+    path = pair[0].path.parent / f"{stem}.html"
+    write_atomically(path, comparison_page(found, [(BEFORE, before), (AFTER, after)]))
+    return path
 
 
 def comparison_text(comparison: Comparison, a: str, b: str) -> str:

@@ -10,12 +10,14 @@ episodes.jsonl         the rollouts themselves, if kept
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
 from wideseek_core import ConfigError, DataError, Task
+from wideseek_core.code_version import code_version
 from wideseek_core.files import read_records, write_atomically
 from wideseek_core.json_text import parse_record, to_json
 from wideseek_core.runs import SERVICE_KEYS, check_resumed_config, plain
@@ -33,6 +35,10 @@ class RunHeader(Record):
     settings: dict[str, JsonValue]
     tasks: str
     """sha256 of the questions and references."""
+    started: str = ""
+    """When the run began: date and time in UTC."""
+    code: tuple[str, ...] = ()
+    """The versions of the code that it was run with; several if it was resumed with another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,8 @@ class StoredRun:
     tasks: dict[str, Task]
     results: tuple[Result, ...]
     """The latest of each rollout, in the order of tasks and trials."""
+    header: RunHeader | None = None
+    """Its settings, and those of its regrading."""
 
 
 def begin_run(folder: RunFolder, tasks: Sequence[Task], settings: Mapping[str, JsonValue]) -> None:
@@ -95,7 +103,8 @@ def store_header(
 
     Settings that say where a service is and how it is asked may differ: they shape no result.
     """
-    header = RunHeader(settings=plain(settings), tasks=tasks)
+    now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    header = RunHeader(settings=plain(settings), tasks=tasks, started=now, code=(code_version(),))
     if folder.header.exists():
         before = read_header(folder.header)
         try:
@@ -106,6 +115,8 @@ def store_header(
             raise ConfigError(
                 f"{folder.header}: the run was started with other tasks; use another run folder"
             )
+        code = tuple(dict.fromkeys((*before.code, *header.code)))
+        header = header.model_copy(update={"started": before.started, "code": code})
         if before == header:
             return
     write_atomically(folder.header, to_json(header, indent=2) + "\n")
@@ -144,7 +155,7 @@ def read_results(path: Path) -> dict[Key, Result]:
 def load_run(path: Path, grading: str = "") -> StoredRun:
     """A run read back for a report. Raises `DataError`."""
     folder = RunFolder(path=path, grading=grading)
-    read_header(RunFolder(path=path).header)
+    header = _with_grading(read_header(RunFolder(path=path).header), folder)
     tasks = {task.id: task for task in read_records(folder.tasks, Task)}
     if grading and not folder.results.exists():
         raise DataError(f"{path} has no regrading {grading!r}")
@@ -154,4 +165,14 @@ def load_run(path: Path, grading: str = "") -> StoredRun:
     if unknown is not None:
         raise DataError(f"{folder.results}: result of unknown task {unknown!r}")
     keys = sorted(found, key=lambda key: (order[key[0]], key[1]))
-    return StoredRun(tasks=tasks, results=tuple(found[key] for key in keys))
+    return StoredRun(tasks=tasks, results=tuple(found[key] for key in keys), header=header)
+
+
+def _with_grading(header: RunHeader, folder: RunFolder) -> RunHeader:
+    """The settings of a run, with those of its regrading in place of its judge's."""
+    if not folder.grading or not folder.header.exists():
+        return header
+    again = read_header(folder.header)
+    code = tuple(dict.fromkeys((*header.code, *again.code)))
+    settings = header.settings | again.settings
+    return header.model_copy(update={"settings": settings, "code": code})

@@ -8,6 +8,7 @@ from wideseek_core import Score, Status, TableMetrics, Task
 from wideseek_core.tasks import Record, source_of
 from wideseek_eval.runs.folder import StoredRun
 from wideseek_eval.runs.results import Result
+from wideseek_eval.statistics.about import About, about_run
 from wideseek_eval.statistics.means import Mean, mean_of
 from wideseek_eval.statistics.official import official_summary
 from wideseek_eval.statistics.summary import (
@@ -61,6 +62,7 @@ class Report(Record):
 
     version: Literal[1] = 1
     name: str
+    about: About = About()
     summary: Summary
     official: dict[str, dict[str, dict[str, float]]]
     """Per language and `overall`: the metrics of the official summary, by their names there."""
@@ -82,6 +84,7 @@ def make_report(name: str, run: StoredRun, *, extremes: int = 10) -> Report:
     ranked = rank(results, tasks)
     return Report(
         name=name,
+        about=about_run(run.header),
         summary=summarize(results),
         official=official_summary(results),
         by_width=binned(results, lambda result: result.episode.subagents, _WIDTHS),

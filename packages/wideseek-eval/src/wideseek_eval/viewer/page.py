@@ -5,8 +5,6 @@ code shows it as text, or as Markdown that was sanitized. A content security pol
 run but the page's own scripts, which it names by their hashes, and lets the page load nothing.
 """
 
-import base64
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from importlib.resources import files
 from itertools import islice
@@ -18,6 +16,7 @@ from pydantic_core import to_json as encode_json
 from wideseek_core.episode_records import TOKEN_FIELDS
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import clean_strings
+from wideseek_eval.reports.pages import script_hash
 from wideseek_eval.viewer.traces import Detail, Trace, read_traces
 
 _SCRIPTS = (
@@ -65,8 +64,8 @@ def _head(title: str, style: str, scripts: Iterable[str]) -> str:
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"script-src {' '.join(map(_hash, scripts))}",
-            f"style-src {_hash(style)}",
+            f"script-src {' '.join(map(script_hash, scripts))}",
+            f"style-src {script_hash(style)}",
             "base-uri 'none'",
             "form-action 'none'",
         )
@@ -80,11 +79,6 @@ def _head(title: str, style: str, scripts: Iterable[str]) -> str:
         f'<body data-title="{escape(title)}"><div id="app"><noscript>'
         "The trace viewer needs JavaScript.</noscript></div>\n"
     )
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _asset(name: str) -> str:

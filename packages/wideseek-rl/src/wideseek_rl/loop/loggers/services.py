@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from wideseek_core import ConfigError
 from wideseek_core.files import write_atomically
+from wideseek_core.runs import flat
 
 
 def service_package(name: str, install: str) -> Any:
@@ -36,12 +37,9 @@ def stored_id(file: Path, step: int, make: Callable[[], str]) -> str:
     return made
 
 
-def flat_settings(settings: Mapping[str, JsonValue], before: str = "") -> dict[str, str]:
+def flat_settings(settings: Mapping[str, JsonValue]) -> dict[str, str]:
     """Settings by their dotted keys, as text: what `key=value` would set."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= flat_settings(value, f"{before}{key}.")
-        else:
-            flat[f"{before}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
+    return {
+        key: json.loads(text) if text.startswith('"') else text
+        for key, text in flat(settings).items()
+    }
