@@ -15,6 +15,7 @@ from wideseek_agents.engines import (
     open_servers,
 )
 from wideseek_agents.engines.sglang import SglangReplica
+from wideseek_agents.engines.vllm import ARRAYS
 from wideseek_core import (
     ConfigError,
     ContextOverflow,
@@ -32,6 +33,8 @@ PROMPT = list(range(10, 30))
 KINDS: dict[str, tuple[Callable[[], Fake], str]] = {
     "vllm-0.23": (lambda: FakeVllm(version=(0, 23)), "generate"),
     "vllm-0.32": (lambda: FakeVllm(version=(0, 32)), "generate"),
+    "vllm-0.23 arrays": (lambda: FakeVllm(version=(0, 23)), "arrays"),
+    "vllm-0.32 arrays": (lambda: FakeVllm(version=(0, 32)), "arrays"),
     "vllm-completions": (lambda: FakeVllm(version=(0, 23)), "completions"),
     "sglang-0.5.17": (lambda: FakeSglang(version=(0, 5, 17)), ""),
     "sglang-0.5.21": (lambda: FakeSglang(version=(0, 5, 21)), ""),
@@ -46,8 +49,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 def config_of(kind: str, *urls: str) -> AnyServersConfig:
     if kind.startswith("sglang"):
         return SglangServersConfig(base_urls=urls, backoff_s=0.0)
-    route = "completions" if KINDS[kind][1] == "completions" else "generate"
-    return VllmServersConfig(base_urls=urls, route=route, backoff_s=0.0)
+    values = {"base_urls": urls, "route": KINDS[kind][1], "backoff_s": 0.0}
+    return VllmServersConfig.model_validate(values)
 
 
 @asynccontextmanager
@@ -158,7 +161,8 @@ async def test_a_prompt_without_room_overflows_and_a_turn_gets_what_is_left(kind
 async def test_a_refusal_is_not_tried_again(kind: str) -> None:
     async with opened(kind) as (pool, fake):
         path = fake.server.requests[-1].path
-        path = "/v1/completions" if kind == "vllm-completions" else path
+        route = KINDS[kind][1]
+        path = {"completions": "/v1/completions", "arrays": ARRAYS}.get(route, path)
 
         async def refuse() -> Response:
             return Response.of({"error": {"message": "no such adapter"}}, 404)
@@ -180,7 +184,7 @@ async def test_an_answer_of_another_kind_is_named(kind: str, body: bytes) -> Non
         async def garble() -> Response:
             return Response(body=body)
 
-        for path in ("/generate", "/inference/v1/generate", "/v1/completions"):
+        for path in ("/generate", "/inference/v1/generate", "/v1/completions", ARRAYS):
             fake.faults[path] = garble
         with pytest.raises(PolicyError, match=fake.url):
             await pool.generate(PROMPT, session="a", sampling=Sampling())

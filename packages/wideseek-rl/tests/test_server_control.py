@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from wideseek_core import TrainError
-from wideseek_rl.engines.control.commands import WORKER_EXTENSION, sglang_command, vllm_command
+from wideseek_rl.engines.control.commands import (
+    ARRAY_ROUTE,
+    WORKER_EXTENSION,
+    sglang_command,
+    vllm_command,
+)
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
 from wideseek_rl.engines.control.process import free_port, running_server
 from wideseek_rl.engines.control.protocol import Checksums, parsed_version
@@ -62,6 +67,7 @@ def test_knobs_become_options_of_vllm(tmp_path: Path) -> None:
     assert given["--api-server-count"] == "4"
     assert given["--hf-overrides"] == '{"head_dtype": "float32"}'
     assert given["--worker-extension-cls"] == WORKER_EXTENSION
+    assert given["--middleware"] == ARRAY_ROUTE
     assert {"--enforce-eager", "--enable-sleep-mode", "--enable-scale-out"} <= given.keys()
     assert command[-2:] == ("--swap-space", "1")
     assert {"VLLM_SERVER_DEV_MODE=1", "CUDA_VISIBLE_DEVICES=2,3", "NCCL_DEBUG=INFO"} <= set(command)
@@ -76,7 +82,7 @@ def test_older_vllm_does_not_know_scale_out(tmp_path: Path) -> None:
 
 def test_a_program_of_the_users_gets_no_extension_of_ours(tmp_path: Path) -> None:
     command = vllm_command(LaunchConfig(program=("vllm",)), place(tmp_path), (0, 32))
-    assert "--worker-extension-cls" not in command
+    assert not {"--worker-extension-cls", "--middleware"} & set(command)
     assert command[command.index("serve") - 1] == "vllm"
 
 

@@ -95,9 +95,13 @@ async def open_served_engine(
             url = f"http://{config.launch.host}:{port}"
             await stack.enter_async_context(running_server(command, url, place.log, config.launch))
             urls.append(url)
-        servers = (VllmServersConfig if is_vllm else SglangServersConfig)(
-            base_urls=tuple(urls), max_running=config.launch.max_running
-        )
+        running = config.launch.max_running
+        if isinstance(config, VllmEngineConfig):
+            servers = VllmServersConfig(
+                base_urls=tuple(urls), max_running=running, route=config.route
+            )
+        else:
+            servers = SglangServersConfig(base_urls=tuple(urls), max_running=running)
         size = vocabulary_size(model.folder)
         pool = await stack.enter_async_context(open_servers(servers, vocab_size=size))
         control = VllmControl if is_vllm else SglangControl

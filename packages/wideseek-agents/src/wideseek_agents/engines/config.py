@@ -56,9 +56,10 @@ class VllmServersConfig(ServersConfig):
     """Replicas of a vLLM server."""
 
     kind: Literal["vllm"] = "vllm"
-    route: Literal["generate", "completions"] = "generate"
+    route: Literal["generate", "completions", "arrays"] = "generate"
     """`generate` is vLLM's route for token ids (`/inference/v1/generate`), which reports weight
-    versions where the server knows them; `completions` is the OpenAI route."""
+    versions where the server knows them; `completions` is the OpenAI route; `arrays` is the fastest
+    one, of servers that a training run of WideSeek has started."""
 
 
 class SglangServersConfig(ServersConfig):

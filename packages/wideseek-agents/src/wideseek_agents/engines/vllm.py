@@ -22,6 +22,10 @@ from wideseek_agents.engines.replica import (
 )
 from wideseek_core import PolicyError, PolicyUnavailable, Sampling, VersionSpans
 
+ARRAYS = "/v1/wideseek/generate"
+"""A route that servers have which a training run has started."""
+_FINAL_ONLY = 2
+"""Makes one output of a request, at its end, where 0.23 would make another with every token."""
 _ENDS = {
     "stop": End.STOP,
     "length": End.LENGTH,
@@ -65,6 +69,14 @@ class _TopGenerated(Wire):
     """Like `_Generated`, with the likeliest tokens, whose reading would only cost time there."""
 
     choices: tuple[_TopChoice, ...]
+
+
+class _Arrays(Wire):
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str | None = None
+    weight_versions: tuple[WireSpan, ...] | None = None
+    cached_tokens: int | None = None
 
 
 class _FlatLogprobs(Wire):
@@ -120,11 +132,17 @@ class VllmReplica:
         body: dict[str, JsonValue] = {
             "request_id": uuid4().hex,
             "token_ids": list(prompt_ids),
-            "sampling_params": {**_parameters(sampling), "detokenize": False},
+            "sampling_params": {
+                **_parameters(sampling),
+                "detokenize": False,
+                "output_kind": _FINAL_ONLY,
+            },
             "cache_salt": cache_key,
         }
         if self._name:
             body["model"] = self._name
+        if self._config.route == "arrays":
+            return self._from_arrays(await self._client.post(ARRAYS, body, _Arrays))
         answer = await self._client.post("/inference/v1/generate", body, _Generated)
         choice = answer.choices[0]
         content = choice.logprobs.content if choice.logprobs is not None else ()
@@ -197,6 +215,15 @@ class VllmReplica:
             choice.finish_reason,
             None,
             details.cached_tokens if details is not None else None,
+        )
+
+    def _from_arrays(self, answer: _Arrays) -> Sampled:
+        return self._sampled(
+            answer.ids,
+            answer.logprobs,
+            answer.finish_reason,
+            self._client.spans(answer.weight_versions, len(answer.ids)),
+            answer.cached_tokens,
         )
 
     def _sampled(

@@ -10,6 +10,8 @@ from typing import Any
 from wideseek_core.testing.fake_engine import FakeEngine, Running, unpickled
 from wideseek_core.testing.http_server import HttpServer, Request, Response
 
+ARRAYS = "/v1/wideseek/generate"
+
 Route = Callable[[Request], Awaitable[Response]]
 
 
@@ -41,6 +43,8 @@ class FakeVllm:
     """What happens at a path before its route; a response stands in for the route's."""
     receive: Callable[[dict[str, Any]], Awaitable[dict[str, bytes]]] | None = None
     """Brings the tensors of an update whose body does not hold them (NCCL)."""
+    arrays: bool = True
+    """Whether it has the route for plain arrays, as servers that a training run has started."""
     checksum: Callable[[bytes], str] | None = None
     """What the worker extension computes of a tensor's bytes; None for a server without it."""
     server: HttpServer = field(init=False)
@@ -96,7 +100,8 @@ class FakeVllm:
             ("POST", "/update_weight_version"): self._set_label,
             ("POST", "/weight_checker"): self._checker,
         }
-        return {**old, **new} if self._new else old
+        ours: dict[tuple[str, str], Route] = {("POST", ARRAYS): self._arrays}
+        return {**old, **(new if self._new else {}), **(ours if self.arrays else {})}
 
     async def _health(self, _request: Request) -> Response:
         return Response()
@@ -144,6 +149,24 @@ class FakeVllm:
             choice["weight_versions"] = self.engine.spans(made)
             answer |= {"created": 1, "model": "policy", "usage": self._usage(ids, made)}
         return Response.of(answer)
+
+    async def _arrays(self, request: Request) -> Response:
+        body = request.json()
+        ids, parameters = body["token_ids"], body["sampling_params"]
+        if refusal := self._refusal(ids, parameters):
+            return refusal
+        made, end = await self.engine.sample(
+            body["request_id"], ids, parameters, body.get("cache_salt") or ""
+        )
+        return Response.of(
+            {
+                "ids": made.ids,
+                "logprobs": made.logprobs,
+                "finish_reason": end,
+                "weight_versions": self.engine.spans(made) if self._new else None,
+                "cached_tokens": made.cached,
+            }
+        )
 
     def _logprobs(self, made: Running, parameters: dict[str, Any]) -> dict[str, Any] | None:
         if parameters.get("logprobs") is None:

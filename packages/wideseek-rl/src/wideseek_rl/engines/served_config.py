@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wideseek_core import Config
 from wideseek_rl.engines.control.config import ControlConfig, LaunchConfig
@@ -27,6 +27,15 @@ class VllmEngineConfig(ServedEngineConfig):
     """Replicas of vLLM."""
 
     kind: Literal["vllm"] = "vllm"
+    route: Literal["generate", "completions", "arrays"] = "generate"
+    """`arrays` is a route of ours that costs the server and this process least; the server must run
+    in this Python, which has the code. The others are vLLM's own."""
+
+    @model_validator(mode="after")
+    def _has_route(self) -> "VllmEngineConfig":
+        if self.route == "arrays" and self.launch.program:
+            raise ValueError("route=arrays is not there in a server that launch.program starts")
+        return self
 
 
 class SglangEngineConfig(ServedEngineConfig):

@@ -6,6 +6,7 @@ import sys
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
 
 WORKER_EXTENSION = "wideseek_rl.engines.control.vllm_worker.ChecksumExtension"
+ARRAY_ROUTE = "wideseek_rl.engines.control.vllm_route.ArrayRoute"
 _SCALE_OUT_SINCE = (0, 30)
 _FLOAT32_HEAD_SINCE = (0, 32)
 
@@ -31,7 +32,7 @@ def vllm_command(
         "--disable-uvicorn-access-log",
     ]
     if not config.program:  # another program may not have this package beside its vLLM
-        options += ["--worker-extension-cls", WORKER_EXTENSION]
+        options += ["--worker-extension-cls", WORKER_EXTENSION, "--middleware", ARRAY_ROUTE]
     if config.context_tokens is not None:
         options += ["--max-model-len", str(config.context_tokens)]
     if not config.cuda_graphs:
