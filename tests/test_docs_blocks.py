@@ -291,7 +291,9 @@ def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[s
         return [*arguments, *SMALL[name], *folder, *model]
     if name == "train" and not any(word.endswith(".yaml") for word in arguments):
         return [*arguments, *TINY_TRAINING, f"folder={own}", *LOCAL]
-    return [*arguments, "--dry-run"] if name in ("train", "sft") else arguments
+    if name == "schedule-sim" and not any(word.startswith("run=") for word in arguments):
+        return arguments
+    return [*arguments, "--dry-run"] if name in ("train", "sft", "schedule-sim") else arguments
 
 
 def _serve(script: str, arguments: list[str], working: WorkingFolder) -> None:

@@ -111,8 +111,9 @@ def table(done: Mapping[str, Ran]) -> Iterator[str]:
         other = "—"
         if name != "base" and "base" in done:
             other = _difference(ran.change("item_f1", done["base"].folder / "after"))
+        means = f"{item.a.mean:.3f} → {item.b.mean:.3f}"
         yield (
-            f"| {VARIANTS[name][0]} | {item.a.mean:.3f} → {item.b.mean:.3f}, {_difference(item)} | {other} "
+            f"| {VARIANTS[name][0]} | {means}, {_difference(item)} | {other} "
             f"| {_difference(row)} | {ran.cpu_s:.0f} | {ran.mean('time/step_s'):.1f} "
             f"| {ran.mean('staleness/mean'):.2f} |"
         )

@@ -1,0 +1,1 @@
+"""Schedules on simulated rollouts: how long steps take, what is idle, how stale rollouts get."""

@@ -1,0 +1,141 @@
+"""What a training run says about lengths and speeds."""
+
+import itertools
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from wideseek_core import DataError, Episode
+from wideseek_core.episode_records import read_episodes
+from wideseek_core.files import read_objects
+from wideseek_rl.simulation.engine import Speeds
+from wideseek_rl.simulation.lengths import RolloutLength, rollout_length
+
+FULL = 0.5
+"""An engine is full while it has at least this part of the most sequences that it ever had."""
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """A run folder, read."""
+
+    groups: list[list[RolloutLength]]
+    speeds: Speeds
+    prompts_per_step: int
+    group_size: int
+    slots: int
+    schedule: Mapping[str, Any]
+    update_s: float
+    sync_s: float
+    step_s: float
+    """Mean of the steps but the first."""
+    rollouts_s: float
+    """Mean time that a step waited for its rollouts."""
+
+
+def measure_run(folder: Path) -> MeasuredRun:
+    """What a run's files say. Raises `DataError` for a folder that has not what is needed."""
+    settings = _settings(folder / "rl_config.json")
+    steps = [metrics for metrics in _steps(folder / "metrics.jsonl") if "time/step_s" in metrics]
+    steps = steps[1:] if len(steps) > 1 else steps
+    if not steps:
+        raise DataError(f"{folder / 'metrics.jsonl'}: has no steps")
+    episodes = list(_episodes(folder / "episodes"))
+    if not any(group for step in episodes for group in step):
+        raise DataError(f"{folder / 'episodes'}: has no rollouts (rl.log_episodes)")
+    return MeasuredRun(
+        groups=[[rollout_length(e) for e in group] for step in episodes for group in step],
+        speeds=measured_speeds([[e for group in step for e in group] for step in episodes]),
+        prompts_per_step=int(settings["prompts_per_step"]),
+        group_size=int(settings["group_size"]),
+        slots=int(settings["max_concurrent_rollouts"]),
+        schedule=cast(Mapping[str, Any], settings["schedule"]),
+        update_s=_mean(steps, "time/update_s"),
+        sync_s=_mean(steps, "time/sync_s"),
+        step_s=_mean(steps, "time/step_s"),
+        rollouts_s=_mean(steps, "time/rollouts_s"),
+    )
+
+
+def measured_speeds(steps: Sequence[Sequence[Episode]]) -> Speeds:
+    """Throughput of the engine when it is full, and of a sequence that is quick.
+
+    The tokens of a turn are spread evenly over the time it took. `sequence` is what nine of ten
+    turns do not reach; turns of few tokens, whose time is that of their prompt, count little.
+    """
+    turns = [
+        (episode.started_at + turn.started_s, turn.seconds, turn.response_tokens)
+        for step in steps
+        for episode in step
+        for agent in episode.trajectories
+        for turn in agent.turns
+        if turn.seconds > 0 and turn.response_tokens
+    ]
+    if not turns:
+        raise DataError("no turn of the run has a duration")
+    total = max(_full_throughput(turns), 1e-6)
+    speeds = sorted((tokens / seconds, tokens) for _, seconds, tokens in turns)
+    left = 0.9 * sum(tokens for _, tokens in speeds)
+    quick = speeds[-1][0]
+    for speed, tokens in speeds:
+        left -= tokens
+        if left <= 0:
+            quick = speed
+            break
+    return Speeds(total=total, sequence=min(quick, total))
+
+
+def _full_throughput(turns: Sequence[tuple[float, float, int]]) -> float:
+    """Tokens over seconds of the time with many sequences."""
+    events: list[tuple[float, int, float]] = []
+    for start, seconds, tokens in turns:
+        events += [(start, 1, tokens / seconds), (start + seconds, -1, -tokens / seconds)]
+    events.sort()
+    count, rate, most, spans = 0, 0.0, 0, list[tuple[int, float, float]]()
+    for (at, change, speed), (following, _, _) in itertools.pairwise(events):
+        count, rate = count + change, rate + speed
+        most = max(most, count)
+        spans.append((count, following - at, rate))
+    full = [(seconds, rate) for count, seconds, rate in spans if count >= FULL * most]
+    seconds = sum(seconds for seconds, _ in full)
+    return sum(seconds * rate for seconds, rate in full) / seconds if seconds else 0.0
+
+
+def _episodes(folder: Path) -> Iterator[list[list[Episode]]]:
+    """The rollouts of each step by prompt, without those that broke."""
+    for path in sorted(folder.glob("step_*.jsonl")):
+        groups: dict[str, list[Episode]] = defaultdict(list)
+        for record in read_episodes(path):
+            if record.episode.trajectories and not record.episode.error:
+                groups[record.episode.task_id].append(record.episode)
+        yield list(groups.values())
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    try:
+        found: object = json.loads(path.read_text("utf-8"))
+    except OSError:
+        raise DataError(f"{path.parent}: is not the folder of a training run") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is not the configuration of a training run ({error})") from None
+    keys = {"prompts_per_step", "group_size", "max_concurrent_rollouts", "schedule"}
+    if not isinstance(found, dict) or not keys <= set(cast(dict[str, Any], found)):
+        raise DataError(f"{path}: is not the configuration of a training run")
+    return cast(Mapping[str, Any], found)
+
+
+def _steps(path: Path) -> Iterator[Metrics]:
+    if not path.exists():
+        raise DataError(f"{path}: is missing")
+    for _, found in read_objects(path):
+        yield cast(Metrics, found)
+
+
+def _mean(steps: Sequence[Metrics], name: str) -> float:
+    return statistics.fmean(step[name] for step in steps)
