@@ -15,7 +15,7 @@ from wideseek_core.progress import console
 from wideseek_core.redaction import printable
 from wideseek_core.text import one_line
 
-_KEPT_LINES = 3
+_RESERVED_LINES = 3
 """Lines of a terminal that are left free around the tree."""
 
 
@@ -153,7 +153,7 @@ def watching(agents: Agents, *, quiet: bool = False) -> Generator[OnEvent]:
     else:
 
         def draw() -> Group:
-            return Group(*agents.lines(console.size.height - _KEPT_LINES))
+            return Group(*agents.lines(console.size.height - _RESERVED_LINES))
 
         with Live(get_renderable=draw, console=console, refresh_per_second=8):
             yield agents.take

@@ -11,7 +11,7 @@ from wideseek_data.listings.listing import QUESTION, ListedRow, Listing
 
 SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 11, 12)
 """Numbers of entries."""
-WORDINGS = (
+PHRASINGS = (
     *(QUESTION,) * 4,
     'Make a Markdown table of all entries of "{title}", section "{section}", with the columns '
     "{columns}. Write '-' for what no page gives.",
@@ -96,11 +96,11 @@ def _listing(
         source="invented",
         question="",
     )
-    wording = rng.choice(WORDINGS).format(
+    phrasing = rng.choice(PHRASINGS).format(
         title=title, section=section, key=key, columns=", ".join((key, *listing.columns))
     )
-    told = _written(rng, words, listing, labels)
-    return told.model_copy(update={"question": wording})
+    listing = _written(rng, words, listing, labels)
+    return listing.model_copy(update={"question": phrasing})
 
 
 def _names(rng: random.Random, words: Lexicon, taken: Sequence[str]) -> list[str]:
@@ -131,7 +131,7 @@ def _written(
     pages = [first]
     kept: list[ListedRow] = []
     for row in rows:
-        if rng.random() < 0.01:  # named, but told nowhere
+        if rng.random() < 0.01:  # named, but described nowhere
             kept.append(row.model_copy(update={"values": {}}))
             continue
         kept.append(row)

@@ -33,7 +33,7 @@ class ListedRow(Record):
 
 
 class Listing(Record):
-    """A table whose entries are named on one page, `url`, and told on those of the rows.
+    """A table whose entries are named on one page, `url`, and described on those of the rows.
 
     Example: `Listing(id="a", title="Lake Nom", section="Islands", key="Island",
     columns=("Area",), rows=(), url="https://wiki.example/wiki/Lake_Nom#Islands", pages=())`
@@ -52,18 +52,18 @@ class Listing(Record):
     """The page that names the entries, then those that tell their values."""
     source: str = "listings"
     question: str = ""
-    """Empty for the usual wording."""
+    """Empty for the usual phrasing."""
 
     @cached_property
     def task(self) -> Task:
         """The question for the whole table."""
         labels = (self.key, *self.columns)
-        wording = self.question or QUESTION.format(
+        phrasing = self.question or QUESTION.format(
             title=self.title, section=self.section, key=self.key, columns=", ".join(labels)
         )
         return Task(
             id=self.id,
-            question=wording,
+            question=phrasing,
             gold=TableGold(
                 text=markdown_table(labels, [self.cells(row) for row in self.rows]),
                 key_columns=(self.key,),
