@@ -284,7 +284,7 @@ def bench_step(arguments: argparse.Namespace) -> None:
         found,
         recompute=f"{arguments.recompute}/{arguments.every}",
     )
-    if RANKS == 1:
+    if RANKS == 1 and not arguments.short:
         profile(trainer, batch)
         vary(trainer, config, arguments)
 
@@ -459,8 +459,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--shape", default="1.7b", choices=SHAPES)
     parser.add_argument("--recompute", default="mlp")
-    parser.add_argument("--every", type=int, default=2)
+    parser.add_argument("--every", type=float, default=2)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--short", action="store_true", help="`step` alone, without its profile")
     parser.add_argument("--until", type=float, default=1e12, help="start no part after this time")
     arguments = parser.parse_args()
     if RANKS > 1:

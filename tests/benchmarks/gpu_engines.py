@@ -1,6 +1,11 @@
 """Engines on one GPU: log-probabilities, throughput, weight updates, memory, a lost replica.
 
     python tests/benchmarks/gpu_engines.py OUT --kind vllm --model FOLDER
+    CUDA_VISIBLE_DEVICES=1 python tests/benchmarks/gpu_engines.py OUT --apart 0 --model none \
+        --servers '1.7b;1.7b, float32 head;4b'
+
+The second command puts the servers on GPU 0 and `LLM.generate` and the trainer's weights on GPU 1,
+compares their throughput, and sends weights through NCCL.
 
 Starts servers through our control code, samples through our pool, and writes OUT/engines.json after
 every part. FOLDER is a model in Hugging Face format; the larger ones have random weights.
@@ -42,15 +47,27 @@ from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.ipc import IpcTransport, SglangTensorWire, VllmIpcWire
+from wideseek_rl.sync.nccl import NcclTransport, VllmNcclWire
+from wideseek_rl.sync.senders import vllm_sender
 from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource
 
 START = time.monotonic()
 GIB = 2**30
 CONCURRENT, PROMPT_TOKENS, RESPONSE_TOKENS = 256, 256, 256
+BURSTS = 3
+GRAPHS = {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 224, 256]}
+"""Fewer than vLLM captures by itself, of servers and `LLM` alike, so that they start sooner."""
 SHAPES = {
     "0.4b": {"hidden_size": 1024, "intermediate_size": 3072, "vocab_size": 4096},
     "1.7b": {"hidden_size": 2048, "intermediate_size": 6144, "vocab_size": 151_936},
+    "4b": {
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "vocab_size": 151_936,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+    },
 }
 QUESTIONS = [
     *(f"Name {count} rivers of {place}." for count in (2, 3) for place in ("Peru", "Chad", "Laos")),
@@ -115,9 +132,7 @@ def random_model(folder: Path, shape: dict[str, int]) -> Path:
 
     config = AutoConfig.for_model(
         "qwen3",
-        **shape,
-        num_hidden_layers=28,
-        num_attention_heads=16,
+        **{"num_hidden_layers": 28, "num_attention_heads": 16, **shape},
         num_key_value_heads=8,
         head_dim=128,
         max_position_embeddings=40_960,
@@ -203,9 +218,11 @@ async def served(
 ) -> AsyncGenerator[Server]:
     """Starts a server and opens a pool over it."""
     extra = tuple(launch.pop("extra", ()))
+    apart: int | None = launch.pop("apart", None)
     environment = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if kind == "vllm":
         extra += ("--kv-cache-memory-bytes", str(int(cache_gib * GIB)))
+        extra += ("--compilation-config", json.dumps(GRAPHS))
         environment |= {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
         launch.setdefault("memory_share", 0.05)
     else:
@@ -225,6 +242,8 @@ async def served(
     )
     place = ServerPlacement(
         model=model,
+        devices=None if apart is None else (apart,),
+        transfer="ipc" if apart is None else "nccl",
         log=out / f"{kind}-{name.replace(', ', '-').replace(' ', '-')}.log",
         port=free_port(),
         seed=len(name),
@@ -276,6 +295,7 @@ class Offline:
             "logprobs_mode": "processed_logprobs",
             "enable_prefix_caching": True,
             "generation_config": "vllm",
+            "compilation_config": GRAPHS,
             "seed": 1,
         }
         self._folder = out
@@ -348,43 +368,111 @@ async def throughput(
 ) -> None:
     """256 agents at once through the pool, in turn with `LLM.generate` on the same prompts."""
     vocabulary = SHAPES["1.7b"]["vocab_size"]
-    rates: dict[str, list[int]] = {"pool": [], "LLM.generate": [], "pool, completions route": []}
-    rates["pool, 4 API processes"] = []
     seeds = list(range(CONCURRENT))
-    await burst(server.pool, prompts(32, 64, vocabulary, seed=90), 16, seeds[:32])
-    completions = VllmServersConfig(
-        base_urls=(server.url,), route="completions", max_running=CONCURRENT
-    )
-    for turn in range(3):
-        asked = prompts(CONCURRENT, PROMPT_TOKENS, vocabulary, seed=100 + turn)
-        seconds, made = await burst(server.pool, asked, RESPONSE_TOKENS, seeds)
-        rates["pool"].append(rate(made, seconds))
+    async with AsyncExitStack() as stack:
+        pools: dict[str, EnginePool] = {"pool": server.pool}
+        if server.kind == "vllm":
+            pools = {
+                f"pool, route {route}": await stack.enter_async_context(
+                    open_servers(
+                        VllmServersConfig.model_validate(
+                            {"base_urls": (url,), "route": route, "max_running": CONCURRENT}
+                        ),
+                        vocab_size=vocabulary,
+                    )
+                )
+                for route, url in (
+                    ("arrays", server.url),
+                    ("generate", server.url),
+                    ("completions", server.url),
+                )
+            }
         if several is not None:
-            seconds, made = await burst(several.pool, asked, RESPONSE_TOKENS, seeds)
-            rates["pool, 4 API processes"].append(rate(made, seconds))
-        if offline is None:
-            continue
-        other = await offline.burst(asked, RESPONSE_TOKENS, seeds)
-        rates["LLM.generate"].append(round(sum(map(len, other["ids"])) / other["s"]))
-        compare(results, made, other)
-        async with open_servers(completions, vocab_size=vocabulary) as pool:
-            fresh = prompts(CONCURRENT, PROMPT_TOKENS, vocabulary, seed=200 + turn)
-            seconds, made = await burst(pool, fresh, RESPONSE_TOKENS, seeds)
-            rates["pool, completions route"].append(rate(made, seconds))
-    results.note("output tokens/s, 256 agents, 256 in + 256 out, seeded", rates)
-    asked = prompts(CONCURRENT, PROMPT_TOKENS, vocabulary, seed=300)
-    seconds, made = await burst(server.pool, asked, RESPONSE_TOKENS, [None] * CONCURRENT)
-    free = {"pool": rate(made, seconds)}
-    if offline is not None:
-        other = await offline.burst(asked, RESPONSE_TOKENS, [None] * CONCURRENT)
-        free["LLM.generate"] = round(sum(map(len, other["ids"])) / other["s"])
-    results.note("output tokens/s, 256 agents, 256 in + 256 out, without seeds", free)
+            pools["pool, 4 API processes"] = several.pool
+        for pool in pools.values():
+            await burst(pool, prompts(32, 64, vocabulary, seed=90), 16, seeds[:32])
+        if offline is not None:
+            await offline.burst(prompts(32, 64, vocabulary, seed=90), 16, seeds[:32])
+        rates: dict[str, list[int]] = {name: [] for name in (*pools, "LLM.generate")}
+        for turn in range(BURSTS):
+            # Salted with the version, so that no route finds the prompts of another in the cache.
+            for number, (name, pool) in enumerate(pools.items()):
+                pool.version = 1000 + 10 * turn + number
+                asked = prompts(CONCURRENT, PROMPT_TOKENS, vocabulary, seed=100 + turn)
+                seconds, made = await burst(pool, asked, RESPONSE_TOKENS, seeds)
+                rates[name].append(rate(made, seconds))
+                if number == 0 and offline is not None:
+                    other = await offline.burst(asked, RESPONSE_TOKENS, seeds)
+                    tokens = sum(map(len, other["ids"]))
+                    rates["LLM.generate"].append(round(tokens / other["s"]))
+                    compare(results, made, other)
+            results.note("output tokens/s, 256 agents, 256 in + 256 out, seeded", rates)
     before = await cached_tokens(server)
     asked = prompts(CONCURRENT, PROMPT_TOKENS, vocabulary, seed=400, shared=224)
     seconds, made = await burst(server.pool, asked, 64, seeds)
     hits = (await cached_tokens(server)) - before
     share = {"cached": hits, "of": CONCURRENT * PROMPT_TOKENS, "tokens/s": rate(made, seconds)}
     results.note("prefix hits, 224 of 256 tokens shared", share)
+
+
+async def nccl_updates(results: Results, name: str, servers: Sequence[Server], model: Any) -> None:
+    """Weight updates of idle servers on other GPUs, sent to all of them at once, and the gaps."""
+    vocabulary = model.config.vocab_size
+    asked = prompts(1, 64, vocabulary, seed=7)[0]
+    source = ModuleSource(model, torch.bfloat16)
+    transport = NcclTransport(source, VllmNcclWire(), vllm_sender())
+    controls = [server.control for server in servers]
+    sync = ServerSync(_Pools([server.pool for server in servers]), controls, transport, source)
+    rows: list[dict[str, float]] = []
+    gaps: list[list[float]] = []
+    for number in range(1, 6):
+        change(model, 0.05)
+        done = await sync.publish(number)
+        made = [
+            await server.pool.generate(asked, session="n", sampling=Sampling(max_tokens=96, seed=3))
+            for server in servers
+        ]
+        gaps.append([round(gap(model, asked, one), 5) for one in made])
+        row = {"pause to resume": done.paused_s, "sent": done.sent_s, "verified": done.verified_s}
+        rows.append({key: round(value, 3) for key, value in row.items()})
+        results.note(f"{name}: weight updates by NCCL, idle, seconds", rows)
+        results.note(f"{name}: mean |logprob - trainer| after each, by server", gaps)
+    await transport.close()
+
+
+@dataclass
+class _Pools:
+    """The pools of several servers that are updated together; a `ReplicaPool`."""
+
+    pools: Sequence[EnginePool]
+
+    @property
+    def version(self) -> int:
+        return self.pools[0].version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        for pool in self.pools:
+            pool.version = value
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {url: state for pool in self.pools for url, state in pool.states.items()}
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for pool in self.pools:
+                await stack.enter_async_context(pool.hold())
+            yield
+
+    async def remove(self, url: str, problem: str = "") -> None:
+        for pool in self.pools:
+            await pool.remove(url, problem)
+
+    def mark_current(self, url: str) -> None:
+        for pool in self.pools:
+            pool.mark_current(url)
 
 
 def compare(results: Results, made: Sequence[Generated], other: dict[str, Any]) -> None:
@@ -544,7 +632,7 @@ async def lost_replica(results: Results, first: Server, second: Server, vocabula
         )
 
 
-async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str]) -> None:
+async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str], apart: int | None) -> None:
     results = Results(out / f"engines-{kind}.json")
     results.note(
         "machine",
@@ -568,6 +656,13 @@ async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str]) -> None
         "1.7b": (shapes["1.7b"], SHAPES["1.7b"]["vocab_size"], 15.5, {"extra": dummy}),
         "0.4b": (shapes["0.4b"], 4096, 2, {"extra": dummy, "cuda_graphs": False}),
     }
+    plain = {"extra": dummy, "cuda_graphs": False}
+    plan["1.7b, float32 head"] = (*plan["1.7b"][:2], 2, {**plain, "float32_head": True})
+    plan["4b"] = (shapes["4b"], SHAPES["4b"]["vocab_size"], 2, dict(plain))
+    for name in ("1.7b", "4b"):
+        plan[name][3]["float32_head"] = False  # as LLM.generate computes
+    for _, _, _, launch in plan.values():
+        launch["apart"] = apart
     if kind == "vllm":
         apis = {"extra": dummy, "api_processes": 4}
         plan["1.7b, 4 API processes"] = (*plan["1.7b"][:3], apis)
@@ -591,7 +686,10 @@ async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str]) -> None
                 group.create_task(results.part("start of LLM", lambda: offline.wait("READY"), 400))
         servers = {name: task.result() for name, task in starting.items()}
         results.note("all engines ready after, seconds", round(time.monotonic() - START, 1))
-        await measure(results, servers, offline, folder, shapes)
+        if apart is None:
+            await measure(results, servers, offline, folder, shapes)
+        else:
+            await measure_apart(results, servers, offline, shapes)
     finally:
         if offline is not None:
             offline.close()
@@ -617,6 +715,30 @@ async def start(
     except Exception as error:  # noqa: BLE001 - the other servers still count
         results.note(f"FAILED start of {name}", str(error)[-1500:])
         return None
+
+
+async def measure_apart(
+    results: Results,
+    servers: dict[str, Server | None],
+    offline: Offline | None,
+    shapes: dict[str, Path],
+) -> None:
+    """What wants a second GPU."""
+    large = servers.get("1.7b")
+    if large is not None:
+        await results.part("throughput", lambda: throughput(results, large, None, offline), 90)
+    if offline is not None:
+        offline.close()
+    for name in ("1.7b", "4b"):
+        found = [s for key, s in servers.items() if key.partition(",")[0] == name and s is not None]
+        if not found:
+            continue
+        model = load(shapes[name], with_weights=False)
+        await results.part(
+            f"NCCL {name}", lambda n=name, f=found, m=model: nccl_updates(results, n, f, m), 60
+        )
+        del model
+        torch.cuda.empty_cache()
 
 
 async def measure(
@@ -671,10 +793,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=("vllm", "sglang"), default="vllm")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--servers", default="small;replica;1.7b;0.4b", help="which to start")
+    parser.add_argument("--apart", type=int, help="GPU of the servers, if it is another one")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     chosen = given.servers.split(";")
-    asyncio.run(run(given.kind, given.out, given.model.absolute(), chosen))
+    asyncio.run(run(given.kind, given.out, given.model.absolute(), chosen, given.apart))
 
 
 if __name__ == "__main__":

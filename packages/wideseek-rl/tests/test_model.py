@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 
 from wideseek_core import CheckpointError
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
-from wideseek_rl.models.decoder import Decoder, new_model
+from wideseek_rl.models.decoder import Decoder, Layer, new_model
 from wideseek_rl.models.hf_config import config_from_json, config_to_json
 from wideseek_rl.models.hf_format import load_model, read_config, save_model
 from wideseek_rl.models.ops import linear
@@ -99,6 +99,20 @@ def test_recomputing_layers_gives_the_same_gradients() -> None:
     assert len(kept) > 0
     for recomputed in gradients[1:]:
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(kept, recomputed, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("every", "again"),
+    [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4]), (2.5, [0, 3, 5]), (3, [0, 3]), (9, [0])],
+)
+def test_every_nth_layer_is_computed_again(every: float, again: list[int]) -> None:
+    model = Decoder(shape(layers=6))
+    model.recompute("mlp", every=every)
+    layers = [cast(Layer, layer) for layer in model.model.layers]
+    assert [n for n, layer in enumerate(layers) if layer.recompute == "mlp"] == again
+    model.recompute("mixed", every=every)
+    kinds = [layer.recompute for layer in layers if layer.recompute != "none"]
+    assert kinds == ["layer", "mlp", "layer", "mlp", "layer", "mlp"][: len(again)]
 
 
 def test_products_and_their_gradients_equal_those_of_torch() -> None:

@@ -53,7 +53,7 @@ class TransformersModel(nn.Module):
         self.plain_head = self._softcap is None and cast("Tensor | None", self._head().bias) is None
         self._check_head()
 
-    def recompute(self, what: Recompute, *, every: int = 1) -> None:
+    def recompute(self, what: Recompute, *, every: float = 1) -> None:
         """Whole layers are computed again, or nothing is; `every` has no effect here."""
         inner = cast(Any, self.inner)
         if what == "none":

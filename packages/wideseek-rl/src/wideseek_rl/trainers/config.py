@@ -78,8 +78,8 @@ class TorchTrainerConfig(Config):
     recompute: Literal["none", "mlp", "layer", "mixed"] = "none"
     """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
     blocks, whole layers, or these two in turn."""
-    recompute_every: int = Field(default=1, ge=1)
-    """`recompute` applies to every n-th layer."""
+    recompute_every: float = Field(default=1, ge=1)
+    """`recompute` applies to every n-th layer, with 2.5 to two of five."""
     max_logits: int | None = Field(default=None, ge=1)
     """Logits held at the same time, 4 bytes each; null for what suits the device."""
     offload: bool = False
