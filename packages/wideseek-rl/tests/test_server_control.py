@@ -160,7 +160,7 @@ async def test_workers_of_a_server_that_died_are_ended_too(tmp_path: Path) -> No
     url = f"http://127.0.0.1:{port}"
     command = (sys.executable, "-c", script)
     async with running_server(command, url, tmp_path / "log", LaunchConfig()) as process:
-        process.send_signal(signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
         await process.wait()
     for _ in range(400):
         try:

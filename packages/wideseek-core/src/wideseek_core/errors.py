@@ -18,7 +18,8 @@
     ├── ServiceError          an HTTP service failed; packages turn it into an error of their own
     ├── WorkerError           a helper process did not start, died, or failed
     └── TrainError            training can't continue
-        └── CheckpointError   a checkpoint that is corrupt or belongs to another run
+        ├── CheckpointError   a checkpoint that is corrupt or belongs to another run
+        └── RanksLost         a process of the trainer ended, and its weights with it
 
 What the model does wrong is data, never an exception: see `Status` and `ToolResult`.
 """
@@ -154,3 +155,7 @@ class TrainError(WideSeekError):
 
 class CheckpointError(TrainError):
     """A checkpoint that is corrupt or belongs to another run."""
+
+
+class RanksLost(TrainError):
+    """A process of the trainer ended, and the weights with it: the last checkpoint is left."""

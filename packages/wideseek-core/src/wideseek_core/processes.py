@@ -1,0 +1,161 @@
+"""Child processes that end with this one, however it ends.
+
+Each leads a process group of its own, writes to a log file, and may have a channel: its standard
+input and output, over which frames go (see `wideseek_core.frames`).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from wideseek_core import attached
+from wideseek_core.config import child_environment
+from wideseek_core.errors import WorkerError
+
+SHOWN_LINES = 8
+"""Lines of a log that an error shows."""
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+class Child(Protocol):
+    """A running process, on this host or on another one."""
+
+    @property
+    def host(self) -> str:
+        """Address under which its host is reached."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Its id on its host."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; negative for a signal, None while it runs."""
+        ...
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """The channel to it, if there is one."""
+        ...
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """The channel from it."""
+        ...
+
+    def kill(self) -> None:
+        """Ends its process group at once."""
+        ...
+
+    async def wait(self) -> int:
+        """Waits for its end."""
+        ...
+
+    async def stop(self, timeout_s: float) -> None:
+        """Asks its process group to end, and kills what is left of it after a time."""
+        ...
+
+
+class LocalChild:
+    """A process on this host; see `Child`."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, process: Process, tie: int) -> None:
+        """Use `start_child`."""
+        self._process, self._tie = process, tie
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is that of its group too."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """See `Child`."""
+        return self._process.returncode
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """See `Child`."""
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """See `Child`."""
+        return self._process.stdout
+
+    def kill(self) -> None:
+        """See `Child`."""
+        self._signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """See `Child`."""
+        return await self._process.wait()
+
+    async def stop(self, timeout_s: float) -> None:
+        """See `Child`."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), timeout_s)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        if self._tie >= 0:
+            os.close(self._tie)
+            self._tie = -1
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+async def start_child(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    channel: bool = False,
+) -> LocalChild:
+    """Starts a command; what it writes is appended to `log`, but for what goes over a channel.
+
+    Raises `WorkerError` for a command that can't be started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    watched, tie = os.pipe()
+    pipe = PIPE if channel else DEVNULL
+    try:
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-S", "-E", str(attached.PATH), str(watched), *command),
+                stdin=pipe,
+                stdout=PIPE if channel else output,
+                stderr=output,
+                pass_fds=(watched,),
+                env=child_environment(environment or {}),
+                start_new_session=True,
+                limit=MAX_LINE_BYTES,
+            )
+    except OSError as error:
+        os.close(tie)
+        raise WorkerError(f"{command[0]} did not start: {error}") from None
+    finally:
+        os.close(watched)
+    return LocalChild(process, tie)
+
+
+def log_tail(log: Path, lines: int = SHOWN_LINES) -> str:
+    """The last lines of a log."""
+    try:
+        text = log.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        text = ""
+    return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
