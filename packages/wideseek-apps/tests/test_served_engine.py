@@ -1,16 +1,29 @@
 """vLLM and SGLang as rollout engines of a training run, with fakes as the servers' programs."""
 
+import asyncio
+import contextlib
+import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+import torch
 
+from wideseek_apps.served_engine import ServedEngine
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError, Sampling
+from wideseek_core import ConfigError, Sampling, one_version
 from wideseek_core.config import load_config
+from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import ModelConfig, PolicyModel, open_engine
+from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.control.config import LaunchConfig
+from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
+from wideseek_rl.sync.source import ModuleSource, WeightSource
+from wideseek_rl.trainers.protocol import Trainer
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang"])
@@ -37,3 +50,74 @@ async def test_a_missing_vllm_is_named() -> None:
     with pytest.raises(ConfigError, match="needs vLLM: uv sync --extra vllm"):
         async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig())):
             pass
+
+
+class Steady:
+    """A trainer whose weights are those of a small module, elsewhere."""
+
+    def __init__(self, source: WeightSource) -> None:
+        self.weights = source
+
+
+def steady() -> Trainer:
+    module = torch.nn.Linear(2, 2, bias=False)
+    return cast(Trainer, Steady(ModuleSource(module)))
+
+
+def process_at(url: str) -> int:
+    """The process whose command line names the port of an address."""
+    port = url.rsplit(":", 1)[1].encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"wideseek_core.testing.fake_vllm" in words and port in words:
+                return int(folder.name)
+    raise AssertionError(f"nothing listens at {url}")
+
+
+async def eventually(check: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if check():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_killed_server_is_started_again_with_the_present_weights(
+    replicas: int, tmp_path: Path
+) -> None:
+    program = (sys.executable, "-m", "wideseek_core.testing.fake_vllm")
+    config = VllmEngineConfig(
+        replicas=replicas, launch=LaunchConfig(program=program), logs=tmp_path
+    )
+    async with open_engine(config, PolicyModel(ModelConfig())) as engine:
+        assert isinstance(engine, ServedEngine)
+        async with engine.sync(steady()).updating() as commit:
+            commit(7)
+        before = list(engine.pool.states)
+        request = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
+        assert (await request).versions == one_version(7, 2)
+        os.kill(process_at(before[0]), signal.SIGKILL)
+        await eventually(lambda: list(engine.pool.states) != before)
+        again = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
+        assert (await again).versions == one_version(7, 2)
+        await eventually(lambda: list(engine.pool.states.values()) == ["ready"] * replicas)
+        async with engine.sync(steady()).updating() as commit:
+            commit(8)
+        assert engine.pool.version == 8
+
+
+async def test_servers_that_run_already_are_used_and_left_alone(tmp_path: Path) -> None:
+    server = FakeVllm()
+    async with server.serving():
+        hosts = EngineHosts(launcher=LocalLauncher(tmp_path), base_urls=(server.url,))
+        async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig()), hosts) as engine:
+            async with engine.sync(steady()).updating() as commit:
+                commit(3)
+            made = await engine.generate(
+                [5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1)
+            )
+        assert made.versions == one_version(3, 2)
+        assert not server.engine.paused
+        assert not list(tmp_path.iterdir())

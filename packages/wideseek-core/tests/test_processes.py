@@ -34,6 +34,15 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
+async def number_in(log: Path) -> str:
+    text = ""
+    for _ in range(1000):
+        if (text := log_tail(log)).isdecimal():
+            return text
+        await asyncio.sleep(0.02)
+    raise AssertionError(text)
+
+
 def wait_for_end(pid: int) -> None:
     end = time.monotonic() + 30
     while is_running(pid) and time.monotonic() < end:
@@ -49,8 +58,7 @@ async def test_a_child_writes_to_its_log_and_stops_with_its_group(tmp_path: Path
     )
     log = tmp_path / "logs" / "child.log"
     child = await start_child((sys.executable, "-c", script), log=log)
-    while not (text := log_tail(log)).strip().isdecimal():
-        await asyncio.sleep(0.02)
+    text = await number_in(log)
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
     await child.stop(5)
     assert child.returncode == -signal.SIGTERM
@@ -95,8 +103,7 @@ async def test_what_a_killed_command_left_in_its_group_is_killed(tmp_path: Path)
     )
     log = tmp_path / "log"
     child = await start_child((sys.executable, "-c", script), log=log)
-    while not (text := log_tail(log)).strip().isdecimal():
-        await asyncio.sleep(0.02)
+    text = await number_in(log)
     os.kill(child.pid, signal.SIGKILL)
     assert await child.wait() == -signal.SIGKILL
     wait_for_end(int(text))

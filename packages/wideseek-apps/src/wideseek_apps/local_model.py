@@ -8,6 +8,7 @@ from wideseek_agents import ChatTokenizer, TokenPolicy
 from wideseek_apps.policy import LocalPolicy
 from wideseek_core import Sampling
 from wideseek_rl import PolicyModel, RolloutEngine, open_engine
+from wideseek_rl.engines.hosts import EngineHosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,11 @@ class LocalModel:
 
 
 @asynccontextmanager
-async def open_local(config: LocalPolicy) -> AsyncGenerator[LocalModel]:
+async def open_local(
+    config: LocalPolicy, hosts: EngineHosts | None = None
+) -> AsyncGenerator[LocalModel]:
     """Opens the engine. Raises `CheckpointError` or `DataError` for a folder it can't use."""
     model = PolicyModel(config)
     tokenizer = ChatTokenizer.load(model.folder)
-    async with open_engine(config.engine, model) as engine:
+    async with open_engine(config.engine, model, hosts) as engine:
         yield LocalModel(model=model, tokenizer=tokenizer, engine=engine, config=config)

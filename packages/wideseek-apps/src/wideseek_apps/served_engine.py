@@ -1,13 +1,17 @@
-"""Rollout engines vLLM and SGLang for training: servers as child processes on this host's GPUs.
+"""Rollout engines vLLM and SGLang for training: servers that a run starts, or that run already.
 
 Joins the control of servers (wideseek-rl) with the pool that samples on them (wideseek-agents), and
-opens both for `wideseek_rl.engines.open`. Weights travel by CUDA IPC, so trainer and servers
-share their GPUs.
+opens both for `wideseek_rl.engines.open`. Servers that the run starts are started again when they
+end, and sample again once they have the present weights.
 """
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wideseek_agents.engines import (
@@ -17,71 +21,153 @@ from wideseek_agents.engines import (
     open_servers,
 )
 from wideseek_agents.policies.served import vocabulary_size
-from wideseek_core import ConfigError, Generated, Sampling
+from wideseek_core import ConfigError, Generated, Sampling, TrainError
 from wideseek_core.plugins import Plugin
+from wideseek_rl.cluster.launcher import Slot, SlotRequest
+from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.control.commands import sglang_command, vllm_command
-from wideseek_rl.engines.control.config import ServerPlacement
-from wideseek_rl.engines.control.process import free_port, running_server
+from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
+from wideseek_rl.engines.control.kept import KeptServer, kept
 from wideseek_rl.engines.control.protocol import ServerControl, parsed_version
-from wideseek_rl.engines.control.sglang import SglangControl
-from wideseek_rl.engines.control.vllm import VllmControl
-from wideseek_rl.engines.served_config import (
-    ServedEngineConfig,
-    SglangEngineConfig,
-    VllmEngineConfig,
-)
+from wideseek_rl.engines.hosts import EngineHosts
+from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
+from wideseek_rl.sync.open import open_control
+from wideseek_rl.trainers.remote.client import RemoteTransport, RemoteWeights
+from wideseek_rl.trainers.remote.requests import Route
 
 if TYPE_CHECKING:
     from wideseek_rl.models.policy import PolicyModel
     from wideseek_rl.sync.protocol import WeightSync
+    from wideseek_rl.sync.servers import ServerSync
     from wideseek_rl.trainers.protocol import Trainer
+
+logger = logging.getLogger(__name__)
+
+RETURN_INTERVAL_S = 1.0
+"""Pause between two looks for servers that are back with weights of another version."""
+
+ServedConfig = VllmEngineConfig | SglangEngineConfig
 
 
 class ServedEngine:
     """A pool of servers whose weights a trainer replaces; a `RolloutEngine`."""
 
-    def __init__(
-        self, config: ServedEngineConfig, pool: EnginePool, controls: Sequence[ServerControl]
-    ) -> None:
+    def __init__(self, config: ServedConfig, pool: EnginePool) -> None:
         self._config = config
-        self._pool = pool
-        self._controls = controls
+        self.pool = pool
+        self._sync: ServerSync | None = None
+        self._admitting: set[str] = set()
 
     async def generate(
         self, prompt_ids: Sequence[int], *, session: str, sampling: Sampling
     ) -> Generated:
         """Samples one continuation; see `EnginePool.generate`."""
-        return await self._pool.generate(prompt_ids, session=session, sampling=sampling)
+        return await self.pool.generate(prompt_ids, session=session, sampling=sampling)
 
     async def close_session(self, session: str) -> None:
         """Forgets a session."""
-        await self._pool.close_session(session)
+        await self.pool.close_session(session)
 
     def sync(self, trainer: "Trainer") -> "WeightSync":
         """Connects the servers to a trainer. Raises `ConfigError`."""
+        from wideseek_rl.sync.servers import ServerSync
+
+        weights, settings = trainer.weights, self._config.sync
+        controls = [self.control(url) for url in self.pool.states]
+        if isinstance(weights, RemoteWeights):
+            transport = RemoteTransport(weights.group, self._route())
+            compare = transport.compare
+            self._sync = ServerSync(
+                self.pool, controls, transport, weights, settings, compare=compare
+            )
+            return self._sync
         import torch
 
-        from wideseek_rl.sync.ipc import IpcTransport, SglangTensorWire, VllmIpcWire
-        from wideseek_rl.sync.servers import ServerSync
+        from wideseek_rl.sync.open import open_transport
         from wideseek_rl.sync.source import CastSource
 
-        if self._config.sync.transfer != "ipc":
-            raise ConfigError("engine.sync.transfer: servers that share the GPU take ipc")
-        source = CastSource(trainer.weights, getattr(torch, self._config.launch.dtype))
-        is_vllm = isinstance(self._config, VllmEngineConfig)
-        ranks = self._config.launch.tensor_parallel * self._config.launch.pipeline_parallel
-        wire = VllmIpcWire() if is_vllm else SglangTensorWire(ranks=ranks)
-        transport = IpcTransport(source, wire, self._config.sync.bucket_bytes)
-        return ServerSync(self._pool, self._controls, transport, source, self._config.sync)
+        source = CastSource(weights, getattr(torch, self._config.launch.dtype))
+        transport = open_transport(self._config.kind, source, settings, ranks=self._ranks)
+        self._sync = ServerSync(self.pool, controls, transport, source, settings)
+        return self._sync
+
+    @property
+    def _ranks(self) -> int:
+        return self._config.launch.tensor_parallel * self._config.launch.pipeline_parallel
+
+    def _route(self) -> Route:
+        return Route(
+            kind=self._config.kind,
+            sync=self._config.sync,
+            control=self._config.control,
+            dtype=self._config.launch.dtype,
+            ranks=self._ranks,
+        )
+
+    def control(self, url: str) -> ServerControl:
+        """The control of one of the servers."""
+        return open_control(self._config.kind, url, self._config.control)
+
+    async def take_back(self, url: str) -> None:
+        """Brings the present weights to a server that has others. Raises `TrainError`."""
+        if self._sync is None:
+            self.pool.mark_current(url)
+            return
+        self._admitting.add(url)
+        try:
+            await self._sync.admit(self.control(url))
+        finally:
+            self._admitting.discard(url)
+
+    async def let_go(self, url: str, problem: str) -> None:
+        """A server has ended; what it was asked is asked elsewhere."""
+        if self._sync is not None:
+            self._sync.dismiss(url)
+        await self.pool.remove(url, problem)
+
+    async def tend(self) -> None:
+        """Takes servers back that are there again with weights of another version."""
+        while True:
+            await asyncio.sleep(RETURN_INTERVAL_S)
+            outdated = {url for url, state in self.pool.states.items() if state == "outdated"}
+            for url in outdated - self._admitting:
+                try:
+                    await self.take_back(url)
+                except TrainError as error:
+                    logger.error("an engine leaves the pool: %s", error)
+                    await self.pool.remove(url, str(error))
+
+
+class _Members:
+    """Tells the pool which servers come and go, once there is a pool."""
+
+    def __init__(self) -> None:
+        self.engine: ServedEngine | None = None
+
+    async def ready(self, url: str) -> None:
+        """A server is healthy; it has the weights that the run began with."""
+        if self.engine is not None:
+            await self.engine.pool.add(url, current=False)
+            await self.engine.take_back(url)
+
+    async def lost(self, url: str, problem: str) -> None:
+        """A server has ended."""
+        if self.engine is not None:
+            await self.engine.let_go(url, problem)
 
 
 @asynccontextmanager
 async def open_served_engine(
-    config: VllmEngineConfig | SglangEngineConfig, model: "PolicyModel"
+    config: ServedConfig, model: "PolicyModel", hosts: EngineHosts | None = None
 ) -> AsyncGenerator[ServedEngine]:
-    """Starts the servers. Raises `ConfigError`, `TrainError` and `PolicyError`."""
-    is_vllm = isinstance(config, VllmEngineConfig)
+    """Starts the servers, or meets those that run already.
+
+    Raises `ConfigError`, `TrainError` and `PolicyError`.
+    """
+    hosts = hosts or EngineHosts(launcher=LocalLauncher(config.logs), max_restarts=3)
+    members = _Members()
     async with AsyncExitStack() as stack:
+<<<<<<< HEAD
         urls: list[str] = []
         for number in range(config.replicas):
             port = config.launch.port + number if config.launch.port else free_port()
@@ -102,27 +188,93 @@ async def open_served_engine(
             )
         else:
             servers = SglangServersConfig(base_urls=tuple(urls), max_running=running)
+=======
+        urls = list(hosts.base_urls)
+        if not urls:
+            servers = [
+                _server(config, model.folder.absolute(), hosts, members, number)
+                for number in range(config.replicas)
+            ]
+            urls = await stack.enter_async_context(kept(servers))
+        settings = _servers_config(config, urls, restarts=hosts.max_restarts > 0)
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
         size = vocabulary_size(model.folder)
-        pool = await stack.enter_async_context(open_servers(servers, vocab_size=size))
-        control = VllmControl if is_vllm else SglangControl
-        yield ServedEngine(config, pool, [control(url, config.control) for url in urls])
+        pool = await stack.enter_async_context(open_servers(settings, vocab_size=size))
+        engine = ServedEngine(config, pool)
+        members.engine = engine
+        stack.push_async_callback(_cancelled, asyncio.create_task(engine.tend()))
+        try:
+            yield engine
+        finally:
+            members.engine = None
 
 
-def _command(
-    config: VllmEngineConfig | SglangEngineConfig, place: ServerPlacement
-) -> tuple[str, ...]:
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _servers_config(
+    config: ServedConfig, urls: Sequence[str], *, restarts: bool
+) -> VllmServersConfig | SglangServersConfig:
+    """The pool's settings; where servers are started again, requests wait for that."""
+    servers = VllmServersConfig if isinstance(config, VllmEngineConfig) else SglangServersConfig
+    settings = servers(base_urls=tuple(urls), max_running=config.launch.max_running)
+    outage = {"outage_timeout_s": config.launch.start_timeout_s + 60.0}
+    return settings.model_copy(update=outage) if restarts else settings
+
+
+def _server(
+    config: ServedConfig, model: Path, hosts: EngineHosts, members: _Members, number: int
+) -> KeptServer:
+    """One replica, in the place that the launcher finds for it."""
+    port = config.launch.port + number if config.launch.port else 0
+
+    def command(slot: Slot, port: int) -> tuple[str, ...]:
+        place = server_placement(config, model, number, port=port, log=slot.log)
+        return server_command(config, place.model_copy(update={"devices": slot.devices}), slot.host)
+
+    return KeptServer(
+        name=f"engine-{number}",
+        launcher=hosts.launcher,
+        request=SlotRequest(role="engine", first=number, gpus=hosts.gpus),
+        command=command,
+        launch=config.launch.model_copy(update={"port": port}),
+        max_restarts=hosts.max_restarts,
+        ready=members.ready,
+        lost=members.lost,
+    )
+
+
+def server_placement(
+    config: ServedConfig, model: Path, number: int, *, port: int, log: Path
+) -> ServerPlacement:
+    """What the replica of a number is started with."""
+    transfer = config.sync.transfer
+    return ServerPlacement(model=model, log=log, port=port, seed=number + 1, transfer=transfer)
+
+
+def server_command(config: ServedConfig, place: ServerPlacement, host: str = "") -> tuple[str, ...]:
     """The command line. Raises `ConfigError` if the server is not installed."""
+    launch = listening(config.launch, host)
     if isinstance(config, SglangEngineConfig):
-        return sglang_command(config.launch, place)
+        return sglang_command(launch, place)
     try:
         installed = parsed_version(version("vllm"))
     except PackageNotFoundError:
-        if not config.launch.program:
+        if not launch.program:
             raise ConfigError(
                 "engine.kind=vllm needs vLLM: uv sync --extra vllm, or give engine.launch.program"
             ) from None
         installed = ()
-    return vllm_command(config.launch, place, installed)
+    return vllm_command(launch, place, installed)
+
+
+def listening(launch: LaunchConfig, host: str) -> LaunchConfig:
+    """The launch of a server on a host, where it listens on that host's own address."""
+    local = not host or host.startswith("127.")
+    return launch if local else launch.model_copy(update={"host": host})
 
 
 VLLM = Plugin(config=VllmEngineConfig, open=open_served_engine)

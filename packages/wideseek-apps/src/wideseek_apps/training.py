@@ -12,7 +12,11 @@ from typing import Literal
 from wideseek_agents import Team, TeamConfig
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
+<<<<<<< HEAD
 from wideseek_apps.policy import open_helper, open_policy
+=======
+from wideseek_apps.processes import RunProcesses, open_processes
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
 from wideseek_core import ConfigError, Episode, Judge, Policy, Task
@@ -41,7 +45,11 @@ from wideseek_rl import (
     open_loggers,
     open_trainer,
 )
+<<<<<<< HEAD
 from wideseek_tools.open import Tools
+=======
+from wideseek_rl.loop.restarts import with_restarts
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +58,7 @@ logger = logging.getLogger(__name__)
 class TrainingSetup:
     """What rollouts need, opened."""
 
+    processes: RunProcesses
     local: LocalModel
     teams: tuple[Team, Team]
     """At the sampling temperature of training, and at that of evaluation."""
@@ -92,9 +101,12 @@ class Models:
 
 @asynccontextmanager
 async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
-    """Model, tools, teams and judge of a configuration."""
+    """Model, tools, teams and judge of a configuration, and the processes that it places."""
     async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(open_processes(config))
+        config = processes.config
         tools = await stack.enter_async_context(open_world(config.world))
+<<<<<<< HEAD
         local = await stack.enter_async_context(open_local(config.policy))
         greedy = local.policy(0.0)
         judging = await stack.enter_async_context(open_helper(config.judge_policy, greedy))
@@ -106,12 +118,19 @@ async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
             fixed=None if second is None else await stack.enter_async_context(second),
             summarizer=await stack.enter_async_context(open_helper(config.summarizer, greedy)),
         )
+=======
+        opened = open_local(config.policy, processes.engines)
+        local = await stack.enter_async_context(opened)
+        judge = await stack.enter_async_context(open_reachable_judge(config.judge))
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
         temperatures = (config.policy.temperature, config.evaluation.temperature)
         teams = [
             models.team(config.team, local.policy(temperature), tools)
             for temperature in temperatures
         ]
-        yield TrainingSetup(local=local, teams=(teams[0], teams[1]), judge=judge)
+        yield TrainingSetup(
+            processes=processes, local=local, teams=(teams[0], teams[1]), judge=judge
+        )
 
 
 SHAPING = {"policy", "fixed_role", "summarizer", "world", "team", "judge", "judge_policy"}
@@ -241,7 +260,15 @@ async def fit(
     loggers: Sequence[MetricLogger],
 ) -> TrainSummary:
     """The training itself."""
+<<<<<<< HEAD
     rl, local = config.rl, setup.local
+=======
+
+    async def evaluate(step: int) -> dict[str, float]:
+        return await validate(config, step, validation, setup)
+
+    rl, local, processes = config.rl, setup.local, setup.processes
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
     rollouts = Rollouts(
         setup.sample,
         setup.judge,
@@ -251,6 +278,7 @@ async def fit(
         rollout_deadline_s=rl.rollout_deadline_s,
         group_deadline_s=rl.group_deadline_s,
     )
+<<<<<<< HEAD
     with ProgressBar("training", rl.steps) as bar:
         async with open_trainer(config.trainer, rl.loss, local.model) as trainer:
             loop = TrainingLoop(
@@ -266,6 +294,28 @@ async def fit(
                 trainer_config=config.trainer,
             )
             return await loop.fit(tasks)
+=======
+    settings = processes.config.trainer
+
+    async def attempt(repeated: bool) -> TrainSummary:
+        opened = open_trainer(settings, rl.loss, local.model, processes.trainer)
+        with ProgressBar("training", rl.steps) as bar:
+            async with opened as trainer:
+                loop = TrainingLoop(
+                    rl,
+                    trainer,
+                    rollouts,
+                    folder=config.folder,
+                    sync=local.engine.sync(trainer),
+                    evaluate=evaluate if validation else None,
+                    loggers=[*loggers, ProgressLogger(bar)],
+                    trainer_config=settings,
+                    publish_start=repeated,
+                )
+                return await loop.fit(tasks)
+
+    return await with_restarts(attempt, processes.max_restarts)
+>>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
 
 
 def _token_logger(config: TrainConfig, local: LocalModel) -> list[MetricLogger]:

@@ -28,6 +28,7 @@ from wideseek_rl import (
     TorchTrainerConfig,
     TrainerConfig,
 )
+from wideseek_rl.cluster.config import Placement
 
 SetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Name of an evaluation set, which a folder is named after."""
@@ -89,6 +90,9 @@ class TrainConfig(Config):
         autocast="bfloat16",
         min_nll=0.3,
     )
+    placement: Placement | None = None
+    """Which processes run on which GPUs and hosts; null keeps trainer and builtin engine on this
+    host, with one process for the trainer, and servers of `policy.engine` on its GPUs."""
     rl: RLConfig = RLConfig(
         prompts_per_step=6,
         group_size=6,

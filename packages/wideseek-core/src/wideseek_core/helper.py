@@ -1,21 +1,49 @@
 """The side of a helper process that `wideseek_core.workers` talks to.
 
 Requests come on standard input, answers go to standard output, and what libraries print goes to
-standard error. Ctrl-C is left to the process that started the helper.
+standard error. Ctrl-C is left to the process that started the helper. A helper on another host is
+given an address in its environment instead, and connects to it.
 """
 
 import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO
 
-from wideseek_core.errors import WideSeekError
+from wideseek_core.config import environment
+from wideseek_core.errors import WideSeekError, WorkerError
 from wideseek_core.frames import HEAD, PICKLE, Coding, Kind, frame, read_head
 
 logger = logging.getLogger(__name__)
+
+CHANNEL = "WIDESEEK_CHANNEL"
+"""Environment variable of a helper whose starter is on another host: `HOST PORT TOKEN`."""
+CONNECT_TIMEOUT_S = 60.0
+
+
+def connect_back() -> None:
+    """Makes a connection to the starter standard input and output, if it is to be reached so.
+
+    The token shows the starter that it is its own helper. Raises `WorkerError`.
+    """
+    given = environment(CHANNEL)
+    if not given:
+        return
+    host, port, token = given.split()
+    try:
+        connection = socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise WorkerError(f"the starter at {host}:{port} can't be reached: {error}") from None
+    connection.settimeout(None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(token.encode())
+    for number in (0, 1):
+        os.dup2(connection.fileno(), number)
+    connection.close()
 
 
 def serve(handle: Callable[[Any], object], coding: Coding = PICKLE) -> None:
@@ -101,6 +129,7 @@ def _failure(number: int, error: Exception, coding: Coding) -> bytes:
 def _private_output() -> BinaryIO:
     """The real standard output; whatever else is written there goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connect_back()
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return output

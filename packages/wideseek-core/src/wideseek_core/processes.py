@@ -21,7 +21,8 @@ from wideseek_core.errors import WorkerError
 SHOWN_LINES = 8
 """Lines of a log that an error shows."""
 
-MAX_LINE_BYTES = 64 * 1024
+BUFFER_BYTES = 2**20
+"""Bytes of a channel that are held for a reader."""
 
 
 class Child(Protocol):
@@ -142,7 +143,7 @@ async def start_child(
                 pass_fds=(watched,),
                 env=child_environment(environment or {}),
                 start_new_session=True,
-                limit=MAX_LINE_BYTES,
+                limit=BUFFER_BYTES,
             )
     except OSError as error:
         os.close(tie)

@@ -12,12 +12,14 @@ import contextlib
 import itertools
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
 from wideseek_core import errors
 from wideseek_core.errors import WideSeekError, WorkerError
 from wideseek_core.frames import HEAD, PICKLE, Coding, Kind, frame, read_head
+from wideseek_core.processes import Child
 
 MAX_STOP_S = 10.0
 """How long a process may take to end once its input has."""
@@ -30,8 +32,15 @@ class Worker:
     the helper raised.
     """
 
-    def __init__(self, process: Process, coding: Coding) -> None:
-        """Use `Worker.start`."""
+    def __init__(
+        self,
+        process: Process | Child,
+        coding: Coding,
+        *,
+        ended: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """A worker in a process that has a channel; `ended` is awaited when it is over."""
+        self._after = ended
         assert process.stdin is not None
         assert process.stdout is not None
         self._process, self._coding = process, coding
@@ -104,6 +113,9 @@ class Worker:
     async def _ended(self) -> None:
         await self._process.wait()
         await self._listener
+        if self._after is not None:
+            after, self._after = self._after, None
+            await after()
 
     def _write(self, data: bytes) -> None:
         if self.is_alive and not self._stdin.is_closing():

@@ -75,8 +75,8 @@ class EnginePool:
         self._watchers: dict[Slot, asyncio.Task[None]] = {}
         self._outage: asyncio.TimerHandle | None = None
         self._closed = False
-        self.version = 0
-        """Number of updates that the weights of all ready replicas have seen."""
+        self._version = 0
+        self._lineage = 0
         self.counts = PoolCounts()
 
     async def __aenter__(self) -> Self:
@@ -103,6 +103,18 @@ class EnginePool:
             slot.lost.set()
         self._placement.fail_all(_CLOSED)
         await asyncio.gather(*(slot.replica.close() for slot in slots))
+
+    @property
+    def version(self) -> int:
+        """Number of updates that the weights of all ready replicas have seen."""
+        return self._version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        # A run that went back to a checkpoint counts its versions once more from there, with other
+        # weights: what is cached of the first ones must not be found under the same key.
+        self._lineage += value < self._version
+        self._version = value
 
     @property
     def states(self) -> dict[str, State]:
@@ -181,11 +193,14 @@ class EnginePool:
             if self._config.check_logprobs:
                 await _check_convention(slot.replica, self._vocab_size)
 
-    async def add(self, url: str) -> None:
-        """Takes a replica in; its weights must be of the pool's version. Raises `ConfigError`."""
+    async def add(self, url: str, *, current: bool = True) -> None:
+        """Takes a replica in, which gets requests if its weights are of the pool's version.
+
+        Else it gets them when `mark_current` says so. Raises `ConfigError`.
+        """
         replica = self._connect(url)
         await replica.open()
-        slot = Slot(replica, asyncio.Event())
+        slot = Slot(replica, asyncio.Event(), State.READY if current else State.OUTDATED)
         self._placement.slots.append(slot)
         self._watchers[slot] = asyncio.create_task(self._watch(slot))
         self._placement.deal()
@@ -217,7 +232,7 @@ class EnginePool:
         slot = await self._placement.take(session)
         version = self.version
         request = asyncio.create_task(
-            slot.replica.generate(ids, sampling=sampling, cache_key=f"v{version}")
+            slot.replica.generate(ids, sampling=sampling, cache_key=self._cache_key)
         )
         lost = asyncio.create_task(slot.lost.wait())
         try:
@@ -236,6 +251,11 @@ class EnginePool:
         if part.versions is None:
             return replace(part, versions=one_version(version, len(part.ids)))
         return part
+
+    @property
+    def _cache_key(self) -> str:
+        lineage = f"l{self._lineage}" if self._lineage else ""
+        return f"v{self._version}{lineage}"
 
     async def _suspect(self, slot: Slot, problem: str) -> None:
         """Probes a replica that failed a request: a refusal is not yet a death."""

@@ -84,6 +84,8 @@ class TrainingLoop:
         final: measures the same tasks after the last step.
         loggers: take the reports.
         trainer_config: of the trainer; a resumed run has to share it.
+        publish_start: whether the engine has sampled with other weights than those that the trainer
+            begins with, as after the loss of an earlier trainer.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class TrainingLoop:
         final: Evaluate | None = None,
         loggers: Sequence[MetricLogger] = (),
         trainer_config: Config | None = None,
+        publish_start: bool = False,
     ) -> None:
+        self._publish_start = publish_start
         self._config, self._trainer, self._rollouts = config, trainer, rollouts
         self._folder, self._trainer_config = folder, trainer_config
         self._sync = sync or NoSync()
@@ -180,6 +184,9 @@ class TrainingLoop:
         )
         if saved is None:
             state = TrainerState(step=0, tasks=sampler.fingerprint)
+            if self._publish_start:
+                async with self._sync.updating() as commit:
+                    commit(0)
             return state, open_schedule(self._config.schedule, inputs)
         if saved.state.tasks != sampler.fingerprint:
             raise CheckpointError(f"{saved.path}: belongs to a run on other tasks")

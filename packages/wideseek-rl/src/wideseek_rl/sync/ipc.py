@@ -58,6 +58,7 @@ class IpcTransport:
     source: WeightSource
     wire: Wire
     bucket_bytes: int = 4 * 2**30
+    separate: bool = field(default=True, init=False)
 
     async def connect(self, servers: Sequence[ServerControl]) -> Failures:
         """Tells the servers how weights will come."""
@@ -116,10 +117,8 @@ def _computed(bucket: Named) -> Named:
 class VllmIpcWire:
     """vLLM's weight transfer by IPC handles."""
 
-    export: Export = field(default=lambda tensor: _reductions.reduce_tensor(tensor)[1])
-    uuid: Callable[[torch.Tensor], str] = field(
-        default=lambda tensor: str(_cuda.get_device_properties(tensor.device).uuid)
-    )
+    export: Export = field(default=lambda tensor: exported(tensor))
+    uuid: Callable[[torch.Tensor], str] = field(default=lambda tensor: device_uuid(tensor))
 
     async def connect(self, server: ServerControl) -> None:
         """Opens the transfer; without packing, which is what an empty description means."""
@@ -182,6 +181,23 @@ class SglangTensorWire:
 
     async def finish(self, server: ServerControl, label: str) -> None:
         """The last bucket has ended the update."""
+
+
+def exported(tensor: torch.Tensor) -> object:
+    """What a server opens a tensor with: a handle on a GPU, elsewhere its bytes.
+
+    Only stub servers take bytes, for rehearsals without a GPU.
+    """
+    if tensor.is_cuda:
+        return _reductions.reduce_tensor(tensor)[1]
+    return tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def device_uuid(tensor: torch.Tensor) -> str:
+    """The GPU that holds a tensor; both processes must see the same one."""
+    if not tensor.is_cuda:
+        return "cpu"
+    return str(_cuda.get_device_properties(tensor.device).uuid)
 
 
 def flattened(bucket: Named) -> dict[str, object]:

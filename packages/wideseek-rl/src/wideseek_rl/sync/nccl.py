@@ -75,11 +75,18 @@ class NcclTransport:
     address: str = "127.0.0.1"
     port: int = 0
     timeout_s: float = 300.0
+    separate: bool = field(default=False, init=False)
     _members: tuple[str, ...] = field(default=(), init=False)
     _broken: str = field(default="", init=False)
 
     async def connect(self, servers: Sequence[ServerControl]) -> Failures:
-        """Forms the group: ranks follow each other in the order of the servers."""
+        """Forms the group: ranks follow each other in the order of the servers.
+
+        A group that was there is given up; one with a dead member can't be left in order.
+        """
+        if self._members and not self._broken:
+            await in_thread(self.sender.leave, self.timeout_s, "leaving NCCL")
+        self._members, self._broken = (), ""
         failures: Failures = {}
         sizes: dict[str, int] = {}
 

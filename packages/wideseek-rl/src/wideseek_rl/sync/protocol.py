@@ -39,8 +39,16 @@ class NoSync:
 class Transport(Protocol):
     """A way for tensors to reach servers."""
 
+    @property
+    def separate(self) -> bool:
+        """Whether each server can be met and sent to without the others."""
+        ...
+
     async def connect(self, servers: "Sequence[ServerControl]") -> "Failures":
-        """Meets the servers; called once, before the first `send`."""
+        """Meets servers before the first `send` to them.
+
+        Where they can't be met separately, these are all there are from now on.
+        """
         ...
 
     async def send(self, servers: "Sequence[ServerControl]", version: int) -> "Failures":
@@ -55,8 +63,13 @@ class Transport(Protocol):
 class ReplicaPool(Protocol):
     """The pool that requests for tokens go through."""
 
-    version: int
-    """Version of the weights that its replicas sample with."""
+    @property
+    def version(self) -> int:
+        """Version of the weights that its replicas sample with."""
+        ...
+
+    @version.setter
+    def version(self, value: int) -> None: ...
 
     @property
     def states(self) -> Mapping[str, str]:

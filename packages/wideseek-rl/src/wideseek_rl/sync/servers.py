@@ -5,10 +5,10 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wideseek_core import TrainError
-from wideseek_rl.engines.control.protocol import Algorithm, ServerControl
+from wideseek_rl.engines.control.protocol import Algorithm, Checksums, ServerControl
 from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures, on_each
@@ -23,9 +23,9 @@ class Published:
     """What one weight update did."""
 
     version: int
-    servers: int
+    servers: int = 0
     """Servers that have the new weights."""
-    failed: tuple[str, ...]
+    failed: tuple[str, ...] = ()
     """Addresses of those that left the pool."""
     paused_s: float
     """From the first pause to the last resumption."""
@@ -43,6 +43,8 @@ class ServerSync:
         transport: how tensors reach them.
         source: the weights.
         config: what else an update does.
+        compare: finds the servers whose checksums are not those of what was sent; by default
+            the source's are computed here.
         cancel_stale: ends what the next version would make too old, before anything is paused:
             requests must not be ended inside a paused server.
     """
@@ -52,6 +54,7 @@ class ServerSync:
     transport: Transport
     source: WeightSource
     config: SyncConfig = field(default_factory=SyncConfig)
+    compare: Callable[[dict[str, Checksums]], Awaitable[Failures]] | None = None
     cancel_stale: Callable[[int], Awaitable[None]] | None = None
     last: Published | None = None
     """What the last update did."""
@@ -60,10 +63,52 @@ class ServerSync:
     _released: bool = False
     _algorithm: Algorithm | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
     async def updating(self) -> AsyncGenerator[Commit]:
         """Wraps an update of the weights; afterwards the servers have what was committed."""
+        async with self._changing, self._updating() as commit:
+            yield commit
+
+    async def admit(self, server: ServerControl) -> None:
+        """Brings the present weights to a server that was started (again), and it gets requests.
+
+        Waits for the end of an update that is under way. Raises `TrainError` if it can't take them.
+        """
+        url = server.client.url
+        async with self._changing, self._lock:
+            self.servers = [*(one for one in self.servers if one.client.url != url), server]
+            if self._version is not None:  # else it was started with the weights of all
+                await self._deliver_again(server, self._version)
+            self.pool.mark_current(url)
+        logger.info("%s samples with the weights of version %s", url, self._version or 0)
+
+    def dismiss(self, url: str) -> None:
+        """A server has ended: it is sent nothing until it is admitted again."""
+        others = [one for one in self.servers if one.client.url != url]
+        if len(others) < len(self.servers) and not self.transport.separate:
+            self._connected = False
+        self.servers = others
+
+    async def _deliver_again(self, server: ServerControl, version: int) -> None:
+        """Sends a version once more: to one server, or to all where none can be met alone."""
+        if self.transport.separate:
+            failures = await self.transport.connect([server])
+            if not failures:
+                failures, _ = await self._deliver([server], version)
+        else:
+            async with self.pool.hold():
+                failures = await self.transport.connect(self.servers)
+                if not failures:
+                    failures, _ = await self._deliver(self.servers, version)
+        if failures:
+            url = server.client.url
+            self.servers = [one for one in self.servers if one.client.url != url]
+            raise failures.get(url) or next(iter(failures.values()))
+
+    @asynccontextmanager
+    async def _updating(self) -> AsyncGenerator[Commit]:
         versions: list[int] = []
         if self.config.release == "none":
             yield versions.append
@@ -105,14 +150,27 @@ class ServerSync:
             return published
 
     async def _publish(self, version: int) -> Published:
+        for url in [url for url, state in self.pool.states.items() if state == "dead"]:
+            self.dismiss(url)
         failures: Failures = {}
         if not self._connected:
             failures |= await self.transport.connect(self.servers)
             self._connected = True
+        sending = [one for one in self.servers if one.client.url not in failures]
+        found, published = await self._deliver(sending, version)
+        failures = {**found, **failures}
+        await self._settle(version, failures)
+        return replace(published, servers=len(self.servers), failed=tuple(failures))
+
+    async def _deliver(
+        self, servers: Sequence[ServerControl], version: int
+    ) -> tuple[Failures, Published]:
+        """Pauses servers, sends, verifies, and lets them sample again."""
+        failures: Failures = {}
         started = time.monotonic()
         sent_s = verified_s = 0.0
         try:
-            paused = await on_each(self.servers, self._pause, failures)
+            paused = await on_each(servers, self._pause, failures)
             sending = time.monotonic()
             failures |= await self.transport.send(paused, version)
             sent_s = time.monotonic() - sending
@@ -123,18 +181,12 @@ class ServerSync:
         finally:
             # Also those that failed: a server that is left paused would hang whoever asks it next.
             ends: Failures = {}
-            await on_each(self.servers, self._reopen, ends)
+            await on_each(servers, self._reopen, ends)
             self._released = False
         failures = {**ends, **failures}
         paused_s = time.monotonic() - started
-        await self._settle(version, failures)
-        return Published(
-            version=version,
-            servers=len(self.servers),
-            failed=tuple(failures),
-            paused_s=paused_s,
-            sent_s=sent_s,
-            verified_s=verified_s,
+        return failures, Published(
+            version=version, paused_s=paused_s, sent_s=sent_s, verified_s=verified_s
         )
 
     async def _pause(self, server: ServerControl) -> None:
@@ -150,6 +202,9 @@ class ServerSync:
     async def _verify(self, servers: Sequence[ServerControl], failures: Failures) -> None:
         if self.config.verify == "none":
             return
+        if self.compare is not None:
+            await self._verify_elsewhere(self.compare, servers, failures)
+            return
         sent = await asyncio.to_thread(lambda: SentTensors(dict(self.source.tensors())))
         own = asyncio.create_task(self._compute_ahead(sent))
 
@@ -158,8 +213,7 @@ class ServerSync:
             await own
             self._algorithm = reported.algorithm
             url = server.client.url
-            if reported.ranks > 1:
-                logger.warning("%s: tensors are split among GPUs and can't be verified", url)
+            if not _comparable(url, reported):
                 return
             wrong = await asyncio.to_thread(sent.mismatches, reported)
             if wrong:
@@ -171,6 +225,23 @@ class ServerSync:
         finally:
             await asyncio.gather(own, return_exceptions=True)
 
+    async def _verify_elsewhere(
+        self,
+        compare: Callable[[dict[str, Checksums]], Awaitable[Failures]],
+        servers: Sequence[ServerControl],
+        failures: Failures,
+    ) -> None:
+        reported: dict[str, Checksums] = {}
+
+        async def ask(server: ServerControl) -> None:
+            found = await server.checksums()
+            if _comparable(server.client.url, found):
+                reported[server.client.url] = found
+
+        await on_each(servers, ask, failures)
+        if reported:
+            failures |= await compare(reported)
+
     async def _compute_ahead(self, sent: SentTensors) -> None:
         """Computes our checksums while the servers compute theirs, in the way known from before."""
         if self._algorithm is not None:
@@ -178,9 +249,9 @@ class ServerSync:
 
     async def _settle(self, version: int, failures: Failures) -> None:
         """Drops what failed and opens the rest for the new version."""
-        reasons = "; ".join(str(error) for error in failures.values())
+        reasons = "; ".join(str(error) for error in failures.values()) or "none is alive"
         remaining = [server for server in self.servers if server.client.url not in failures]
-        if failures and (not remaining or self.config.on_failure == "end"):
+        if not remaining or (failures and self.config.on_failure == "end"):
             raise TrainError(f"version {version} did not reach the engines: {reasons}")
         for url, error in failures.items():
             logger.error("an engine leaves the pool: %s", error)
@@ -208,3 +279,10 @@ class ServerSync:
         if failures:
             reasons = "; ".join(str(error) for error in failures.values())
             raise TrainError(f"the engines did not {what} their memory: {reasons}")
+
+
+def _comparable(url: str, reported: Checksums) -> bool:
+    """Whether a server holds whole tensors."""
+    if reported.ranks > 1:
+        logger.warning("%s: tensors are split among GPUs and can't be verified", url)
+    return reported.ranks == 1

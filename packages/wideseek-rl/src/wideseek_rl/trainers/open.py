@@ -14,16 +14,23 @@ from wideseek_rl.models.policy import PolicyModel
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.protocol import Trainer
+from wideseek_rl.trainers.remote.client import Processes, open_torch_ranks
 
 TRAINERS = "wideseek.trainers"
 
 
 @asynccontextmanager
 async def open_trainer(
-    config: Config, loss: LossConfig, model: PolicyModel
+    config: Config, loss: LossConfig, model: PolicyModel, processes: Processes | None = None
 ) -> AsyncGenerator[Trainer]:
-    """The trainer of a configuration, on the model. Raises `ConfigError`."""
+    """The trainer of a configuration, on the model: in this process, or in `processes`.
+
+    Raises `ConfigError`.
+    """
     match config:
+        case TorchTrainerConfig() if processes is not None:
+            async with open_torch_ranks(config, loss, model, processes) as trainer:
+                yield trainer
         case TorchTrainerConfig():
             from wideseek_rl.trainers.in_thread import InThread
             from wideseek_rl.trainers.torch import TorchTrainer
@@ -41,7 +48,7 @@ async def open_trainer(
         case NemoAlignerConfig():
             from wideseek_rl.trainers.megatron.client import open_nemo_aligner
 
-            async with open_nemo_aligner(config, loss, model) as trainer:
+            async with open_nemo_aligner(config, loss, model, processes) as trainer:
                 yield trainer
         case _:
             async with opener(TRAINERS, config)(config, loss, model) as trainer:

@@ -3,11 +3,13 @@
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from wideseek_core import ConfigError
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
-from wideseek_rl.engines.builtin.replicas import ReplicatedEngine
+from wideseek_rl.engines.builtin.replicas import ReplicatedEngine, started_worker
+from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.policy import PolicyModel
 
@@ -20,7 +22,7 @@ MAX_REPLICAS = 8
 
 @asynccontextmanager
 async def open_builtin(
-    config: BuiltinEngineConfig, model: PolicyModel
+    config: BuiltinEngineConfig, model: PolicyModel, hosts: EngineHosts | None = None
 ) -> AsyncGenerator[TorchEngine | ReplicatedEngine]:
     """The engine over the module of a model. Raises `ConfigError`."""
     module = model.module
@@ -30,7 +32,8 @@ async def open_builtin(
             "transformers computes; take another engine"
         )
     if processes := replica_count(config, module):
-        async with ReplicatedEngine(module, config, processes=processes) as engine:
+        start = None if hosts is None else partial(started_worker, hosts.launcher)
+        async with ReplicatedEngine(module, config, processes=processes, start=start) as engine:
             yield engine
     else:
         yield TorchEngine(module, config)

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +16,7 @@ from wideseek_core.errors import PolicyError, WorkerError
 from wideseek_core.frames import PICKLE
 from wideseek_core.policy import Generated, Sampling
 from wideseek_core.workers import Worker
+from wideseek_rl.cluster.launcher import Launcher, SlotRequest
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.messages import CloseSession, Generate, LoadWeights, Setup
 from wideseek_rl.models.decoder import Decoder
@@ -48,13 +51,19 @@ class ReplicatedEngine:
         model: its shape, and the weights to begin with.
         config: of each process's engine.
         processes: how many.
+        start: starts the process of a number; None for one on this host.
 
     Raises:
         PolicyError: on entry, when a process does not start.
     """
 
     def __init__(
-        self, model: Decoder, config: BuiltinEngineConfig | None = None, *, processes: int
+        self,
+        model: Decoder,
+        config: BuiltinEngineConfig | None = None,
+        *,
+        processes: int,
+        start: Callable[[int], Awaitable[Worker]] | None = None,
     ) -> None:
         if processes < 1:
             raise ValueError(f"processes must be at least 1, got {processes}")
@@ -64,7 +73,8 @@ class ReplicatedEngine:
         """Number of updates that the weights have seen."""
         self.restarts = 0
         """Processes that have died and were replaced."""
-        self._replicas = [_Replica(self) for _ in range(processes)]
+        self._start = start or _local_worker
+        self._replicas = [_Replica(self, number) for number in range(processes)]
         self._places: dict[str, _Replica] = {}
         self._sessions: Counter[_Replica] = Counter()
         self._weights = b""
@@ -121,12 +131,12 @@ class ReplicatedEngine:
         self.version = version
         await asyncio.gather(*(replica.load(self._weights) for replica in self._replicas))
 
-    async def start_worker(self, *, again: bool) -> Worker:
+    async def start_worker(self, number: int, *, again: bool) -> Worker:
         """A process with the present weights. Raises `PolicyError`."""
         self.restarts += again
         setup = Setup(self.model.config, self.model.output_weight.dtype, self.config)
         try:
-            worker = await Worker.start(HELPER)
+            worker = await self._start(number)
             try:
                 await worker.ask(setup)
                 await worker.ask_encoded(self._weights)
@@ -154,8 +164,8 @@ class ReplicatedEngine:
 class _Replica:
     """The place of one process, which may be another one after some time."""
 
-    def __init__(self, engine: ReplicatedEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: ReplicatedEngine, number: int) -> None:
+        self._engine, self._number = engine, number
         self._worker: Worker | None = None
         self._lock = asyncio.Lock()
 
@@ -168,7 +178,7 @@ class _Replica:
                 logger.error("a process that samples has died (id %d)", self._worker.pid)
             if dead or self._worker is None:
                 self._worker = None
-                self._worker = await self._engine.start_worker(again=dead)
+                self._worker = await self._engine.start_worker(self._number, again=dead)
             return self._worker
 
     def tell(self, message: object) -> None:
@@ -192,6 +202,23 @@ class _Replica:
         """Ends the process."""
         if self._worker is not None:
             await self._worker.stop()
+
+
+async def _local_worker(_number: int) -> Worker:
+    return await Worker.start(HELPER)
+
+
+async def started_worker(launcher: Launcher, number: int) -> Worker:
+    """A process at a place that a launcher finds. Raises `WorkerError` and `ConfigError`."""
+    stack = AsyncExitStack()
+    try:
+        request = SlotRequest(role="engine", first=number)
+        (slot,) = await stack.enter_async_context(launcher.slots(request))
+        child = await slot.start((sys.executable, "-m", HELPER), channel=True)
+    except BaseException:
+        await stack.aclose()
+        raise
+    return Worker(child, PICKLE, ended=stack.aclose)
 
 
 def _encoded(tensors: Iterator[tuple[str, Tensor]], version: int) -> bytes:

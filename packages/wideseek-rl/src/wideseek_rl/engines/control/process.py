@@ -50,7 +50,7 @@ async def until_healthy(
     *,
     path: str = "/health",
 ) -> None:
-    """Waits until a server that was started answers. Raises `TrainError` with the end of its log."""
+    """Waits until a server answers. Raises `TrainError` with the end of its log."""
     endpoint = EndpointConfig(base_url=url, max_attempts=1, timeout_s=5.0, deadline_s=5.0)
     try:
         async with asyncio.timeout(timeout_s), HttpClient(url, endpoint) as client:

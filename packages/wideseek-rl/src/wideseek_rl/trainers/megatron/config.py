@@ -15,7 +15,7 @@ class NemoAlignerConfig(Config):
     """Training by NeMo-Aligner on megatron-core, in one process a rank."""
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
-        {"python", "tensor_parallel", "data_parallel", "sequence_parallel", "recompute", "log"}
+        {"python", "tensor_parallel", "data_parallel", "sequence_parallel", "recompute", "logs"}
         | {"max_batch_tokens", "start_timeout_s", "update_timeout_s"}
     )
     """Keys that a resumed run may change."""
@@ -47,8 +47,8 @@ class NemoAlignerConfig(Config):
     micro-batch alone, as in the public code."""
     max_tokens: int = Field(default=32_768, ge=1)
     """Tokens of the longest sample."""
-    log: Path | None = None
-    """File that the ranks' output is appended to; null for a temporary one."""
+    logs: Path | None = None
+    """Folder of the ranks' logs where the run has no `placement`; null for a temporary one."""
     start_timeout_s: float = Field(default=600.0, gt=0)
     """Time that the ranks may take to load the model."""
     update_timeout_s: float = Field(default=3600.0, gt=0)

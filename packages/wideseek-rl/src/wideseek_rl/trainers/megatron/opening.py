@@ -31,7 +31,8 @@ from wideseek_rl.trainers.megatron.batches import collate, pack
 from wideseek_rl.trainers.megatron.environment import RankEnvironment
 from wideseek_rl.trainers.megatron.fit import PolicyTrainer
 from wideseek_rl.trainers.megatron.layout import Entry
-from wideseek_rl.trainers.megatron.requests import (
+from wideseek_rl.trainers.megatron.setup import Setup
+from wideseek_rl.trainers.remote.requests import (
     Done,
     Drift,
     Load,
@@ -39,7 +40,6 @@ from wideseek_rl.trainers.megatron.requests import (
     Metrics,
     Request,
     Save,
-    Setup,
     Values,
     Weight,
     Weights,

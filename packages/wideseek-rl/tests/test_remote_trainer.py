@@ -1,0 +1,154 @@
+"""The torch trainer in processes of its own, over gloo on the CPU."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling
+from wideseek_core.testing.fake_vllm import FakeVllm
+from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
+from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.cluster.local import LocalLauncher
+from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
+from wideseek_rl.engines.builtin.engine import TorchEngine
+from wideseek_rl.engines.control.config import ControlConfig
+from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.models.hf_format import save_model
+from wideseek_rl.models.policy import ModelConfig, PolicyModel
+from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.testing import tiny_model
+from wideseek_rl.trainers.open import open_trainer
+from wideseek_rl.trainers.protocol import Trainer
+from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer, RemoteTransport
+from wideseek_rl.trainers.remote.requests import Route
+from wideseek_rl.trainers.torch import TorchTrainer
+
+CONFIG = TorchTrainerConfig(
+    optimizer=OptimizerConfig(lr=1e-2, grad_clip=0.5), max_batch_tokens=90, threads=1
+)
+
+
+def samples(count: int = 7) -> list[TrainingSample]:
+    rng = random.Random(0)
+    found: list[TrainingSample] = []
+    for number in range(count):
+        ids = [rng.randrange(3, 16) for _ in range(rng.randrange(12, 30))]
+        weights = np.zeros(len(ids), dtype=np.float32)
+        weights[-8:] = 0.02
+        found.append(
+            TrainingSample(
+                ids=np.array(ids, dtype=np.int32),
+                weights=weights,
+                advantages=np.full(len(ids), rng.uniform(-1, 1), dtype=np.float32),
+                logprobs=np.full(len(ids), -2.83, dtype=np.float32),
+                group=number % 3,
+            )
+        )
+    return found
+
+
+@asynccontextmanager
+async def opened(folder: Path, count: int = 1, **settings: Any) -> AsyncGenerator[Trainer]:
+    save_model(tiny_model(), folder / "start", None)
+    model = PolicyModel(ModelConfig(model=str(folder / "start"), device="cpu", **settings))
+    processes = Processes(launcher=LocalLauncher(folder / "logs"), count=count)
+    async with open_trainer(CONFIG, LossConfig(), model, processes) as trainer:
+        yield trainer
+
+
+async def tensors_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return await asyncio.to_thread(lambda: dict(trainer.weights.tensors()))
+
+
+async def test_ranks_make_the_updates_of_a_trainer_in_this_process(tmp_path: Path) -> None:
+    own = TorchTrainer(tiny_model(), CONFIG, LossConfig())
+    async with opened(tmp_path, 2) as trainer:
+        for _ in range(2):
+            wanted, found = own.update(samples()), await trainer.update(samples())
+            assert found.loss == pytest.approx(wanted.loss, rel=1e-4)
+            assert found.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-4)
+            assert found.tokens_trained == wanted.tokens_trained
+        (tmp_path / "saved").mkdir()
+        await trainer.save(tmp_path / "saved")
+        changed = await tensors_of(trainer)
+        assert [info.name for info in trainer.weights.metadata()] == list(changed)
+        await trainer.update(samples())
+        await trainer.load(tmp_path / "saved")
+        again = await tensors_of(trainer)
+        logprobs = await trainer.logprobs(samples())
+    for name, tensor in own.weights.tensors():
+        torch.testing.assert_close(changed[name], tensor, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(again[name], changed[name])
+    for wanted, found in zip(own.logprobs(samples()), logprobs, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert (tmp_path / "logs" / "trainer-1.log").exists()
+
+
+async def test_a_killed_rank_is_one_clear_error_and_leaves_no_process(tmp_path: Path) -> None:
+    async with opened(tmp_path, 2) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        children = trainer.group.children
+        os.kill(children[1].pid, signal.SIGKILL)
+        await children[1].wait()
+        for _ in range(2):
+            with pytest.raises(RanksLost, match=r"trainer-1 with exit code -9|broken off"):
+                await trainer.update(samples())
+    assert all(child.returncode is not None for child in children)
+
+
+async def load_nothing(folder: Path) -> None:
+    async with opened(folder) as trainer:
+        await trainer.load(folder / "nothing")
+
+
+async def test_what_the_ranks_refuse_keeps_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no such file: .*model\.safetensors"):
+        await load_nothing(tmp_path)
+
+
+async def test_half_weights_can_not_be_shared_by_several_ranks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.dtype=bfloat16: several ranks"):
+        async with opened(tmp_path, 2, dtype="bfloat16"):
+            pass
+
+
+async def test_an_engine_of_this_process_samples_with_the_weights_of_the_ranks(
+    tmp_path: Path,
+) -> None:
+    engine = TorchEngine(tiny_model(), BuiltinEngineConfig())
+    async with opened(tmp_path) as trainer, engine.sync(trainer).updating() as commit:
+        await trainer.update(samples())
+        commit(1)
+    made = await engine.generate([3, 4], session="a", sampling=Sampling(max_tokens=2, seed=1))
+    assert made.versions[-1].version == 1
+
+
+async def test_ranks_send_their_weights_to_servers_and_compare_checksums(tmp_path: Path) -> None:
+    servers = [FakeVllm(), FakeVllm()]
+    async with servers[0].serving(), servers[1].serving(), opened(tmp_path, 2) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        route = Route(kind="vllm", sync=SyncConfig(), control=ControlConfig(), dtype="bfloat16")
+        transport = RemoteTransport(trainer.group, route)
+        controls = [VllmControl(server.url) for server in servers]
+        assert await transport.connect(controls) == {}
+        for version in (1, 2):
+            await trainer.update(samples())
+            assert await transport.send(controls, version) == {}
+            reported = {control.client.url: await control.checksums() for control in controls}
+            assert await transport.compare(reported) == {}
+        assert {server.engine.label for server in servers} == {"2"}
+        assert servers[0].engine.weights == servers[1].engine.weights
+        servers[1].corrupt = True
+        assert await transport.send(controls, 3) == {}
+        reported = {control.client.url: await control.checksums() for control in controls}
+        (problem,) = (await transport.compare(reported)).values()
+        assert "tensors are not what was sent" in str(problem)
