@@ -167,37 +167,14 @@ async def open_served_engine(
     hosts = hosts or EngineHosts(launcher=LocalLauncher(config.logs), max_restarts=3)
     members = _Members()
     async with AsyncExitStack() as stack:
-<<<<<<< HEAD
-        urls: list[str] = []
-        for number in range(config.replicas):
-            port = config.launch.port + number if config.launch.port else free_port()
-            place = ServerPlacement(
-                model=model.complete_folder.absolute(),
-                log=config.logs / f"{config.kind}-{number}.log",
-                port=port,
-                seed=number + 1,
-            )
-            command = _command(config, place)
-            url = f"http://{config.launch.host}:{port}"
-            await stack.enter_async_context(running_server(command, url, place.log, config.launch))
-            urls.append(url)
-        running = config.launch.max_running
-        if isinstance(config, VllmEngineConfig):
-            servers = VllmServersConfig(
-                base_urls=tuple(urls), max_running=running, route=config.route
-            )
-        else:
-            servers = SglangServersConfig(base_urls=tuple(urls), max_running=running)
-=======
         urls = list(hosts.base_urls)
         if not urls:
             servers = [
-                _server(config, model.folder.absolute(), hosts, members, number)
+                _server(config, model.complete_folder.absolute(), hosts, members, number)
                 for number in range(config.replicas)
             ]
             urls = await stack.enter_async_context(kept(servers))
         settings = _servers_config(config, urls, restarts=hosts.max_restarts > 0)
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
         size = vocabulary_size(model.folder)
         pool = await stack.enter_async_context(open_servers(settings, vocab_size=size))
         engine = ServedEngine(config, pool)
@@ -219,8 +196,12 @@ def _servers_config(
     config: ServedConfig, urls: Sequence[str], *, restarts: bool
 ) -> VllmServersConfig | SglangServersConfig:
     """The pool's settings; where servers are started again, requests wait for that."""
-    servers = VllmServersConfig if isinstance(config, VllmEngineConfig) else SglangServersConfig
-    settings = servers(base_urls=tuple(urls), max_running=config.launch.max_running)
+    urls, running = tuple(urls), config.launch.max_running
+    settings: VllmServersConfig | SglangServersConfig
+    if isinstance(config, VllmEngineConfig):
+        settings = VllmServersConfig(base_urls=urls, max_running=running, route=config.route)
+    else:
+        settings = SglangServersConfig(base_urls=urls, max_running=running)
     outage = {"outage_timeout_s": config.launch.start_timeout_s + 60.0}
     return settings.model_copy(update=outage) if restarts else settings
 

@@ -12,11 +12,8 @@ from typing import Literal
 from wideseek_agents import Team, TeamConfig
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
-<<<<<<< HEAD
 from wideseek_apps.policy import open_helper, open_policy
-=======
 from wideseek_apps.processes import RunProcesses, open_processes
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
 from wideseek_core import ConfigError, Episode, Judge, Policy, Task
@@ -45,11 +42,8 @@ from wideseek_rl import (
     open_loggers,
     open_trainer,
 )
-<<<<<<< HEAD
-from wideseek_tools.open import Tools
-=======
 from wideseek_rl.loop.restarts import with_restarts
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
+from wideseek_tools.open import Tools
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +100,8 @@ async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
         processes = await stack.enter_async_context(open_processes(config))
         config = processes.config
         tools = await stack.enter_async_context(open_world(config.world))
-<<<<<<< HEAD
-        local = await stack.enter_async_context(open_local(config.policy))
+        opened = open_local(config.policy, processes.engines)
+        local = await stack.enter_async_context(opened)
         greedy = local.policy(0.0)
         judging = await stack.enter_async_context(open_helper(config.judge_policy, greedy))
         judge = await stack.enter_async_context(open_reachable_judge(config.judge, judging))
@@ -118,11 +112,6 @@ async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
             fixed=None if second is None else await stack.enter_async_context(second),
             summarizer=await stack.enter_async_context(open_helper(config.summarizer, greedy)),
         )
-=======
-        opened = open_local(config.policy, processes.engines)
-        local = await stack.enter_async_context(opened)
-        judge = await stack.enter_async_context(open_reachable_judge(config.judge))
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
         temperatures = (config.policy.temperature, config.evaluation.temperature)
         teams = [
             models.team(config.team, local.policy(temperature), tools)
@@ -260,15 +249,7 @@ async def fit(
     loggers: Sequence[MetricLogger],
 ) -> TrainSummary:
     """The training itself."""
-<<<<<<< HEAD
-    rl, local = config.rl, setup.local
-=======
-
-    async def evaluate(step: int) -> dict[str, float]:
-        return await validate(config, step, validation, setup)
-
     rl, local, processes = config.rl, setup.local, setup.processes
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
     rollouts = Rollouts(
         setup.sample,
         setup.judge,
@@ -278,23 +259,6 @@ async def fit(
         rollout_deadline_s=rl.rollout_deadline_s,
         group_deadline_s=rl.group_deadline_s,
     )
-<<<<<<< HEAD
-    with ProgressBar("training", rl.steps) as bar:
-        async with open_trainer(config.trainer, rl.loss, local.model) as trainer:
-            loop = TrainingLoop(
-                rl,
-                trainer,
-                rollouts,
-                folder=config.folder,
-                sync=local.engine.sync(trainer),
-                evaluate=evaluations.validate if evaluations.validation else None,
-                baseline=evaluations.baseline,
-                final=evaluations.final,
-                loggers=[*loggers, *_token_logger(config, local), ProgressLogger(bar)],
-                trainer_config=config.trainer,
-            )
-            return await loop.fit(tasks)
-=======
     settings = processes.config.trainer
 
     async def attempt(repeated: bool) -> TrainSummary:
@@ -307,15 +271,16 @@ async def fit(
                     rollouts,
                     folder=config.folder,
                     sync=local.engine.sync(trainer),
-                    evaluate=evaluate if validation else None,
-                    loggers=[*loggers, ProgressLogger(bar)],
+                    evaluate=evaluations.validate if evaluations.validation else None,
+                    baseline=evaluations.baseline,
+                    final=evaluations.final,
+                    loggers=[*loggers, *_token_logger(config, local), ProgressLogger(bar)],
                     trainer_config=settings,
                     publish_start=repeated,
                 )
                 return await loop.fit(tasks)
 
     return await with_restarts(attempt, processes.max_restarts)
->>>>>>> 695c266 (rl, apps: trainer ranks as processes, engines that are started again, placements)
 
 
 def _token_logger(config: TrainConfig, local: LocalModel) -> list[MetricLogger]:

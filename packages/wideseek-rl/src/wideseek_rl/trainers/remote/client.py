@@ -162,8 +162,12 @@ async def open_torch_ranks(
             f"policy.dtype={model.config.dtype}: several ranks hold the weights in float32; set "
             "policy.dtype=float32 and trainer.autocast for the arithmetic"
         )
+    # Adapters are put in the model as it was before them; those that are not trained are merged.
+    folder = model.complete_folder if config.lora is None else model.folder
+    adapter = None if config.lora is None or model.adapter is None else model.adapter.resolve()
     setup = {
-        "model": str(model.folder.resolve()),
+        "model": str(folder.resolve()),
+        "adapter": None if adapter is None else str(adapter),
         "dtype": model.config.dtype,
         "device": "cuda" if processes.gpus else "cpu",
         "config": config.model_dump(mode="json"),

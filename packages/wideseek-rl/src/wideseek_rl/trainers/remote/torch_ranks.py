@@ -57,6 +57,8 @@ class TorchSetup(BaseModel):
     """`cuda` or `cpu`."""
     config: TorchTrainerConfig
     loss: LossConfig
+    adapter: Path | None = None
+    """Of LoRA, where the settings train one."""
 
 
 class TorchRank:
@@ -77,6 +79,7 @@ class TorchRank:
             setup.loss,
             tokenizer_file=tokenizer if tokenizer.is_file() else None,
             ranks=DistributedRanks() if count > 1 else None,
+            adapter=setup.adapter,
         )
         first = environment("RANK", "0") == "0"
         self._publisher = Publisher(self._trainer.weights, first=first)
