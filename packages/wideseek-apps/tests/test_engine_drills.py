@@ -1,0 +1,202 @@
+"""Training runs on two fake vLLM servers, one of which fails: no prompt is lost or repeated."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from wideseek_agents.engines import EnginePool, VllmServersConfig, open_servers
+from wideseek_agents.engines.placement import State
+from wideseek_core import Episode, Sampling, Score, ScoreState, Task, TextGold, TextMetrics, Turn
+from wideseek_core.testing import FakeEngine, FakeVllm, Response
+from wideseek_rl import RLConfig, Rollouts, TrainingLoop, TrainingSample, UpdateMetrics
+from wideseek_rl.batch.samples import Floats
+from wideseek_rl.engines.control.config import ControlConfig
+from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.sync.ipc import IpcTransport, VllmIpcWire
+from wideseek_rl.sync.servers import ServerSync
+from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.testing import make_agent
+
+STEPS, PER_STEP = 5, 3
+PROMPTS = STEPS * PER_STEP
+STRAGGLER = 4
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "sync": {"kind": "sync"},
+    "tail": {"kind": "tail", "extra": 0.7},
+    "async": {"kind": "async", "max_staleness": 1},
+}
+POOL = {
+    "backoff_s": 0.0,
+    "probe_interval_s": 0.02,
+    "max_failed_probes": 2,
+    "affinity_wait_s": 0.05,
+    "outage_timeout_s": 10.0,
+    "check_logprobs": False,
+}
+
+
+def as_bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+async def hang() -> Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@dataclass
+class Drill:
+    """A run, the servers it samples on, and what became of its prompts."""
+
+    servers: list[FakeVllm]
+    pool: EnginePool
+    module: nn.Linear
+    sync: ServerSync
+    fault: str
+    weights: Any = None
+    trained: Counter[int] = field(default_factory=Counter[int])
+    failed: Counter[int] = field(default_factory=Counter[int])
+    requests: int = 0
+    updates: int = 0
+    deaths: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+
+    @property
+    def urls(self) -> list[str]:
+        return [server.url for server in self.servers]
+
+    def kill(self) -> None:
+        self.deaths.append(asyncio.ensure_future(self.servers[0].server.kill()))
+
+    async def run_episode(self, task: Task, trial: int, seed: int) -> Episode:
+        prompt, session = int(task.id), f"{task.id}/{trial}"
+        self.requests += 1
+        if self.fault == "killed in a rollout" and self.requests == 8:
+            self.kill()
+        forever = self.fault == "straggler" and (prompt, trial) == (STRAGGLER, 0)
+        sampling = Sampling(max_tokens=100_000 if forever else 6, seed=seed % 2**31)
+        made = await self.pool.generate([prompt + 100], session=session, sampling=sampling)
+        turn = Turn(
+            text=str(trial),
+            finish=made.finish,
+            prompt_ids=(prompt + 100,),
+            response_ids=tuple(made.ids),
+            logprobs=tuple(made.logprobs),
+            versions=made.versions,
+        )
+        return Episode(
+            task_id=task.id, trial=trial, trajectories=(make_agent(turn),), answer=turn.text
+        )
+
+    async def score(self, task: Task, answer: str) -> Score:
+        metrics = TextMetrics(correct=float(answer) / 2)
+        return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+    async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+        self.updates += 1
+        if self.updates == 2 and self.fault in ("killed in an update", "hung update"):
+            self.servers[0].faults["/update_weights"] = (
+                hang if self.fault == "hung update" else self.die
+            )
+        with torch.no_grad():
+            self.module.weight.add_(1.0)
+        self.trained.update({int(sample.ids[0]) - 100 for sample in samples})
+        return UpdateMetrics(updates=1, samples=len(samples))
+
+    async def die(self) -> None:
+        self.kill()
+        await asyncio.sleep(1)
+
+    async def save(self, folder: Path) -> None:
+        (folder / "weights").write_text("")
+
+    async def load(self, folder: Path) -> None: ...
+
+    async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        raise AssertionError("not asked for")
+
+    async def start(self, step: int) -> None: ...
+
+    async def write(self, report: StepReport) -> None:
+        self.failed.update(
+            int(scored.episode.task_id)
+            for group in report.groups
+            for scored in group
+            if scored.episode.error
+        )
+
+    async def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def drill(fault: str) -> AsyncGenerator[Drill]:
+    async with AsyncExitStack() as stack:
+        servers = [FakeVllm(version=(0, 32), engine=FakeEngine(label="0")) for _ in range(2)]
+        for server in servers:
+            server.engine.token_s = 0.001
+            await stack.enter_async_context(server.serving())
+        urls = tuple(server.url for server in servers)
+        config = VllmServersConfig.model_validate({"base_urls": urls, **POOL})
+        pool = await stack.enter_async_context(open_servers(config, vocab_size=1000))
+        module = nn.Linear(8, 4, bias=False)
+        source = ModuleSource(module, torch.bfloat16)
+        quick = ControlConfig(call_timeout_s=0.4, transfer_timeout_s=0.6)
+        wire = VllmIpcWire(export=as_bytes, uuid=lambda _: "GPU-0")
+        sync = ServerSync(
+            pool,
+            [VllmControl(url, quick) for url in urls],
+            IpcTransport(source, wire, 2**20),
+            source,
+            SyncConfig(verify="none"),
+        )
+        yield Drill(servers=servers, pool=pool, module=module, sync=sync, fault=fault)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "fault", ["killed in a rollout", "killed in an update", "hung update", "straggler"]
+)
+async def test_a_run_survives_a_server_that_fails(
+    tmp_path: Path, fault: str, schedule: str
+) -> None:
+    values = {
+        "prompts_per_step": PER_STEP,
+        "group_size": 3,
+        "steps": STEPS,
+        "schedule": SCHEDULES[schedule],
+        "loggers": (),
+    }
+    gold = TextGold(answers=("x",))
+    tasks = [Task(id=str(number), question="?", gold=gold) for number in range(PROMPTS)]
+    async with drill(fault) as made, asyncio.timeout(120):
+        deadline = 1.0 if fault == "straggler" else None
+        rollouts = Rollouts(made.run_episode, made, group_size=3, rollout_deadline_s=deadline)
+        loop = TrainingLoop(
+            RLConfig.model_validate(values),
+            made,
+            rollouts,
+            folder=tmp_path,
+            sync=made.sync,
+            loggers=[made],
+        )
+        summary = await loop.fit(tasks)
+        assert summary.steps == STEPS
+        assert made.trained == Counter(range(PROMPTS))
+        assert made.failed == ({STRAGGLER: 1} if fault == "straggler" else {})
+        if fault == "killed in a rollout":
+            assert made.pool.counts.deaths == 1
+        ready = [url for url, state in made.pool.states.items() if state is State.READY]
+        assert ready == (made.urls if fault == "straggler" else made.urls[1:])
+        assert made.pool.version == STEPS
+        newest = as_bytes(made.module.weight.detach().bfloat16())
+        assert newest in made.servers[1].engine.weights.values()
+        assert not made.servers[1].engine.paused
