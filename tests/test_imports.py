@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ def sources() -> list[tuple[str, Path]]:
     return [(str(Path(*path.parts[path.parts.index("src") + 1 :])), path) for path in found]
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """First parts of the names of all modules that a file imports, wherever in it."""
     names: set[str] = set()
