@@ -66,10 +66,17 @@ def extras(session: nox.Session, extra: str) -> None:
 
 @nox.session
 def viewers(session: nox.Session) -> None:
-    """Reads our logs with the viewers of others; installs them, so it does not run by default."""
+    """Reads our logs with a viewer of others, and checks our pages with axe-core in Chromium.
+
+    Installs both, from npm too, so it does not run by default.
+    """
     sync(session)
     session.install("inspect-ai")
-    session.run("pytest", "-q", "-m", "viewers", "tests/extras", *session.posargs)
+    node = Path(session.create_tmp())
+    session.run("npm", "install", "--silent", "--prefix", str(node), "axe-core", external=True)
+    axe = node / "node_modules" / "axe-core" / "axe.min.js"
+    tests = ("pytest", "-q", "-m", "viewers", "tests/extras", *session.posargs)
+    session.run(*tests, env={"AXE_CORE": str(axe)})
 
 
 @nox.session

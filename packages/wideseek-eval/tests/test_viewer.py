@@ -224,7 +224,7 @@ async def test_the_table_and_a_rollout_are_drawn(tmp_path: Path) -> None:
     path = await page(tmp_path, count=12)
     table = dom(path, tmp_path / "profile")
     assert 'data-ready="1"' in table
-    assert table.count('tabindex="0"') == 12
+    assert table.count('<tr tabindex="0">') == 12
     assert "12 of 12" in table
     assert "<canvas" in table
     shown = unescape(dom(path, tmp_path / "profile", "#r4"))
@@ -232,10 +232,10 @@ async def test_the_table_and_a_rollout_are_drawn(tmp_path: Path) -> None:
     assert shown.count('class="lane"') == 3
     assert shown.count('<rect class="model"') == 6
     assert '<td class="wrong">' in shown
-    assert 'aria-label="Source: subagent 1, turn 2, access: https://example.org/triton"' in shown
+    assert 'title="Source: subagent 1, turn 2, access: https://example.org/triton"' in shown
     assert "<strong>moon</strong>" in shown
     assert 'href="https://example.org/neptune" rel="noopener noreferrer nofollow"' in shown
-    assert "<summary>Thinking</summary><pre>Two moons at least.</pre>" in shown
+    assert '<summary>Thinking</summary><pre tabindex="0">Two moons at least.</pre>' in shown
 
 
 @needs_chromium

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wideseek_core import ConfigError, Score, Task
+from wideseek_core import Score, Task
+from wideseek_core.extras import require_modules
 from wideseek_core.files import write_atomically
 from wideseek_core.text import clean
 from wideseek_eval.runs.find import NamedRun, find_runs
@@ -34,15 +35,9 @@ def write_csv(name: str, path: Path) -> int:
 
 def write_parquet(name: str, path: Path) -> int:
     """The same as Parquet. Raises `ConfigError` without pyarrow."""
-    try:
-        arrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "pyarrow":
-            raise
-        raise ConfigError(
-            "format 'parquet' needs a package: pip install 'wideseek-eval[parquet]'"
-        ) from None
+    require_modules("pyarrow", feature="format=parquet", install="wideseek-eval[parquet]")
+    arrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
     rows = result_rows(name)
     types = {
         "text": arrow.string(),

@@ -28,8 +28,14 @@ function Markdown({ text }) {
       return null;
     }
   }, [text]);
-  if (made === null) return html`<pre>${text}</pre>`;
-  return html`<div class="markdown" dangerouslySetInnerHTML=${{ __html: made }}></div>`;
+  const place = useRef(null);
+  // What can be scrolled must be reachable by keyboard, and nothing else needs to be.
+  useEffect(() => {
+    const node = place.current;
+    if (node && node.scrollWidth > node.clientWidth) node.tabIndex = 0;
+  });
+  if (made === null) return html`<pre tabindex="0">${text}</pre>`;
+  return html`<div class="markdown" ref=${place} dangerouslySetInnerHTML=${{ __html: made }}></div>`;
 }
 
 // ---- numbers -----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ function Timeline({ episode, jump }) {
   const described = (agent, { kind, start, end, turn }) =>
     `${nameOf(agent)}, turn ${turn + 1}: ${KINDS[kind]}, ${seconds(end - start)}`
     + (kind === "model" ? `, ${agent.turns[turn].response_tokens} tokens` : "");
-  return html`<figure class="card scroll"><figcaption>Agents side by side, with seconds over all of them:${" "}
+  return html`<figure class="card scroll" tabindex="0"><figcaption>Agents side by side, with seconds over all of them:${" "}
       ${Object.entries(KINDS).map(([kind, label]) => html`<span class=${`key ${kind}`}>${label} ${seconds(spent(kind))}</span>${" "}`)}</figcaption>
     <svg class="timeline" viewBox=${`0 0 ${left + width + 20} ${agents.length * high + 26}`} role="img"
       aria-label=${`Timeline of ${agents.length} agents over ${seconds(whole)}`}>

@@ -35,7 +35,7 @@ function TokenText({ turn }) {
   return html`<p class="scale">How unlikely each token was:${" "}
       ${SHADES.map(([limit, name]) => html`<span class=${`token ${name}`}>${limit === Infinity ? "rarer" : `log-prob to −${limit}`}</span>${" "}`)}
       ${masked.size > 0 && html`<span class="token masked">masked</span>`}</p>
-    <pre class="token-text">${tokensOf(turn).map((text, at) => {
+    <pre class="token-text" tabindex="0">${tokensOf(turn).map((text, at) => {
       const logprob = turn.logprobs[at] ?? null;
       const about = logprob === null ? "no log-prob" : `log-prob ${signed(logprob, 4)}, ${percent(logprob)}`;
       return html`<span class=${`token ${shadeOf(logprob)}${masked.has(at) ? " masked" : ""}`} title=${about}>${visible(text)}</span>`;

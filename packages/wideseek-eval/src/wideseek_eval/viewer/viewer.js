@@ -126,7 +126,7 @@ function Rollouts({ filters, change, order, sort, found, open }) {
   return html`<h1>${title}</h1>
     <${Filters} filters=${filters} change=${change} shown=${found.length} />
     <${Overview} found=${found} />
-    <div class="card scroll"><table class="rollouts">
+    <div class="card scroll" tabindex="0"><table class="rollouts">
       <caption>Rollouts; a click opens one</caption>
       <thead><tr>${COLUMNS.map(head)}</tr></thead>
       <tbody>${found.slice(0, most).map((at) => html`<tr key=${at} tabindex="0"
@@ -149,11 +149,11 @@ function Turn({ agent, turn, at, jump, children, tokens, open }) {
   const [thinking, text] = splitThinking(turn.text);
   const rest = turn.calls.length ? text.replace(/<tool_call>[\s\S]*?<\/tool_call>/g, "").trim() : text;
   return html`<section class="turn" id=${`turn-${agent}-${at}`}>
-    <h4>Turn ${at + 1} <small>${turn.prompt_tokens} + ${turn.response_tokens} tokens${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h4>
-    ${turn.reasoning && html`<details class="thinking"><summary>Thinking</summary><pre>${turn.reasoning}</pre></details>`}
-    ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre>${thinking}</pre></details>`}
+    <h2>Turn ${at + 1} <small>${turn.prompt_tokens} + ${turn.response_tokens} tokens${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h2>
+    ${turn.reasoning && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${turn.reasoning}</pre></details>`}
+    ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${thinking}</pre></details>`}
     ${rest && html`<${Markdown} text=${rest} />`}
-    ${rest !== text && html`<details class="thinking"><summary>Text as written</summary><pre>${text}</pre></details>`}
+    ${rest !== text && html`<details class="thinking"><summary>Text as written</summary><pre tabindex="0">${text}</pre></details>`}
     ${tokens && html`<${Tokens} turn=${tokens} open=${open} />`}
     ${turn.calls.map((call) => html`<div class="call"><b>${call.name}</b> <code>${JSON.stringify(call.arguments)}</code></div>`)}
     ${turn.dropped_calls > 0 && html`<p class="problem">${turn.dropped_calls} calls were dropped.</p>`}
@@ -176,7 +176,7 @@ function Agent({ agent, all, jump, tokens, open }) {
   </details>`;
 }
 
-const KIND_LABELS = { joined: "", missing: "missing", extra: "too many" };
+const KIND_LABELS = { joined: "in both", missing: "missing", extra: "too many" };
 const agentLabel = (agent) => (agent === 0 ? "lead" : `subagent ${agent}`);
 
 // Where the values of a table come from: the best place of each cell of the answer.
@@ -191,7 +191,7 @@ function SourceLink({ source, jump }) {
   if (!source) return null;
   if (source === "none") return html`<span class="source none" title="In no result that an agent saw">no source</span>`;
   const about = `${agentLabel(source.agent)}, turn ${source.turn + 1}, ${source.tool}: ${source.request}`;
-  return html`<button class="source" title=${about} aria-label=${`Source: ${about}`} onClick=${() => jump(`result-${source.agent}-${source.turn}-${source.result}`)}>
+  return html`<button class="source" title=${`Source: ${about}`} onClick=${() => jump(`result-${source.agent}-${source.turn}-${source.result}`)}>
     ${source.agent === 0 ? "lead" : `s${source.agent}`}${source.tool === "access" ? " page" : ""}</button>`;
 }
 
@@ -208,7 +208,7 @@ function AnswerTable({ diff, episode, jump }) {
       ${corrected ? html`<del>${answer || "∅"}</del> <ins>${gold || "∅"}</ins>` : value || "∅"}</button>
       ${links && html` <${SourceLink} source=${links[number][at]} jump=${jump} />`}</td>`;
   };
-  return html`<div class="card scroll"><table class="diff">
+  return html`<div class="card scroll" tabindex="0"><table class="diff">
       <caption>The answer beside its reference. A small button leads to the subagent and page that a value comes from;
         a click on a value lists all places.</caption>
       <thead><tr><th scope="col">row</th>${diff.columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
