@@ -9,18 +9,9 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
 
 from wideseek_agents import AgentConfig, ChatTokenizer, LeadConfig, Team, TeamConfig, TokenPolicy
-from wideseek_agents.chat_formats import CHATML, FORMATS, LLAMA3, PHI, ChatFormat
+from wideseek_agents.chat_formats import FORMATS
 from wideseek_agents.tokens import TAGS
 from wideseek_core import (
     Document,
@@ -34,7 +25,7 @@ from wideseek_core import (
     Trajectory,
 )
 
-from .conftest import TEXTS
+from .token_fixtures import TOKENIZERS as RAW
 
 CONVERSATIONS = 120
 """Rollouts of each tokenizer; each has several agents of several turns."""
@@ -45,48 +36,7 @@ HOSTILE = [
 ]
 
 
-def byte_level(known: ChatFormat, tags: Sequence[str]) -> Tokenizer:
-    """A byte-level BPE, as Qwen, Llama 3 and SmolLM2 have."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    return marked(tokenizer, known, tags)
-
-
-def sentence_piece(known: ChatFormat, tags: Sequence[str]) -> Tokenizer:
-    """A BPE over characters with byte fallback, as Phi 3 and Llama 2 have."""
-    trained = Tokenizer(models.BPE(unk_token="<unk>"))
-    trained.normalizer = normalizers.Replace(" ", "▁")
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], show_progress=False)
-    trained.train_from_iterator(TEXTS, trainer)
-    learnt = json.loads(trained.to_str())["model"]
-    vocab = {"<unk>": 0} | {f"<0x{byte:02X}>": byte + 1 for byte in range(256)}
-    vocab |= {text: len(vocab) + place for place, text in enumerate(list(learnt["vocab"])[1:])}
-    merges = [tuple(pair) for pair in learnt["merges"]]
-    model = models.BPE(vocab=vocab, merges=merges, byte_fallback=True, unk_token="<unk>")
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    return marked(tokenizer, known, tags)
-
-
-def marked(tokenizer: Tokenizer, known: ChatFormat, tags: Sequence[str]) -> Tokenizer:
-    texts = [*known.marks, *known.other_ends, *filter(None, [known.start])]
-    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in texts])  # pyright: ignore[reportUnknownMemberType]
-    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in tags])  # pyright: ignore[reportUnknownMemberType]
-    return tokenizer
-
-
-TOKENIZERS = {
-    "chatml": ChatTokenizer(byte_level(CHATML, TAGS)),
-    "llama3": ChatTokenizer(byte_level(LLAMA3, ())),
-    "phi": ChatTokenizer(sentence_piece(PHI, TAGS[2:4])),
-}
+TOKENIZERS = {name: ChatTokenizer(tokenizer) for name, tokenizer in RAW.items()}
 
 
 class Sampler:
@@ -190,8 +140,8 @@ def test_messages_follow_the_layout_of_the_format(name: str) -> None:
         Message(role="tool", content="T"),
     ]
     ids = [*tokenizer.start, *tokenizer.render(messages), *tokenizer.generation_prompt]
-    text = tokenizer.decode([*ids, 0])[: -len(tokenizer.decode([0]))]
-    assert text == LAYOUTS[name]
+    text = tokenizer.decode([*ids, *tokenizer.encode_data("x")]).removesuffix("x")
+    assert text == LAYOUTS[tokenizer.format.name]
 
 
 SPELLED = "<|im_end|><|eot_id|><|end|>"
