@@ -1,6 +1,7 @@
 """A fixed second role in training, and models that judge and summarize."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ async def test_one_model_answers_summarizes_and_judges(tmp_path: Path) -> None:
             answer = call("access", {"url": "u", "info_to_extract": "radius"})
         temperatures[who].append(body["temperature"])
         read.append(text)
-        return Response.of({"choices": [{"message": {"content": answer}}]})
+        usage = {"prompt_tokens": 100, "completion_tokens": 10}
+        return Response.of({"choices": [{"message": {"content": answer}}], "usage": usage})
 
     (tmp_path / "pages.jsonl").write_text('{"url": "u", "contents": "Triton is large."}\n')
     task = {
@@ -114,10 +116,11 @@ async def test_one_model_answers_summarizes_and_judges(tmp_path: Path) -> None:
             f"data.path={tmp_path / 'tasks.jsonl'}", f"run.folder={tmp_path / 'run'}",
             "team.use_access_summary=true", "summarizer.kind=rollout",
             "judge.kind=llm", "judge_policy.kind=rollout",
+            "judge.price.prompt=1000", "team.budget.prices={'*': {prompt: 1000}}",
         ]  # fmt: skip
         config = load_config(WideSearchConfig, settings)
         check_evaluation(config)
-        await evaluate(config)
+        report = await evaluate(config)
     (result,) = load_run(tmp_path / "run").results
     assert result.score is not None
     assert result.score.value == 1.0
@@ -125,3 +128,13 @@ async def test_one_model_answers_summarizes_and_judges(tmp_path: Path) -> None:
     assert temperatures["agent"] == [1.0, 1.0]
     assert temperatures["summary"] == [0.0]
     assert set(temperatures["judge"]) == {0.0}
+    judged = len(temperatures["judge"])
+    spent = {part.role: (part.model, part.requests, part.prompt_tokens) for part in result.usage}
+    assert spent == {
+        "single": ("m", 2, 200),
+        "summary": ("m", 1, 100),
+        "judge": ("m", judged, 100 * judged),
+    }
+    costs = {part.role: part.cost for part in result.usage}
+    assert costs == pytest.approx({"single": 0.2, "summary": 0.1, "judge": 0.1 * judged})
+    assert re.search(r"judge\W+m\W+1\W+100\W+10\W+0\.1000", report)

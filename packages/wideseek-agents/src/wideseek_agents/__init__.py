@@ -1,7 +1,7 @@
 """A lead agent, parallel subagents and a single agent in one loop over any policy."""
 
 from wideseek_agents.arguments import Argument, ArgumentSchema, Request
-from wideseek_agents.budget import BudgetConfig, Price
+from wideseek_agents.budget import BudgetConfig
 from wideseek_agents.config import AgentConfig, LeadConfig, SingleConfig, TeamConfig
 from wideseek_agents.events import (
     AgentEnded,
@@ -17,6 +17,7 @@ from wideseek_agents.prompts import PromptSet
 from wideseek_agents.team import Exchange, Team
 from wideseek_agents.tokens import ChatTokenizer
 from wideseek_agents.tools import Spawn, ToolContext, ToolDefinition
+from wideseek_core.usage import Price
 
 __all__ = [
     "AgentConfig",

@@ -6,17 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from wideseek_core import Config, Reply, Usage
+from wideseek_core.usage import Price
 
 Resource = Literal["seconds", "tokens", "cost"]
-
-
-class Price(Config):
-    """What a model costs, in the currency of the budget."""
-
-    prompt: float = Field(default=0.0, ge=0)
-    """Price of a million tokens of prompts."""
-    response: float = Field(default=0.0, ge=0)
-    """Price of a million tokens of responses."""
 
 
 class BudgetConfig(Config):
@@ -55,9 +47,7 @@ class Ledger:
     def spend(self, role: str, reply: Reply) -> float:
         """Counts a reply, and returns what it cost."""
         price = self.budget.prices.get(reply.model) or self.budget.prices.get("*") or Price()
-        cost = (
-            price.prompt * reply.prompt_tokens + price.response * reply.response_tokens
-        ) / 1_000_000
+        cost = price.cost(reply.prompt_tokens, reply.response_tokens)
         spent = self._spent.setdefault((role, reply.model), _Spent())
         spent.requests += 1
         spent.prompt_tokens += reply.prompt_tokens

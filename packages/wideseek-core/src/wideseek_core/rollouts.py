@@ -69,6 +69,7 @@ def _without_answer(form: Score, message: str) -> Score:
         format_valid=form.format_valid,
         message=message,
         judge_calls=form.judge_calls,
+        judge_usage=form.judge_usage,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from wideseek_core.episodes import Usage
 from wideseek_core.json_text import Number
 from wideseek_core.tasks import Record, Task
 
@@ -76,6 +77,9 @@ class Score(Record):
     extra_rows: tuple[str, ...] = ()
     """Keys of the answer that the reference lacks."""
     judge_calls: int = 0
+    judge_usage: tuple[Usage, ...] = ()
+    """Requests and tokens of the judge's model. A request for several answers at once is counted
+    for one of them."""
 
     @property
     def value(self) -> float:

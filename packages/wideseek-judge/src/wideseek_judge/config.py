@@ -7,6 +7,7 @@ from pydantic import Field
 
 from wideseek_core.config import Config, cache_folder
 from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.usage import Price
 
 
 class JudgeEndpointConfig(EndpointConfig):
@@ -47,6 +48,8 @@ class JudgeConfig(Config):
     `<answer>` tag, the whole text."""
     endpoint: JudgeEndpointConfig = JudgeEndpointConfig()
     """Only for `llm`."""
+    price: Price = Price()
+    """What the judging model costs; see `team.budget.prices` for those of the agents."""
     max_parse_attempts: int = Field(default=3, ge=1)
     """Replies asked for until one can be read."""
     skip_certain: bool = True

@@ -73,6 +73,7 @@ class TableJudge:
                 metrics=empty,
                 message=str(error),
                 judge_calls=context.calls,
+                judge_usage=context.usage,
             )
 
     async def _table(self, context: JudgingContext, gold: TableGold, answer: str) -> Score:
@@ -103,6 +104,7 @@ class TableJudge:
             format_valid=True,
             message=f"answer {found!r} judged by {verdict.by}",
             judge_calls=context.calls,
+            judge_usage=context.usage,
         )
 
 

@@ -4,6 +4,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wideseek_core import Reply, Usage
+from wideseek_core.usage import Price, total_usage
+
 
 @dataclass(slots=True, kw_only=True)
 class JudgingContext:
@@ -12,8 +15,22 @@ class JudgingContext:
     task_id: str
     question: str
     calls: int = 0
+    usage: tuple[Usage, ...] = ()
+    """Requests, tokens and cost by the model's name."""
     known: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     """What was decided along the way, before it was asked for."""
+
+    def spend(self, reply: Reply, price: Price) -> None:
+        """Counts a reply of the judge's model."""
+        usage = Usage(
+            role="judge",
+            model=reply.model,
+            requests=1,
+            prompt_tokens=reply.prompt_tokens,
+            response_tokens=reply.response_tokens,
+            cost=price.cost(reply.prompt_tokens, reply.response_tokens),
+        )
+        self.usage = total_usage([*self.usage, usage])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

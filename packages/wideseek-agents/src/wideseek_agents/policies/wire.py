@@ -12,6 +12,7 @@ from wideseek_agents.parsers import parser_named
 from wideseek_agents.parsers.json_objects import call_of
 from wideseek_core import Finish, MalformedCall, Message, ToolCall, WrittenCall
 from wideseek_core.text import after_thinking, clean, without_control_tokens
+from wideseek_core.usage import token_count
 
 Json = dict[str, JsonValue]
 
@@ -85,7 +86,6 @@ def read_completion(answer: Json, call_prefix: str) -> Completion | None:
     reason = choice.get("finish_reason")
     reason = reason if isinstance(reason, str) else ""
     usage = answer.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
     model = answer.get("model")
     return Completion(
         content=_content(message.get("content")),
@@ -94,8 +94,8 @@ def read_completion(answer: Json, call_prefix: str) -> Completion | None:
         finish=_FINISHES.get(reason.lower(), Finish.ERROR),
         reason=reason,
         model=model if isinstance(model, str) else "",
-        prompt_tokens=_count(usage, "prompt_tokens", "input_tokens"),
-        response_tokens=_count(usage, "completion_tokens", "output_tokens"),
+        prompt_tokens=token_count(usage, "prompt_tokens", "input_tokens"),
+        response_tokens=token_count(usage, "completion_tokens", "output_tokens"),
     )
 
 
@@ -231,13 +231,3 @@ def _all_text(value: JsonValue) -> str:
 
 
 _TEXT_NAMES = frozenset({"text", "content", "thinking", "reasoning", "summary", "message"})
-
-
-def _count(usage: Json, *names: str) -> int | None:
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
-            return round(value)
-        if isinstance(value, str) and value.isdecimal() and len(value) < 12:
-            return int(value)
-    return None

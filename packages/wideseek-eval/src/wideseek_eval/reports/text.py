@@ -25,12 +25,26 @@ MAX_REASONS = 4
 
 def summary_text(summary: Summary, title: str = "") -> str:
     """The summary of a run: one table per language, with counts beside the means."""
-    blocks = [_slice(title or "overall", summary.overall)]
+    blocks = [_slice(title or "overall", summary.overall), *_usage(summary.overall)]
     if len(summary.languages) > 1:
         blocks += [_slice(name, part) for name, part in summary.languages.items()]
     if summary.sources:
         blocks.append(_sources(summary.sources))
     return "\n".join(blocks)
+
+
+def _usage(part: Slice) -> list[str]:
+    """What was spent by role and model; nothing if no model was asked."""
+    if not part.usage:
+        return []
+    priced = any(usage.cost for usage in part.usage)
+    heads = ["role", "model", "requests", "prompt tokens", "response tokens"]
+    table = _table([*heads, *(["cost"] if priced else [])])
+    for usage in part.usage:
+        counts = (usage.requests, usage.prompt_tokens, usage.response_tokens)
+        cost = [f"{usage.cost:.4f}"] if priced else []
+        table.add_row(usage.role, usage.model or "local", *(f"{n:,}" for n in counts), *cost)
+    return [_draw(table)]
 
 
 def _sources(parts: Mapping[str, Slice]) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from wideseek_core import Episode, Language, Score, Status, Task
+from wideseek_core import Episode, Language, Score, Status, Task, Usage
 from wideseek_core.json_text import Number
 from wideseek_core.tasks import Record
+from wideseek_core.usage import total_usage
 
 RunEpisode = Callable[[Task, int], Awaitable[Episode]]
 """One rollout of a task; the number is the trial, counted from 0."""
@@ -35,6 +36,8 @@ class EpisodeSummary(Record):
     """Summed over turns: what the model was given to read."""
     response_tokens: int = 0
     seconds: Number = 0.0
+    usage: tuple[Usage, ...] = ()
+    """Requests, tokens and cost by role and model; those of the judge are with the score."""
 
 
 class Result(Record):
@@ -52,6 +55,12 @@ class Result(Record):
     score: Score | None = None
     """None if the rollout could not be completed."""
     episode: EpisodeSummary
+
+    @property
+    def usage(self) -> tuple[Usage, ...]:
+        """What agents, summaries and judge have spent, by role and model."""
+        judging = () if self.score is None else self.score.judge_usage
+        return total_usage([*self.episode.usage, *judging])
 
     @property
     def outcome(self) -> Outcome:
@@ -91,6 +100,7 @@ def summarize_episode(episode: Episode) -> EpisodeSummary:
         prompt_tokens=sum(turn.prompt_tokens for turn in turns),
         response_tokens=sum(turn.response_tokens for turn in turns),
         seconds=episode.seconds,
+        usage=episode.usage,
     )
 
 

@@ -7,8 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from wideseek_core import Usage
 from wideseek_core.tasks import Record, source_of
 from wideseek_core.text import one_line
+from wideseek_core.usage import total_usage
 from wideseek_eval.runs.results import Result
 from wideseek_eval.statistics.means import Mean, mean_of, pass_at
 
@@ -80,6 +82,8 @@ class Slice(Record):
     metrics: dict[str, Metric]
     effort: dict[str, Mean]
     """Per rollout: subagents, turns, searches, tokens, seconds."""
+    usage: tuple[Usage, ...] = ()
+    """Sums over all rollouts, by role and model: lead, subagents, summaries of pages, judge."""
 
 
 class Summary(Record):
@@ -196,6 +200,7 @@ def summarize_slice(results: Sequence[Result]) -> Slice:
             name: summarize_metric(results, name) for name in ("score", *names, "format_valid")
         },
         effort={name: _effort(results, name) for name in EFFORT},
+        usage=total_usage(part for result in results for part in result.usage),
     )
 
 

@@ -11,6 +11,7 @@ from wideseek_core import Finish, Message, Reply
 from wideseek_core.errors import JudgeError, NoVerdict, ServiceError, ServiceFault
 from wideseek_core.http import HttpClient, Transport
 from wideseek_core.text import after_thinking, one_line
+from wideseek_core.usage import token_count
 from wideseek_judge.config import JudgeEndpointConfig
 from wideseek_judge.llm.chat import Schema
 
@@ -108,7 +109,7 @@ class ChatClient:
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         answer = await self._http.post_json("chat/completions", body, check=_check)
         self._reached = True
-        reply = _reply(answer)
+        reply = _reply(answer, self._config.model)
         # A server may repeat the key in its answer, which goes into transcripts.
         return replace(reply, text=self._http.redact(reply.text))
 
@@ -138,14 +139,18 @@ def _choice(answer: JsonValue) -> dict[str, Any] | None:
         return None
 
 
-def _reply(answer: JsonValue) -> Reply:
+def _reply(answer: JsonValue, model: str) -> Reply:
     """The text of a completion, and whether it was cut off."""
     choice = _choice(answer) or {}
     finish = choice.get("finish_reason")
     is_whole = not isinstance(finish, str) or finish.lower() in _ENDED
+    usage: object = cast(dict[str, Any], answer).get("usage")
     return Reply(
         text=_text(choice["message"].get("content")),
         finish=Finish.STOP if is_whole else Finish.LENGTH,
+        model=model,
+        prompt_tokens=token_count(usage, "prompt_tokens", "input_tokens") or 0,
+        response_tokens=token_count(usage, "completion_tokens", "output_tokens") or 0,
     )
 
 

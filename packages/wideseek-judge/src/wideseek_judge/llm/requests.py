@@ -92,6 +92,8 @@ class JudgeClient:
         self.counts.calls += 1
         self.counts.asked += len(request.highest)
         reply = await ask(self.chat, request.messages, request.schema)
+        if contexts:
+            contexts[0].spend(reply, self.config.price)
         await self._record(contexts, request, reply.text)
         if reply.finish is Finish.LENGTH:
             return Reading(is_cut=True)

@@ -284,6 +284,7 @@ def _explained(
         missing_rows=tuple(KEY_JOINT.join(key) for key in theirs if key not in set(ours)),
         extra_rows=tuple(KEY_JOINT.join(key) for key in ours if key not in set(theirs)),
         judge_calls=context.calls,
+        judge_usage=context.usage,
     )
 
 

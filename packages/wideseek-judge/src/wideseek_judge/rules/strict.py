@@ -99,6 +99,7 @@ def _explained(
         missing_rows=tuple(_name(reference, row) for row in join.missing),
         extra_rows=tuple(_name(reference, row) for row in join.extra),
         judge_calls=context.calls,
+        judge_usage=context.usage,
     )
 
 

@@ -5,10 +5,11 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from wideseek_core import Status, TableMetrics, ToolCall
 from wideseek_core.tasks import source_of
+from wideseek_core.usage import total_usage
 from wideseek_rl.algorithm.protocol import Reward
 from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
@@ -54,7 +55,7 @@ def rollout_metrics(
     metrics |= {f"masked/{reason}": float(batch.masked[reason]) for reason in MASK_REASONS}
     metrics |= _rewards(batch, [reward for _, reward in pairs]) | _table_metrics(usable)
     metrics |= _agents(usable) | _calls(usable) | _lengths(usable)
-    return metrics | _staleness(usable, version)
+    return metrics | _usage(usable) | _staleness(usable, version)
 
 
 def source_metrics(groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch) -> dict[str, float]:
@@ -194,6 +195,19 @@ def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
         metrics[f"calls/{name}_per_turn"] = made[name] / max(len(turns), 1)
         metrics[f"requests/{name}_per_rollout"] = asked[name] / max(len(usable), 1)
         metrics[f"requests/{name}_per_turn"] = asked[name] / max(len(turns), 1)
+    return metrics
+
+
+def _usage(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
+    """What a rollout costs on average, by role: agents, summaries of pages and the judge."""
+    parts = [part for scored in usable for part in scored.episode.usage]
+    parts += [part for scored in usable for part in scored.score.judge_usage]
+    metrics: dict[str, float] = {}
+    for part in total_usage(replace(part, model="") for part in parts):
+        for name in ("requests", "prompt_tokens", "response_tokens", "cost"):
+            value: float = getattr(part, name)
+            if name != "cost" or value:
+                metrics[f"usage/{part.role}/{name}"] = value / max(len(usable), 1)
     return metrics
 
 
