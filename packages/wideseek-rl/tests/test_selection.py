@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from wideseek_rl.algorithm.selection import (
     outcome_turns,
     subagent_turns,
 )
+from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -129,3 +131,74 @@ def test_every_named_selection_gives_one_flag_per_turn() -> None:
     scored = make_scored(agent(2, Status.FINISHED), agent(3, Status.TURN_LIMIT, "subagent"))
     for selection in SELECTIONS.values():
         assert [len(flags) for flags in selection(scored)] == [2, 3]
+
+
+FAILS_WHOLE = (
+    Status.CONTEXT_OVERFLOW,
+    Status.MESSAGE_OVERFLOW,
+    Status.TURN_CUT,
+    Status.TURN_LIMIT,
+)
+
+
+def reference_turns(scored: ScoredEpisode) -> set[tuple[int, int]]:
+    """The turns that train by the public implementation, restated step by step.
+
+    It plays the roles one after the other into one buffer, marks the turns of each agent that
+    failed, and then gives credit by the marks alone.
+    """
+    agents = scored.episode.trajectories
+    lead = agents[0]
+    buffer: list[tuple[int, int]] = [(0, turn) for turn in range(len(lead.turns))]
+    for number, worker in enumerate(agents[1:], start=1):
+        # A lead whose tool message is too long returns before its workers' turns are added.
+        reached = worker.parent_turn != len(lead.turns) - 1
+        if lead.status is not Status.MESSAGE_OVERFLOW or reached:
+            buffer += [(number, turn) for turn in range(len(worker.turns))]
+    whole = {(a, t) for a, t in buffer if agents[a].status in FAILS_WHOLE}
+    repeated = {
+        (a, t)
+        for a, t in buffer
+        if agents[a].status is Status.REPETITION and t == len(agents[a].turns) - 1
+    }
+    lead_failed = lead.status in FAILS_WHOLE or lead.status is Status.REPETITION
+    if scored.score.format_valid and not lead_failed:
+        failed = {a for a, _ in whole | repeated}
+        return {(a, t) for a, t in buffer if a not in failed}
+    if scored.score.format_valid:
+        return {(a, t) for a, t in buffer if a == 0}
+    kept = repeated or whole
+    if not lead_failed:
+        kept = kept | {(0, len(lead.turns) - 1)}
+    return kept
+
+
+def random_rollout(rng: random.Random, *, team: bool) -> ScoredEpisode:
+    """A rollout with any ends; a team's lead delegates in some of its turns."""
+    ends = [Status.FINISHED, Status.FINISHED, Status.REPETITION, *FAILS_WHOLE]
+    role: AgentRole = "lead" if team else "single"
+    lead = agent(rng.randint(1, 4), rng.choice(ends), role)
+    workers: list[Trajectory] = []
+    for turn in range(len(lead.turns) if team else 0):
+        for _ in range(rng.choice((0, 0, 1, 2, 3))):
+            worker = created(turn, rng.randint(1, 3), rng.choice(ends))
+            workers.append(replace(worker, agent=1 + len(workers)))
+    return make_scored(lead, *workers, valid=rng.random() < 0.5)
+
+
+@pytest.mark.parametrize("team", [True, False])
+def test_outcome_agents_is_the_public_rule_in_720_random_rollouts(team: bool) -> None:
+    rng = random.Random(7)
+    kinds: set[tuple[Status, bool, bool]] = set()
+    for _ in range(720):
+        scored = random_rollout(rng, team=team)
+        found = {
+            (number, turn)
+            for number, flags in enumerate(outcome_agents(scored))
+            for turn, trains in enumerate(flags)
+            if trains
+        }
+        assert found == reference_turns(scored), scored
+        workers = len(scored.episode.trajectories) > 1
+        kinds.add((scored.episode.main.status, scored.score.format_valid, workers))
+    assert len(kinds) == 6 * 2 * (2 if team else 1)  # every end, with and without each

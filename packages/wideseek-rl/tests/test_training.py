@@ -419,3 +419,22 @@ async def test_an_odd_rollout_is_counted_and_the_rest_trains(
     if counted:
         assert [line[counted] for line in reported] == [6, 6, 6, 6]
         assert counted.rpartition("/")[2] in caplog.text
+
+
+@pytest.mark.parametrize("reaction", ["end", "warn"])
+async def test_a_group_of_copies_is_noticed(
+    tmp_path: Path, reaction: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn = make_turn((1,), [2, 3] * 8, logprob=-2.0)
+    source = Fixed(*(make_scored(make_agent(turn)) for _ in range(4)))
+    settings = config(steps=1, on_duplicates=reaction)
+    training = loop(tmp_path, settings, rollouts=source)
+    problem = "the rollouts of a prompt are not independent: 36 of 36 pairs"
+    if reaction == "end":
+        with pytest.raises(TrainError, match=problem):
+            await training.fit(toy_tasks())
+        return
+    assert (await training.fit(toy_tasks())).steps == 1
+    assert problem in caplog.text
+    assert lines(tmp_path)[0]["groups/equal_responses"] == 36
+    assert lines(tmp_path)[0]["groups/equal_responses_expected"] < 1e-6

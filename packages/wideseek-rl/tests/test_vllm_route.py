@@ -136,7 +136,7 @@ class App:
             await self.routes[scope["path"]](scope, receive, send)
 
     async def post(self, body: object, *, leaves: asyncio.Event | None = None) -> Messages:
-        """What is sent back to a client that stays, or goes when it is told to."""
+        """What is sent back to a client that stays, or leaves with the event."""
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         parts: Messages = [
             {"type": "http.request", "body": text[:5], "more_body": True},

@@ -5,7 +5,7 @@ distributions add kinds (see the `open.py` files), so this module is imported af
 may want to import from here.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -105,6 +105,9 @@ class RLConfig(Config):
     """Rollouts of each prompt."""
     max_concurrent_rollouts: int = Field(default=64, ge=1)
     """Rollouts that run at the same time."""
+    on_duplicates: Literal["end", "warn"] = "end"
+    """What happens when rollouts of a prompt begin with the same tokens more often than the
+    log-probabilities allow, so that the engine can't have sampled each for itself."""
     rollout_deadline_s: float | None = Field(default=None, gt=0)
     """Time of one rollout from its beginning; one that takes longer fails, and its group trains
     without it. Null for none."""

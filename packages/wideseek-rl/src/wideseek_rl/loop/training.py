@@ -22,10 +22,12 @@ from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
+from wideseek_rl.rollout.duplicates import Duplicates, count_duplicates
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
+from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.threads import in_thread
 from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
@@ -227,12 +229,15 @@ class TrainingLoop:
         started = time.monotonic()
         groups = await schedule.collect(state.step)
         collected = time.monotonic()
+        duplicates = self._check_independent(groups)
         batch = build_step_batch(groups, self._algorithm)
         self._check_batch(batch)
         update, updated = await self._update(batch, state.updates + 1)
         schedule.trained()
         done = time.monotonic()
         metrics = rollout_metrics(groups, batch, version=state.updates)
+        metrics["groups/equal_responses"] = float(duplicates.equal)
+        metrics["groups/equal_responses_expected"] = duplicates.expected
         if self._mixed:
             metrics |= source_metrics(groups, batch)
         metrics |= update_metrics(
@@ -270,6 +275,20 @@ class TrainingLoop:
             if update.updates:
                 commit(version)
             return update, time.monotonic()
+
+    def _check_independent(self, groups: Sequence[Sequence[ScoredEpisode]]) -> Duplicates:
+        """Raises `TrainError`, or warns, if rollouts of a prompt are copies of each other."""
+        found = count_duplicates(groups)
+        if found.suspicious:
+            problem = (
+                f"the rollouts of a prompt are not independent: {found.equal} of {found.pairs} "
+                f"pairs begin with the same response, where {found.expected:.2g} are likely; does "
+                "the engine use the seed of each request?"
+            )
+            if self._config.on_duplicates == "end":
+                raise TrainError(problem)
+            logger.warning("%s", problem)
+        return found
 
     def _check_batch(self, batch: StepBatch) -> None:
         """Reports what was left out; raises `TrainError` if nothing is left again and again."""
