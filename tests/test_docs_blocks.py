@@ -22,6 +22,7 @@ import yaml
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.ask_config import AskConfig
+from wideseek_apps.data_config import DataBuildConfig, DemonstrateConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
@@ -41,6 +42,8 @@ CONFIGS: tuple[type[Config], ...] = (
     QaConfig,
     AskConfig,
     SftConfig,
+    DataBuildConfig,
+    DemonstrateConfig,
     JudgeConfig,
     ToolsConfig,
     TeamConfig,

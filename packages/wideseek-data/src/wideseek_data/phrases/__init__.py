@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wideseek_core import ConfigError
 from wideseek_core.tasks import Language
-from wideseek_data.phrases import english
+from wideseek_data.phrases import chinese, english
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.recipes import ShortRecipe, WideRecipe
 
@@ -26,6 +26,11 @@ GRAMMARS = {
         wide_question=english.wide_question,
         short_question=english.short_question,
         computed_label=english.computed_label,
+    ),
+    "zh": Grammar(
+        wide_question=chinese.wide_question,
+        short_question=chinese.short_question,
+        computed_label=chinese.computed_label,
     ),
 }
 

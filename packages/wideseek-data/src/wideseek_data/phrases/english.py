@@ -5,9 +5,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wideseek_data.phrases.nouns import column_phrase, join_words, listing, place, quoted, row_nouns
+from wideseek_data.phrases.columns import column_phrase
+from wideseek_data.phrases.nouns import (
+    is_are,
+    join_words,
+    listing,
+    named,
+    place,
+    quoted,
+    row_nouns,
+)
 from wideseek_data.tables.table import ColumnType, Table
-from wideseek_data.tasks.quality import is_rank
 from wideseek_data.tasks.recipes import (
     Comparison,
     Condition,
@@ -152,19 +160,22 @@ def condition(item: Condition, table: Table, rng: random.Random) -> str:
     match item.comparison:
         case Comparison.EQUAL:
             return rng.choice(
-                (f"whose {name} is {quoted(item.value)}", f"with the {name} {quoted(item.value)}")
+                (
+                    f"whose {name} {is_are(name)} {quoted(item.value)}",
+                    f"with the {name} {quoted(item.value)}",
+                )
             )
         case Comparison.ABOVE:
             more = "after" if is_date else rng.choice(("above", "more than"))
-            return f"whose {name} is {more} {item.value}"
+            return f"whose {name} {is_are(name)} {more} {item.value}"
         case Comparison.BELOW:
             less = "before" if is_date else rng.choice(("below", "less than"))
-            return f"whose {name} is {less} {item.value}"
+            return f"whose {name} {is_are(name)} {less} {item.value}"
         case Comparison.BETWEEN:
             year = _FIRST_DAY.fullmatch(item.value)
             if is_date and year and item.upper == f"31 December {year[1]}":
-                return f"whose {name} is in {year[1]}"
-            return f"whose {name} is from {item.value} to {item.upper}"
+                return f"whose {name} {is_are(name)} in {year[1]}"
+            return f"whose {name} {is_are(name)} from {item.value} to {item.upper}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,13 +212,16 @@ def short_question(recipe: ShortRecipe, tables: Mapping[str, Table], rng: random
         by=by,
         most=f"{superlative(table, recipe.by, largest=recipe.largest)} {by}" if by else "",
         more=_comparative(table, recipe) if by else "",
-        keys=tuple(map(quoted, recipe.keys)),
+        keys=tuple(named(table, key) for key in recipe.keys),
     )
     match recipe.shape:
         case ShortShape.LOOKUP:
-            return _look_up(table, words, rng)
+            return _look_up(words, rng)
         case ShortShape.REVERSE:
             options = _reverse(table, recipe, words)
+        case ShortShape.EXTREME if noun == "entry":
+            # Nobody knows what an entry is: the question asks for the key by its name.
+            options = tuple(form.format(w=words) for form in _SHORT[ShortShape.OF_EXTREME])
         case ShortShape.HOP:
             options = _hop(words, place(tables[recipe.other], rng))
         case _:
@@ -261,10 +275,16 @@ def _comparative(table: Table, recipe: ShortRecipe) -> str:
 def _reverse(table: Table, recipe: ShortRecipe, words: _Words) -> tuple[str, ...]:
     item = recipe.conditions[0]
     name, value = column_phrase(table, item.column), quoted(item.value)
+    rule = f"whose {name} {is_are(name)} {value}"
+    if words.noun == "entry":
+        return (
+            f"In {words.where}, what is the {words.name} of the entry {rule}?",
+            f"What is the {words.name} of the entry in {words.where} {rule}?",
+        )
     if table.column(item.column).is_ordered:
         return (
             f"For which {words.noun} in {words.where} is the {name} {value}?",
-            f"In {words.where}, which is the {words.noun} whose {name} is {value}?",
+            f"In {words.where}, which is the {words.noun} whose {name} {is_are(name)} {value}?",
         )
     return (
         f"Which {words.noun} in {words.where} has the {name} {value}?",
@@ -272,8 +292,9 @@ def _reverse(table: Table, recipe: ShortRecipe, words: _Words) -> tuple[str, ...
     )
 
 
-def _look_up(table: Table, words: _Words, rng: random.Random) -> str:
-    noun = "" if words.noun == "entry" and not is_rank(table.key) else f"the {words.noun} "
+def _look_up(words: _Words, rng: random.Random) -> str:
+    has_noun = words.noun == "entry" or words.keys[0].startswith("the ")
+    noun = "" if has_noun else f"the {words.noun} "
     key, name, where = words.keys[0], words.name, words.where
     return rng.choice(
         (

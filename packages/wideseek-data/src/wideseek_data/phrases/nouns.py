@@ -8,10 +8,11 @@ from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import read_amount, read_date
 
 _WORD = re.compile(r"[A-Z][a-z]{2,13}|[a-z]{3,14}")
-_NO_NOUNS = frozenset(
+_NO_ROW_NOUNS = frozenset(
     "name title date year rank type place pos position number result score time event "
     "north south east west home away notes month day venue group category english "
-    "latin represented represent opposition series sum device hand margin term".split()
+    "latin represented represent opposition series sum device hand margin term "
+    "released founded established built opened completed elected appointed retired".split()
 )
 _PEOPLE_PLURALS = {"country": "countries", "city": "cities", "party": "parties", "person": "people"}
 _GAMES = frozenset(("opponent", "opponents", "opponent#", "opponent team", "visitor", "home team"))
@@ -37,7 +38,7 @@ def row_nouns(table: Table) -> tuple[str, str]:
         for form, nouns in _BY_SECTION:
             if form.search(table.section) and (lowered != "name" or nouns[0] == "building"):
                 return nouns
-    if _WORD.fullmatch(key) and lowered not in _NO_NOUNS and not lowered.endswith("s"):
+    if _WORD.fullmatch(key) and lowered not in _NO_ROW_NOUNS and not lowered.endswith("s"):
         return lowered, plural(lowered)
     return "entry", "entries"
 
@@ -85,25 +86,19 @@ def lower(name: str) -> str:
     )
 
 
-_SPELLED = {
-    "pos": "position", "pos.": "position", "no": "number", "no.": "number", "#": "number",
-    "att": "attendance", "att.": "attendance", "pts": "points", "pts.": "points",
-}  # fmt: skip
-_MEDALS = frozenset(("gold", "silver", "bronze"))
+def named(table: Table, key: str) -> str:
+    """A row as a question names it: `the game of 3 May 2009`, `"Triton"`."""
+    noun, _ = row_nouns(table)
+    if table.column(table.key).is_ordered or _DATED.search(table.key):
+        return f"the {noun} {'for' if noun == 'entry' else 'of'} {quoted(key)}"
+    return quoted(key)
 
 
-def column_phrase(table: Table, name: str) -> str:
-    """What a question calls a column: `position` for `Pos`, `number of gold medals` for `Gold`."""
-    plain = lower(name)
-    bare = plain.strip(":").lower()
-    if {other.strip(":").lower() for other in table.names} >= _MEDALS and table.column(
-        name
-    ).is_ordered:
-        if bare in _MEDALS:
-            return f"number of {bare} medals"
-        if bare == "total":
-            return "total number of medals"
-    return _SPELLED.get(bare, plain)
+def is_are(name: str) -> str:
+    """The verb that goes with a column's phrase."""
+    last = name.split()[-1].strip('")')
+    many = last.endswith("s") and not last.endswith(("ss", "us", "is")) and " of " not in name
+    return "are" if many and last not in ("series", "gross") else "is"
 
 
 def join_words(words: Sequence[str]) -> str:

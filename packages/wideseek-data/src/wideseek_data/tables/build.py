@@ -8,7 +8,8 @@ from wideseek_data.tables.table import Row, Table, typed
 from wideseek_data.tables.values import is_missing, normalized, read_amount, read_date
 
 _TOTAL = re.compile(
-    r"(?:grand |sub)?totals?\b.*|sums?|overall|average|mean|(?:all )?others?(?: .*)?|all\b.*"
+    r"(?:grand |sub)?totals?\b.*|.* totals?|sums?|overall|average|mean|(?:all )?others?(?: .*)?"
+    r"|all\b.*"
     r"|invalid votes|turnout|合计|总计|共计|其他",
     re.IGNORECASE,
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from functools import cached_property
 
 from pydantic import model_validator
 
@@ -79,12 +78,12 @@ class Table(Record):
             raise ValueError("rows are not as wide as the header")
         return self
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
 
-    @cached_property
+    @property
     def entity(self) -> str:
         """What decides the split of everything that is made of the table."""
         return normalized(self.title)

@@ -1,6 +1,7 @@
 """Wide recipes drawn from a table, or from two tables that share keys."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -21,6 +22,7 @@ from wideseek_data.tasks.recipes import (
 )
 
 MIN_ROWS, MAX_ROWS, MAX_COLUMNS = 3, 50, 8
+_LETTERS = re.compile(r"[^\W\d_]{2}")
 
 
 def draw_wide(table: Table, shape: WideShape, rng: random.Random) -> Iterator[WideRecipe]:
@@ -212,6 +214,7 @@ def is_grouping(table: Table, name: str) -> bool:
     """Whether a column parts the rows into few groups, some with several rows."""
     counts = groups(table, name)
     full = table.is_full(name) and sum(counts.values()) == len(table.rows)
+    full = full and all(_LETTERS.search(value) for value in counts)
     return full and MIN_ROWS <= len(counts) <= 0.7 * len(table.rows)
 
 

@@ -22,7 +22,11 @@ _ADDITIVE = re.compile(
     re.IGNORECASE,
 )
 _RANK = re.compile(
-    r"^(?:rank|pos\.?|position|place|no\.?|#|number|week|round|order|pick|seed|grid|game)$", re.I
+    r"(?:final |year-end |nightly |preliminary )?rank(?:ing)?\b.*|pos\.?|position|place|number"
+    r"|week|round|order.*|pick ?#?|seed|grid|game|match|event|lane|heat|draw|stage|leg|day|disc"
+    r"|issue|track.*|volume|.*#|#|n°|(?:s|sr)?\.? ?no\.?(?: in .*)?|selection|code|district|km|mile"
+    r"|channel|frequency|series|episode|squad.*|.*page number",
+    re.IGNORECASE,
 )
 
 
@@ -48,7 +52,7 @@ def askable(table: Table) -> list[str]:
 
 def is_rank(name: str) -> bool:
     """Whether a column numbers the rows, so that its largest value is no achievement."""
-    return _RANK.match(name.strip()) is not None
+    return _RANK.fullmatch(name.strip()) is not None
 
 
 def is_additive(table: Table, name: str) -> bool:

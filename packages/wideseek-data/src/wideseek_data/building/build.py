@@ -1,0 +1,314 @@
+"""Builds a data set: sources, tables, tasks, wording, checks, splits, files and card."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+
+from wideseek_core import DataError, Judge, PageSource, Policy, SearchBackend
+from wideseek_core.construction import Answerer
+from wideseek_core.errors import PolicyError
+from wideseek_core.files import append_line, drop_torn_line, read_records, write_atomically
+from wideseek_core.json_text import to_json
+from wideseek_core.progress import ProgressBar
+from wideseek_core.search import Page
+from wideseek_core.tasks import Record
+from wideseek_data.building.card import CARD, card_text, difficulty
+from wideseek_data.building.config import BuildConfig
+from wideseek_data.building.output import split_of, write_data
+from wideseek_data.building.report import BuildReport, SourceReport, StepCounter
+from wideseek_data.checks.contamination import contamination, read_test_set
+from wideseek_data.checks.questions import dated, gives_away, undated_columns, without_doubles
+from wideseek_data.checks.reach import Reach
+from wideseek_data.sources.open import found_tables, read_source
+from wideseek_data.tables.table import Table
+from wideseek_data.tasks.make import Amounts, make_tasks
+from wideseek_data.tasks.recipes import PlannedTask
+from wideseek_data.wording.model import ModelWording
+
+logger = logging.getLogger(__name__)
+
+REPORT, SECOND_ANSWERS = "report.json", "second_answers.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What agents search and read."""
+
+    search: SearchBackend
+    pages: PageSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildServices:
+    """What a build takes from outside, through the interfaces of wideseek_core."""
+
+    open_world: Callable[[Sequence[Page]], AbstractAsyncContextManager[World]]
+    """Search and pages over the data set's own pages."""
+    judge: Judge
+    """Compares answers with the gold, without a model."""
+    writer: Policy | None = None
+    """Words questions; needed with `wording`."""
+    open_answerer: Callable[[World, Sequence[PlannedTask], dict[str, Table]], Answerer] | None = (
+        None
+    )
+    """Gives second answers; needed unless nobody does."""
+
+
+class SecondAnswer(Record):
+    """How the second answer to a task compared with the gold."""
+
+    task: str
+    question: str
+    score: float | None
+    """None if there was no answer."""
+
+
+@dataclass(slots=True)
+class _Build:
+    config: BuildConfig
+    services: BuildServices
+    tables: dict[str, Table] = field(default_factory=dict[str, Table])
+    pages: dict[str, Page] = field(default_factory=dict[str, Page])
+    sources: list[SourceReport] = field(default_factory=list[SourceReport])
+    steps: list[StepCounter] = field(default_factory=list[StepCounter])
+    wording: ModelWording | None = None
+
+    def step(self, name: str) -> StepCounter:
+        """A new step of the report."""
+        self.steps.append(StepCounter(name))
+        return self.steps[-1]
+
+    def read(self) -> None:
+        """Reads all sources."""
+        for source in self.config.sources:
+            content = read_source(source)
+            refused = Counter[str]()
+            before = len(self.tables)
+            made: list[Page] = []
+            for found in found_tables(content):
+                if found.table is None:
+                    refused[found.problem] += 1
+                elif found.table.id in self.tables:
+                    refused["the same table twice"] += 1
+                else:
+                    self.tables[found.table.id] = found.table
+                    made += found.pages
+            self.pages |= {page.url: page for page in (*content.pages, *made)}
+            path: object = getattr(source, "path", "")
+            self.sources.append(
+                SourceReport(
+                    name=source.name or Path(str(path)).stem,
+                    license=source.license,
+                    attribution=source.attribution,
+                    tables=len(self.tables) - before,
+                    pages=len(content.pages) + len(made),
+                    refused=dict(sorted(refused.items())),
+                )
+            )
+        if not self.tables:
+            raise DataError("the sources hold no table that questions can be asked about")
+
+    def make(self) -> list[PlannedTask]:
+        """Draws the tasks."""
+        config = self.config
+        amounts = Amounts(
+            wide_per_table=config.wide_per_table,
+            short_per_table=config.short_per_table,
+            seed=config.seed,
+            languages=config.languages,
+        )
+        step = self.step("recipes with one right answer")
+        plans = list(make_tasks(list(self.tables.values()), amounts, step.dropped))
+        step.kept, step.given = len(plans), len(plans) + step.dropped.total()
+        return plans
+
+    def filtered(
+        self, name: str, plans: Iterable[PlannedTask], problem: Callable[[PlannedTask], str]
+    ) -> list[PlannedTask]:
+        """The tasks without a problem."""
+        step = self.step(name)
+        return [plan for plan in plans if step.take(problem(plan))]
+
+    def without_doubles(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
+        """One of each group of equal or nearly equal tasks."""
+        step = self.step("doubles")
+        found = without_doubles(plans, self.config.checks.similarity)
+        return [plan for plan, problem in found if step.take(problem)]
+
+    def with_dates(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
+        """Repairs or drops questions about facts of an unknown time."""
+        way, step = self.config.checks.undated, self.step("facts that need a date")
+        kept: list[PlannedTask] = []
+        for plan in plans:
+            undated = way != "keep" and bool(undated_columns(plan, self.tables))
+            if not step.take("undated" if undated and way == "drop" else ""):
+                continue
+            if undated:
+                step.repaired["said which figures are meant"] += 1
+            kept.append(dated(plan) if undated else plan)
+        return kept
+
+    async def worded(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
+        """The tasks in a model's words, if one is to word them."""
+        config = self.config.wording
+        if config is None or self.services.writer is None:
+            return list(plans)
+        self.wording = ModelWording(config, self.services.writer, self.config.folder)
+        step = self.step("wording by a model")
+        found = await self.wording.word_all(plans, self.tables)
+        step.given = step.kept = len(found)
+        step.repaired = self.wording.counts
+        return found
+
+    async def reachable(self, plans: Sequence[PlannedTask], world: World) -> list[PlannedTask]:
+        """The tasks whose facts can be found."""
+        if not self.config.checks.reachable:
+            return list(plans)
+        reach = Reach(world.search, world.pages, self.config.checks.results)
+        step = self.step("answerable from the pages")
+        return [plan for plan in plans if step.take(await reach.problem(plan, self.tables))]
+
+    async def gold_is_right(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
+        """The tasks whose own gold, given as an answer, gets the full score."""
+        step = self.step("the gold scores 1 itself")
+        kept: list[PlannedTask] = []
+        for plan in plans:
+            score = await self.services.judge.score(plan.task, oracle_answer(plan))
+            if step.take("" if score.value == 1.0 else "scores less"):
+                kept.append(plan)
+        return kept
+
+    async def agreed(self, plans: Sequence[PlannedTask], world: World) -> list[PlannedTask]:
+        """The tasks without those whose second answer disagrees."""
+        config, opened = self.config.checks.second, self.services.open_answerer
+        if config.by == "nobody" or opened is None:
+            return list(plans)
+        step = self.step(f"second answer by the {config.by}")
+        answerer = opened(world, plans, self.tables)
+        path = self.config.folder / SECOND_ANSWERS
+        drop_torn_line(path)
+        known = (
+            {item.question: item for item in read_records(path, SecondAnswer)}
+            if path.exists()
+            else {}
+        )
+        kept: list[PlannedTask] = []
+        for plan in plans:
+            if not _is_sampled(plan.task.id, config.share):
+                step.take("")
+                step.repaired["not asked"] += 1
+                kept.append(plan)
+                continue
+            second = known.get(plan.task.question)
+            if second is None:
+                second = await self._second(plan, answerer)
+                append_line(path, second)
+            if second.score is None:
+                step.repaired["no answer"] += 1
+            agrees = second.score is None or second.score >= config.threshold
+            if step.take("" if agrees else "disagrees"):
+                kept.append(plan)
+        return kept
+
+    async def _second(self, plan: PlannedTask, answerer: Answerer) -> SecondAnswer:
+        try:
+            score = (
+                await self.services.judge.score(plan.task, await answerer.answer(plan.task))
+            ).value
+        except PolicyError as problem:
+            logger.warning("task %s has no second answer: %s", plan.task.id, problem)
+            score = None
+        return SecondAnswer(task=plan.task.id, question=plan.task.question, score=score)
+
+    def divided(self, plans: Sequence[PlannedTask]) -> dict[str, list[PlannedTask]]:
+        """The tasks by split."""
+        step = self.step("one split")
+        found: dict[str, list[PlannedTask]] = {name: [] for name in self.config.splits}
+        for plan in plans:
+            split = split_of(plan.entities, self.config.splits)
+            if step.take("" if split else "entities of two splits"):
+                found[split].append(plan)
+        return found
+
+
+async def build_data(config: BuildConfig, services: BuildServices) -> BuildReport:
+    """Builds the data set of a configuration in its folder, and reports what was done.
+
+    Everything but paid and second answers is computed anew when a run resumes; files appear at the
+    end, each whole. Raises `ConfigError`, `DataError`.
+    """
+    started = time.monotonic()
+    build = _Build(config, services)
+    sets = [read_test_set(item) for item in config.checks.test_sets]
+    with ProgressBar("build", 8) as bar:
+        build.read()
+        bar.advance(1)
+        plans = build.without_doubles(build.make())
+        plans = build.filtered(
+            "not shared with test sets", plans, lambda plan: contamination(plan, sets)
+        )
+        bar.advance(1)
+        async with services.open_world(tuple(build.pages.values())) as world:
+            plans = await build.reachable(plans, world)
+            bar.advance(1)
+            plans = build.with_dates(await build.worded(plans))
+            bar.advance(1)
+            plans = build.filtered("not answered by the question", plans, _given_away)
+            plans = build.without_doubles(plans)
+            plans = await build.gold_is_right(plans)
+            bar.advance(1)
+            plans = await build.agreed(plans, world)
+        bar.advance(1)
+        splits = build.divided(plans)
+        files = write_data(config.folder, splits, build.tables.values(), build.pages.values())
+        bar.advance(2)
+    report = _report(build, splits, files, time.monotonic() - started)
+    write_atomically(config.folder / REPORT, to_json(report, indent=2) + "\n")
+    write_atomically(config.folder / CARD, card_text(report, config.folder.name))
+    return report
+
+
+def _given_away(plan: PlannedTask) -> str:
+    return "the question holds the answer" if gives_away(plan, plan.task.question) else ""
+
+
+def oracle_answer(plan: PlannedTask) -> str:
+    """The right answer as an agent would write it."""
+    gold = plan.task.gold
+    if gold.kind == "table":
+        return f"```markdown\n{gold.text}\n```"
+    return f"\\boxed{{{gold.answers[0]}}}"
+
+
+def _is_sampled(name: str, share: float) -> bool:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) / 2**64 < share
+
+
+def _report(
+    build: _Build, splits: dict[str, list[PlannedTask]], files: dict[str, int], seconds: float
+) -> BuildReport:
+    plans = [plan for some in splits.values() for plan in some]
+    shapes = Counter(f"{plan.recipe.kind}/{plan.recipe.shape}" for plan in plans)
+    rows = sorted(plan.task.rows for plan in plans if plan.recipe.kind == "wide")
+    quantiles = {"smallest": 0.0, "median": 0.5, "90 %": 0.9, "largest": 1.0}
+    ledger = build.wording.ledger if build.wording else None
+    return BuildReport(
+        sources=tuple(build.sources),
+        steps=tuple(step.report() for step in build.steps),
+        files=files,
+        shapes=dict(sorted(shapes.items())),
+        languages=dict(sorted(Counter(plan.task.language for plan in plans).items())),
+        rows={name: rows[int(at * (len(rows) - 1))] for name, at in quantiles.items()}
+        if rows
+        else {},
+        requests=ledger.requests if ledger else 0,
+        paid=ledger.committed if ledger else Decimal(0),
+        seconds=seconds,
+        difficulty=difficulty(build.config.scores, plans),
+    )
