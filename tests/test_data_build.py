@@ -170,7 +170,7 @@ def writer_settings(server: HttpServer) -> dict[str, Any]:
             "max_tokens": 200,
             "max_attempts": 1,
         },
-        "wording": {
+        "rewriting": {
             "model": "stub",
             "prices": {"prompt_per_million": "1", "response_per_million": "2"},
             "budget": "0.5",
@@ -203,7 +203,7 @@ async def test_a_model_words_the_questions_and_is_paid_once(tmp_path: Path) -> N
         assert (await build(config)).paid == report.paid
         assert len(server.requests) == sent == report.requests
     assert report.paid == sent * Decimal("0.0005")
-    step = next(step for step in report.steps if step.name == "wording by a model")
+    step = next(step for step in report.steps if step.name == "rewriting by a model")
     assert step.repaired["malformed: the reply is no JSON object"] > 2
     questions = [plan.task.question for plan in read_plans(config.folder)]
     assert sum(text.startswith("For a quiz: ") for text in questions) > len(questions) / 2
@@ -212,14 +212,14 @@ async def test_a_model_words_the_questions_and_is_paid_once(tmp_path: Path) -> N
 
 def test_what_would_make_costs_unknown_is_refused(tmp_path: Path) -> None:
     writer = {"model": "stub", "max_tokens": 200, "max_attempts": 1}
-    wording = {"model": "stub", "max_response_tokens": 200}
+    rewriting = {"model": "stub", "max_response_tokens": 200}
     for change, message in (
         ({"max_attempts": 3}, "paid twice"),
         ({"max_tokens": 300}, "max_tokens"),
-        ({"model": "other"}, "wording.model"),
+        ({"model": "other"}, "rewriting.model"),
     ):
         with pytest.raises(ConfigError, match=message):
-            config_of(tmp_path, writer=writer | change, wording=wording)
+            config_of(tmp_path, writer=writer | change, rewriting=rewriting)
     with pytest.raises(ConfigError, match="needs both"):
         config_of(tmp_path, writer=writer)
     with pytest.raises(ConfigError, match="answerer"):

@@ -28,7 +28,7 @@ from wideseek_data.teaching.teacher import TableTeacher
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
-RESUMABLE_KEYS = ("writer", "scores", "wording.budget", "wording.max_concurrent")
+RESUMABLE_KEYS = ("writer", "scores", "rewriting.budget", "rewriting.max_concurrent")
 """Settings that a resumed build may change."""
 INVENTED = InventedTables(amounts=Amounts(wide_per_table=6, short_per_table=9))
 

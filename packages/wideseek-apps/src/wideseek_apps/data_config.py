@@ -26,10 +26,12 @@ class DataBuildConfig(BuildConfig):
 
     @model_validator(mode="after")
     def _has_models(self) -> Self:
-        if (self.writer is None) != (self.wording is None):
-            raise ValueError("writer and wording: a model that words questions needs both")
-        if self.writer is not None and self.wording is not None:
-            self._check_writer(self.writer, self.wording.model, self.wording.max_response_tokens)
+        if (self.writer is None) != (self.rewriting is None):
+            raise ValueError("writer and rewriting: a model that words questions needs both")
+        if self.writer is not None and self.rewriting is not None:
+            self._check_writer(
+                self.writer, self.rewriting.model, self.rewriting.max_response_tokens
+            )
         if self.checks.second.by == "model" and self.answerer is None:
             raise ValueError("answerer: checks.second.by=model needs a model")
         return self
@@ -37,10 +39,10 @@ class DataBuildConfig(BuildConfig):
     def _check_writer(self, writer: ChatPolicyConfig, model: str, most: int) -> None:
         """What is paid has to be known: the model, the length of replies, repeated requests."""
         if writer.model != model:
-            raise ValueError(f"writer.model is {writer.model!r}, wording.model {model!r}")
+            raise ValueError(f"writer.model is {writer.model!r}, rewriting.model {model!r}")
         if writer.max_tokens is None or writer.max_tokens > most:
             raise ValueError(
-                f"writer.max_tokens must be at most wording.max_response_tokens={most}"
+                f"writer.max_tokens must be at most rewriting.max_response_tokens={most}"
             )
         if writer.max_attempts != 1:
             raise ValueError("writer.max_attempts must be 1: a repeated request may be paid twice")

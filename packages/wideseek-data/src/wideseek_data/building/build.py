@@ -1,4 +1,4 @@
-"""Builds a data set: sources, tables, tasks, wording, checks, splits, files and card."""
+"""Builds a data set: sources, tables, tasks, rewriting, checks, splits, files and card."""
 
 import logging
 import time
@@ -25,11 +25,11 @@ from wideseek_data.building.report import BuildReport, SourceReport, StepCounter
 from wideseek_data.checks.contamination import contamination, read_test_set
 from wideseek_data.checks.questions import dated, gives_away, undated_columns, without_doubles
 from wideseek_data.checks.reach import Reach
+from wideseek_data.rewriting.model import ModelRewriting
 from wideseek_data.sources.open import found_tables, read_source
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask
-from wideseek_data.wording.model import ModelWording
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class BuildServices:
     judge: Judge
     """Compares answers with the gold, without a model."""
     writer: Policy | None = None
-    """Words questions; needed with `wording`."""
+    """Words questions; needed with `rewriting`."""
     open_answerer: Callable[[World, Sequence[PlannedTask], dict[str, Table]], Answerer] | None = (
         None
     )
@@ -77,7 +77,7 @@ class _Build:
     pages: dict[str, Page] = field(default_factory=dict[str, Page])
     sources: list[SourceReport] = field(default_factory=list[SourceReport])
     steps: list[StepCounter] = field(default_factory=list[StepCounter])
-    wording: ModelWording | None = None
+    rewriting: ModelRewriting | None = None
 
     def step(self, name: str) -> StepCounter:
         """A new step of the report."""
@@ -156,14 +156,14 @@ class _Build:
 
     async def worded(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
         """The tasks in a model's words, if one is to word them."""
-        config = self.config.wording
+        config = self.config.rewriting
         if config is None or self.services.writer is None:
             return list(plans)
-        self.wording = ModelWording(config, self.services.writer, self.config.folder)
-        step = self.step("wording by a model")
-        found = await self.wording.word_all(plans, self.tables)
+        self.rewriting = ModelRewriting(config, self.services.writer, self.config.folder)
+        step = self.step("rewriting by a model")
+        found = await self.rewriting.word_all(plans, self.tables)
         step.given = step.kept = len(found)
-        step.repaired = self.wording.counts
+        step.repaired = self.rewriting.counts
         return found
 
     async def reachable(self, plans: Sequence[PlannedTask], world: World) -> list[PlannedTask]:
@@ -297,7 +297,7 @@ def _report(
     shapes = Counter(f"{plan.recipe.kind}/{plan.recipe.shape}" for plan in plans)
     rows = sorted(plan.task.rows for plan in plans if plan.recipe.kind == "wide")
     quantiles = {"smallest": 0.0, "median": 0.5, "90 %": 0.9, "largest": 1.0}
-    ledger = build.wording.ledger if build.wording else None
+    ledger = build.rewriting.ledger if build.rewriting else None
     return BuildReport(
         sources=tuple(build.sources),
         steps=tuple(step.report() for step in build.steps),

@@ -50,7 +50,7 @@ def _parts(report: BuildReport, title: str) -> Iterator[str]:
         ],
     )  # fmt: skip
     if report.requests:
-        yield f"Wording by a model: {report.requests} requests, at most {report.paid} paid."
+        yield f"Rewriting by a model: {report.requests} requests, at most {report.paid} paid."
     if report.difficulty:
         yield "## Difficulty"
         yield _table(

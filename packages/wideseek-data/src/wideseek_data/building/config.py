@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from wideseek_core import Config
 from wideseek_core.tasks import Language
 from wideseek_data.checks.contamination import TestSetConfig
+from wideseek_data.rewriting.model import RewritingConfig
 from wideseek_data.sources.config import SourceConfig
-from wideseek_data.wording.model import WordingConfig
 
 
 class SecondAnswerConfig(Config):
@@ -52,8 +52,8 @@ class BuildConfig(Config):
     """Wide tasks that are tried on each table."""
     short_per_table: int = Field(default=30, ge=0)
     """Short questions that are tried on each table."""
-    wording: WordingConfig | None = None
-    """Wording by a language model; null for the built-in phrases alone."""
+    rewriting: RewritingConfig | None = None
+    """Rewriting by a language model; null for the built-in phrases alone."""
     checks: ChecksConfig = ChecksConfig()
     splits: dict[str, float] = Field(
         default_factory=lambda: {"train": 0.9, "dev": 0.05, "test": 0.05}, min_length=1

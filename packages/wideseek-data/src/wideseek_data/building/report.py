@@ -53,9 +53,9 @@ class BuildReport(Record):
     rows: dict[str, float] = Field(default_factory=dict[str, float])
     """Quantiles of the rows of wide tasks."""
     requests: int = 0
-    """Requests to the wording model."""
+    """Requests to the rewriting model."""
     paid: Decimal = Decimal(0)
-    """Cost of the wording, requests of unknown outcome at the most they can have cost."""
+    """Cost of the rewriting, requests of unknown outcome at the most they can have cost."""
     seconds: float = Field(default=0.0, exclude=True)
     difficulty: tuple[Difficulty, ...] = ()
 

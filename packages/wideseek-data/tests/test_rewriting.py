@@ -1,4 +1,4 @@
-"""Wording by a paid model: what is asked, what is accepted, what it costs."""
+"""Rewriting by a paid model: what is asked, what is accepted, what it costs."""
 
 import json
 import subprocess
@@ -19,12 +19,12 @@ from wideseek_core import (
     Reply,
     ToolSpec,
 )
+from wideseek_data.rewriting.ledger import Ledger, Prices
+from wideseek_data.rewriting.model import LEDGER, ModelRewriting, RewritingConfig
+from wideseek_data.rewriting.prompts import rewriting_prompt
+from wideseek_data.rewriting.replies import Malformed, read_rewriting
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask
-from wideseek_data.wording.ledger import Ledger, Prices
-from wideseek_data.wording.model import LEDGER, ModelWording, WordingConfig
-from wideseek_data.wording.prompts import wording_prompt
-from wideseek_data.wording.replies import Malformed, read_wording
 
 from .moons import moons
 
@@ -68,32 +68,30 @@ def good(plan: PlannedTask) -> str:
 def test_good_replies_are_taken_however_they_are_wrapped() -> None:
     plan = plan_of("all")
     for text in (good(plan), f"<think>hm {{}}</think>```json\n{good(plan)}\n```"):
-        assert read_wording(text, plan, TABLES).startswith("Please tell me: ")
+        assert read_rewriting(text, plan, TABLES).startswith("Please tell me: ")
 
 
 MALFORMED: list[tuple[str, Callable[[str], str], str]] = [
-        ("all", lambda text: "no JSON", "no JSON object"),
-        ("all", lambda text: '{"intent": "x"}', "has no question"),
-        ("all", lambda text: '{"question": 3}', "has no question"),
-        ("all", lambda text: text.replace("Uranus", "Neptune"), "name the source"),
-        ("all", lambda text: text.replace("Moon, ", "M, ").replace("Moon; ", ""), "column's name"),
-        ("top", lambda text: text.replace("3", "some"), "number of rows"),
-        ("equal", lambda text: text.replace("Voyager 2", "a probe"), "condition's value"),
-        ("all", lambda text: text.replace("tell me", "x " * 700), "too long"),
-        ("all", lambda text: json.dumps({"question": "天王星的卫星有哪些？请列表。"}), "language"),
-    ]
+    ("all", lambda text: "no JSON", "no JSON object"),
+    ("all", lambda text: '{"intent": "x"}', "has no question"),
+    ("all", lambda text: '{"question": 3}', "has no question"),
+    ("all", lambda text: text.replace("Uranus", "Neptune"), "name the source"),
+    ("all", lambda text: text.replace("Moon, ", "M, ").replace("Moon; ", ""), "column's name"),
+    ("top", lambda text: text.replace("3", "some"), "number of rows"),
+    ("equal", lambda text: text.replace("Voyager 2", "a probe"), "condition's value"),
+    ("all", lambda text: text.replace("tell me", "x " * 700), "too long"),
+    ("all", lambda text: json.dumps({"question": "天王星的卫星有哪些？请列表。"}), "language"),
+]
 
 
 @pytest.mark.parametrize(("shape", "change", "reason"), MALFORMED)
-def test_malformed_replies_are_named(
-    shape: str, change: Callable[[str], str], reason: str
-) -> None:
+def test_malformed_replies_are_named(shape: str, change: Callable[[str], str], reason: str) -> None:
     for plan in (plan for plan in PLANS if plan.recipe.shape == shape):
         text = change(good(plan))
         if text == good(plan):
             continue  # this one says it in other words
         with pytest.raises(Malformed, match=reason):
-            read_wording(text, plan, TABLES)
+            read_rewriting(text, plan, TABLES)
 
 
 def test_a_reply_that_gives_the_answer_away_is_malformed() -> None:
@@ -102,25 +100,25 @@ def test_a_reply_that_gives_the_answer_away_is_malformed() -> None:
     assert gold.kind == "text"
     text = json.dumps({"question": f"{plan.task.question} Is it {gold.answers[0]}?"})
     with pytest.raises(Malformed, match="gives the answer away"):
-        read_wording(text, plan, TABLES)
+        read_rewriting(text, plan, TABLES)
 
 
 def test_the_prompt_shows_the_columns_and_not_the_whole_table() -> None:
     plan = plan_of("all")
-    prompt = wording_prompt(plan, TABLES)
+    prompt = rewriting_prompt(plan, TABLES)
     assert plan.task.question in prompt
     assert "; ".join(plan.recipe.labels if plan.recipe.kind == "wide" else ()) in prompt
     assert "Juliet" not in prompt
 
 
-def wording(folder: Path, model: Model, **settings: object) -> ModelWording:
-    config = WordingConfig.model_validate({"model": "stub", "prices": PRICES} | settings)
-    return ModelWording(config, model, folder)
+def rewriting(folder: Path, model: Model, **settings: object) -> ModelRewriting:
+    config = RewritingConfig.model_validate({"model": "stub", "prices": PRICES} | settings)
+    return ModelRewriting(config, model, folder)
 
 
 async def test_a_malformed_reply_is_counted_and_asked_for_again(tmp_path: Path) -> None:
     plan = plan_of("all")
-    made = wording(tmp_path, Model("no", good(plan)))
+    made = rewriting(tmp_path, Model("no", good(plan)))
     (worded,) = await made.word_all([plan], TABLES)
     assert worded.task.question == f"Please tell me: {plan.task.question}"
     assert worded.task.gold == plan.task.gold
@@ -133,10 +131,10 @@ async def test_a_malformed_reply_is_counted_and_asked_for_again(tmp_path: Path) 
 
 async def test_what_can_not_be_worded_keeps_its_words(tmp_path: Path) -> None:
     plan = plan_of("all")
-    made = wording(tmp_path, Model("no"))
+    made = rewriting(tmp_path, Model("no"))
     assert await made.word_all([plan], TABLES) == [plan]
     assert made.counts["kept as it was: no usable reply"] == 1
-    failing = wording(tmp_path / "b", Model("down"))
+    failing = rewriting(tmp_path / "b", Model("down"))
     assert await failing.word_all([plan], TABLES) == [plan]
     assert failing.counts == {"kept as it was: request failed": 1}
 
@@ -144,9 +142,9 @@ async def test_what_can_not_be_worded_keeps_its_words(tmp_path: Path) -> None:
 async def test_a_resumed_run_asks_nothing_again(tmp_path: Path) -> None:
     plans = PLANS[:6]
     first = Model("no")
-    await wording(tmp_path, first).word_all(plans, TABLES)
+    await rewriting(tmp_path, first).word_all(plans, TABLES)
     second = Model("no")
-    made = wording(tmp_path, second)
+    made = rewriting(tmp_path, second)
     await made.word_all(plans, TABLES)
     assert len(first.prompts) == 12
     assert second.prompts == []
@@ -156,7 +154,7 @@ async def test_a_resumed_run_asks_nothing_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", ["0", "0.0005", "0.002", "0.0024"])
 async def test_a_budget_is_never_passed(tmp_path: Path, budget: str) -> None:
     model = Model("no")
-    made = wording(tmp_path, model, budget=budget, max_attempts=1)
+    made = rewriting(tmp_path, model, budget=budget, max_attempts=1)
     await made.word_all(PLANS, TABLES)
     assert len(model.prompts) * PRICES.cost(400, 100) == made.ledger.paid <= Decimal(budget)
     assert made.counts["kept as it was: budget spent"] == len(PLANS) - len(model.prompts) > 0
@@ -194,7 +192,7 @@ def test_a_torn_last_line_is_cut_and_a_broken_one_is_named(tmp_path: Path) -> No
 
 def test_nothing_is_paid_twice_by_runs_that_are_killed(tmp_path: Path) -> None:
     budget = "0.025"
-    script = Path(__file__).with_name("killed_wording.py")
+    script = Path(__file__).with_name("killed_rewriting.py")
     subprocess.run([sys.executable, str(script), str(tmp_path), "20", budget], check=True)
     assert (tmp_path / "killed").read_text() == "20"
     charges = [line.split() for line in (tmp_path / "charges").read_text().splitlines()]

@@ -10,18 +10,18 @@ from pathlib import Path
 from pydantic import Field
 
 from wideseek_core import Config, Message, Policy, PolicyError, Reply
+from wideseek_data.rewriting.ledger import Ledger, Prices
+from wideseek_data.rewriting.prompts import rewriting_prompt
+from wideseek_data.rewriting.replies import Malformed, read_rewriting
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.recipes import PlannedTask
-from wideseek_data.wording.ledger import Ledger, Prices
-from wideseek_data.wording.prompts import wording_prompt
-from wideseek_data.wording.replies import Malformed, read_wording
 
-LEDGER = "wording.jsonl"
+LEDGER = "rewriting.jsonl"
 TEMPLATE_TOKENS = 64
 """Tokens that a chat template may add to a prompt."""
 
 
-class WordingConfig(Config):
+class RewritingConfig(Config):
     """How a language model words questions."""
 
     model: str
@@ -38,10 +38,10 @@ class WordingConfig(Config):
     """Requests in flight at once."""
 
 
-class ModelWording:
+class ModelRewriting:
     """Words tasks by a policy's first turn. What can't be worded keeps the grammar's words."""
 
-    def __init__(self, config: WordingConfig, policy: Policy, folder: Path) -> None:
+    def __init__(self, config: RewritingConfig, policy: Policy, folder: Path) -> None:
         self._config = config
         self._policy = policy
         self.ledger = Ledger(folder / LEDGER, config.budget)
@@ -65,12 +65,12 @@ class ModelWording:
     async def _word(self, plan: PlannedTask, tables: Mapping[str, Table]) -> PlannedTask:
         problem = ""
         for attempt in range(self._config.max_attempts):
-            prompt = wording_prompt(plan, tables, problem)
+            prompt = rewriting_prompt(plan, tables, problem)
             text = await self._reply(prompt, attempt)
             if text is None:
                 return plan
             try:
-                question = read_wording(text, plan, tables)
+                question = read_rewriting(text, plan, tables)
             except Malformed as error:
                 problem = str(error)
                 self.counts[f"malformed: {problem}"] += 1

@@ -1,4 +1,4 @@
-"""What a model's wording must have to replace the grammar's."""
+"""What a model's rewriting must have to replace the grammar's."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Malformed(Exception):
     """A reply that can't be used; the text says why, in words that are counted."""
 
 
-def read_wording(text: str, plan: PlannedTask, tables: Mapping[str, Table]) -> str:
+def read_rewriting(text: str, plan: PlannedTask, tables: Mapping[str, Table]) -> str:
     """The question of a reply. Raises `Malformed`."""
     question = _question(text)
     if len(question) > MAX_LENGTH:

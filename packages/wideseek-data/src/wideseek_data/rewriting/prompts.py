@@ -33,7 +33,7 @@ Reply with one JSON object and nothing else: {{"intent": "...", "question": "...
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
-def wording_prompt(plan: PlannedTask, tables: Mapping[str, Table], problem: str = "") -> str:
+def rewriting_prompt(plan: PlannedTask, tables: Mapping[str, Table], problem: str = "") -> str:
     """The request to word a task; `problem` says what was wrong with the last reply."""
     recipe = plan.recipe
     table = tables[recipe.table]

@@ -1,4 +1,4 @@
-"""A build's wording that is killed again and again; the test reads what it leaves in a folder.
+"""A build's rewriting that is killed again and again; the test reads what it leaves in a folder.
 
 Each child process words the same tasks with a paid model that notes every charge in a file, and
 ends itself by SIGKILL at its n-th step: before a charge or after it. The last child runs through.
@@ -18,9 +18,9 @@ from moons import moons
 
 from wideseek_core import Conversation, Finish, Message, Reply, ToolSpec
 from wideseek_core.files import append_text, write_atomically
+from wideseek_data.rewriting.ledger import Prices
+from wideseek_data.rewriting.model import ModelRewriting, RewritingConfig
 from wideseek_data.tasks.make import Amounts, make_tasks
-from wideseek_data.wording.ledger import Prices
-from wideseek_data.wording.model import ModelWording, WordingConfig
 
 PRICES = Prices(prompt_per_million=Decimal("0.15"), response_per_million=Decimal("0.60"))
 
@@ -64,13 +64,13 @@ def word(folder: Path, kill_at: int, budget: str) -> None:
     }
     amounts = Amounts(wide_per_table=12, short_per_table=27)
     plans = [plan for table in tables.values() for plan in make_tasks([table], amounts, Counter())]
-    config = WordingConfig(
+    config = RewritingConfig(
         model="stub", prices=PRICES, budget=Decimal(budget), max_attempts=2, max_concurrent=3
     )
-    wording = ModelWording(config, PaidModel(folder / "charges", kill_at), folder)
-    asyncio.run(wording.word_all(plans, tables))
-    counts = "\n".join(f"{name}\t{count}" for name, count in sorted(wording.counts.items()))
-    write_atomically(folder / "counts", f"{counts}\ncommitted\t{wording.ledger.committed}\n")
+    rewriting = ModelRewriting(config, PaidModel(folder / "charges", kill_at), folder)
+    asyncio.run(rewriting.word_all(plans, tables))
+    counts = "\n".join(f"{name}\t{count}" for name, count in sorted(rewriting.counts.items()))
+    write_atomically(folder / "counts", f"{counts}\ncommitted\t{rewriting.ledger.committed}\n")
 
 
 def main() -> None:
