@@ -54,6 +54,7 @@ def test_where_a_service_is_and_how_it_is_asked_may_change() -> None:
         return {"policy": policy | {"max_concurrent": max_concurrent}, "timeout_s": max_concurrent}
 
     check_resumed_config(settings("http://a", 8, "m"), settings("http://b", 64, "m"), SERVICE_KEYS)
+    check_resumed_config({}, {"judge": {"price": {"prompt": 1.0}}}, SERVICE_KEYS)
     with pytest.raises(ConfigError, match=r"^policy\.model was"):
         check_resumed_config(
             settings("http://a", 8, "m"), settings("http://a", 8, "n"), SERVICE_KEYS

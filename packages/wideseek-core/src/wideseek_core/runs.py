@@ -18,6 +18,7 @@ SERVICE_KEYS = frozenset(
     for name in (
         *("base_url", "api_key_env", "max_concurrent", "max_requests_per_s", "max_attempts"),
         *("backoff_s", "timeout_s", "deadline_s", "queue_timeout_s", "processes", "device"),
+        "price",
     )
 )
 """Settings that say where a service is and how it is asked, wherever in a configuration they are.

@@ -43,7 +43,7 @@ class ChatClient:
     """Asks one endpoint. Use as an async context manager.
 
     What may be gone at the next attempt (timeouts, 429, 5xx, lost connections) is tried again and
-    ends as `NoVerdict`; a refused key, an unknown model or a server that never answered is a
+    ends as `NoVerdict`; a refused key, an unknown model or a server that was never reached is a
     `JudgeError`.
     """
 
@@ -120,7 +120,7 @@ class ChatClient:
         where = f"{error} (model {self._config.model!r}{reason})"
         if reason:
             return JudgeError(where)
-        is_down = error.kind in (ServiceFault.CONNECT, ServiceFault.TIMEOUT)
+        is_down = error.kind is ServiceFault.CONNECT  # one that is slow to answer is there
         return JudgeError(where) if is_down and not self._reached else NoVerdict(where)
 
 
