@@ -157,14 +157,32 @@ async def test_updates_do_not_depend_on_the_division_among_ranks(
     await follows_torch(tiny(), tmp_path, LossConfig(), division, batches)
 
 
+@pytest.mark.parametrize(
+    ("loss", "shared"),
+    [
+        (
+            LossConfig(kl=0.1, correction=CorrectionConfig(kind="tis", high=1.5), temperature=0.7),
+            {"updates_per_step": 2},
+        ),
+        (
+            LossConfig(
+                ratio="sequence",
+                surrogate="cispo",
+                kl=0.1,
+                kl_estimator="k2",
+                correction=CorrectionConfig(kind="mis"),
+            ),
+            {"ratio_stop": "micro_batch"},
+        ),
+    ],
+    ids=["tis and k3", "sequences, mis and k2"],
+)
 async def test_reference_and_old_log_probabilities_are_those_of_the_torch_trainer(
-    tmp_path: Path,
+    tmp_path: Path, loss: LossConfig, shared: dict[str, Any]
 ) -> None:
-    loss = LossConfig(kl=0.1, correction=CorrectionConfig(kind="tis", high=1.5), temperature=0.7)
     batches = [some_samples(seed=seed) for seed in range(2)]
-    await follows_torch(
-        tiny(), tmp_path, loss, Division(), batches, recompute_logprobs=True, updates_per_step=2
-    )
+    settings = {"recompute_logprobs": True, **shared}
+    await follows_torch(tiny(), tmp_path, loss, Division(), batches, **settings)
 
 
 async def test_log_probabilities_are_those_of_the_model_and_a_killed_rank_is_one_clear_error(

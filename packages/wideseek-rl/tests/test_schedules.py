@@ -175,7 +175,7 @@ async def test_asynchronous_rollouts_begin_before_the_weights_that_they_train(
     assert sum(world.began.values()) == 2 * PER_STEP
 
 
-@pytest.mark.parametrize("schedule", [{"kind": "sync"}, *AHEAD])
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])
 @pytest.mark.parametrize("seed", range(4))
 async def test_no_prompt_is_lost_or_trained_twice_although_the_run_is_killed(
     tmp_path: Path, schedule: dict[str, Any], seed: int

@@ -159,3 +159,17 @@ def test_the_configured_credit_reaches_the_turns() -> None:
         algorithm = group_relative(config)
         turns = [agent[0].advantage for agent in algorithm.credit(group, [18.0, 0.0])[:3]]
         assert turns == [pytest.approx(value) for value in shown]
+
+
+def test_agents_that_have_no_rows_are_compared_within_their_pool() -> None:
+    # Explorers name no row. Two rollouts have one, whose rewards are 1 and 0; a third has none.
+    group = [make_scored(*team("Look around")), make_scored(*team("Look around")), make_scored()]
+    by_role = replace_pool("role")
+    inputs = CreditInputs(group=group, rewards=[1.0, 0.0, 0.2], advantage=by_role, score_weight=1.0)
+    first, second, third = table_credit(inputs)
+    assert (first, second) == (pytest.approx([0.6, 0.5]), pytest.approx([-0.4, -0.5]))
+    assert third == pytest.approx([-0.2])
+
+
+def replace_pool(pool: str) -> AdvantageConfig:
+    return AdvantageConfig.model_validate({"std": "none", "pool": pool})

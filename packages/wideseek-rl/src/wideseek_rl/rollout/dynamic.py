@@ -38,17 +38,25 @@ class DynamicSchedule:
         for _ in range(self._rounds):
             positions = self._ledger.take(missing)
             self._positions += positions
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(run_group(self._rollouts, self._sampler, position))
-                    for position in positions
-                ]
-            found = [task.result() for task in running]
+            found = await self._sampled(positions)
             groups += found
             missing -= sum(map(self._has_signal, found))
             if not missing:
                 break
         return groups
+
+    async def _sampled(self, positions: list[int]) -> list[Group]:
+        """The groups of some positions; if one can't be had, the others are given up."""
+        running = [
+            asyncio.ensure_future(run_group(self._rollouts, self._sampler, position))
+            for position in positions
+        ]
+        try:
+            return await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def trained(self) -> None:
         """The groups of the last `collect` are done with."""
