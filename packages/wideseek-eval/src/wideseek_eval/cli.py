@@ -39,6 +39,7 @@ PROGRAM = Program(
         "view": _command("view", "Write all rollouts as one page to look at.", _RUNS),
         "compare": _command("compare", "Tell whether run B is better than run A.", _RUNS),
         "regrade": _command("regrade", "Judge a run's stored answers again.", _RUNS),
+        "plot": _command("plot", "Draw training curves, or scores by width.", _RUNS),
         "sweep": _command("sweep", "Draw a scaling curve of finished runs.", _RUNS),
         "score": _command("score", "Score response files.", _OFFICIAL),
         "import": _command("import_", "Make a run of response files.", _OFFICIAL),

@@ -1,17 +1,16 @@
 """`wideseek-eval sweep`: a scaling curve of finished runs."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from wideseek_core import Config, ConfigError
-from wideseek_core.arguments import is_yaml
 from wideseek_core.config import load_config
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_core.progress import show
+from wideseek_eval.commands.labelled import as_settings
 from wideseek_eval.reports.pages import sweep_page
 from wideseek_eval.reports.text import sweep_text
 from wideseek_eval.runs.find import find_run
@@ -36,35 +35,15 @@ class SweepConfig(Config):
 
 def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
-    config = load_config(SweepConfig, _as_settings(arguments), usage=USAGE)
+    config = load_config(
+        SweepConfig, as_settings(arguments, SweepConfig, "parameter", "points"), usage=USAGE
+    )
     sweep = Sweep(parameter=config.parameter, points=tuple(map(_point, config.points)))
     show(sweep_text(sweep))
     if config.json_file is not None:
         write_atomically(config.json_file, to_json(sweep, indent=2) + "\n")
     if config.html_file is not None:
         write_atomically(config.html_file, sweep_page(sweep))
-
-
-def _as_settings(arguments: Sequence[str]) -> list[str]:
-    """The arguments with their words as settings.
-
-    A point such as `0.5=runs/a` looks like a setting, so only the keys that there are make one.
-    """
-    if any(word in ("-h", "--help") or word.startswith("--help=") for word in arguments):
-        return list(arguments)
-    settings = [word for word in arguments if _is_setting(word)]
-    words = [word for word in arguments if not _is_setting(word)]
-    if words:
-        settings.append(f"parameter={json.dumps(words[0])}")
-    if words[1:]:
-        settings.append(f"points={json.dumps(words[1:])}")
-    return settings
-
-
-def _is_setting(word: str) -> bool:
-    key, equals, _ = word.partition("=")
-    known = key.partition(".")[0] in SweepConfig.model_fields
-    return word.startswith("-") or is_yaml(word) or (bool(equals) and known)
 
 
 def _point(text: str) -> SweepPoint:
