@@ -12,6 +12,7 @@ import torch
 from wideseek_core import TrainError
 from wideseek_rl.engines.control.commands import (
     ARRAY_ROUTE,
+    FLOAT32_HEAD_EXTENSION,
     WORKER_EXTENSION,
     sglang_command,
     vllm_command,
@@ -78,6 +79,23 @@ def test_older_vllm_does_not_know_scale_out(tmp_path: Path) -> None:
     assert "--enable-scale-out" not in command
     assert "--hf-overrides" not in command
     assert "--enforce-eager" not in command
+
+
+@pytest.mark.parametrize(
+    ("version", "float32_head", "extension"),
+    [
+        ((0, 23, 0), True, FLOAT32_HEAD_EXTENSION),
+        ((0, 31, 2), True, FLOAT32_HEAD_EXTENSION),
+        ((0, 23, 0), False, WORKER_EXTENSION),
+        ((0, 32, 0), True, WORKER_EXTENSION),
+        ((), True, WORKER_EXTENSION),
+    ],
+)
+def test_older_vllm_gets_its_float32_head_from_an_extension(
+    tmp_path: Path, version: tuple[int, ...], float32_head: bool, extension: str
+) -> None:
+    command = vllm_command(LaunchConfig(float32_head=float32_head), place(tmp_path), version)
+    assert command[command.index("--worker-extension-cls") + 1] == extension
 
 
 def test_a_program_of_the_users_gets_no_extension_of_ours(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import sys
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
 
 WORKER_EXTENSION = "wideseek_rl.engines.control.vllm_worker.ChecksumExtension"
+FLOAT32_HEAD_EXTENSION = "wideseek_rl.engines.control.vllm_float32_head.Float32HeadExtension"
+"""The same with logits in float32, for versions that can't compute them so by themselves."""
 ARRAY_ROUTE = "wideseek_rl.engines.control.vllm_route.ArrayRoute"
 _SCALE_OUT_SINCE = (0, 30)
 _FLOAT32_HEAD_SINCE = (0, 32)
@@ -32,7 +34,9 @@ def vllm_command(
         "--disable-uvicorn-access-log",
     ]
     if not config.program:  # another program may not have this package beside its vLLM
-        options += ["--worker-extension-cls", WORKER_EXTENSION, "--middleware", ARRAY_ROUTE]
+        old = () < version < _FLOAT32_HEAD_SINCE
+        extension = FLOAT32_HEAD_EXTENSION if config.float32_head and old else WORKER_EXTENSION
+        options += ["--worker-extension-cls", extension, "--middleware", ARRAY_ROUTE]
     if config.context_tokens is not None:
         options += ["--max-model-len", str(config.context_tokens)]
     if not config.cuda_graphs:

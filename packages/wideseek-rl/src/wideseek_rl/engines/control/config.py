@@ -42,8 +42,8 @@ class LaunchConfig(Config):
     """Type of the weights. They must come in the same one: left to choose by themselves, SGLang
     takes float16 where vLLM takes bfloat16."""
     float32_head: bool = True
-    """Compute logits in float32, as the trainer does, where the server can: vLLM from 0.32 on,
-    SGLang always. Rounded to bfloat16 they differ by some hundredths."""
+    """Compute logits in float32, as the trainer does. Rounded to bfloat16 they differ by some
+    hundredths. vLLM before 0.32 does it by code of ours, which another `program` does not have."""
     sleep: bool = False
     """Prepare for giving GPU memory back while the trainer needs it."""
     deterministic: bool = True
