@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from wideseek_apps.ask_config import AskConfig
-from wideseek_apps.data_config import DataBuildConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
@@ -311,25 +310,6 @@ def load(app: str, arguments: Sequence[str]) -> Config:
 def commands(text: str) -> list[tuple[str, str]]:
     """App and arguments of every command that a text shows."""
     return re.findall(r"uv run apps/(\w+) ([^`\n]+)", text)
-
-
-DATA_CONFIGS = sorted(ROOT.glob("configs/data/*.yaml"))
-OTHER_CONFIGS = sorted(set(ROOT.glob("configs/**/*.yaml")) - set(DATA_CONFIGS))
-
-
-@pytest.mark.parametrize("path", DATA_CONFIGS, ids=lambda path: path.name)
-def test_the_configs_of_data_sets_fit(path: Path) -> None:
-    config = load_config(DataBuildConfig, [str(path)])
-    assert f"folder: {config.folder}" in path.read_text("utf-8")
-    assert config.sources[0].name == path.stem
-
-
-@pytest.mark.parametrize("path", OTHER_CONFIGS, ids=lambda path: path.name)
-def test_the_configs_fit_the_apps(path: Path) -> None:
-    app = "train" if path.parent.name == "train" else "ask"
-    app = "sft" if path.name == "start_policy.yaml" else app
-    more = [] if path.name != "web.yaml" else [str(ROOT / "configs" / "endpoint.yaml")]
-    assert load(app, [*more, str(path)]) != load(app, more)
 
 
 def test_the_single_agent_has_the_budget_of_the_team() -> None:

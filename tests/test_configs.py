@@ -14,6 +14,7 @@ CONFIGS = ROOT / "configs"
 MODELS = ("policy.model={}", "policy.tokenizer={}")
 DATA = ("data.path=tasks.jsonl", "evaluation.data.path=dev.jsonl")
 JUDGE = ("judge_policy.tokenizer={}", "summarizer.tokenizer={}")
+FOLDER = "sources=[{{kind: folder, path: {}}}]"
 BASE, OFFLINE = "train/qwen3_4b.yaml", "offline.yaml"
 
 COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -51,6 +52,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "an endpoint": ("widesearch", ("endpoint.yaml",), ()),
     "the web": ("ask", ("endpoint.yaml", "web.yaml"), ("question=Which?",)),
     "the start policy": ("sft", ("start_policy.yaml",), ()),
+    "tasks of a folder": ("data build", ("data/moons.yaml",), (FOLDER,)),
+    "tasks of a page store": ("data build", ("data/wikitables.yaml",), (FOLDER,)),
 }
 """Sub-command, files, and the settings that only a user knows; `{}` is a model's folder."""
 
@@ -66,7 +69,7 @@ def test_a_configuration_passes_the_checks(
         monkeypatch.setenv(variable, "key-of-a-test")
     command, files, settings = COMMANDS[name]
     paths = [str(CONFIGS / file) for file in files]
-    main([command, *paths, *(text.format(tmp_path) for text in settings), "--dry-run"])
+    main([*command.split(), *paths, *(text.format(tmp_path) for text in settings), "--dry-run"])
     shown = capsys.readouterr().out
     assert shown.startswith("# Nothing was run.")
     assert "key-of-a-test" not in shown
