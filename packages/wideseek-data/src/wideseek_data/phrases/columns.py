@@ -28,7 +28,7 @@ _NO_NOUNS = frozenset(
     "played finished scored outright shared high low other draw tie gold silver bronze total "
     "japanese chinese mongolian russian german french english dutch arabic korean latin afrikaans "
     "hanzi males females qual cp fp jury televote swimsuit interview cup league series round "
-    "islam christianity judaism buddhism title".split()
+    "islam christianity judaism buddhism".split()
 )
 _MEASURES = frozenset(
     "rank number attendance average position population age area enrollment place percentage "
@@ -40,12 +40,13 @@ _MEASURES = frozenset(
 )
 """Words that can be high or low by themselves."""
 _COUNTED = re.compile(r"^(?:number|no\.?|total|#)\b", re.IGNORECASE)
+_PEOPLES = re.compile(r"[a-z]{3,}(?:ian|ese|ish)")
 _BRACKETS = re.compile(r"\s*[(\[{].*")
 
 
 def column_phrase(table: Table, name: str) -> str:
     """What a question calls a column: `position` for `Pos`, `number of gold medals` for `Gold`."""
-    column, plain = table.column(name), lower(name)
+    column, plain = table.column(name), lower(name).removeprefix("the ")
     bare = plain.strip(":. ").lower()
     if _is_medal_count(table, column, bare):
         return "total number of medals" if bare == "total" else f"number of {bare} medals"
@@ -59,10 +60,10 @@ def column_phrase(table: Table, name: str) -> str:
     last = words[-1].strip(".:") if words else ""
     if words[:1] in (["year"], ["date"]):
         return plain
-    if last in _NO_NOUNS | _VERBS or not last.isalpha():
+    if last in _NO_NOUNS | _VERBS or not last.isalpha() or _PEOPLES.fullmatch(last):
         return _quoted(column)
     if column.type is ColumnType.NUMBER:
-        return _amount(column, plain, last)
+        return _amount(table, column, plain, last)
     return plain
 
 
@@ -71,11 +72,13 @@ def _is_medal_count(table: Table, column: Column, bare: str) -> bool:
     return names >= _MEDALS and column.is_ordered and (bare in _MEDALS or bare == "total")
 
 
-def _amount(column: Column, plain: str, last: str) -> str:
+def _amount(table: Table, column: Column, plain: str, last: str) -> str:
     """A number's name: `number of laps` for `Laps`, `"CP" value` for what says nothing."""
     if _COUNTED.match(plain) or last in _MEASURES or column.unit:
         return plain
-    if last.endswith("s") and not last.endswith("ss"):
+    sizes = [table.size(row, column.name) for row in range(len(table.rows))]
+    are_counts = all(size is None or size.is_integer() for size in sizes)
+    if last.endswith("s") and not last.endswith("ss") and are_counts:
         return f"number of {plain}"
     return _quoted(column)
 

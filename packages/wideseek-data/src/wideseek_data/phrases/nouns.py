@@ -12,7 +12,8 @@ _NO_ROW_NOUNS = frozenset(
     "name title date year rank type place pos position number result score time event "
     "north south east west home away notes month day venue group category english "
     "latin represented represent opposition series sum device hand margin term "
-    "released founded established built opened completed elected appointed retired".split()
+    "gold silver bronze released founded established built opened completed elected appointed "
+    "retired".split()
 )
 _PEOPLE_PLURALS = {"country": "countries", "city": "cities", "party": "parties", "person": "people"}
 _GAMES = frozenset(("opponent", "opponents", "opponent#", "opponent team", "visitor", "home team"))

@@ -73,7 +73,7 @@ def _sum(table: Table, rng: random.Random) -> Iterator[ShortRecipe]:
 
 
 def _extreme(table: Table, rng: random.Random) -> Iterator[ShortRecipe]:
-    columns = rankable(table)
+    columns = [name for name in rankable(table) if name != table.key]
     if columns:
         yield ShortRecipe(
             shape=ShortShape.EXTREME,
