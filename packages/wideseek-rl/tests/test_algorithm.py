@@ -30,7 +30,9 @@ def values(step: StepBatch) -> list[list[float]]:
 
 
 def credit_of(algorithm: Algorithm, group: Sequence[ScoredEpisode]) -> list[list[TrainedTurn]]:
-    return algorithm.credit(group, [reward.value for reward in algorithm.rewards(group)])
+    credit = algorithm.credit(group, [reward.value for reward in algorithm.rewards(group)])
+    assert credit is not None
+    return credit
 
 
 def test_samples_of_a_step_by_hand() -> None:

@@ -156,8 +156,9 @@ def test_the_configured_credit_reaches_the_turns() -> None:
     group = [rollout(1.0, 0.0), rollout(0.0, 0.0)]
     for credit, shown in (("rollout", [9.0, 9.0, 9.0]), ("table", [8.875, 0.5, 0.0])):
         config = GroupRelativeConfig.model_validate({"credit": credit, "advantage": PLAIN})
-        algorithm = group_relative(config)
-        turns = [agent[0].advantage for agent in algorithm.credit(group, [18.0, 0.0])[:3]]
+        credited = group_relative(config).credit(group, [18.0, 0.0])
+        assert credited is not None
+        turns = [agent[0].advantage for agent in credited[:3]]
         assert turns == [pytest.approx(value) for value in shown]
 
 
