@@ -243,7 +243,7 @@ def refusal(
         (["drawz=5"], "ConfigError: unknown key 'drawz'; did you mean 'draws'?"),
         (["--draws", "5"], "ConfigError: unknown option '--draws'"),
         (["draws="], "ConfigError: 'draws=': no value"),
-        (["metrics=[]"], "ConfigError: unknown metric ''; known: "),
+        (["metrics=[]"], "ConfigError: metrics: give at least one of item_f1, "),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_in_one_line(
@@ -304,6 +304,35 @@ def test_the_evaluations_inside_a_training_run_are_found(
     capsys.readouterr()
     run(["export", str(folder), str(tmp_path / "out.jsonl")])
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["report", ""], "the name of a run is empty"),
+        (["view", " "], "the name of a run is empty"),
+        (["compare", "run", ""], "the name of a run is empty"),
+        (["export", "", "out.csv"], "the name of a run is empty"),
+        (["report", "run:"], "expected a run's folder, or FOLDER:NAME of a regrading"),
+        (["report", ":strict"], "expected a run's folder, or FOLDER:NAME of a regrading"),
+        (["report", "run:../other"], "expected a run's folder, or FOLDER:NAME of a regrading"),
+        (["report", "run/results.jsonl"], "run/results.jsonl is not a run, but a file"),
+        (["view", "run", "steps=[1]"], "run has no training steps"),
+        (["export", "run", "out.eval"], "the run kept no episodes"),
+    ],
+)
+def test_names_of_runs_that_mean_nothing_are_refused(
+    tmp_path: Path,
+    stub_judge: str,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(["import", "run", *files(tmp_path), f"judge.kind={stub_judge}exact"])
+    Path("run/episodes.jsonl").unlink(missing_ok=True)
+    with pytest.raises(DataError, match=re.escape(problem)):
+        run(words)
 
 
 def test_runs_that_are_not_there_or_not_clear_are_named(tmp_path: Path, stub_judge: str) -> None:

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 from html import unescape
@@ -5,6 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wideseek_core import (
     CellScore,
@@ -26,6 +29,7 @@ from wideseek_eval.runs.folder import RunHeader
 from wideseek_eval.runs.results import EpisodeSummary
 from wideseek_eval.statistics.breakdown import ending, make_report
 from wideseek_eval.statistics.compare import compare
+from wideseek_eval.statistics.means import mean_of
 from wideseek_eval.statistics.sweep import run_sweep
 
 GOLD = TableGold(
@@ -250,6 +254,28 @@ def test_of_several_trials_the_one_with_the_lowest_score_is_shown() -> None:
     assert "trial 2" in question.trials[0].story
     assert "scores 0.30, 0.90, 0.10" in question.trials[0].story
     assert question.scores[0] == pytest.approx(1.3 / 3)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e308, -5.0])
+def test_a_stored_score_that_is_no_fraction_breaks_no_page(odd: float) -> None:
+    run = stored(*(result(f"t{n}", 0, value, n) for n, value in enumerate((odd, 0.5, 0.75, 1.0))))
+    report = make_report("run", run)
+    page = report_page(report, run)
+    check(page)
+    assert not re.search(r"(?i)\bnan\b", page)
+    if not math.isfinite(odd):
+        assert report.summary.score.mean == 0.75
+        assert report.summary.score.questions == 3
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_an_interval_of_fractions_stays_within_the_scale(values: list[float]) -> None:
+    mean = mean_of(values)
+    assert 0 <= mean.low <= mean.high <= 1
+    if values:
+        assert mean.low - 1e-12 <= mean.mean <= mean.high + 1e-12
+    chart = bar_chart("t", [Point(name="a", mean=mean.mean, low=mean.low, high=mean.high)])
+    assert all(16 <= float(y) <= 204 for y in re.findall(r'[ "]y[12]="([\d.]+)"', chart))
 
 
 def test_names_that_would_run_into_one_another_are_cut() -> None:

@@ -43,8 +43,10 @@ def run(arguments: Sequence[str]) -> None:
     config = load_config(CompareConfig, arguments, positional=("run_a", "run_b"), usage=USAGE)
     metrics = list(dict.fromkeys(config.metrics))
     unknown = next((name for name in metrics if name not in TITLES), None)
-    if unknown is not None or not metrics:
-        raise ConfigError(f"unknown metric {unknown or ''!r}; known: {', '.join(TITLES)}")
+    if unknown is not None:
+        raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
+    if not metrics:
+        raise ConfigError(f"metrics: give at least one of {', '.join(TITLES)}")
     pair = (
         find_pair(config.run_a)
         if config.run_b is None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wideseek_core import DataError
-from wideseek_eval.runs.folder import RunFolder, StoredRun, load_run, read_header
+from wideseek_eval.runs.folder import GRADING_NAME, RunFolder, StoredRun, load_run, read_header
 
 BEFORE, AFTER = "before", "after"
 """The evaluations that a training run makes of its first and its last weights."""
@@ -60,7 +60,11 @@ def find_pair(name: str) -> tuple[NamedRun, NamedRun]:
 
 
 def _parts(name: str) -> tuple[Path, str]:
+    if not name.strip():
+        raise DataError("the name of a run is empty")
     if Path(name).is_dir() or ":" not in name:
         return Path(name), ""
     folder, _, grading = name.rpartition(":")
+    if not folder or not GRADING_NAME.fullmatch(grading):
+        raise DataError(f"{name!r}: expected a run's folder, or FOLDER:NAME of a regrading")
     return Path(folder), grading

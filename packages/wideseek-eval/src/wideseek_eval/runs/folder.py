@@ -8,6 +8,7 @@ episodes.jsonl         the rollouts themselves, if kept
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from wideseek_core.json_text import parse_record, to_json
 from wideseek_core.runs import SERVICE_KEYS, check_resumed_config, plain
 from wideseek_core.tasks import Record
 from wideseek_eval.runs.results import Result
+
+GRADING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Names of regradings."""
 
 Key = tuple[str, int]
 """Task id and trial: what names a rollout."""
@@ -128,6 +132,8 @@ def read_header(path: Path) -> RunHeader:
         return parse_record(path.read_bytes(), RunHeader)
     except FileNotFoundError:
         raise DataError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except NotADirectoryError:
+        raise DataError(f"{path.parent} is not a run, but a file") from None
     except DataError:
         raise DataError(f"{path}: not the settings of an evaluation run{_inner(path)}") from None
 

@@ -1,6 +1,5 @@
 """Judging stored answers again, with another judge or mode, into a file of their own."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +9,18 @@ from wideseek_core import ConfigError, Episode, Judge, PolicyError, Task
 from wideseek_core.files import append_line, drop_torn_line
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import sole_writer
-from wideseek_eval.runs.folder import RunFolder, load_run, read_header, read_results, store_header
+from wideseek_eval.runs.folder import (
+    GRADING_NAME,
+    RunFolder,
+    load_run,
+    read_header,
+    read_results,
+    store_header,
+)
 from wideseek_eval.runs.live_metrics import LiveMetrics
 from wideseek_eval.runs.results import Result
 from wideseek_eval.runs.rollouts import Job, Pace, run_jobs
 from wideseek_eval.statistics.summary import Summary, summarize
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 async def regrade(
@@ -32,7 +36,7 @@ async def regrade(
     A regrading that was killed is resumed; `settings` (of the judge) must then be the
     same. Rollouts that were never completed are carried over as they are.
     """
-    if not _NAME.fullmatch(name):
+    if not GRADING_NAME.fullmatch(name):
         raise ConfigError(f"a regrading's name has letters, digits, - and _ only (got {name!r})")
     run = load_run(path)
     folder = RunFolder(path=path, grading=name)

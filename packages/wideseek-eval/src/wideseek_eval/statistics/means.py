@@ -54,7 +54,8 @@ def mean_of(values: Sequence[float] | Floats, *, fraction: bool = True) -> Mean:
     if count == 1:
         low, high = (0.0, max(1.0, mean)) if fraction else (mean, mean)
         return Mean(mean=mean, low=low, high=high, questions=1)
-    se = float(array.std(ddof=1)) / math.sqrt(count)
+    with np.errstate(over="ignore"):  # of values that no metric has
+        se = float(array.std(ddof=1)) / math.sqrt(count)
     half = t95(count - 1) * se
     low, high = max(mean - half, 0.0), mean + half
     if fraction:

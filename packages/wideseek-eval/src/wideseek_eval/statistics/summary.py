@@ -256,11 +256,9 @@ def value_of(result: Result, name: str) -> float | None:
     score = result.score
     if score is None or result.outcome == "unscored":
         return None
-    if name == "score":
-        return score.value
     if name == "format_valid":
         return float(score.format_valid)
-    value: object = getattr(score.metrics, name, None)
+    value: object = score.value if name == "score" else getattr(score.metrics, name, None)
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 

@@ -85,6 +85,8 @@ def read_traces(name: str, steps: Collection[int] = ()) -> Iterator[Trace]:
                 key = record.episode.task_id, record.episode.trial
                 yield _of_training(record, tokens.get(key, ()))
         return
+    if steps:
+        raise DataError(f"{name} has no training steps")
     named = find_run(name)
     run = named.load()
     episodes = episodes_of(RunFolder(path=named.path).episodes)
