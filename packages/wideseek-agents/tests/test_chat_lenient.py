@@ -1,12 +1,14 @@
 """What chat servers do that the standard does not say: fields, errors, ends, limits."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
 import pytest
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
+from wideseek_agents.server_limits import fitting_max_tokens, says_too_long
 from wideseek_core import (
     ContextOverflow,
     Finish,
@@ -364,3 +366,83 @@ async def test_the_queue_has_a_bound_of_its_own() -> None:
     assert not isinstance(first, BaseException)
     assert isinstance(second, PolicyUnavailable)
     assert "no free slot" in str(second)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "words"),
+    [
+        ({"object": "error", "message": "too many", "code": 429}, PolicyUnavailable, "too many"),
+        ({"code": 429, "msg": "rate limited"}, PolicyUnavailable, "rate limited"),
+        ({"detail": "no such model"}, PolicyUnavailable, "no such model"),
+        ({"errors": [{"message": "bad thing"}]}, PolicyUnavailable, "bad thing"),
+        (
+            {"code": "InvalidParameter", "message": "Range of input length should be [1, 30720]"},
+            ContextOverflow,
+            "30720",
+        ),
+    ],
+)
+async def test_an_error_may_be_the_whole_answer(
+    body: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    server = Server(httpx.Response(200, json=body))
+    async with server.policy(max_attempts=1) as policy:
+        with pytest.raises(error, match=words):
+            await policy.open(()).reply([HELLO])
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+async def test_calls_may_come_alone_or_as_text(is_text: bool) -> None:
+    call = {"id": "a", "function": {"name": "search", "arguments": '{"query": "x"}'}}
+    message = {"content": "", "tool_calls": json.dumps([call]) if is_text else call}
+    async with Server(answer({"message": message})).policy() as policy:
+        reply = await policy.open(()).reply([HELLO])
+    assert reply.native_calls == (ToolCall(name="search", arguments={"query": "x"}, id="a"),)
+
+
+async def test_a_call_that_is_announced_and_missing_is_no_answer() -> None:
+    message = {"content": None, "tool_calls": None}
+    server = Server(answer({"message": message, "finish_reason": "tool_calls"}))
+    async with server.policy() as policy:
+        (call,) = (await policy.open(()).reply([HELLO])).native_calls
+    assert isinstance(call, MalformedCall)
+
+
+async def test_a_refusal_is_the_answer() -> None:
+    server = Server(answer({"message": {"content": None, "refusal": "I can't."}}))
+    async with server.policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "I can't."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Prompt exceeds max length",
+        "maximum sequence length is 4096 but got 5000 tokens",
+        "tokens in request exceed max tokens for model",
+        "Prompt 超长",
+    ],
+)
+def test_further_words_for_too_long(text: str) -> None:
+    assert says_too_long(text)
+
+
+def test_too_many_tokens_a_minute_is_not_too_long() -> None:
+    text = "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 8000"
+    assert not says_too_long(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("The value of max_tokens must be in the range 1 to 8192", 8192),
+        (
+            "This endpoint's maximum context length is 32768 tokens. However, you requested about "
+            "33768 tokens (1768 of text input, 32000 in the output).",
+            31000,
+        ),
+        ("Invalid value for max_tokens: 0", None),
+    ],
+)
+def test_further_words_for_what_fits(text: str, fits: int | None) -> None:
+    assert fitting_max_tokens(text, 32000) == fits

@@ -111,3 +111,44 @@ def test_a_format_reads_what_it_writes(format: str, query: str) -> None:
 def test_an_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no parser of tool calls 'xml': .* qwen3_coder"):
         parser_named("xml")
+
+
+CALL = '{"name": "search", "arguments": {"queries": ["a"]}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<TOOL_CALL>{CALL}</TOOL_CALL>",
+        f"<tool_call >{CALL}</ tool_call>",
+        f"<tool_calls>\n{CALL}\n</tool_calls>",
+        CALL,
+        f"```json\n{CALL}\n```",
+        CALL.replace("arguments", "parameters"),
+    ],
+)
+def test_a_call_with_other_tags_or_none_is_a_call_and_no_answer(text: str) -> None:
+    (call,) = parser_named("hermes").parse(text)
+    assert isinstance(call, ToolCall)
+    assert (call.name, call.arguments) == ("search", {"queries": ["a"]})
+    assert parser_named("hermes_strict").parse(text) == [], "as in the reference"
+
+
+def test_a_call_without_its_opening_tag_is_malformed() -> None:
+    (call,) = parser_named("hermes").parse(f"{CALL}</tool_call>")
+    assert isinstance(call, MalformedCall)
+    assert (call.problem, call.name) == ("not_json", "search")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"moons": ["Triton"]}',
+        '{"name": "Triton", "radius": 1353}',
+        f"A call looks like this: {CALL}",
+        "```markdown\n| name | arguments |\n| --- | --- |\n| a | b |\n```",
+        "The closing tag is </tool_call>.",
+    ],
+)
+def test_other_text_is_an_answer(text: str) -> None:
+    assert parser_named("hermes").parse(text) == []

@@ -61,6 +61,21 @@ async def test_a_lead_that_fails_leaves_the_reports_of_its_subagents(settings: l
     assert not answered.supported
 
 
+async def test_a_single_agent_that_fails_leaves_the_pages_it_opened(settings: list[str]) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if len(body["messages"]) > 2:
+            return 400, {"error": {"message": "content filter"}}
+        call = {"name": "access", "arguments": {"url": "u", "info_to_extract": "all"}}
+        return says(f"<tool_call>{json.dumps(call)}</tool_call>")
+
+    with endpoint(reply) as base_url:
+        given = [*settings, f"policy.base_url={base_url}", "quiet=yes", "question=Which?"]
+        answered = await ask(load_config(AskConfig, [*given, "team.workflow=single_agent"]))
+    assert "content filter" in answered.text
+    assert answered.text.endswith("Sources\n  1. u")
+    assert not answered.supported
+
+
 async def test_a_follow_up_knows_the_earlier_answers(
     settings: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,8 @@ class ArgumentSchema:
                 value = _from_text(value)
             if isinstance(value, str):
                 value = clean(value).strip()
+            if option.type == "integer" and isinstance(value, float) and value.is_integer():
+                value = int(value)  # JSON knows no difference
             if value != "" and _fits(value, option.type):
                 options[option.name] = value
         return Request(subject=clean(subject).strip(), options=options)

@@ -87,8 +87,9 @@ class TeamConfig(Config):
     """Length at which the text of a page is cut, before it is summarized."""
     use_access_summary: bool = False
     """Whether pages are summarized for what the agent wants to know; needs a summarizer."""
-    tool_timeout_s: float = Field(default=120.0, gt=0)
-    """Time after which a search or a page read has failed."""
+    tool_timeout_s: float = Field(default=900.0, gt=0)
+    """Time after which a search or a page read has failed, its wait for a slot included. Backends
+    have stricter limits of their own, which begin with the request."""
     tool_settings: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict[str, dict[str, JsonValue]]
     )

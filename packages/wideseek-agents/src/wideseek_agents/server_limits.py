@@ -8,18 +8,19 @@ _TOO_LONG = re.compile(
     r"|input length|number of tokens allowed|max(?:imum)? (?:input|prompt) (?:length|tokens?)"
     r"|inputs?` (?:tokens|must have less)|longer than the (?:maximum|model)"
     r"|token (?:count|limit) (?:is )?exceed|exceeds? the (?:token|model'?s?) (?:limit|max)"
-    r"|reduce (?:the length|your prompt)|上下文|输入长度",
+    r"|prompt exceeds|maximum sequence length|tokens in (?:the )?request exceed|prompt too large"
+    r"|reduce (?:the length|your prompt)|上下文|输入长度|超长",
     re.IGNORECASE,
 )
 _MAX_TOKENS = re.compile(
     r"max_(?:completion_|new_|output_)?tokens|completion tokens|in the completion"
-    r"|for the completion|output tokens",
+    r"|for the completion|in the output|output tokens",
     re.IGNORECASE,
 )
 _MAX_OUTPUT = re.compile(
     r"at most (\d+) (?:completion|output)|\[\s*\d+\s*,\s*(\d+)\s*\]"
     r"|(?:less than or equal to|must be <=|no more than|not exceed) [`'\"]?(\d+)"
-    r"|> (\d+), which is the maximum allowed number of output",
+    r"|> (\d+), which is the maximum allowed number of output|in the range \d+ (?:to|-) (\d+)",
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(

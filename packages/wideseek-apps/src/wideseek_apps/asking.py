@@ -126,7 +126,7 @@ class Session:
 
     def _broken(self, episode: Episode, agents: Agents) -> Answered:
         problem = episode.error.removeprefix("PolicyUnavailable: ")
-        if not agents.reports():
+        if not agents.reports() and not self.evidence.opened:
             raise PolicyError(problem)
         return self._partial(f"No answer: {problem}", agents)
 

@@ -18,10 +18,14 @@ SERVICE_KEYS = frozenset(
     for name in (
         *("base_url", "api_key_env", "max_concurrent", "max_requests_per_s", "max_attempts"),
         *("backoff_s", "timeout_s", "deadline_s", "queue_timeout_s", "processes", "device"),
-        "price",
+        *("base_urls", "more_base_urls", "address_file", "route", "max_running", "max_queued"),
+        *("outage_timeout_s", "probe_interval_s", "probe_timeout_s", "max_failed_probes"),
+        *("affinity_wait_s", "check_logprobs", "batch_window_s", "max_bytes"),
+        *("price", "cache", "transcripts", "record"),
     )
 )
-"""Settings that say where a service is and how it is asked, wherever in a configuration they are.
+"""Settings that say where a service is, how it is asked and what it costs, and which files are
+kept of that, wherever in a configuration they are.
 
 They shape no answer and no score, so a resumed run may change them.
 """

@@ -1,6 +1,7 @@
 """Tool calls of Hermes and Qwen models: JSON objects in `<tool_call>` blocks."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -10,6 +11,13 @@ from wideseek_agents.parsers.json_objects import object_at, read_call
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
+_STRICT_TAGS = re.compile("<tool_call>"), re.compile("</tool_call>")
+_LENIENT_TAGS = (
+    re.compile(r"<\s*tool_calls?\s*>", re.IGNORECASE),
+    re.compile(r"<\s*/\s*tool_calls?\s*>", re.IGNORECASE),
+)
+_FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
+_CALL_KEYS = ({"name", "arguments"}, {"name", "parameters"})
 
 
 class HermesParser:
@@ -20,17 +28,35 @@ class HermesParser:
     def __init__(self, *, strict: bool = False) -> None:
         """`strict` reads one object with `name` and `arguments` a block, and nothing else."""
         self._strict = strict
+        self._opening, self._closing = _STRICT_TAGS if strict else _LENIENT_TAGS
 
     def parse(self, text: str) -> list[WrittenCall]:
         """The calls of all blocks. A tag inside a JSON string ends nothing."""
         calls: list[WrittenCall] = []
-        start = text.find(OPENING)
-        while start >= 0:
-            start += len(OPENING)
-            found, end = self._block(text, start)
+        opened = self._opening.search(text)
+        if opened is None and not self._strict:
+            return self._untagged(text)
+        while opened is not None:
+            found, end = self._block(text, opened.end())
             calls += found
-            start = text.find(OPENING, end)
+            opened = self._opening.search(text, end)
         return calls
+
+    def _untagged(self, text: str) -> list[WrittenCall]:
+        """A call that is the whole text, or lacks its opening tag: never an answer."""
+        fenced = _FENCED.match(text.strip())
+        whole = (fenced[1] if fenced else text).strip()
+        found = object_at(whole, 0) if whole.startswith("{") else None
+        value = found[0] if found is not None else None
+        if found is None or not isinstance(value, dict):
+            return []
+        is_call = any(keys <= value.keys() for keys in _CALL_KEYS)
+        rest = whole[found[1] :].strip()
+        if is_call and not rest:
+            return [read_call(value)]
+        if is_call and self._closing.match(rest):
+            return [MalformedCall(problem="not_json", text=whole, name=_name_of(value))]
+        return []
 
     def write(self, call: ToolCall) -> str:
         """A block."""
@@ -48,7 +74,7 @@ class HermesParser:
                 break
         rest = text[end:].lstrip()
         problem = "not_json"
-        if values and rest.startswith(CLOSING):
+        if values and self._closing.match(rest):
             read = [self._call(value) for value in _flat(values, self._strict)]
             return read or [MalformedCall(problem=problem, text=text[start:end])], end
         if values and not rest:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from wideseek_agents.parsers import parser_named
-from wideseek_agents.parsers.json_objects import call_of
+from wideseek_agents.parsers.json_objects import call_of, object_at
 from wideseek_core import Finish, MalformedCall, Message, ToolCall, WrittenCall
 from wideseek_core.text import after_thinking, clean, without_control_tokens
 from wideseek_core.usage import token_count
@@ -43,6 +43,10 @@ _FINISHES = {
     "canceled": Finish.ABORT,
 }
 """What servers call the reasons why a response ended; any other is an error."""
+
+
+_CALLING = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+"""Those that announce a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +88,18 @@ def read_completion(answer: Json, call_prefix: str) -> Completion | None:
     if not isinstance(message, dict):
         return None
     reason = choice.get("finish_reason")
-    reason = reason if isinstance(reason, str) else ""
+    reason = reason.removeprefix("FinishReason.") if isinstance(reason, str) else ""
     usage = answer.get("usage")
     model = answer.get("model")
+    content = _content(message.get("content")) or _content(message.get("refusal"))
+    calls = _calls(message, call_prefix)
+    if not calls and not content and reason.lower() in _CALLING:
+        # The server saw a call that it could not read: the model has to write it again.
+        calls = (MalformedCall(problem="not_json", text="", id=f"{call_prefix}0"),)
     return Completion(
-        content=_content(message.get("content")),
+        content=content,
         thinking=_thinking(message),
-        calls=_calls(message, call_prefix),
+        calls=calls,
         finish=_FINISHES.get(reason.lower(), Finish.ERROR),
         reason=reason,
         model=model if isinstance(model, str) else "",
@@ -104,6 +113,8 @@ def error_of(answer: Json) -> tuple[str, int | None]:
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     error = answer.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
+    if not error and choice is None:
+        error = _bare_error(answer)
     if not error:
         return "", None
     if not isinstance(error, dict):
@@ -117,6 +128,16 @@ def error_of(answer: Json) -> tuple[str, int | None]:
             return message, value
     kind = error.get("code") or error.get("type")
     return (f"{kind}: {message}" if isinstance(kind, str) else message), None
+
+
+def _bare_error(answer: Json) -> JsonValue:
+    """An error that is the whole answer: `{"code": 429, "msg": ...}` and the like."""
+    for name in ("errors", "detail"):
+        if answer.get(name):
+            return {"message": answer[name], "code": answer.get("code")}
+    if answer.get("object") == "error" or "code" in answer:
+        return {"message": answer.get("message") or answer.get("msg"), "code": answer.get("code")}
+    return None
 
 
 def assistant_message(completion: Completion, *, send_thinking: bool) -> Json:
@@ -165,7 +186,9 @@ def _call_text(call: WrittenCall) -> str:
 
 def _calls(message: Json, prefix: str) -> tuple[WrittenCall, ...]:
     found = message.get("tool_calls")
-    items = list(found) if isinstance(found, list) else []
+    if isinstance(found, str) and (read := object_at(found, 0)) is not None:
+        found = read[0]
+    items = found if isinstance(found, list) else [found] if found else []
     if not items and isinstance(message.get("function_call"), dict):
         items = [{"function": message["function_call"]}]
     calls: list[WrittenCall] = []
@@ -200,12 +223,12 @@ def _content(value: JsonValue) -> str:
         return "".join(_content(part) for part in value)
     if isinstance(value, dict):
         thinks = str(value.get("type", "")).startswith(("thinking", "reasoning"))
-        return "" if thinks else _content(value.get("text"))
+        return "" if thinks else _content(value.get("text", value.get("value")))
     return clean(value) if isinstance(value, str) else ""
 
 
 def _thinking(message: Json) -> str:
-    for name in ("reasoning_content", "reasoning", "thinking"):
+    for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details"):
         if text := _all_text(message.get(name)):
             return clean(text)
     content = message.get("content")
