@@ -165,6 +165,7 @@ def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: 
             torch.cuda.synchronize()
         elapsed = time.perf_counter() - started
         assert metrics.updates == 1, metrics
+        assert metrics.micro_batches == 1, f"{metrics.micro_batches} windows on a rank"
         if number == 0:
             first = elapsed
         if number == warm - 1:
@@ -268,12 +269,14 @@ def bench_step(arguments: argparse.Namespace) -> None:
     """One packed window a GPU, the same every time."""
     config = shape(arguments.shape)
     lengths = list(DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]) * RANKS
-    changes = {"recompute": arguments.recompute, "recompute_every": arguments.every}
+    changes: dict[str, Any] = {"recompute": arguments.recompute, "recompute_every": arguments.every}
     ranks: Ranks | None = None
     dtype = torch.bfloat16
     if RANKS > 1:
         ranks, dtype = DistributedRanks(), torch.float32
         changes["autocast"] = "bfloat16"
+        # With some room the documents pack into one window for each rank and not into two.
+        changes["max_batch_tokens"] = WINDOW + 1024
     trainer = TorchTrainer(random_model(config, dtype), settings(**changes), ranks=ranks)
     batch = documents(lengths, config.vocab_size)
     found = timed(trainer, [batch] * (2 + arguments.repeats), 2)

@@ -725,7 +725,7 @@ async def measure_apart(
 ) -> None:
     """What wants a second GPU."""
     large = servers.get("1.7b")
-    if large is not None:
+    if large is not None and offline is not None:
         await results.part("throughput", lambda: throughput(results, large, None, offline), 90)
     if offline is not None:
         offline.close()
@@ -734,9 +734,13 @@ async def measure_apart(
         if not found:
             continue
         model = load(shapes[name], with_weights=False)
-        await results.part(
-            f"NCCL {name}", lambda n=name, f=found, m=model: nccl_updates(results, n, f, m), 60
-        )
+        for number, server in enumerate(found):  # two ranks of a group can't share a GPU
+            label = f"{name}, server {number}"
+            await results.part(
+                f"NCCL {label}",
+                lambda n=label, s=server, m=model: nccl_updates(results, n, [s], m),
+                60,
+            )
         del model
         torch.cuda.empty_cache()
 

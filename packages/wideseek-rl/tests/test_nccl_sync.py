@@ -143,6 +143,27 @@ async def test_a_server_that_refuses_does_not_leave_the_sender_waiting_for_ever(
         )
 
 
+async def test_a_server_that_can_not_join_does_not_leave_the_sender_waiting_for_ever() -> None:
+    servers: list[Fake] = [FakeVllm(), FakeVllm()]
+
+    async def refuse() -> Response:
+        return Response.of({"detail": "NCCL error: invalid usage"}, 500)
+
+    class Waits(Sender):
+        def join(self, address: str, port: int, world_size: int) -> None:
+            self.sent.wait(20)  # for a rank that never comes
+
+    sender = Waits()
+    servers[1].faults["/init_weight_transfer_engine"] = refuse
+    async with opened(servers, sender, timeout_s=30.0) as (transport, controls, _):
+        failures = await transport.connect(controls)
+        assert set(failures) == {server.url for server in servers}
+        assert all("invalid usage" in str(error) for error in failures.values())
+        again = await transport.send(controls, 1)
+        assert "incomplete" in str(again[servers[0].url])
+        sender.sent.set()
+
+
 async def test_a_server_that_never_receives_breaks_the_group_of_all() -> None:
     servers: list[Fake] = [FakeVllm(), FakeVllm()]
 

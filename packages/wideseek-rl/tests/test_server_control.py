@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from wideseek_core import TrainError
 from wideseek_rl.engines.control.commands import (
@@ -23,6 +25,7 @@ from wideseek_rl.engines.control.protocol import Checksums, parsed_version
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.engines.control.vllm_worker import ChecksumExtension
+from wideseek_rl.engines.served_config import VllmEngineConfig
 from wideseek_rl.sync.checksum import SentTensors, server_names, sha256
 from wideseek_rl.sync.digest import digest
 
@@ -267,3 +270,25 @@ def test_the_worker_extension_sums_the_workers_tensors() -> None:
         name: digest(parameter) for name, parameter in worker.module.named_parameters()
     }
     assert list(worker.wideseek_checksums('["bias"]')) == ["bias"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "started", "route"),
+    [
+        ({}, True, "arrays"),
+        ({}, False, "generate"),
+        ({"launch": {"program": ["vllm"]}}, True, "generate"),
+        ({"route": "completions"}, True, "completions"),
+        ({"route": "arrays"}, False, "arrays"),
+    ],
+)
+def test_servers_of_our_own_are_asked_by_the_route_that_we_put_in_them(
+    settings: dict[str, Any], started: bool, route: str
+) -> None:
+    config = VllmEngineConfig.model_validate(settings)
+    assert config.chosen_route(started=started) == route
+
+
+def test_another_program_has_no_route_of_ours() -> None:
+    with pytest.raises(ValidationError, match="route=arrays is not there"):
+        VllmEngineConfig.model_validate({"route": "arrays", "launch": {"program": ["vllm"]}})

@@ -174,7 +174,8 @@ async def open_served_engine(
                 for number in range(config.replicas)
             ]
             urls = await stack.enter_async_context(kept(servers))
-        settings = _servers_config(config, urls, restarts=hosts.max_restarts > 0)
+        started = not hosts.base_urls
+        settings = _servers_config(config, urls, started, restarts=hosts.max_restarts > 0)
         size = vocabulary_size(model.folder)
         pool = await stack.enter_async_context(open_servers(settings, vocab_size=size))
         engine = ServedEngine(config, pool)
@@ -193,13 +194,14 @@ async def _cancelled(task: "asyncio.Task[None]") -> None:
 
 
 def _servers_config(
-    config: ServedConfig, urls: Sequence[str], *, restarts: bool
+    config: ServedConfig, urls: Sequence[str], started: bool, *, restarts: bool
 ) -> VllmServersConfig | SglangServersConfig:
     """The pool's settings; where servers are started again, requests wait for that."""
     urls, running = tuple(urls), config.launch.max_running
     settings: VllmServersConfig | SglangServersConfig
     if isinstance(config, VllmEngineConfig):
-        settings = VllmServersConfig(base_urls=urls, max_running=running, route=config.route)
+        route = config.chosen_route(started=started)
+        settings = VllmServersConfig(base_urls=urls, max_running=running, route=route)
     else:
         settings = SglangServersConfig(base_urls=urls, max_running=running)
     outage = {"outage_timeout_s": config.launch.start_timeout_s + 60.0}

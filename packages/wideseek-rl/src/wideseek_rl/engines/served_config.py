@@ -27,15 +27,22 @@ class VllmEngineConfig(ServedEngineConfig):
     """Replicas of vLLM."""
 
     kind: Literal["vllm"] = "vllm"
-    route: Literal["generate", "completions", "arrays"] = "generate"
+    route: Literal["auto", "generate", "completions", "arrays"] = "auto"
     """`arrays` is a route of ours that costs the server and this process least; the server must run
-    in this Python, which has the code. The others are vLLM's own."""
+    in a Python that has the code. The others are vLLM's own. `auto` takes `arrays` of servers that
+    this run starts without `launch.program`, and `generate` of others."""
 
     @model_validator(mode="after")
     def _has_route(self) -> "VllmEngineConfig":
         if self.route == "arrays" and self.launch.program:
             raise ValueError("route=arrays is not there in a server that launch.program starts")
         return self
+
+    def chosen_route(self, *, started: bool) -> Literal["generate", "completions", "arrays"]:
+        """The route to servers that this run has started, or to others."""
+        if self.route == "auto":
+            return "arrays" if started and not self.launch.program else "generate"
+        return self.route
 
 
 class SglangEngineConfig(ServedEngineConfig):

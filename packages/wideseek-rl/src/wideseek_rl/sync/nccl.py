@@ -110,10 +110,19 @@ class NcclTransport:
             await self.wire.join(server, place | self.sender.init_fields())
 
         joining = asyncio.create_task(on_each(members, join, failures))
-        try:
-            await in_thread(
+        meeting = asyncio.create_task(
+            in_thread(
                 lambda: self.sender.join(self.address, port, world), self.timeout_s, "joining NCCL"
             )
+        )
+        await asyncio.wait((joining, meeting), return_when=asyncio.FIRST_COMPLETED)
+        if joining.done() and failures and not meeting.done():
+            meeting.cancel()  # it waits for a rank that has failed
+            await asyncio.gather(meeting, return_exceptions=True)
+            error = TrainError(f"no NCCL group: {'; '.join(map(str, failures.values()))}")
+            return {server.client.url: failures.get(server.client.url, error) for server in servers}
+        try:
+            await meeting
         except TrainError as error:
             joining.cancel()
             await asyncio.gather(joining, return_exceptions=True)
