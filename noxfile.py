@@ -6,7 +6,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests", "isolated", "nemo_aligner"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "isolated", "nemo_aligner"]
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
@@ -18,7 +18,7 @@ UNIT_TESTS = " and ".join(
 ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile")
 """Two workers; the tests of one file share its fixtures and stay together."""
 
-CODE = ("packages", "apps", "scripts", "tests", "noxfile.py")
+CODE = ("packages", "apps", "examples", "scripts", "tests", "noxfile.py")
 
 
 def sync(session: nox.Session, *arguments: str) -> None:
@@ -35,13 +35,38 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
+    groups = ("--group", "bench", "--group", "docs", "--group", "notebooks")
+    sync(session, *groups, "--extra", "atlas-build", "--extra", "official")
     session.run("basedpyright", "--pythonpath", _python(session))
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in which a broken link or an unknown name is an error.
+
+    Beside it the files that only their hosts run: by their schemas, and the Dockerfile by hadolint.
+    """
+    sync(session, "--only-group", "docs")
+    session.run("mkdocs", "build", "-q", "-d", session.create_tmp())
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "-q", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("hadolint", "docker/Dockerfile")
+
+
+SCHEMAS = {
+    "citation-file-format": ("CITATION.cff",),
+    "compose-spec": ("docker/compose.yaml", "docker/compose.gpu.yaml"),
+    "github-issue-config": (".github/ISSUE_TEMPLATE/config.yml",),
+    "github-issue-forms": (".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/feature.yml"),
+    "github-workflows": (".github/workflows/release.yml",),
+}
+"""Published schemas that check-jsonschema brings along, and the files that follow them."""
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    sync(session, "--group", "bench", "--extra", "atlas-build", "--extra", "official")
+    groups = ("--group", "bench", "--group", "notebooks")
+    sync(session, *groups, "--extra", "atlas-build", "--extra", "official")
     session.run("pytest", "-q", *ON_BOTH_CORES, "-m", UNIT_TESTS, *session.posargs)
 
 

@@ -30,9 +30,11 @@ PROGRAMS = (
     "OMP_NUM_THREADS=",
 )
 
-_BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_TITLE = re.compile(r'title="([^"]+)"')
 _INDENTED = re.compile(r"^    (?=\S)(.+)$", re.MULTILINE)
-_INLINE = re.compile(r"`([^`\n]+)`")
+_SNIPPET = re.compile(r"^--8<-- \"(.+)\"$", re.MULTILINE)
+_INLINE = re.compile(r"`([^`\n]+(?:\n(?!\n)[^`\n]+)?)`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,13 @@ class Block:
     line: int
     language: str
     text: str
+    title: str = ""
+    """The file that it shows; empty for none."""
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module of a distribution, which is run by installing that."""
+        return self.title.startswith("src/")
 
     @property
     def name(self) -> str:
@@ -63,29 +72,51 @@ class ShownCommand:
         return f"{self.page.relative_to(ROOT)}: {self.text}"
 
 
+def page_text(page: Path) -> str:
+    """A page with the files that it includes."""
+
+    def included(match: re.Match[str]) -> str:
+        return (ROOT / match[1]).read_text("utf-8").rstrip()
+
+    return _SNIPPET.sub(included, page.read_text("utf-8"))
+
+
 def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page."""
-    text = page.read_text("utf-8")
+    text = page_text(page)
     for match in _BLOCK.finditer(text):
-        indent, language, content = match.groups()
+        indent, language, options, content = match.groups()
+        title = _TITLE.search(options)
         lines = [line.removeprefix(indent) for line in content.splitlines()]
         line = text.count("\n", 0, match.start()) + 1
-        yield Block(page=page, line=line, language=language, text="\n".join(lines) + "\n")
+        yield Block(
+            page=page,
+            line=line,
+            language=language,
+            text="\n".join(lines) + "\n",
+            title=title[1] if title else "",
+        )
 
 
 def commands(page: Path) -> Iterator[ShownCommand]:
     """The commands of a page: lines of shell blocks, indented lines, and inline code."""
     shell = [block.text for block in blocks(page) if block.language in SHELL]
-    prose = _BLOCK.sub("", page.read_text("utf-8"))
+    prose = _BLOCK.sub("", page_text(page))
     lines = [line for text in shell for line in text.replace("\\\n", " ").splitlines()]
     lines += [match[1] for match in _INDENTED.finditer(prose)]
-    lines += [match[1] for match in _INLINE.finditer(prose)]
+    lines += [_with_help(" ".join(match[1].split())) for match in _INLINE.finditer(prose)]
     seen: set[str] = set()
     for line in lines:
         for part in _parts(line):
             if part not in seen and is_command(part):
                 seen.add(part)
                 yield ShownCommand(page=page, text=part)
+
+
+def _with_help(text: str) -> str:
+    """The name of a command without anything behind it: that there is one, its help shows."""
+    named = re.fullmatch(r"(?:uv run )?wideseek(?:-\w+)? \w+", text)
+    return f"{text} --help" if named else text
 
 
 def _parts(line: str) -> list[str]:

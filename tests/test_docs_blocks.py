@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,7 +36,9 @@ from .conftest import ROOT, World, write_lines
 from .docs_commands import PAGES, Block, ShownCommand, blocks, commands, words_of
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-COMMANDS = [command for page in PAGES for command in commands(page)]
+COMMANDS = list({command.text: command for page in PAGES for command in commands(page)}.values())
+"""Each command once, however many pages show it."""
+PLUGINS = sorted((ROOT / "examples" / "plugins").iterdir())
 CONFIGS: tuple[type[Config], ...] = (
     TrainConfig,
     WideSearchConfig,
@@ -147,7 +150,7 @@ def working(
     """The folder, with pages, an index, tasks, runs and responses."""
     folder = tmp_path_factory.mktemp("working")
     shutil.copytree(ROOT / "configs", folder / "configs")
-    for name in ("packages", "tests", "scripts", "noxfile.py"):
+    for name in ("packages", "tests", "scripts", "examples", "noxfile.py"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     for name in ("tasks", "train", "dev", "wide_dev", "mine"):
@@ -157,15 +160,28 @@ def working(
     pages = [json.loads(line) for line in world.pages.read_text("utf-8").splitlines()]
     write_lines(folder / "corpus.jsonl", [{"id": str(n), **page} for n, page in enumerate(pages)])
     keys = dict.fromkeys(("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY"), "stub")
-    stubs = str(ROOT / "tests" / "docs_stubs")
+    installed = tmp_path_factory.mktemp("installed")
+    for plugin in PLUGINS:
+        _install(plugin, installed)
+    path = os.pathsep.join([str(ROOT / "tests" / "docs_stubs"), str(installed)])
     made = WorkingFolder(
         folder=folder,
         policy=policy,
         endpoint=endpoint,
-        environment={**surroundings, **keys, "PYTHONPATH": stubs, "PYTHONWARNINGS": "default"},
+        environment={**surroundings, **keys, "PYTHONPATH": path, "PYTHONWARNINGS": "default"},
     )
     _fill(made)
     return made
+
+
+def _install(plugin: Path, folder: Path) -> None:
+    """Builds the wheel of a distribution and unpacks it, which is all that installing it does."""
+    build = ["uv", "build", "-q", "--offline", "--wheel", "-o", str(folder), str(plugin)]
+    subprocess.run(build, check=True, capture_output=True)
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as content:
+            content.extractall(folder)
+        wheel.unlink()
 
 
 def _fill(working: WorkingFolder) -> None:
@@ -185,7 +201,7 @@ def _fill(working: WorkingFolder) -> None:
 
 
 def of(*languages: str) -> pytest.MarkDecorator:
-    chosen = [block for block in BLOCKS if block.language in languages]
+    chosen = [block for block in BLOCKS if block.language in languages and not block.is_module]
     return pytest.mark.parametrize("block", chosen, ids=[block.name for block in chosen])
 
 
@@ -231,7 +247,45 @@ def test_no_block_is_of_a_language_that_nothing_checks() -> None:
 # Commands.
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def is_quick(command: ShownCommand) -> bool:
+    """Whether a command only shows something, so that many of them can share a process."""
+    return not {"--help", "--dry-run"}.isdisjoint(command.text.split())
+
+
+QUICK = [command for command in COMMANDS if is_quick(command)]
+SLOW = [command for command in COMMANDS if not is_quick(command)]
+SHARED_PROCESS = """
+import importlib, io, json, sys, traceback
+from contextlib import redirect_stderr, redirect_stdout
+calls = json.loads(sys.argv[1])
+for module, arguments in calls:
+    code, shown = 0, io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(shown):
+        try:
+            sys.argv = [module, *arguments]
+            importlib.import_module(module).main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            code = traceback.format_exc()
+    print(json.dumps([code or 0, shown.getvalue()]))
+"""
+
+
+def test_commands_that_only_show_something_work_as_printed(working: WorkingFolder) -> None:
+    """All in one process: starting Python and reading the settings' classes takes most of it."""
+    calls: list[tuple[str, list[str]]] = []
+    for command in QUICK:
+        program, *arguments = [working.meant(word) for word in words_of(command.text)]
+        calls.append((MODULES[program], _small(program, arguments, working)))
+    done = working.python("-c", SHARED_PROCESS, json.dumps(calls))
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    pairs = zip(QUICK, results, strict=True)
+    assert [(command.name, *result) for command, result in pairs if result[0] != 0] == []
+
+
+@pytest.mark.parametrize("command", SLOW, ids=[command.name for command in SLOW])
 def test_a_command_works_as_printed(command: ShownCommand, working: WorkingFolder) -> None:
     words = words_of(command.text)
     synopsis = any(word.startswith("[") for word in words)
@@ -262,28 +316,34 @@ NOT_RUN = {
 
 
 def _run(program: str, arguments: list[str], working: WorkingFolder) -> None:
-    modules = {
-        "wideseek": "wideseek_apps.main",
-        "wideseek-eval": "wideseek_eval.cli",
-        "wideseek-tools": "wideseek_tools.cli",
-        "wideseek-index": "wideseek_tools.index.cli",
-        "wideseek-judge": "wideseek_judge.cli",
-    }
-    script = f"from {modules[program]} import main; main()"
     arguments = _small(program, arguments, working)
-    if "serve" in arguments[:1]:
-        _serve(script, arguments, working)
+    if "serve" in arguments[:1] and "--help" not in arguments:
+        _serve(_script(program), arguments, working)
         return
-    done = working.python("-c", script, *arguments)
+    done = working.python("-c", _script(program), *arguments)
     # An answer that nothing supports ends with 1, and the stub's is one.
     allowed = (0, 1) if arguments[0] == "ask" else (0,)
     assert done.returncode in allowed, done.stderr
     assert "Traceback" not in done.stderr
 
 
+MODULES = {
+    "wideseek": "wideseek_apps.main",
+    "wideseek-eval": "wideseek_eval.cli",
+    "wideseek-tools": "wideseek_tools.cli",
+    "wideseek-index": "wideseek_tools.index.cli",
+    "wideseek-judge": "wideseek_judge.cli",
+}
+"""Where the console commands are."""
+
+
+def _script(program: str) -> str:
+    return f"from {MODULES[program]} import main; main()"
+
+
 def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[str]:
     """The arguments of a command, with what makes it small, and a folder of its own."""
-    if program != "wideseek" or not arguments or "--help" in arguments:
+    if program != "wideseek" or not arguments or not {"--help", "--dry-run"}.isdisjoint(arguments):
         return arguments
     name = arguments[0]
     endpoint = any("endpoint" in word for word in arguments)
@@ -327,6 +387,8 @@ def _check_installation(words: Sequence[str]) -> None:
     root = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = [after for word, after in pairwise(words) if word == "--extra"]
     assert set(wanted) <= set(root["optional-dependencies"])
+    for folder in [after for word, after in pairwise(words) if word in ("-e", "-r")]:
+        assert (ROOT / folder).exists(), folder
     for word in words[1:]:
         name, _, extras = word.partition("[")
         if not name.startswith("wideseek"):

@@ -11,7 +11,9 @@ import httpx
 
 PAGE = "<html><title>Triton</title><body><p>Triton circles Neptune. It is 1353 km wide.</p></body>"
 FOUND = {"title": "Triton", "link": "https://example.com/triton", "snippet": "A moon of Neptune."}
+HIT = {"title": "Triton", "url": FOUND["link"], "text": FOUND["snippet"]}
 ANSWERS: dict[str, object] = {
+    "search.example.org": {"hits": [HIT]},
     "google.serper.dev": {"organic": [FOUND]},
     "api.search.brave.com": {
         "web": {

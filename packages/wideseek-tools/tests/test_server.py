@@ -17,6 +17,7 @@ from wideseek_tools.index.build import build_index
 from wideseek_tools.index.search import IndexSearch
 from wideseek_tools.page_store import PageStore
 from wideseek_tools.passages import Hit
+from wideseek_tools.server.answers import AccessAnswer, Health, Problem, RetrieveAnswer
 from wideseek_tools.server.app import make_app
 from wideseek_tools.server.config import ServeConfig
 from wideseek_tools.server.routes import Routes
@@ -263,3 +264,25 @@ async def test_bytes_being_answered_are_bounded(index: Path) -> None:
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         search.release.set()
         assert (await first).status_code == 200
+
+
+async def test_the_documentation_of_the_server_needs_no_internet(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "POST /retrieve" in page
+    assert "RetrieveAnswer" in page
+    assert "<script" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+async def test_answers_are_as_the_schema_says(client: httpx.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    answers = schema["paths"]["/retrieve"]["post"]["responses"]
+    assert answers["503"]["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")
+    for scores in (False, True):
+        body = {"queries": ["moon", ""], "return_scores": scores}
+        RetrieveAnswer.model_validate((await client.post("/retrieve", json=body)).json())
+    urls = {"urls": ["http://a.org/wiki/Mars", "http://a.org/none"]}
+    AccessAnswer.model_validate((await client.post("/access", json=urls)).json())
+    Health.model_validate((await client.get("/health")).json())
+    Problem.model_validate((await client.post("/retrieve", content=b"{")).json())

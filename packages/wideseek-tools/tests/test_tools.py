@@ -84,3 +84,15 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_one_half_needs_no_settings_of_the_other(tmp_path: Path) -> None:
+    path = pages_file(tmp_path)
+    search = load_config(ToolsConfig, ["search.kind=memory", f"search.pages={path}"])
+    async with open_tools(search, only="search") as tools:
+        assert len(await tools.search.search("moon", 5)) == 1
+        with pytest.raises(ToolUnavailable):
+            await tools.pages.read("http://a.org/io")
+    pages = load_config(ToolsConfig, ["pages.kind=memory", f"pages.path={path}"])
+    async with open_tools(pages, only="pages") as tools:
+        assert (await tools.pages.read("http://a.org/io")).text == "A moon."

@@ -6,6 +6,7 @@ the object has to be is said where the group is used: a function, or a `Plugin` 
 extension has a configuration of its own.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -51,7 +52,15 @@ def _load(entry: EntryPoint) -> object:
         return entry.load()
     except Exception as error:  # a plug-in's import can raise anything
         problem = f"{type(error).__name__}: {error}"
+        if _is_being_imported(entry.module):
+            # It imports the package that looks for plug-ins, which can't finish before it has.
+            problem = f"{entry.module} was imported before the package that it extends"
         raise ConfigError(f"plug-in {entry.name!r} of {entry.group}: {problem}") from error
+
+
+def _is_being_imported(module: str) -> bool:
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def kind_union(group: str, *builtin: type[BaseModel], default: str = "") -> Any:

@@ -58,7 +58,7 @@ def search(arguments: Sequence[str]) -> None:
     config = load_config(SearchCommand, arguments, sentence="query", usage=usage)
 
     async def run() -> None:
-        async with open_tools(config) as tools:
+        async with open_tools(config, only="search") as tools:
             show(documents_text(await tools.search.search(config.query, config.topk)))
 
     asyncio.run(run())
@@ -70,7 +70,7 @@ def access(arguments: Sequence[str]) -> None:
     config = load_config(AccessCommand, arguments, sentence="url", usage=usage)
 
     async def run() -> None:
-        async with open_tools(config) as tools:
+        async with open_tools(config, only="pages") as tools:
             show(page_text(await tools.pages.read(config.url), config.max_chars, config.offset))
 
     asyncio.run(run())

@@ -4,12 +4,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wideseek_core.config import Config
 from wideseek_core.endpoint import RequestLimits
+from wideseek_core.errors import ToolUnavailable
 from wideseek_core.plugins import Plugin, opener
-from wideseek_core.search import PageSource, SearchBackend
+from wideseek_core.search import Document, Page, PageSource, SearchBackend
 from wideseek_tools.backends.embedded import EmbeddedConfig
 from wideseek_tools.backends.store import StoreConfig
 from wideseek_tools.config import PagesConfig, SearchConfig, ToolsConfig
@@ -24,12 +25,30 @@ class Tools:
     pages: PageSource
 
 
+class Unopened:
+    """Stands in place of a half that the caller does not use."""
+
+    async def search(self, query: str, k: int) -> list[Document]:
+        """Raises `ToolUnavailable`."""
+        raise ToolUnavailable("the search was not opened")
+
+    async def read(self, url: str) -> Page:
+        """Raises `ToolUnavailable`."""
+        raise ToolUnavailable("the pages were not opened")
+
+
 @asynccontextmanager
-async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> AsyncGenerator[Tools]:
+async def open_tools(
+    config: ToolsConfig,
+    *,
+    index: Path | None = None,
+    only: Literal["search", "pages"] | None = None,
+) -> AsyncGenerator[Tools]:
     """The tools of a configuration, closed at the end of the block.
 
-    `index` is the index folder that is used where the configuration names none. Raises
-    `ConfigError` for a missing key, package or path, and `DataError` for an index it can't use.
+    `index` is the index folder that is used where the configuration names none. `only` opens one
+    half, so that the settings of the other need not be there. Raises `ConfigError` for a missing
+    key, package or path, and `DataError` for an index it can't use.
     """
     async with AsyncExitStack() as stack:
         if config.replay is not None:
@@ -39,8 +58,8 @@ async def open_tools(config: ToolsConfig, *, index: Path | None = None) -> Async
             yield Tools(replay, replay)
             return
         tools = Tools(
-            await open_search(config.search, stack, index),
-            await open_pages(config.pages, stack, index),
+            Unopened() if only == "pages" else await open_search(config.search, stack, index),
+            Unopened() if only == "search" else await open_pages(config.pages, stack, index),
         )
         yield _wrapped(tools, config, stack)
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Response
+from pydantic import BaseModel
 
 from wideseek_core.errors import BadRequest
+from wideseek_tools.server.answers import AccessAnswer, Health, Problem, RetrieveAnswer
+from wideseek_tools.server.docs_page import docs_page
 from wideseek_tools.server.requests import Access, Retrieve, openapi_body
 from wideseek_tools.server.routes import Routes
 
@@ -61,7 +64,7 @@ async def _body(receive: Receive, limit: int) -> bytes | BadRequest:
 
 def _described(routes: Routes, about: dict[str, str | int]) -> FastAPI:
     """The routes that the framework answers, and the description of all."""
-    app = FastAPI(title="WideSeek retrieval", docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="WideSeek retrieval", docs_url=None, redoc_url=None)
 
     async def retrieve() -> Response:
         """Passages for each query."""
@@ -79,8 +82,27 @@ def _described(routes: Routes, about: dict[str, str | int]) -> FastAPI:
         """Counts and times for Prometheus."""
         return Response(routes.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    app.post("/retrieve", openapi_extra=openapi_body(Retrieve))(retrieve)
-    app.post("/access", openapi_extra=openapi_body(Access))(access)
-    app.get("/health", response_class=Response)(health)
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi()), media_type="text/html; charset=utf-8")
+
+    app.post("/retrieve", openapi_extra=openapi_body(Retrieve), **_answers(RetrieveAnswer))(
+        retrieve
+    )
+    app.post("/access", openapi_extra=openapi_body(Access), **_answers(AccessAnswer))(access)
+    app.get("/health", response_class=Response, responses={200: {"model": Health}})(health)
+    app.get("/docs", include_in_schema=False)(docs)
     app.get("/metrics", response_class=Response)(metrics)
     return app
+
+
+def _answers(model: type[BaseModel]) -> dict[str, Any]:
+    """How a `POST` may be answered."""
+    problems = {
+        400: "The body is not JSON.",
+        413: "The body, or what it asks for, is too large.",
+        422: "The body lacks something.",
+        500: "The search failed.",
+        503: "Too many requests are waiting; `Retry-After` says when to come again.",
+    }
+    described = {code: {"model": Problem, "description": text} for code, text in problems.items()}
+    return {"response_class": Response, "responses": {200: {"model": model}} | described}
