@@ -10,6 +10,7 @@ from wideseek_rl import BuiltinEngineConfig, TorchTrainerConfig
 from wideseek_rl.cluster.config import EnginePlacement, PlacementConfig, TrainerPlacement
 from wideseek_rl.engines.served_config import ServedEngineConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.remote.client import check_dtype
 
 SHARE_OF_OWN_GPUS = 0.85
 SHARE_OF_TRAINERS_GPUS = 0.4
@@ -33,7 +34,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
     return config.model_copy(
         update={
             "policy": config.policy.model_copy(update={"engine": engine}),
-            "trainer": _trainer(config.trainer, placement.trainer),
+            "trainer": _trainer(config.trainer, placement.trainer, config.policy.dtype),
         }
     )
 
@@ -50,7 +51,7 @@ def _check_world(config: TrainConfig, placement: PlacementConfig) -> None:
         )
 
 
-def _trainer(config: Any, placement: TrainerPlacement) -> Config:
+def _trainer(config: Any, placement: TrainerPlacement, dtype: str) -> Config:
     ranks, parallel = placement.ranks, placement.tensor_parallel
     if isinstance(config, NemoAlignerConfig):
         if not ranks:
@@ -68,6 +69,7 @@ def _trainer(config: Any, placement: TrainerPlacement) -> Config:
                 f"placement.trainer.tensor_parallel={parallel}: the torch trainer shards weights "
                 "over all its ranks (FSDP2) instead; set 1, or trainer.kind=nemo_aligner"
             )
+        check_dtype(dtype, ranks)
         return config
     if ranks > 1:
         kind = getattr(config, "kind", "")

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOCKED_VLLM = (0, 32)
+"""The release of the extra `vllm`, for command lines that are shown where it is not installed."""
+
 RETURN_INTERVAL_S = 1.0
 """Pause between two looks for servers that are back with weights of another version."""
 
@@ -238,20 +241,22 @@ def server_placement(
     return ServerPlacement(model=model, log=log, port=port, seed=number + 1, transfer=transfer)
 
 
-def server_command(config: ServedConfig, place: ServerPlacement, host: str = "") -> tuple[str, ...]:
-    """The command line. Raises `ConfigError` if the server is not installed."""
+def server_command(
+    config: ServedConfig, place: ServerPlacement, host: str = "", *, installed: bool = True
+) -> tuple[str, ...]:
+    """The command line. Raises `ConfigError` if the server has to be `installed` and is not."""
     launch = listening(config.launch, host)
     if isinstance(config, SglangEngineConfig):
         return sglang_command(launch, place)
     try:
-        installed = parsed_version(version("vllm"))
+        release = parsed_version(version("vllm"))
     except PackageNotFoundError:
-        if not launch.program:
+        if installed and not launch.program:
             raise ConfigError(
                 "engine.kind=vllm needs vLLM: uv sync --extra vllm, or give engine.launch.program"
             ) from None
-        installed = ()
-    return vllm_command(launch, place, installed)
+        release = () if launch.program else LOCKED_VLLM
+    return vllm_command(launch, place, release)
 
 
 def listening(launch: LaunchConfig, host: str) -> LaunchConfig:

@@ -1,11 +1,12 @@
 """Where the processes of a run are: what is wanted, not how; no torch is needed to read it."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from wideseek_core import Config
+from wideseek_core.plugins import kind_union
 from wideseek_rl.engines.control.config import LaunchConfig
 
 
@@ -87,11 +88,13 @@ class RetrievalPlacement(Config):
 
 
 class Workload(Config):
-    """What a rollout is expected to cost: `--dry-run` plans time and GPU hours by it, nothing else.
+    """What a run is expected to cost: `--dry-run` plans time and GPU hours by it, nothing else.
 
     Measure a few steps and put their means here: `metrics.jsonl` has them.
     """
 
+    prompts: int = Field(default=20_000, ge=1)
+    """Prompts of the data, where `rl.steps` is null."""
     agents: float = Field(default=5.0, gt=0)
     """Agents of a rollout."""
     sampled_tokens: int = Field(default=2500, ge=1)
@@ -143,4 +146,9 @@ class RayPlacement(PlacementConfig):
     """Time for the cluster to make room for the processes of a role, also after a node was lost."""
 
 
-Placement = Annotated[LocalPlacement | RayPlacement, Field(discriminator="kind")]
+PLACEMENTS = "wideseek.placements"
+
+if TYPE_CHECKING:
+    Placement = LocalPlacement | RayPlacement
+else:
+    Placement = kind_union(PLACEMENTS, LocalPlacement, RayPlacement, default="local")

@@ -147,6 +147,15 @@ class RemoteTrainer:
         await self.group.ask(Load(folder.resolve()), Done)
 
 
+def check_dtype(dtype: str, ranks: int) -> None:
+    """Raises `ConfigError` for weights that several ranks can't share."""
+    if ranks > 1 and dtype != "float32":
+        raise ConfigError(
+            f"policy.dtype={dtype}: several ranks hold the weights in float32; set "
+            "policy.dtype=float32, and trainer.autocast for the arithmetic"
+        )
+
+
 @asynccontextmanager
 async def open_torch_ranks(
     config: TorchTrainerConfig, loss: LossConfig, model: PolicyModel, processes: Processes
@@ -156,12 +165,7 @@ async def open_torch_ranks(
     Raises `ConfigError` for settings that several ranks can't share, `TrainError` with the reason
     if they don't start.
     """
-    several = processes.count > 1
-    if several and model.config.dtype != "float32":
-        raise ConfigError(
-            f"policy.dtype={model.config.dtype}: several ranks hold the weights in float32; set "
-            "policy.dtype=float32 and trainer.autocast for the arithmetic"
-        )
+    check_dtype(model.config.dtype, processes.count)
     # Adapters are put in the model as it was before them; those that are not trained are merged.
     folder = model.complete_folder if config.lora is None else model.folder
     adapter = None if config.lora is None or model.adapter is None else model.adapter.resolve()

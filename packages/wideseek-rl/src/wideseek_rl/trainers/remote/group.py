@@ -172,10 +172,15 @@ async def open_ranks(command: RankCommand, launcher: Launcher) -> AsyncGenerator
             await group.close()
 
 
+def rank_command(command: RankCommand) -> tuple[str, ...]:
+    """The command line of every rank."""
+    python = str(command.python or sys.executable)
+    return (python, "-W", "ignore", "-m", command.module, command.setup)
+
+
 async def _start(
     command: RankCommand, slots: Sequence[Slot], rank: int, slot: Slot, port: int
 ) -> Child:
-    python = str(command.python or sys.executable)
     beside = [other for other in slots if other.host == slot.host]
     environment = {
         "RANK": str(rank),
@@ -189,7 +194,7 @@ async def _start(
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))
     return await slot.start(
-        (python, "-W", "ignore", "-m", command.module, command.setup),
+        rank_command(command),
         environment=environment,
         channel=rank == 0,
     )
