@@ -11,7 +11,8 @@ nox.options.sessions = ["lint", "types", "docs", "tests", "isolated", "nemo_alig
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 UNIT_TESTS = " and ".join(
-    f"not {marker}" for marker in ("bench", "network", "nemo_aligner", "vllm", "sglang", "viewers")
+    f"not {marker}"
+    for marker in ("bench", "network", "nemo_aligner", "vllm", "sglang", "viewers", "ray")
 )
 """Marker expression of the tests that need nothing but the project."""
 
@@ -75,6 +76,13 @@ def nemo_aligner(session: nox.Session) -> None:
     """The trainer on NeMo-Aligner, whose dependencies exclude those of the other extras."""
     sync(session, "--extra", "nemo-aligner")
     session.run("pytest", "-q", "-m", "nemo_aligner", "packages/wideseek-rl/tests")
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Runs on a Ray cluster of several nodes on this machine; some minutes."""
+    sync(session, "--extra", "ray")
+    session.run("pytest", "-q", "-m", "ray", "tests/extras/test_ray.py", *session.posargs)
 
 
 @nox.session

@@ -34,6 +34,18 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         (BASE, "train/fixed_subagents.yaml", OFFLINE),
         (MODELS[0], *DATA),
     ),
+    **{
+        f"{gpus} GPUs": ("train", (BASE, f"cluster/qwen3_4b_{gpus}gpu.yaml"), ())
+        for gpus in (8, 16, 64)
+    },
+    **{
+        f"{name} on 8 GPUs": (
+            "train",
+            (BASE, "cluster/qwen3_4b_8gpu.yaml", f"cluster/{name}.yaml"),
+            (),
+        )
+        for name in ("single_agent", "local_judge", "lead_alone")
+    },
     "single agent": ("train", ("train/single_agent.yaml",), ()),
     "NeMo-Aligner": ("train", ("train/nemo_aligner.yaml",), ()),
     "base evaluation": ("widesearch", ("evaluate/base.yaml", OFFLINE), (MODELS[0], DATA[0])),

@@ -142,6 +142,9 @@ class RayPlacement(PlacementConfig):
     """GPUs of a node, for the plan that `--dry-run` shows."""
     cpus: float = Field(default=1.0, gt=0)
     """CPUs that Ray sets aside for each process."""
+    resources: dict[str, dict[str, float]] = Field(default_factory=dict[str, dict[str, float]])
+    """Further resources that each process of a role takes, such as those that mark the nodes it is
+    to be on: `{trainer: {big_node: 0.1}}`. Roles are trainer, engine, judge and retrieval."""
     place_timeout_s: float = Field(default=120.0, gt=0)
     """Time for the cluster to make room for the processes of a role, also after a node was lost."""
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from wideseek_core import ConfigError
+from wideseek_core.extras import require_modules
 from wideseek_rl.cluster.config import LocalPlacement, RayPlacement
 from wideseek_rl.cluster.launcher import Launcher
 from wideseek_rl.cluster.local import LocalLauncher, visible_gpus
@@ -24,4 +24,8 @@ async def open_launcher(
             gpus = visible_gpus() if placement.gpus else ()
             yield LocalLauncher(logs, devices(plan(placement, gpus)))
         case RayPlacement():
-            raise ConfigError("placement.kind=ray is not there yet")
+            require_modules("ray", feature="placement.kind=ray", install="wideseek-rl[ray]")
+            from wideseek_rl.cluster.ray.launcher import open_ray
+
+            async with open_ray(placement, logs) as launcher:
+                yield launcher

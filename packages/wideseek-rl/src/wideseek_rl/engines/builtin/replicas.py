@@ -12,7 +12,7 @@ from typing import Self
 from safetensors.torch import save
 from torch import Tensor
 
-from wideseek_core.errors import PolicyError, WorkerError
+from wideseek_core.errors import ConfigError, PolicyError, WorkerError
 from wideseek_core.frames import PICKLE
 from wideseek_core.policy import Generated, Sampling
 from wideseek_core.workers import Worker
@@ -102,7 +102,12 @@ class ReplicatedEngine:
         """Samples one continuation; see `TorchEngine.generate`."""
         request = Generate(tuple(prompt_ids), session, sampling)
         for _ in range(MAX_ATTEMPTS):
-            worker = await self._place(session).worker()
+            replica = self._place(session)
+            try:
+                worker = await replica.worker()
+            except PolicyError as error:
+                self._give_up(replica, error)
+                continue
             try:
                 return await worker.ask(request)
             except WorkerError as error:
@@ -110,6 +115,17 @@ class ReplicatedEngine:
                     raise PolicyError(f"sampling failed: {error}") from None
                 logger.warning("%s: a process that samples has died; sent again", session)
         raise PolicyError(f"{MAX_ATTEMPTS} processes that sample have died of one request")
+
+    def _give_up(self, replica: "_Replica", error: PolicyError) -> None:
+        """Lets a replica go that can't be replaced. Raises the error if it is the last one."""
+        if replica in self._replicas:
+            if len(self._replicas) == 1:
+                raise error
+            self._replicas.remove(replica)
+            logger.error("%s; %d processes are left", error, len(self._replicas))
+        for session in [one for one, place in self._places.items() if place is replica]:
+            del self._places[session]
+        self._sessions.pop(replica, None)
 
     async def close_session(self, session: str) -> None:
         """Frees a session's cache; closing one twice, or one that is not known, is fine."""
@@ -143,7 +159,7 @@ class ReplicatedEngine:
             except BaseException:
                 await worker.kill()
                 raise
-        except WorkerError as error:
+        except (WorkerError, ConfigError) as error:
             raise PolicyError(f"a process to sample in did not start: {error}") from None
         return worker
 

@@ -1,0 +1,167 @@
+"""What a placement makes of a configuration, and what is shown of it."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wideseek_apps.placement import resolved
+from wideseek_apps.placement_plan import placement_text
+from wideseek_apps.processes import open_processes
+from wideseek_apps.training_config import TrainConfig
+from wideseek_core import ConfigError
+from wideseek_core.config import load_config
+from wideseek_rl.cluster.config import LocalPlacement, RayPlacement
+from wideseek_rl.cluster.local import visible_gpus
+from wideseek_rl.cluster.plan import plan
+
+EIGHT = (
+    "placement.trainer.gpus=4",
+    "placement.engines.replicas=2",
+    "placement.engines.gpus=2",
+    "policy.engine.kind=vllm",
+)
+
+
+def config(*settings: str) -> TrainConfig:
+    return load_config(TrainConfig, list(settings))
+
+
+def test_engines_and_trainer_are_divided_as_placed() -> None:
+    found = resolved(
+        config(*EIGHT, "trainer.kind=nemo_aligner", "placement.trainer.tensor_parallel=2")
+    )
+    trainer, engine = found.trainer, found.policy.engine
+    assert (trainer.tensor_parallel, trainer.data_parallel) == (2, 2)  # pyright: ignore
+    assert engine.replicas == 2  # pyright: ignore
+    assert engine.launch.tensor_parallel == 2  # pyright: ignore
+    assert engine.launch.memory_share == 0.85  # pyright: ignore
+    assert engine.sync.transfer == "nccl"  # pyright: ignore
+
+
+def test_engines_on_the_trainers_gpus_take_their_part_and_weights_by_ipc() -> None:
+    found = resolved(config(*EIGHT, "placement.engines.colocated=true"))
+    engine = found.policy.engine
+    assert (engine.launch.memory_share, engine.sync.transfer) == (0.4, "ipc")  # pyright: ignore
+
+
+def test_without_a_placement_nothing_is_changed() -> None:
+    assert resolved(given := config("policy.engine.kind=vllm")) is given
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("placement.trainer.gpus=4", "placement.trainer.tensor_parallel=2"), "FSDP2"),
+        (("placement.trainer.gpus=1", "placement.engines.gpus=1"), "policy.engine.kind=vllm or"),
+        (("placement.judge.model=x",), r"placement\.judge: judge\.kind=normalized"),
+        (("placement.retrieval.settings=[]",), r"world\.tools\.search\.kind=server"),
+        (("placement.trainer.processes=2", "policy.dtype=bfloat16"), r"policy\.dtype=bfloat16"),
+        (("policy.engine.kind=vllm", "placement.engines.colocated=true"), "trainer has no GPUs"),
+    ],
+)
+def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolved(config(*settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("placement.trainer.gpus=3 placement.trainer.tensor_parallel=2", "does not divide 3"),
+        ("placement.engines.replicas=2 placement.engines.base_urls=[http://a:1]", "1 base_urls"),
+        ("placement.kind=slurm", "placement"),
+    ],
+)
+def test_contradictions_are_refused(settings: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(*settings.split())
+
+
+def test_processes_get_gpus_of_their_own_in_order() -> None:
+    placement = config(*EIGHT).placement
+    assert isinstance(placement, LocalPlacement)
+    found = {process.name: process.gpus for process in plan(placement, range(8))}
+    assert found["trainer-3"] == (3,)
+    assert (found["engine-0"], found["engine-1"]) == ((4, 5), (6, 7))
+    with pytest.raises(ConfigError, match="want 8 GPUs, this host has 7"):
+        plan(placement, range(7))
+
+
+def test_colocated_engines_go_round_the_trainers_gpus() -> None:
+    placement = config(*EIGHT, "placement.engines.colocated=true").placement
+    assert placement is not None
+    found = {process.name: process.gpus for process in plan(placement, (4, 5, 6, 7))}
+    assert (found["engine-0"], found["engine-1"]) == ((4, 5), (6, 7))
+
+
+def test_processes_of_a_cluster_fill_nodes() -> None:
+    placement = config(*EIGHT, "placement.kind=ray", "placement.gpus_per_node=4").placement
+    assert isinstance(placement, RayPlacement)
+    nodes = {process.name: process.node for process in plan(placement, range(4))}
+    assert (nodes["trainer-3"], nodes["engine-0"], nodes["engine-1"]) == (0, 1, 1)
+    alone = placement.model_copy(
+        update={"engines": placement.engines.model_copy(update={"gpus": 8})}
+    )
+    with pytest.raises(ConfigError, match="wants 8 GPUs together, a node has 4"):
+        plan(alone, range(4))
+
+
+def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 6")
+    assert visible_gpus() == (4, 6)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc")
+    with pytest.raises(ConfigError, match="needs numbers"):
+        visible_gpus()
+
+
+def test_a_plan_names_commands_memory_time_and_what_is_missing() -> None:
+    text = placement_text(
+        config(
+            *EIGHT,
+            "policy.model=models/Qwen3-4B",
+            "rl.steps=10",
+            "judge.kind=llm",
+            "placement.judge.model=models/judge",
+        )
+    )
+    lines = text.splitlines()
+    assert all(line.startswith("#") for line in lines)
+    assert "9 GPUs, 7 processes, 1 nodes" in lines[0]
+    assert sum("wideseek_rl.trainers.remote.torch_ranks" in line for line in lines) == 4
+    engine = next(line for line in lines if "--seed 2" in line)
+    assert "CUDA_VISIBLE_DEVICES=6,7" in engine
+    assert "--tensor-parallel-size 2" in engine
+    assert any("sglang.launch_server --model-path models/judge" in line for line in lines)
+    assert any(line.startswith("# Memory of a trainer's GPU: ") for line in lines)
+    assert any("The run: 10 steps" in line for line in lines)
+    missing = lines[lines.index("# Missing here:") :]
+    assert any("policy.model: no such folder: models/Qwen3-4B" in line for line in missing)
+    assert any("placement.judge.model: no such folder: models/judge" in line for line in missing)
+
+
+async def test_services_are_started_and_their_addresses_are_used(tmp_path: Path) -> None:
+    program = f"[{sys.executable}, -m, wideseek_core.testing.fake_sglang]"
+    given = config(
+        f"folder={tmp_path}",
+        "judge.kind=llm",
+        "placement.judge.model=models/judge-30b",
+        "placement.judge.gpus=0",
+        f"placement.judge.launch.program={program}",
+    )
+    async with open_processes(given) as processes:
+        endpoint = processes.config.judge.endpoint
+        assert endpoint.base_url != given.judge.endpoint.base_url
+        assert (endpoint.base_url[-3:], endpoint.model) == ("/v1", "judge-30b")
+        assert (tmp_path / "logs" / "judge-0.log").exists()
+        await asyncio.sleep(0)
+
+
+def test_the_command_shows_the_plan_below_the_settings() -> None:
+    settings = ["placement.trainer.processes=2", "placement.engines.replicas=3"]
+    command = [sys.executable, "-m", "wideseek_apps", "train", *settings, "--dry-run"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "processes: 2" in shown
+    assert shown.count("python -m wideseek_rl.engines.builtin.worker") == 3

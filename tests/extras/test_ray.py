@@ -1,0 +1,178 @@
+"""Runs over a Ray cluster of four raylets on this machine, whose processes and nodes are killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_core import ConfigError
+from wideseek_core.processes import log_tail
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+
+PROMPTS, PER_STEP, GROUP = 12, 2, 2
+ENGINE = "wideseek_rl.engines.builtin.worker"
+RANK = "wideseek_rl.trainers.remote.torch_ranks"
+
+
+class Nodes:
+    """A head without CPUs, a node for the trainer, and two nodes for one engine each."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster = cluster
+        cluster.add_node(num_cpus=2, resources={"training": 2})
+        self.sampling = [cluster.add_node(num_cpus=1, resources={"sampling": 1}) for _ in range(2)]
+        cluster.wait_for_nodes()
+
+    @property
+    def address(self) -> str:
+        return self.cluster.address
+
+    def lose_an_engine(self) -> None:
+        """Kills a node without any warning."""
+        self.cluster.remove_node(self.sampling[1], allow_graceful=False)
+
+    @property
+    def placement(self) -> list[str]:
+        return [
+            "placement.kind=ray",
+            f"placement.address={self.address}",
+            "placement.place_timeout_s=15",
+            "placement.trainer.processes=2",
+            "placement.engines.replicas=2",
+            "placement.resources={trainer: {training: 1}, engine: {sampling: 1}}",
+        ]
+
+
+@pytest.fixture
+def nodes() -> Generator[Nodes]:
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    cluster: Any = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    yield Nodes(cluster)
+    cluster.shutdown()
+
+
+def processes(module: str) -> list[int]:
+    """Running processes of a module."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"-m" in words and words[words.index(b"-m") + 1] == module.encode():
+            found.append(int(folder.name))
+    return found
+
+
+class Run:
+    """The main job at a small size, as a command."""
+
+    def __init__(self, folder: Path, placement: list[str], seed: int) -> None:
+        self.folder = folder
+        self.log = folder.with_suffix(".log")
+        settings = [
+            f"folder={folder}",
+            f"data.limit={PROMPTS}",
+            "evaluation.data.limit=1",
+            f"rl.prompts_per_step={PER_STEP}",
+            f"rl.group_size={GROUP}",
+            "rl.steps=null",
+            "rl.max_seconds=null",
+            f"rl.seed={seed}",
+            "rl.checkpoint.every_steps=1",
+            "rl.loggers=[]",
+            "rl.schedule.kind=tail",
+        ]
+        command = [sys.executable, "-m", "wideseek_apps", "train", *settings, *placement]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    @property
+    def steps(self) -> int:
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return 0
+        return max((json.loads(line)["step"] for line in lines if line.strip()), default=0)
+
+    def reach(self, step: int) -> None:
+        """Waits until a step is done."""
+        while self.steps < step:
+            assert self.process.poll() is None, log_tail(self.log, 40)
+            time.sleep(0.2)
+
+    def finish(self) -> str:
+        """Waits for the end, which has to be a good one; what it printed."""
+        assert self.process.wait(900) == 0, log_tail(self.log, 40)
+        return self.log.read_text("utf-8", "replace")
+
+    @property
+    def rollouts(self) -> Counter[str]:
+        """How many rollouts of each prompt were trained on."""
+        files = sorted((self.folder / "episodes").glob("step_*.jsonl"))
+        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return Counter(record["episode"]["task_id"] for record in records)
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
+    seed: int, nodes: Nodes, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", nodes.placement, seed)
+    try:
+        run.reach(1)
+        os.kill(processes(ENGINE)[0], signal.SIGKILL)
+        run.reach(2)
+        os.kill(processes(RANK)[-1], signal.SIGKILL)
+        run.reach(4)
+        nodes.lose_an_engine()
+        output = run.finish()
+    finally:
+        run.process.kill()
+        run.process.wait()
+    assert set(run.rollouts.values()) == {GROUP}
+    assert len(run.rollouts) == PROMPTS
+    assert "the trainer is started again from its last checkpoint (1 of 3)" in output
+    assert "a process that samples has died" in output
+    assert "no room for 1 x engine" in output
+    assert (run.folder / "logs" / "trainer-1.log").exists()
+    assert not processes(RANK)
+
+
+async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    from wideseek_rl.cluster.config import RayPlacement
+    from wideseek_rl.cluster.launcher import SlotRequest
+    from wideseek_rl.cluster.ray.launcher import open_ray
+
+    config = RayPlacement(address=nodes.address, place_timeout_s=2)
+    async with open_ray(config, tmp_path) as launcher:
+        lacking = launcher.slots(SlotRequest(role="trainer", count=9))
+        with pytest.raises(ConfigError, match="no room for 9 x trainer with 1 CPU each"):
+            await lacking.__aenter__()
+        async with launcher.slots(SlotRequest(role="engine", count=1)) as (slot,):
+            script = "import os, sys; print(os.environ['GIVEN']); sys.exit(3)"
+            child = await slot.start((sys.executable, "-c", script), environment={"GIVEN": "yes"})
+            assert await child.wait() == 3
+            await child.stop(1)
+            assert log_tail(slot.log) == "yes"
+            assert "engine-0" in await asyncio.to_thread(overview, nodes.address)
+
+
+def overview(address: str) -> str:
+    command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address={address}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
