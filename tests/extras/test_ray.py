@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wideseek_core import ConfigError
+from wideseek_core import ConfigError, attached
 from wideseek_core.processes import log_tail
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
@@ -53,8 +53,13 @@ class Nodes:
         ]
 
 
+MARK = "WIDESEEK_TEST_MARK"
+"""Variable that all processes of a test inherit, so that no others are taken for them."""
+
+
 @pytest.fixture
-def nodes() -> Generator[Nodes]:
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Nodes]:
+    monkeypatch.setenv(MARK, str(tmp_path))
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     cluster: Any = Cluster(
@@ -64,15 +69,17 @@ def nodes() -> Generator[Nodes]:
     cluster.shutdown()
 
 
-def processes(module: str) -> list[int]:
-    """Running processes of a module."""
+def processes(module: str, mark: Path) -> list[int]:
+    """The processes of a module that belong to this test, without those that watch over them."""
     found: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
+            variables = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"-m" in words and words[words.index(b"-m") + 1] == module.encode():
+        is_ours = f"{MARK}={mark}".encode() in variables
+        if is_ours and module.encode() in words and str(attached.PATH).encode() not in words:
             found.append(int(folder.name))
     return found
 
@@ -134,9 +141,9 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     run = Run(tmp_path / "run", nodes.placement, seed)
     try:
         run.reach(1)
-        os.kill(processes(ENGINE)[0], signal.SIGKILL)
+        os.kill(processes(ENGINE, tmp_path)[0], signal.SIGKILL)
         run.reach(2)
-        os.kill(processes(RANK)[-1], signal.SIGKILL)
+        os.kill(processes(RANK, tmp_path)[-1], signal.SIGKILL)
         run.reach(4)
         nodes.lose_an_engine()
         output = run.finish()
@@ -149,7 +156,7 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     assert "a process that samples has died" in output
     assert "no room for 1 x engine" in output
     assert (run.folder / "logs" / "trainer-1.log").exists()
-    assert not processes(RANK)
+    assert not processes(RANK, tmp_path)
 
 
 async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(

@@ -14,7 +14,7 @@ import torch
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError, Sampling, one_version
+from wideseek_core import ConfigError, Sampling, attached, one_version
 from wideseek_core.config import load_config
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import ModelConfig, PolicyModel, open_engine
@@ -70,7 +70,8 @@ def process_at(url: str) -> int:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"wideseek_core.testing.fake_vllm" in words and port in words:
+            watches = str(attached.PATH).encode() in words
+            if b"wideseek_core.testing.fake_vllm" in words and port in words and not watches:
                 return int(folder.name)
     raise AssertionError(f"nothing listens at {url}")
 
@@ -93,19 +94,25 @@ async def test_a_killed_server_is_started_again_with_the_present_weights(
     )
     async with open_engine(config, PolicyModel(ModelConfig())) as engine:
         assert isinstance(engine, ServedEngine)
-        async with engine.sync(steady()).updating() as commit:
+        sync, latest = engine.sync(steady()), 8 if replicas == 1 else 7
+        async with sync.updating() as commit:
             commit(7)
         before = list(engine.pool.states)
         request = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
         assert (await request).versions == one_version(7, 2)
         os.kill(process_at(before[0]), signal.SIGKILL)
+        if replicas == 1:  # an update while no server is there
+            await eventually(lambda: not engine.pool.states)
+            async with sync.updating() as commit:
+                commit(8)
         await eventually(lambda: list(engine.pool.states) != before)
         again = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
-        assert (await again).versions == one_version(7, 2)
+        assert (await again).versions == one_version(latest, 2)
         await eventually(lambda: list(engine.pool.states.values()) == ["ready"] * replicas)
-        async with engine.sync(steady()).updating() as commit:
-            commit(8)
-        assert engine.pool.version == 8
+        async with sync.updating() as commit:
+            commit(9)
+        made = await engine.generate([5, 6], session="b", sampling=Sampling(max_tokens=2, seed=1))
+        assert made.versions == one_version(9, 2)
 
 
 async def test_servers_that_run_already_are_used_and_left_alone(tmp_path: Path) -> None:

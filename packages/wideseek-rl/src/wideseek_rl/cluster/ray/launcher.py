@@ -226,7 +226,7 @@ def join(address: str) -> None:
 @asynccontextmanager
 async def open_ray(config: RayPlacement, logs: Path) -> AsyncGenerator[RayLauncher]:
     """Joins the cluster inside the block. Raises `ConfigError` if there is none."""
-    await asyncio.to_thread(join, config.address)
+    join(config.address)
     channels = Channels()
     try:
         await channels.open()
