@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,27 @@ ENGINE = "wideseek_rl.engines.builtin.worker"
 RANK = "wideseek_rl.trainers.remote.torch_ranks"
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Starts a node; Ray gives it 30 seconds, and a busy machine may need more than one attempt."""
+    for _ in range(4):
+        try:
+            return start()
+        except Exception as error:  # noqa: BLE001 - Ray raises no other class here
+            problem = error
+    raise problem
+
+
 class Nodes:
     """A head without CPUs, a node for the trainer, and two nodes for one engine each."""
 
     def __init__(self, cluster: Any) -> None:
         self.cluster = cluster
-        cluster.add_node(num_cpus=2, resources={"training": 2})
-        self.sampling = [cluster.add_node(num_cpus=1, resources={"sampling": 1}) for _ in range(2)]
+        self._add(num_cpus=2, resources={"training": 2})
+        self.sampling = [self._add(num_cpus=1, resources={"sampling": 1}) for _ in range(2)]
         cluster.wait_for_nodes()
+
+    def _add(self, **resources: Any) -> Any:
+        return patiently(lambda: self.cluster.add_node(wait=False, **resources))
 
     @property
     def address(self) -> str:
@@ -62,9 +75,8 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Nodes]:
     monkeypatch.setenv(MARK, str(tmp_path))
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    cluster: Any = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     yield Nodes(cluster)
     cluster.shutdown()
 
