@@ -185,3 +185,22 @@ def test_pages_of_earlier_questions_support_a_follow_up(evidence: Evidence) -> N
     text = shown(TABLE.format("Hg"), evidence, "rows")
     assert '  Mercury: [1]: "Mercury has the symbol Hg."' in text
     assert evidence.opened == ()
+
+
+def test_a_narrow_terminal_leaves_nothing_of_a_cell_out(evidence: Evidence) -> None:
+    address = "https://example.org/" + "a" * 60
+    answer = (
+        f"| Moon | Discoverer | Page |\n|---|---|---|\n| Triton | William Lassell | {address} |"
+    )
+    text = shown(answer, evidence, "pages", width=40)
+    table = text[: text.index("unsupported")]
+    assert "…" not in table
+    assert sum(line.count("a") for line in table.splitlines() if "│" in line) >= 60
+    assert max(map(len, table.splitlines())) <= 80
+    assert address in shown(answer, evidence, "pages", width=200)
+
+
+def test_rows_of_several_lines_are_parted(evidence: Evidence) -> None:
+    answer = "| A | B |\n|---|---|\n" + "| some words | more words |\n" * 2
+    assert "├" in shown(answer, evidence, "pages", width=16)
+    assert "├" not in shown(answer, evidence, "pages", width=80)

@@ -57,6 +57,13 @@ def test_a_sweep_of_no_turns_is_refused() -> None:
         load_config(WideSearchConfig, ["sweep.max_turns=[0, 2]"])
 
 
+@pytest.mark.parametrize("values", ["[2, 2]", "[-1]", "5", "[a]", "null"])
+def test_a_sweep_of_odd_values_is_refused_in_one_line(values: str) -> None:
+    with pytest.raises(ConfigError, match=r"^sweep") as caught:
+        load_config(WideSearchConfig, [f"sweep.max_subagents={values}"])
+    assert "\n" not in str(caught.value)
+
+
 def test_a_sweep_of_width_zero_is_the_single_agent() -> None:
     team = load_config(WideSearchConfig, []).team
     assert wider(team, 0).workflow == "single_agent"

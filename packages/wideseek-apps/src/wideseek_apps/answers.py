@@ -216,10 +216,15 @@ def _fitted(line: str, width: int) -> str:
 
 
 def _drawn(view: AnswerView, width: int) -> str:
-    target = io.StringIO()
-    drawn = RichTable(*map(escape, view.columns))
+    """The table; in a narrow terminal its cells are wrapped, and nothing of them is left out."""
+    drawn = RichTable()
+    for column in view.columns:
+        drawn.add_column(escape(column), overflow="fold")
     for row in view.rows:
         drawn.add_row(*(escape(_marked(cell)) for cell in row))
+    natural = Console(file=io.StringIO(), width=UNBOUNDED).measure(drawn).maximum
+    drawn.show_lines = natural > width  # parts rows of several lines
+    target = io.StringIO()
     Console(file=target, width=width).print(drawn)
     return target.getvalue().rstrip()
 

@@ -51,6 +51,9 @@ class SweepConfig(Config):
     def _one(self) -> Self:
         if self.max_subagents and self.max_turns:
             raise ValueError("give max_subagents or max_turns, not both")
+        values = self.max_subagents or self.max_turns
+        if len(set(values)) < len(values):
+            raise ValueError("give each value once")
         return self
 
 
