@@ -14,6 +14,7 @@ CONFIGS = ROOT / "configs"
 MODELS = ("policy.model={}", "policy.tokenizer={}")
 DATA = ("data.path=tasks.jsonl", "evaluation.data.path=dev.jsonl")
 JUDGE = ("judge_policy.tokenizer={}", "summarizer.tokenizer={}")
+SMOLLM2 = (MODELS[0], "world={{kind: atlas}}")
 FOLDER = "sources=[{{kind: folder, path: {}}}]"
 BASE, OFFLINE = "train/qwen3_4b.yaml", "offline.yaml"
 
@@ -64,6 +65,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "an endpoint": ("widesearch", ("endpoint.yaml",), ()),
     "the web": ("ask", ("endpoint.yaml", "web.yaml"), ("question=Which?",)),
     "the start policy": ("sft", ("start_policy.yaml",), ()),
+    "SmolLM2's start": ("sft", ("sft_smollm2.yaml",), ("parent=null", "sft.lora=null")),
+    "SmolLM2": ("train", ("train/smollm2.yaml",), SMOLLM2),
+    "SmolLM2 and vLLM": ("train", ("train/smollm2.yaml", "engine/vllm.yaml"), SMOLLM2),
+    "SmolLM2 and SGLang": ("train", ("train/smollm2.yaml", "engine/sglang.yaml"), SMOLLM2),
     "tasks of a folder": ("data build", ("data/moons.yaml",), (FOLDER,)),
     "tasks of a page store": ("data build", ("data/wikitables.yaml",), (FOLDER,)),
 }

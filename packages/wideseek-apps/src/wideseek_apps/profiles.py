@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from wideseek_agents.profile import ModelProfile, read_profile, suited_team
 from wideseek_core import ConfigError, DataError, Language
+from wideseek_rl.models import smollm2
 from wideseek_rl.models.start_policy import start_policy
 
 _SERVED = ("vllm", "sglang")
@@ -16,6 +17,8 @@ _SERVED = ("vllm", "sglang")
 
 def local_folder(model: str) -> Path:
     """The folder of a local model's name; in a checkpoint the optimizer is beside the model."""
+    if model == smollm2.NAME:
+        return smollm2.adapter_folder()  # what its agents were taught is beside the adapter
     folder = start_policy() if model == "start" else Path(model).expanduser()
     inner = folder / "model"
     return inner if inner.is_dir() and not (folder / "config.json").exists() else folder

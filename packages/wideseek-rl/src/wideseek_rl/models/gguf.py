@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from wideseek_core import CheckpointError, ConfigError, Record
+from wideseek_core import CheckpointError, ConfigError
 from wideseek_core.files import sha256, write_atomically
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.hf_format import save_folder
+from wideseek_rl.models.smollm2 import ORIGIN_FILE, Origin
 from wideseek_rl.models.tensor_files import MAX_SHARD_BYTES, write_model_tensors
 
-ORIGIN_FILE = "origin.json"
 PRETOKENIZERS = ("smollm",)
 """Kinds of pre-tokenization that are known, as `tokenizer.ggml.pre` names them."""
 
@@ -47,18 +47,6 @@ _OUTSIDE = {
 }
 _CONTROL = 3
 """`tokenizer.ggml.token_type` of control tokens."""
-
-
-class Origin(Record):
-    """Where the weights of a converted folder are from; its `origin.json`."""
-
-    file: str
-    """Name of the GGUF file."""
-    sha256: str
-    """Digest of that file."""
-    name: str = ""
-    license: str = ""
-    """As the file states it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wideseek_core import Config, ConfigError
+from wideseek_rl.models import smollm2
 from wideseek_rl.models.lora_config import adapter_folder
 from wideseek_rl.models.manifest import MANIFEST, check_manifest
 from wideseek_rl.models.start_policy import start_policy
@@ -23,7 +24,8 @@ class ModelConfig(Config):
     """A model in Hugging Face format on this machine."""
 
     model: str = "start"
-    """A model folder, a training checkpoint, or `start` for the small policy of wideseek-rl."""
+    """A model folder, a training checkpoint, `start` for the small policy of wideseek-rl, or
+    `smollm2` for SmolLM2-135M with wideseek-rl's adapter."""
     adapter: Path | None = None
     """A LoRA adapter of the model in PEFT's format, or a checkpoint that holds one. It is merged
     into the weights, or trained further where the trainer has `lora` settings."""
@@ -46,7 +48,8 @@ class PolicyModel:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.folder = model_folder(config.model)
-        self.adapter = None if config.adapter is None else adapter_folder(config.adapter)
+        own = smollm2.adapter_folder() if config.model == smollm2.NAME else None
+        self.adapter = own if config.adapter is None else adapter_folder(config.adapter)
 
     @property
     def tokenizer_file(self) -> Path:
@@ -108,6 +111,8 @@ def model_folder(name: str) -> Path:
 
     Raises `ConfigError` if there is none, `CheckpointError` for a damaged checkpoint.
     """
+    if name == smollm2.NAME:
+        return smollm2.find_base()
     folder = start_policy() if name == "start" else Path(name)
     if not folder.is_dir():
         raise ConfigError(f"policy.model: no such folder: {folder}")
