@@ -355,7 +355,7 @@ def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[s
     if name == "train" and not any(word.endswith(".yaml") for word in arguments):
         return [*arguments, *TINY_TRAINING, f"folder={own}", *LOCAL]
     if name == "schedule-sim" and not any(word.startswith("run=") for word in arguments):
-        return arguments
+        return [*arguments, "steps=4"]
     return [*arguments, "--dry-run"] if name in ("train", "sft", "schedule-sim") else arguments
 
 

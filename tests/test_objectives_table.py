@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from wideseek_apps.training_config import TrainConfig
+from wideseek_core import ConfigError
 from wideseek_core.config import load_config
 from wideseek_rl import GroupRelativeConfig, TorchTrainerConfig
 from wideseek_rl.algorithm.token_weights import NAMED
@@ -51,3 +52,11 @@ def test_methods_differ_where_their_papers_do() -> None:
 def test_the_lists_of_named_weightings_are_as_documented() -> None:
     named = dict(re.findall(r"`(\w+)`\s+is\s+`\[([\w, ]+)\]`", TEXT))
     assert {name: tuple(scales.split(", ")) for name, scales in named.items()} == NAMED
+
+
+@pytest.mark.parametrize("kind", ["tis", "mis", "icepop"])
+def test_a_correction_without_log_probabilities_of_the_trainer_is_refused_at_once(
+    kind: str,
+) -> None:
+    with pytest.raises(ConfigError, match=rf"kind={kind} needs trainer\.recompute_logprobs=true"):
+        load_config(TrainConfig, [f"rl.loss.correction.kind={kind}"])

@@ -131,7 +131,13 @@ class TrainConfig(Config):
                 f"rl.loss.temperature is {self.rl.loss.temperature}, "
                 f"policy.temperature is {self.policy.temperature}: they must be equal"
             )
-        if self.policy.top_p < 1 and not getattr(self.trainer, "recompute_logprobs", True):
+        recomputed = getattr(self.trainer, "recompute_logprobs", True)
+        if self.rl.loss.correction.kind != "none" and not recomputed:
+            raise ValueError(
+                f"rl.loss.correction.kind={self.rl.loss.correction.kind} needs "
+                "trainer.recompute_logprobs=true, which gives it the log-probabilities to compare"
+            )
+        if self.policy.top_p < 1 and not recomputed:
             raise ValueError(
                 "policy.top_p below 1 renormalises what the sampler reports: to train so, set "
                 "trainer.recompute_logprobs=true"

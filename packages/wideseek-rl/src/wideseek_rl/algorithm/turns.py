@@ -5,6 +5,7 @@ An algorithm that gives every agent of a rollout one advantage only has to say w
 """
 
 from collections.abc import Callable, Sequence
+from typing import cast, get_args
 
 from pydantic import Field, field_validator
 
@@ -12,7 +13,7 @@ from wideseek_core import Config, Turn
 from wideseek_rl.algorithm.protocol import AgentCredit, Reward
 from wideseek_rl.algorithm.reward import RewardConfig, open_reward
 from wideseek_rl.algorithm.selection import SELECTIONS, Selection, SelectionName
-from wideseek_rl.algorithm.token_weights import Weighting, token_weights
+from wideseek_rl.algorithm.token_weights import NAMED, LossScale, Weighting, token_weights
 from wideseek_rl.batch.samples import TrainedTurn, is_trainable
 from wideseek_rl.rollout.scored import ScoredEpisode
 
@@ -36,6 +37,19 @@ class TurnsConfig(Config):
     that multiply, such as `[group, turn, turn_tokens]`."""
     constant_tokens: int = Field(default=1000, gt=0)
     """The length that `constant` divides by."""
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _named(cls, weighting: object) -> object:
+        if isinstance(weighting, str) and weighting not in NAMED:
+            raise ValueError(f"weighting must be a list, or one of {', '.join(NAMED)}")
+        scales = cast(object, weighting)
+        if isinstance(scales, list | tuple):
+            given = set(map(str, cast(Sequence[object], scales)))
+            if unknown := sorted(given - set(get_args(LossScale))):
+                known = ", ".join(get_args(LossScale))
+                raise ValueError(f"no scale is named {', '.join(unknown)}; there are {known}")
+        return weighting
 
     @field_validator("weighting")
     @classmethod
