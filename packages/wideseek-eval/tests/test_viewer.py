@@ -286,6 +286,51 @@ def test_a_cell_is_found_in_what_its_agent_read(tmp_path: Path) -> None:
     ]
 
 
+@needs_chromium
+def test_the_time_of_an_agent_is_split_into_model_tools_subagents_and_idle(tmp_path: Path) -> None:
+    code = files("wideseek_eval.viewer").joinpath("timeline.js").read_text("utf-8")
+    turns = [
+        turn_json(
+            0, 1, [{"started_s": 1, "seconds": 2, "agent": 1}, {"started_s": 1, "seconds": 3}]
+        ),
+        turn_json(5, 1, [{"started_s": 6, "seconds": 0.5, "agent": None}]),
+        turn_json(6.5, 1, []),
+        turn_json(8, 1, []),
+    ]
+    agents = [
+        {"started_s": 0, "seconds": 10, "turns": turns},
+        # As a record without times of single tools has it.
+        {"started_s": 0, "seconds": 4, "turns": [turn_json(0, 1, [{}]), turn_json(3, 1, [])]},
+    ]
+    script = (
+        f"const agents = {json.dumps(agents)};"
+        "const found = agents.map((agent) => segmentsOf(agent, 10)"
+        ".map(({ kind, start, end }) => [kind, start, end]));"
+        "document.body.textContent = JSON.stringify(found);"
+    )
+    (tmp_path / "page.html").write_text(f"<body><script>{code}</script><script>{script}</script>")
+    text = unescape(re.sub(r"<[^>]*>", "", dom(tmp_path / "page.html", tmp_path / "profile")))
+    first, second = json.loads(text)
+    assert first == [
+        ["model", 0, 1],
+        ["agents", 1, 4],
+        ["idle", 4, 5],
+        ["model", 5, 6],
+        ["tool", 6, 6.5],
+        ["model", 6.5, 7.5],
+        ["idle", 7.5, 8],
+        ["model", 8, 9],
+        ["idle", 9, 10],
+    ]
+    assert second == [["model", 0, 1], ["tool", 1, 3], ["model", 3, 4]]
+
+
+def turn_json(
+    started: float, seconds: float, results: list[dict[str, object]]
+) -> dict[str, object]:
+    return {"started_s": started, "seconds": seconds, "results": results}
+
+
 def agent_json(agent: int, tool: str, results: list[list[object]]) -> dict[str, object]:
     requests = [request for request, _, _ in results]
     shown = [{"request": request, "text": text, "ok": ok} for request, text, ok in results]

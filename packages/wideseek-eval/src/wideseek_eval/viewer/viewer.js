@@ -121,7 +121,7 @@ function Rollouts({ filters, change, order, sort, found, open }) {
   const head = ([name, label]) => html`<th scope="col" class=${NUMBERS.has(name) ? "number" : ""}
     aria-sort=${order.name === name ? (order.down ? "descending" : "ascending") : "none"}>
     <button onClick=${() => sort(name)}>${label}${order.name === name ? (order.down ? " ↓" : " ↑") : ""}</button></th>`;
-  const cell = (line, [name, , , text]) => html`<td class=${NUMBERS.has(name) ? "number" : ""}>
+  const cell = (line, [name, , , text]) => html`<td class=${NUMBERS.has(name) ? "number" : name}>
     ${name === "score" ? html`<span class=${"pill " + verdict(line.score)}>${text(line)}</span>` : text(line)}</td>`;
   return html`<h1>${title}</h1>
     <${Filters} filters=${filters} change=${change} shown=${found.length} />
