@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,9 @@ def plan_of(shape: str) -> PlannedTask:
     return next(plan for plan in PLANS if plan.recipe.shape == shape)
 
 
-def call_of(turn: str) -> tuple[str, object]:
+def call_of(turn: str) -> tuple[str, dict[str, Any]]:
     """Name and arguments of the one call of a turn."""
-    body = json.loads(turn.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
+    body: dict[str, Any] = json.loads(turn.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
     return body["name"], body["arguments"]
 
 
@@ -74,7 +75,6 @@ def test_the_lead_lists_then_looks_up_then_answers() -> None:
         "sub_agents": [{"prompt": 'List every Moon in "Moons of Uranus" (Large moons)'}]
     }
     name, looking = call_of(dialog.result("; ".join(TABLE.cells("Moon"))))
-    assert isinstance(looking, dict)
     assert len(looking["sub_agents"]) == 2
     stage = stages(plan, TABLES)[0]
     reports = "\n".join(
@@ -93,8 +93,6 @@ def test_the_lead_keeps_to_its_limits() -> None:
     dialog.turn()
     _, first = call_of(dialog.result("; ".join(TABLE.cells("Moon"))))
     _, second = call_of(dialog.result("nothing"))
-    assert isinstance(first, dict)
-    assert isinstance(second, dict)
     assert [len(call["sub_agents"]) for call in (first, second)] == [3, 1]
 
 
@@ -189,7 +187,6 @@ def test_the_single_agent_asks_for_one_thing_at_a_time() -> None:
     dialog = Dialog(plan_of("lookup"), ONE)
     name, arguments = call_of(dialog.turn())
     assert name == "search"
-    assert isinstance(arguments, dict)
     assert list(arguments) == ["query"]
     stage = stages(plan_of("lookup"), TABLES)[0]
     url = TABLE.rows[stage.rows[0]].url
