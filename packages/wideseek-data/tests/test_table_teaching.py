@@ -38,7 +38,8 @@ def plan_of(shape: str) -> PlannedTask:
 
 def call_of(turn: str) -> tuple[str, dict[str, Any]]:
     """Name and arguments of the one call of a turn."""
-    body: dict[str, Any] = json.loads(turn.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
+    text = turn.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>")
+    body: dict[str, Any] = json.loads(text)
     return body["name"], body["arguments"]
 
 
