@@ -78,3 +78,24 @@ async def test_what_follows_can_not_lose_the_draft(
     config = CONFIG.model_copy(update={"single": SingleConfig(max_turns=3)})
     episode = await Team(config, Watched(script, fail), world, world).run(task)
     assert (episode.answer, episode.main.status, episode.error) == (DRAFT, Status.FINISHED, "")
+
+
+@pytest.mark.parametrize(
+    ("revised", "better"),
+    [
+        ("| Moon | Radius |\n|---|---|\n| Triton | 1353 |\n| Nereid | 170 |", True),
+        ("| Moon | Radius |\n|---|---|\n| Triton | 1353 |\n| Nereid | - |", False),
+        ("| Moon | Radius |\n|---|---|\n| Triton | 1353 |", False),
+        ("| Moon | Mass |\n|---|---|\n| Triton | 1353 |\n| Nereid | 170 |", False),
+        ("I have checked the table, and it is right.", False),
+        ("", False),
+    ],
+)
+async def test_a_revision_replaces_the_draft_only_if_it_is_better(
+    revised: str, better: bool, world: World, task: Task
+) -> None:
+    draft = "| Moon | Radius |\n|---|---|\n| Triton | 1353 |\n| Nereid | - |"
+    task = task.model_copy(update={"question": "Triton 1353, Nereid 170?"})
+    episode = await Team(CONFIG, ScriptedPolicy(turns(draft, revised)), world, world).run(task)
+    assert episode.answer == (revised if better else draft)
+    assert episode.main.status is Status.FINISHED

@@ -65,6 +65,24 @@ def find_gaps(answer: str, seen: Sequence[str]) -> list[Gap]:
     return list(_gaps(table, text))[:MAX_GAPS]
 
 
+def improves(draft: str, revised: str, seen: Sequence[str]) -> bool:
+    """Whether a revised answer is to replace the draft.
+
+    It is if it has a table of the same columns, names no fewer rows, and has fewer gaps.
+    """
+    before, after = parse_table(draft), parse_table(revised)
+    if before is None or after is None:
+        return after is not None
+    text = "\n".join(map(_normal, seen))
+    same_columns = set(map(_normal, before.columns)) == set(map(_normal, after.columns))
+    gaps = [sum(1 for _ in _gaps(table, text)) for table in (before, after)]
+    return same_columns and len(_keys(before)) <= len(_keys(after)) and gaps[1] < gaps[0]
+
+
+def _keys(table: MarkdownTable) -> set[str]:
+    return {_normal(cells[0]) for cells in table.rows if cells}
+
+
 def _gaps(table: MarkdownTable, seen: str) -> Iterator[Gap]:
     rows: set[tuple[str, ...]] = set()
     for cells in table.rows:

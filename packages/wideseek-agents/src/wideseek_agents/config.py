@@ -76,7 +76,8 @@ class TeamConfig(Config):
     turn are made, as in WideSeek-R1."""
     coverage_audit: bool = False
     """Whether the answering agent gets its draft table back once, with the cells that are empty,
-    repeated or in nothing that it has seen, to look them up within its turns and the budget."""
+    repeated or in nothing that it has seen, to look them up within its turns and the budget. Its
+    revision replaces the draft if it has the same columns, no fewer rows and fewer gaps."""
     budget: BudgetConfig = BudgetConfig()
     """What one rollout may spend, over all its agents."""
     top_k: int = Field(default=3, ge=1, le=9)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from wideseek_agents.arguments import Request
-from wideseek_agents.audit import find_gaps
+from wideseek_agents.audit import find_gaps, improves
 from wideseek_agents.budget import Ledger
 from wideseek_agents.events import AgentEnded, AgentStarted, OnEvent, ToolAnswered, TurnTaken
 from wideseek_agents.factory import Agent
@@ -108,7 +108,8 @@ class _Run:
     async def to_the_end(self) -> Status:
         """How the agent ends; its answer is in the record.
 
-        What happens after a draft was sent back for its gaps can't lose the draft.
+        What happens after a draft was sent back for its gaps can't lose the draft, and a revision
+        that is no better than the draft does not replace it.
         """
         try:
             status = await self._take_turns()
@@ -117,7 +118,9 @@ class _Run:
                 raise
             status = Status.ERROR
         if not status.failed:
-            self._record.answer = after_thinking(self._record.turns[-1].reply.text)
+            text = after_thinking(self._record.turns[-1].reply.text)
+            kept = self._draft and not improves(self._draft, text, self._seen())
+            self._record.answer = self._draft if kept else text
         elif self._draft:
             self._record.answer = self._draft
             return Status.FINISHED
@@ -162,12 +165,16 @@ class _Run:
         if end.failed or not self._agent.audits or self._draft or spent or last:
             return ()
         draft = after_thinking(self._record.turns[-1].reply.text)
-        seen = [result.text for turn in self._record.turns for result in turn.results]
-        gaps = find_gaps(draft, [self._agent.question, *seen])
+        gaps = find_gaps(draft, self._seen())
         if not gaps:
             return ()
         self._draft = draft
         return [self._observations.audit(gaps, number + 1)]
+
+    def _seen(self) -> list[str]:
+        """The question, and all that tools have answered."""
+        results = [result.text for turn in self._record.turns for result in turn.results]
+        return [self._agent.question, *results]
 
     def _opening(self) -> Sequence[Message]:
         hint = self._agent.messages.hint(1, self._agent.limits.max_turns)
