@@ -311,6 +311,7 @@ def test_a_command_works_as_printed(command: ShownCommand, working: WorkingFolde
 NOT_RUN = {
     "hf": "downloads a model",
     "git": "needs a remote repository",
+    "mkdocs": "serves until it is stopped",
     "tensorboard": "serves until it is stopped",
 }
 
