@@ -1,6 +1,7 @@
 """Runs over a Ray cluster of four raylets on this machine, whose processes and nodes are killed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -26,12 +27,10 @@ RANK = "wideseek_rl.trainers.remote.torch_ranks"
 
 def patiently(start: Callable[[], Any]) -> Any:
     """Starts a node; Ray gives it 30 seconds, and a busy machine may need more than one attempt."""
-    for _ in range(4):
-        try:
+    for _ in range(3):
+        with contextlib.suppress(Exception):  # Ray raises no other class here
             return start()
-        except Exception as error:  # noqa: BLE001 - Ray raises no other class here
-            problem = error
-    raise problem
+    return start()
 
 
 class Nodes:

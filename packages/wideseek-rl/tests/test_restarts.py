@@ -14,7 +14,7 @@ from wideseek_core import RanksLost
 from wideseek_rl import CheckpointConfig, LossConfig, OptimizerConfig, RLConfig, TorchTrainerConfig
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.loop.loggers.open import open_loggers
-from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.loggers.protocol import LoggedRun, StepReport
 from wideseek_rl.loop.restarts import with_restarts
 from wideseek_rl.loop.training import TrainingLoop, TrainSummary
 from wideseek_rl.models.hf_format import load_model, save_model
@@ -88,7 +88,7 @@ async def train_with_kills(folder: Path, killer: Killer) -> tuple[TrainSummary, 
     model = PolicyModel(ModelConfig(model=str(folder / "start"), device="cpu"))
     processes = Processes(launcher=LocalLauncher(folder / "logs"))
     sync = Versions()
-    loggers = [*open_loggers((), folder, episodes=False), killer]
+    loggers = [*open_loggers((), LoggedRun(folder=folder), episodes=False), killer]
 
     async def attempt(repeated: bool) -> TrainSummary:
         async with open_trainer(TRAINER, LossConfig(), model, processes) as trainer:

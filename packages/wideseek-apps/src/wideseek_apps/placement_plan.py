@@ -13,6 +13,7 @@ from wideseek_rl.cluster.config import PlacementConfig, RayPlacement
 from wideseek_rl.cluster.estimate import (
     GPU_GIB,
     Memory,
+    Recompute,
     StepLoad,
     TrainerLoad,
     cached_tokens,
@@ -24,6 +25,15 @@ from wideseek_rl.cluster.local import visible_gpus
 from wideseek_rl.cluster.plan import PlannedProcess, plan
 from wideseek_rl.cluster.shapes import ModelShape, shape_of
 from wideseek_rl.engines.served_config import ServedEngineConfig
+
+RECOMPUTE: dict[str, Recompute] = {
+    "mlp": "mlp",
+    "layer": "layer",
+    "mixed": "mixed",
+    "full": "layer",
+    "core_attn": "mlp",
+}
+"""What the trainers' settings mean for memory; those of NeMo-Aligner are the last two."""
 
 PORT = 0
 """A free port, which is chosen when the process starts."""
@@ -99,13 +109,13 @@ def _command(config: TrainConfig, placement: PlacementConfig, process: PlannedPr
 def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad:
     """What the memory of the trainer depends on."""
     trainer = config.trainer
-    recompute = getattr(trainer, "recompute", "none")
+    recompute: str = getattr(trainer, "recompute", "none")
     return TrainerLoad(
         kind="nemo_aligner" if getattr(trainer, "kind", "") == "nemo_aligner" else "torch",
         ranks=placement.trainer.ranks or 1,
         tensor_parallel=placement.trainer.tensor_parallel,
         batch_tokens=getattr(trainer, "max_batch_tokens", 0),
-        recompute={"full": "layer", "core_attn": "mlp"}.get(recompute, recompute),
+        recompute=RECOMPUTE.get(recompute, "none"),
         recompute_every=getattr(trainer, "recompute_every", 1),
         offload=getattr(trainer, "offload", False),
         reference=config.rl.loss.kl > 0,
