@@ -10,7 +10,7 @@ from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.head import HeadOptions
-from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss
+from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
 from wideseek_rl.trainers.micro_batch_loss import token_logprobs
 
 
@@ -204,3 +204,12 @@ def test_chunks_of_logits_give_the_same_gradient() -> None:
         found = torch.autograd.grad(total, list(model.parameters()))
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
+
+
+def test_the_farthest_log_ratio_still_trains() -> None:
+    ratios = torch.tensor([10.0, 10.5, -10.0, -10.5, math.nan, math.inf])
+    assert (
+        within(ratios, LossConfig(max_log_ratio=10.0)).tolist() == [True, False] * 2 + [False] * 2
+    )
+    every = within(ratios, LossConfig(max_log_ratio=None)).tolist()
+    assert every == [True] * 4 + [False] * 2

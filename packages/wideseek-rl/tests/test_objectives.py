@@ -286,4 +286,5 @@ def test_a_micro_batch_whose_ratio_ran_away_costs_nothing_and_is_counted() -> No
     assert torch.equal(kept.sums, outputs.sums)
     dropped = without_runaway(outputs, 5.9)
     assert gradient(dropped, logprobs) == [0, 0]
+    assert float(dropped.loss.detach()) == 0
     assert counted(dropped) == {name: 2.0 if name == "dropped" else 0.0 for name in SUMS}

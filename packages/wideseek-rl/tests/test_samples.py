@@ -6,7 +6,7 @@ import pytest
 
 from wideseek_core import TrainError, Turn
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
-from wideseek_rl.batch.samples import is_trainable, split_samples
+from wideseek_rl.batch.samples import is_trainable, split_samples, turn_numbers
 from wideseek_rl.testing import make_turn
 
 
@@ -136,3 +136,9 @@ def test_a_turn_that_was_sampled_beside_another_is_not_merged_with_it(overlap: i
     turns = [TrainedTurn(turn=turn, weight=0.5, advantage=1.0) for turn in (first, second)]
     samples = build_samples(turns)
     assert sorted(sample.trained for sample in samples) == sorted([3, overlap + 1])
+
+
+def test_a_turn_is_what_trains_without_a_gap() -> None:
+    trained = [np.array([0, 1, 3, 4, 9]), np.array([], dtype=np.intp), np.array([1, 2])]
+    assert turn_numbers(trained).tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert turn_numbers([]).tolist() == []
