@@ -142,6 +142,13 @@ def test_unknown_functions_are_errors() -> None:
         ("url_match", "one thing", "another", 1.0),  # quirk 10
         ("url_match", "a.org", "b.org", 1.0),  # quirk 10
         ("url_match", "http://a.org:80", "http://a.org", 0.0),
+        ("url_match", "http://[bad", "http://[bad", 1.0),
+        ("url_match", "http://[bad", "1000", 0.0),
+        ("url_match", "http://[bad]x/y", "https://u@[bad]x", 1.0),
+        ("url_match", "http://[bad/x", "http://[bad/y", 1.0),
+        ("url_match", "http:///x", "http:///x", 1.0),
+        ("url_match", "http:///x", "http:///y", 0.0),
+        ("url_match", "http:///x http://a.org", "http://a.org", 1.0),
         ("url_match", "http://me@a.org", "http://a.org", 0.0),
         ("url_match", "[A](https://a.org/x)", "https://a.org", 1.0),
         ("url_match", "[A](https://a.org)", "https://a.org", 0.0),  # the host keeps its bracket

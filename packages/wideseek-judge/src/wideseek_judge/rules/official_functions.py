@@ -45,12 +45,29 @@ def in_match(answer: str, gold: str) -> bool:
 
 
 def url_match(answer: str, gold: str) -> bool:
-    """The same set of hosts; no addresses on either side are the same set."""
-    return _hosts(answer) == _hosts(gold)
+    """The same set of hosts; without any host on either side the same set of addresses."""
+    found, wanted = _addresses(answer), _addresses(gold)
+    hosts, wanted_hosts = _hosts(found), _hosts(wanted)
+    return hosts == wanted_hosts if hosts or wanted_hosts else found == wanted
 
 
-def _hosts(value: str) -> set[str]:
-    return {urlparse(address).netloc for address in cast(list[str], _URL.findall(value))}
+def _addresses(value: str) -> set[str]:
+    return set(cast(list[str], _URL.findall(value)))
+
+
+def _hosts(addresses: set[str]) -> set[str]:
+    return {host for address in addresses if (host := _host(address))}
+
+
+def _host(address: str) -> str:
+    """The host with its port. One that no standard allows, `http://[a`, is what stands there."""
+    try:
+        return urlparse(address).netloc
+    except ValueError:
+        host = address.partition("://")[2].partition("/")[0]
+        host = host.partition("@")[2] or host
+        inside, closed, _ = host[1:].partition("]")
+        return inside if host.startswith("[") and closed else host
 
 
 def number_near(answer: str, gold: str, criterion: float | str | None) -> bool:
