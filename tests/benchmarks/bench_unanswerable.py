@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from wideseek_agents import Team
+from wideseek_apps.answers import view_answer
 from wideseek_apps.ask_config import AskConfig
-from wideseek_apps.asking import render
 from wideseek_apps.evidence import Evidence
 from wideseek_apps.policy import open_policy
 from wideseek_apps.world import open_world
@@ -43,26 +43,24 @@ async def lane(
     counts: Counter[str],
 ) -> None:
     """Answers questions until none is left."""
-    evidence = Evidence()
-    search, pages = evidence.watch_search(tools.search), evidence.watch_pages(tools.pages)
-    team = Team(config.team, policy, search, pages)
     while waiting:
         question, form = waiting.pop()
-        evidence.pages.clear()
-        evidence.extracts.clear()
+        evidence = Evidence()
+        search, pages = evidence.watch_search(tools.search), evidence.watch_pages(tools.pages)
         gold = (
             TableGold(text="", key_columns=(), required_columns=())
             if form == "table"
             else TextGold(answers=("",))
         )
+        team = Team(config.team, policy, search, pages)
         episode = await team.run(Task(id="question", question=question, gold=gold))
-        answered = render(episode, evidence, "table" if form == "table" else "text")
+        view = view_answer(episode, evidence, "table" if form == "table" else "text")
         counts[form] += 1
-        counts[f"{form} marked"] += not answered.supported
-        body = answered.text.partition("\n\nSources")[0].replace("\n", " ")[:150]
-        sys.stdout.write(
-            f"{'marked' if not answered.supported else 'PASSED'} {question} -> {body}\n"
-        )
+        counts[f"{form} marked"] += not view.supported
+        counts[f"{form} refused"] += not view.rows
+        shown = [[cell.value for cell in row] for row in view.rows[:3]] or view.before
+        mark = "PASSED" if view.supported else "marked"
+        sys.stdout.write(f"{mark} {question} -> {str(shown)[:150]!r}\n")
 
 
 async def main() -> None:
@@ -74,7 +72,8 @@ async def main() -> None:
         lanes = (lane(config, policy, tools, waiting, counts) for _ in range(LANES))
         await asyncio.gather(*lanes)
     for form in ("table", "text"):
-        sys.stdout.write(f"{form}: {counts[f'{form} marked']} of {counts[form]} marked\n")
+        marked, refused = counts[f"{form} marked"], counts[f"{form} refused"]
+        sys.stdout.write(f"{form}: {marked} of {counts[form]} marked, {refused} without values\n")
 
 
 asyncio.run(main())

@@ -16,5 +16,21 @@ ATLAS_TEAM = TeamConfig(
 
 
 def small_tables(split: Literal["train", "dev"]) -> AtlasData:
-    """What some sixty steps on two cores can learn from: listed groups of a few members."""
+    """What is measured: listed groups of a few members."""
     return AtlasData(split=split, shapes=("group",), min_rows=2, max_rows=6, max_columns=3)
+
+
+def small_mixture() -> AtlasData:
+    """What some sixty steps on two cores can learn from.
+
+    Questions of all shapes, and one in five with a short answer: a policy that is trained on listed
+    groups alone forgets the others.
+    """
+    return AtlasData(
+        split="train",
+        questions=("wide", "qa"),
+        weights=(0.8, 0.2),
+        min_rows=2,
+        max_rows=6,
+        max_columns=3,
+    )

@@ -14,7 +14,7 @@ from wideseek_apps.checks import (
     check_world,
 )
 from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig
-from wideseek_apps.presets import small_tables
+from wideseek_apps.presets import small_mixture, small_tables
 from wideseek_apps.profiles import taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
 from wideseek_core import Config
@@ -81,7 +81,7 @@ class TrainConfig(Config):
     judge_policy: HelperPolicy | None = None
     """A model that judges in place of `judge.endpoint`; `kind: rollout` is the model in training
     itself. Only for `judge.kind: llm`."""
-    data: DataConfig = small_tables("train")
+    data: DataConfig = small_mixture()
     """What is trained on."""
     evaluation: EvaluationConfig = EvaluationConfig()
     trainer: TrainerConfig = TorchTrainerConfig(
