@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
-from wideseek_agents.budget import BudgetConfig, Price
+from wideseek_agents.budget import BudgetConfig
 from wideseek_core import Document, Message, Status, Task, ToolSpec
+from wideseek_core.usage import Price
 
 from .chat_server import Server, completion
 from .conftest import TRITON, Script, World, call, delegate, roles, turns

@@ -6,6 +6,7 @@ mix its class in, computes the same product of the same numbers without the roun
 
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUntypedBaseClass=false
+# pyright: reportUntypedClassDecorator=false
 
 from typing import Any, cast
 

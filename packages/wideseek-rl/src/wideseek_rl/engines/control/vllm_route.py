@@ -70,8 +70,7 @@ async def _answer(serving: Any, body: bytes) -> tuple[int, Any]:
     except ValueError as error:
         return 400, {"error": {"message": str(error), "type": "BadRequestError", "code": 400}}
     parameters = request.sampling_params
-    kinds: Any = type(parameters.output_kind)
-    parameters.output_kind = kinds.FINAL_ONLY
+    parameters.output_kind = cast(Any, type(parameters.output_kind)).FINAL_ONLY
     parameters.flat_logprobs = True
     serving = copy.copy(serving)
     serving.serve_tokens_full_generator = _written
