@@ -157,6 +157,10 @@ async def test_pages_that_are_not_allowed_are_used_for_nothing(tmp_path: Path) -
     config = config_of(tmp_path, sources=[source])
     await build(config)
     await demonstrate(DemonstrateConfig(data=config.folder, file=tmp_path / "demos.jsonl"))
+    unknown = DemonstrateConfig(data=config.folder, split="tran", file=tmp_path / "none.jsonl")
+    with pytest.raises(DataError, match=r"no split 'tran'; it has train"):
+        await demonstrate(unknown)
+    assert not unknown.file.exists()
     written = [path for path in config.folder.rglob("*.jsonl")]
     for path in (*written, tmp_path / "demos.jsonl"):
         assert "Ymir" not in path.read_text()

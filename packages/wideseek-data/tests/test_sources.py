@@ -1,6 +1,7 @@
 """Sources: files of tables, page stores, MediaWiki dumps."""
 
 import bz2
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,13 @@ def test_broken_html_is_no_error(html: str) -> None:
     html_as_markdown(html)
 
 
+def test_html_whose_head_is_not_closed_is_read() -> None:
+    page = "<title>Moons</title><body><table><tr><th>A<th>B<tr><td>1<td>2</table>"
+    title, text = html_as_markdown(f"<html><head>{page}")
+    assert (title, html_as_markdown(page)) == ("Moons", (title, text))
+    assert "| 1 | 2 |" in text
+
+
 def test_html_and_markdown_files_are_pages(tmp_path: Path) -> None:
     (tmp_path / "neptune.html").write_text(HTML)
     (tmp_path / "pluto.md").write_text(
@@ -130,6 +138,10 @@ def test_dumps_give_articles_and_their_tables(tmp_path: Path) -> None:
     assert table.cells("Moon") == ["Triton", "Proteus", "Despina"]
     assert table.cells("Finder") == ["Lassell", "Voyager 2", "Voyager 2"]
     assert "A book" not in content.pages[0].text
+    broken = tmp_path / "dump.xml.gz"
+    broken.write_bytes(gzip.compress(b"<mediawiki>" + b"<page>a</page>" * 999)[:20] + b"\xff" * 40)
+    with pytest.raises(CorruptFile, match="not a MediaWiki dump"):
+        read_source(MediawikiSource(path=broken))
     path.write_bytes(b"no")
     with pytest.raises(CorruptFile, match="not a MediaWiki dump"):
         read_source(config)

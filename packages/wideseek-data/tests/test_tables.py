@@ -138,6 +138,15 @@ def test_totals_and_repeated_headers_are_no_rows() -> None:
     assert table.column("Gold").type is ColumnType.NUMBER
 
 
+def test_names_that_begin_like_a_total_are_rows_unless_they_end_the_table() -> None:
+    names = ("All Saints", "Total Recall", "Jaws", "Others Like Us", "Duel")
+    rows = [(name, str(number), "1") for number, name in enumerate(names)]
+    table = build_table(_raw(*rows), "t")
+    assert (table.cells("Nation"), table.totals) == (list(names), 0)
+    table = build_table(_raw(*rows, ("All nations", "9", "5"), ("Total votes:", "9", "6")), "t")
+    assert (table.cells("Nation"), table.totals) == (list(names), 2)
+
+
 def test_keys_that_differ_in_case_or_accents_alone_are_no_keys() -> None:
     rows = (("Perú", "3", "1"), ("PERU", "2", "2"), ("Cuba", "1", "0"))
     with pytest.raises(NoTable, match="unique"):

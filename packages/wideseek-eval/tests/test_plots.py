@@ -53,6 +53,19 @@ def test_one_value_has_an_axis_around_it() -> None:
     assert len(found) > 1
 
 
+def test_a_run_without_steps_is_refused_and_a_line_that_is_being_written_is_left_out(
+    tmp_path: Path,
+) -> None:
+    folder = training_run(tmp_path / "a", [0.1, 0.2])
+    before = training_panels([("a", folder)])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"version": 1, "step": 3, "score/it')
+    assert training_panels([("a", folder)]) == before
+    (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(DataError, match="nothing to draw yet"):
+        training_panels([("a", folder)])
+
+
 def test_training_curves_show_steps_their_running_mean_and_held_out_points(tmp_path: Path) -> None:
     folder = training_run(tmp_path / "a", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     (panel,) = training_panels([("a", folder)])

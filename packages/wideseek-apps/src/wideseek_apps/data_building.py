@@ -10,7 +10,7 @@ from wideseek_agents import ChatPolicy, ScriptedPolicy, Team, TeamConfig
 from wideseek_apps.data_config import DataBuildConfig, DemonstrateConfig
 from wideseek_apps.policy import open_policy
 from wideseek_apps.table_demos import Demonstrating, Demonstrator, passage
-from wideseek_core import Policy, Task
+from wideseek_core import DataError, Policy, Task
 from wideseek_core.errors import PolicyError
 from wideseek_core.files import file_atomically
 from wideseek_core.json_text import to_json
@@ -137,6 +137,8 @@ def _worlds(
 def read_world(folder: Path, split: str, kinds: Sequence[str]) -> TableWorld:
     """The tables and pages of a data set, and its tasks of one split. Raises `DataError`."""
     shares = read_shares(folder)
+    if split not in shares:
+        raise DataError(f"{folder} has no split {split!r}; it has {', '.join(shares)}")
     plans = [
         plan
         for plan in read_plans(folder)

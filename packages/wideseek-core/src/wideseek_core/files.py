@@ -200,9 +200,12 @@ def read_records(path: Path, cls: type[R], *, growing: bool = False) -> Iterator
             raise DataError(f"{path}:{number}: {error}") from None
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object of each line of a JSON-lines file. Raises `DataError`."""
-    for number, line in _lines(path):
+def read_objects(path: Path, *, growing: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line of a JSON-lines file. Raises `DataError`.
+
+    Of a `growing` file a last line without its newline is not read, as by `read_records`.
+    """
+    for number, line in _lines(path, growing=growing):
         try:
             value = parse_json(line)
         except DataError as error:

@@ -1,6 +1,7 @@
 """Tasks worded by a language model, within a budget, with every reply kept."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -15,6 +16,8 @@ from wideseek_data.rewriting.prompts import rewriting_prompt
 from wideseek_data.rewriting.replies import Malformed, read_rewriting
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.recipes import PlannedTask
+
+logger = logging.getLogger(__name__)
 
 LEDGER = "rewriting.jsonl"
 TEMPLATE_TOKENS = 64
@@ -101,7 +104,8 @@ class ModelRewriting:
             return None
         try:
             reply = await self._ask(prompt)
-        except PolicyError:
+        except PolicyError as problem:
+            logger.warning("a question keeps its words: %s", problem)
             self.ledger.failed(key)
             self.counts["kept as it was: request failed"] += 1
             return None

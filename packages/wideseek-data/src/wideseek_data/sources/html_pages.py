@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from wideseek_core.tables import MarkdownTable
 
-_SKIPPED = frozenset(("script", "style", "head", "noscript", "template", "sup"))
+_SKIPPED = frozenset(("script", "style", "noscript", "template", "sup"))
 _BLOCKS = frozenset(("p", "div", "li", "ul", "ol", "br", "section", "article", "dd", "dt"))
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 MAX_SPAN = 200

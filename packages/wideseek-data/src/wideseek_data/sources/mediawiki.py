@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -53,7 +54,7 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 if values.get("ns", "0") == "0" and "redirect" not in values:
                     yield values.get("title", ""), values.get("text", "")
                 element.clear()
-    except (ElementTree.ParseError, OSError, EOFError) as error:
+    except (ElementTree.ParseError, OSError, EOFError, zlib.error) as error:
         raise CorruptFile(f"{path}: not a MediaWiki dump: {error}") from None
 
 

@@ -8,11 +8,14 @@ from wideseek_data.tables.table import Row, Table, typed
 from wideseek_data.tables.values import is_missing, normalized, read_amount, read_date
 
 _TOTAL = re.compile(
-    r"(?:grand |sub)?totals?\b.*|.* totals?|sums?|overall|average|mean|(?:all )?others?(?: .*)?"
-    r"|all\b.*"
+    r"(?:grand |sub)?totals?|.* totals?|sums?|overall|average|mean|all|(?:all )?others?"
     r"|invalid votes|turnout|合计|总计|共计|其他",
     re.IGNORECASE,
 )
+_PERHAPS_TOTAL = re.compile(
+    r"(?:grand |sub)?totals?\b.*|(?:all )?others? .*|all\b.*", re.IGNORECASE
+)
+"""`Total votes` and `All regions`, but also names such as `Total Recall`."""
 _NAME_LIKE = re.compile(r"\b(name|title|player|team|nation|country|film|album|song|city|名)", re.I)
 MIN_ROWS = 3
 
@@ -53,7 +56,7 @@ def build_table(raw: RawTable, name: str) -> Table:
     if key not in names:
         raise NoTable("no key")
     at = names.index(key)
-    totals = [row for row in kept if _TOTAL.fullmatch(row.cells[at].strip(" .:*"))]
+    totals = _totals(kept, at)
     rows = [row for row in kept if row not in totals]
     if len(rows) < MIN_ROWS:
         raise NoTable("too few rows")
@@ -71,6 +74,16 @@ def build_table(raw: RawTable, name: str) -> Table:
         totals=len(totals),
         complete=len(kept) == len(raw.rows),
     )
+
+
+def _totals(rows: Sequence[RawRow], key: int) -> list[RawRow]:
+    """Rows whose key says that they sum up others; doubtful ones only at the end of the table."""
+    names = [row.cells[key].strip(" .:*") for row in rows]
+    sure = [_TOTAL.fullmatch(name) is not None for name in names]
+    end = len(rows)
+    while end and (sure[end - 1] or _PERHAPS_TOTAL.fullmatch(names[end - 1])):
+        end -= 1
+    return [row for place, row in enumerate(rows) if sure[place] or place >= end]
 
 
 def _real_rows(raw: RawTable, names: Sequence[str]) -> Iterator[RawRow]:

@@ -48,6 +48,8 @@ def training_panels(runs: LabelledRuns, metrics: Sequence[str] = ()) -> list[Pan
     if unknown is not None:
         raise ConfigError(f"no run has a metric {unknown!r}; known: {', '.join(sorted(known))}")
     chosen = list(metrics) or [name for name in TRAINING_METRICS if name in known]
+    if not chosen:
+        raise DataError(f"nothing to draw yet: no run has {', '.join(TRAINING_METRICS)}")
     return [
         Panel(
             title=_TRAINING_TITLES.get(name, name),
@@ -66,7 +68,7 @@ def _read_metrics(run: Path) -> dict[str, list[tuple[float, float]]]:
     if not path.is_file():
         raise DataError(f"{run} is not a training run: it has no metrics.jsonl")
     found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for _, line in read_objects(path):
+    for _, line in read_objects(path, growing=True):
         step = line.get("step")
         if not isinstance(step, int):
             continue
