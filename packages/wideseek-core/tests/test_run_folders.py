@@ -79,6 +79,21 @@ def test_a_damaged_config_is_named_by_its_file(tmp_path: Path, content: str) -> 
         store_config(path, Run(), resuming=True)
 
 
+def test_secrets_inside_addresses_are_not_stored_and_do_not_hinder_resuming(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    settings: dict[str, JsonValue] = {
+        "policy": {"base_url": "http://someone:hunter22@127.0.0.1:1/v1", "model": "m"},
+        "base_urls": ["https://models.example/v1?api_key=hunter33", "https://models.example/v1"],
+    }
+    store_config(path, settings, resuming=False)
+    store_config(path, settings, resuming=True)
+    text = path.read_text()
+    assert "hunter" not in text
+    assert "someone" not in text
+    assert "127.0.0.1:1/v1" in text
+    assert '"https://models.example/v1"' in text
+
+
 def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from wideseek_core.runs import sole_writer\n"

@@ -1,5 +1,6 @@
 """The training app: evaluate, train by multi-agent RL, evaluate again, and say what changed."""
 
+import json
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from wideseek_apps.world import open_world
 from wideseek_core import ConfigError, Episode, Judge, Policy, Task
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import ProgressBar
-from wideseek_core.runs import sole_writer
+from wideseek_core.runs import plain, sole_writer
 from wideseek_eval import (
     Result,
     RunConfig,
@@ -146,10 +147,11 @@ async def train(config: TrainConfig) -> Outcome:
     validation = load_validation(config, tasks)
     with sole_writer(config.folder):
         # Opened before the first evaluation: a logger whose package is missing is reported now.
-        run = LoggedRun(folder=config.folder, settings=config.model_dump(mode="json"))
+        settings = plain(config)
+        run = LoggedRun(folder=config.folder, settings=settings)
         loggers = open_loggers(config.rl.loggers, run, episodes=config.rl.log_episodes)
         async with open_setup(config) as setup:
-            write_atomically(config.folder / "config.json", config.model_dump_json(indent=1) + "\n")
+            write_atomically(config.folder / "config.json", json.dumps(settings, indent=1) + "\n")
             logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
             before = await measure(config, "before", 0, held_out, setup)
             evaluations = Evaluations(

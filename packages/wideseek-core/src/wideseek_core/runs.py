@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 from wideseek_core.errors import ConfigError, DataError
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import parse_json
+from wideseek_core.redaction import Redactor, secrets_in_url
 
 SERVICE_KEYS = frozenset(
     f"*.{name}"
@@ -107,10 +108,25 @@ def _is_resumable(key: str, resumable_keys: Collection[str]) -> bool:
 
 
 def plain(config: BaseModel | Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A configuration as JSON keeps it, so that a stored one equals a fresh one."""
+    """A configuration as JSON keeps it, so that a stored one equals a fresh one.
+
+    Passwords and keys inside addresses are left out: reports and loggers show what is stored.
+    """
     if isinstance(config, BaseModel):
-        return cast(dict[str, JsonValue], config.model_dump(mode="json"))
-    return cast(dict[str, JsonValue], json.loads(json.dumps(dict(config), default=str)))
+        values: JsonValue = config.model_dump(mode="json")
+    else:
+        values = json.loads(json.dumps(dict(config), default=str))
+    return cast(dict[str, JsonValue], _without_secrets(values))
+
+
+def _without_secrets(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _without_secrets(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(below) for below in value]
+    if isinstance(value, str) and "://" in value:
+        return Redactor(secrets_in_url(value))(value)
+    return value
 
 
 def flat(value: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:
