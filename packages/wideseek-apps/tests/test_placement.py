@@ -109,6 +109,11 @@ def test_processes_of_a_cluster_fill_nodes() -> None:
         plan(alone, range(4))
 
 
+def test_resources_of_what_is_no_role_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'engines' is no role; roles are trainer, engine"):
+        config("placement.kind=ray", "placement.resources={engines: {big: 1}}")
+
+
 def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 6")
     assert visible_gpus() == (4, 6)

@@ -40,6 +40,11 @@ def test_values_are_found_as_whole_words_of_results_that_are_no_errors() -> None
     assert key_steps(rollout(agent, right=["Oslo", "北京", "3"])) == [[False, False, True, True]]
 
 
+def test_values_without_words_are_found_nowhere() -> None:
+    agent = make_agent(saw("Paris"), saw("Oslo"), make_turn())
+    assert key_steps(rollout(agent, right=["--", "5 %", "Oslo"])) == [[False, True, True]]
+
+
 def test_reports_and_the_delegation_of_them_are_key_steps() -> None:
     lead = make_agent(saw("report: no idea"), saw("report: Oslo"), make_turn())
     good = make_agent(saw("Oslo"), make_turn(), role="subagent", agent=1)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.sync.source import TensorInfo
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer
 from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer, RemoteTransport
-from wideseek_rl.trainers.remote.requests import Route
+from wideseek_rl.trainers.remote.publishing import Publisher
+from wideseek_rl.trainers.remote.requests import Compare, Connect, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
 
 CONFIG = TorchTrainerConfig(
@@ -130,6 +132,41 @@ async def test_an_engine_of_this_process_samples_with_the_weights_of_the_ranks(
         commit(1)
     made = await engine.generate([3, 4], session="a", sampling=Sampling(max_tokens=2, seed=1))
     assert made.versions[-1].version == 1
+
+
+class CountedSource:
+    """Weights that ranks would gather together; counts how often they did to the end."""
+
+    readings = 0
+
+    def metadata(self) -> list[TensorInfo]:
+        return [TensorInfo(name="w", dtype="float32", shape=(2,))]
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield "w", torch.ones(2)
+        self.readings += 1
+
+
+async def test_a_rank_whose_update_fails_early_gathers_as_often_as_the_others() -> None:
+    sync = SyncConfig(transfer="nccl")
+    route = Route(kind="sglang", sync=sync, control=ControlConfig(), dtype="float32")
+    url = "http://127.0.0.1:9"
+
+    def asked(*, first: bool) -> list[int]:
+        source = CountedSource()
+        publisher = Publisher(source, first=first)
+        assert bool(publisher.connect(Connect((url,), route)).failures) == first
+        readings: list[int] = []
+        for version in (1, 2):
+            publisher.send(Send((url,), version))
+            readings.append(source.readings)
+            publisher.compare(Compare({}))
+            readings.append(source.readings)
+        publisher.close()
+        return readings
+
+    of_first, of_others = [await asyncio.to_thread(asked, first=first) for first in (True, False)]
+    assert of_first == of_others == [1, 2, 3, 4]
 
 
 async def test_ranks_send_their_weights_to_servers_and_compare_checksums(tmp_path: Path) -> None:

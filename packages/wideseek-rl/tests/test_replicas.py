@@ -4,13 +4,17 @@ import dataclasses
 import os
 import signal
 from collections.abc import AsyncGenerator
+from typing import cast
 
 import pytest
 import torch
 
-from wideseek_core import ContextOverflow, PolicyError, Sampling
+from wideseek_core import ContextOverflow, PolicyError, Sampling, WorkerError
+from wideseek_core.policy import Finish, Generated
+from wideseek_core.workers import Worker
 from wideseek_rl import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
+from wideseek_rl.engines.builtin.messages import Generate
 from wideseek_rl.engines.builtin.replicas import ReplicatedEngine
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.testing import tiny_model
@@ -124,6 +128,52 @@ async def test_all_processes_may_die_between_requests_and_updates() -> None:
         await engine.load_weights(iter(engine.model.state_dict().items()), 1)
         made = await engine.generate(PROMPT, session="a", sampling=TWELVE)
         assert (len(made.ids), made.version) == (12, 1)
+
+
+class OneProcess:
+    """A process that samples, as the engine sees it."""
+
+    pid = 0
+
+    def __init__(self) -> None:
+        self.is_alive = True
+
+    async def ask(self, request: object) -> Generated | None:
+        if isinstance(request, Generate):
+            return Generated(ids=(1,), logprobs=(0.0,), finish=Finish.STOP)
+        return None
+
+    async def ask_encoded(self, _weights: bytes) -> None:
+        """Takes any weights."""
+
+    async def kill(self) -> None:
+        self.is_alive = False
+
+    stop = kill
+
+
+async def test_a_process_that_is_given_up_is_not_started_for_requests_that_waited() -> None:
+    started: list[OneProcess] = []
+
+    async def start(_number: int) -> Worker:
+        if len(started) == 2 and not failing.done():
+            failing.set_result(None)
+            await asyncio.sleep(0)  # the other request comes to wait for the same process
+            raise WorkerError("there is no room")
+        started.append(OneProcess())
+        return cast(Worker, started[-1])
+
+    failing = asyncio.get_running_loop().create_future()
+    async with ReplicatedEngine(endless_model(), processes=2, start=start) as engine:
+        for session in "abcd":
+            await engine.generate(PROMPT, session=session, sampling=TWELVE)
+        await started[0].kill()
+        made = await asyncio.gather(
+            *(engine.generate(PROMPT, session=session, sampling=TWELVE) for session in "abcd")
+        )
+        assert [one.ids for one in made] == [(1,)] * 4
+        assert [one.is_alive for one in started] == [False, True]
+        assert failing.done()
 
 
 async def test_a_request_that_kills_every_process_is_given_up() -> None:

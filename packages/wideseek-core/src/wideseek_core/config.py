@@ -95,6 +95,11 @@ def environment(name: str, default: str = "") -> str:
     return os.environ.get(name, default)
 
 
+def take_environment(name: str) -> str:
+    """The environment variable `name`, which processes that are started later do not get."""
+    return os.environ.pop(name, "")
+
+
 def set_environment_default(name: str, value: str) -> None:
     """Sets an environment variable that the user has not set, for libraries loaded later."""
     os.environ.setdefault(name, value)

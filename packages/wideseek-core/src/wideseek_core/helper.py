@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO
 
-from wideseek_core.config import environment
+from wideseek_core.config import take_environment
 from wideseek_core.errors import WideSeekError, WorkerError
 from wideseek_core.frames import HEAD, PICKLE, Coding, Kind, frame, read_head
 
@@ -30,7 +30,7 @@ def connect_back() -> None:
 
     The token shows the starter that it is its own helper. Raises `WorkerError`.
     """
-    given = environment(CHANNEL)
+    given = take_environment(CHANNEL)
     if not given:
         return
     host, port, token = given.split()

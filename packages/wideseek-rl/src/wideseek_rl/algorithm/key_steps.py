@@ -34,7 +34,8 @@ def key_steps(scored: ScoredEpisode) -> list[list[bool]]:
     A turn is one if its results hold a value that the answer has right and that no earlier turn of
     its agent had; and so is the last turn of an agent that has one, which reports the value.
     """
-    values = [_words(value) for value in right_values(scored) if len(value) >= MIN_VALUE_CHARS]
+    found = [_words(value) for value in right_values(scored)]
+    values = [words for words in found if len(words.strip()) >= MIN_VALUE_CHARS]
     return [list(_key_turns(agent, values)) for agent in scored.episode.trajectories]
 
 

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wideseek_core import Config
 from wideseek_core.plugins import kind_union
 from wideseek_rl.engines.control.config import LaunchConfig
+
+ROLES = ("trainer", "engine", "judge", "retrieval")
+"""What processes of a run are for."""
 
 
 class TrainerPlacement(Config):
@@ -147,6 +150,13 @@ class RayPlacement(PlacementConfig):
     to be on: `{trainer: {big_node: 0.1}}`. Roles are trainer, engine, judge and retrieval."""
     place_timeout_s: float = Field(default=120.0, gt=0)
     """Time for the cluster to make room for the processes of a role, also after a node was lost."""
+
+    @field_validator("resources")
+    @classmethod
+    def _of_roles(cls, value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        if unknown := sorted(set(value) - set(ROLES)):
+            raise ValueError(f"{unknown[0]!r} is no role; roles are {', '.join(ROLES)}")
+        return value
 
 
 PLACEMENTS = "wideseek.placements"

@@ -104,6 +104,8 @@ class ServerSync:
                     failures, _ = await self._deliver(self.servers, version)
         if failures:
             url = server.client.url
+            if not self.transport.separate:
+                self._connected = False  # the group has a member that is not there
             self.servers = [one for one in self.servers if one.client.url != url]
             raise failures.get(url) or next(iter(failures.values()))
 

@@ -14,7 +14,6 @@ logger = logging.getLogger(__name__)
 
 LOST = -9
 """Exit code of a process whose actor or node is gone."""
-POLL_S = 0.5
 
 
 class RayChild:
@@ -61,7 +60,10 @@ class RayChild:
                 self._end(LOST)
                 return
             offset += len(status.log)
-            await asyncio.to_thread(_append, self._log, status.log)
+            try:
+                await asyncio.to_thread(_append, self._log, status.log)
+            except OSError as error:  # a full disk must not hide the end of the process
+                logger.warning("%s is incomplete: %s", self._log, error)
             if status.returncode is not None and not status.log:
                 self._end(status.returncode)
                 return

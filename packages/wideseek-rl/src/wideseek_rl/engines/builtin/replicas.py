@@ -122,6 +122,7 @@ class ReplicatedEngine:
             if len(self._replicas) == 1:
                 raise error
             self._replicas.remove(replica)
+            replica.given_up = True
             logger.error("%s; %d processes are left", error, len(self._replicas))
         for session in [one for one, place in self._places.items() if place is replica]:
             del self._places[session]
@@ -182,12 +183,16 @@ class _Replica:
 
     def __init__(self, engine: ReplicatedEngine, number: int) -> None:
         self._engine, self._number = engine, number
+        self.given_up = False
+        """Whether the engine does without it; nobody would end a process that it starts."""
         self._worker: Worker | None = None
         self._lock = asyncio.Lock()
 
     async def worker(self) -> Worker:
         """The process, started or replaced if need be. Raises `PolicyError`."""
         async with self._lock:
+            if self.given_up:
+                raise PolicyError("a process to sample in was given up")
             dead = self._worker is not None and not self._worker.is_alive
             if dead and self._worker is not None:
                 await self._worker.kill()

@@ -77,10 +77,17 @@ class KeptServer:
         try:
             async with self.launcher.slots(self.request) as slots:
                 return await self._serve(slots[0], started)
-        except WideSeekError as error:
+        except (WideSeekError, OSError) as error:
+            if not started.done():
+                known = isinstance(error, WideSeekError)
+                started.set_exception(error if known else TrainError(f"{self.name}: {error}"))
+            return f"failed: {error}"
+        except Exception as error:
+            # Nobody looks at this task before the end: whoever waits for the server has to know.
+            logger.exception("%s is given up", self.name)
             if not started.done():
                 started.set_exception(error)
-            return f"failed: {error}"
+            raise
 
     async def _serve(self, slot: Slot, started: "asyncio.Future[str]") -> str:
         port = self.launch.port or (self._port if self.same_address else 0)

@@ -49,6 +49,10 @@ class Publisher:
         self._transport: Transport | None = None
         self._runner = asyncio.Runner()
 
+    def close(self) -> None:
+        """Ends what talks to the servers; nothing can be asked any more."""
+        self._runner.close()
+
     def answer(self, request: Connect | Send | Compare) -> Reached:
         """Does what is asked for."""
         if isinstance(request, Connect):
@@ -96,6 +100,7 @@ class Publisher:
             self._source.drain()
             return Reached(failures={})
         sent = SentTensors(dict(self._source.tensors()))
+        self._source.drain()  # a later failure must not find this reading and take it for its own
         failures: dict[str, str] = {}
         for url, reported in request.reported.items():
             if problem := _difference(sent, reported):

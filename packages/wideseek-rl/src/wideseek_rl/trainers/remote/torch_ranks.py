@@ -107,6 +107,10 @@ class TorchRank:
             case _:
                 raise TypeError(f"not a request of the torch trainer: {request}")
 
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._publisher.close()
+
     def _update(self, samples: list[Any]) -> dict[str, float]:
         values = asdict(self._trainer.update(samples))
         sums = self._channel.sum([float(values[name]) for name in COUNTED_BY_RANK])
@@ -135,6 +139,7 @@ def main() -> None:
         while not isinstance(request := channel.request(), Close):
             for answer in opened.answers(request):
                 channel.answer(answer)
+        opened.close()
     except WideSeekError as error:
         channel.answer(Failed(message=str(error), error=type(error).__name__))
         raise SystemExit(2) from error
