@@ -7,7 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from wideseek_core import Config, ConfigError, DataError
-from wideseek_core.runs import SERVICE_KEYS, check_resumed_config, sole_writer, store_config
+from wideseek_core.runs import SERVICE_KEYS, check_resumed_config, plain, sole_writer, store_config
 
 
 class Optimizer(Config):
@@ -112,3 +112,8 @@ def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
         other.kill()
     with sole_writer(tmp_path):
         pass
+
+
+def test_passwords_are_left_out_of_addresses_inside_a_text() -> None:
+    given: dict[str, JsonValue] = {"settings": ["kind=http", "url=http://me:hunter22@a.example/x"]}
+    assert plain(given) == {"settings": ["kind=http", "url=http://[redacted]@a.example/x"]}

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ They shape no answer and no score, so a resumed run may change them.
 """
 
 ABSENT = "absent"
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 
 
 @contextmanager
@@ -124,8 +126,8 @@ def _without_secrets(value: JsonValue) -> JsonValue:
         return {key: _without_secrets(below) for key, below in value.items()}
     if isinstance(value, list):
         return [_without_secrets(below) for below in value]
-    if isinstance(value, str) and "://" in value:
-        return Redactor(secrets_in_url(value))(value)
+    if isinstance(value, str):  # also within a text: `pages.base_url=http://...`
+        return _ADDRESS.sub(lambda found: Redactor(secrets_in_url(found[0]))(found[0]), value)
     return value
 
 
