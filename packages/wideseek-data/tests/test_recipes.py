@@ -7,6 +7,7 @@ import pytest
 
 from wideseek_core import TableGold, TextGold
 from wideseek_core.tables import parse_table
+from wideseek_data.tables.build import RawRow, RawTable, build_table
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.apply import NoAnswer, short_answer, wide_rows
 from wideseek_data.tasks.draw_wide import draw_join
@@ -96,6 +97,25 @@ def test_groups_are_counted_summed_and_compared(
     grouping = Grouping(column="Group", measure=measure, of=of, label="x")
     rows = wide_rows(_wide(columns=("Group",), grouping=grouping), TABLES)
     assert {row[0]: row[1] for row in rows} == values
+
+
+def test_zero_is_larger_than_what_is_below_it() -> None:
+    cells = [("a", "x", "-3"), ("b", "x", "0"), ("c", "y", "-5"), ("d", "y", "-4")]
+    table = build_table(
+        RawTable(
+            title="Lakes", names=("Lake", "Group", "Level"),
+            rows=tuple(RawRow(cells=row) for row in cells), key="Lake",
+        ),
+        "lakes",
+    )  # fmt: skip
+    recipe = WideRecipe(
+        shape=WideShape.GROUPS,
+        table="lakes",
+        columns=("Group",),
+        labels=("Group", "x"),
+        grouping=Grouping(column="Group", measure=Measure.MAX, of="Level", label="x"),
+    )
+    assert wide_rows(recipe, {"lakes": table}) == [("x", "0"), ("y", "-4")]
 
 
 def test_a_join_takes_the_keys_that_both_tables_have() -> None:

@@ -94,6 +94,8 @@ def test_runs_of_one_label_share_color_and_legend(tmp_path: Path) -> None:
 async def test_a_single_evaluation_is_drawn_by_the_width_of_its_rollouts(tmp_path: Path) -> None:
     await DEMO.write_run(tmp_path / "run", 11)
     (panel,) = width_panels([("run", tmp_path / "run")])
+    with pytest.raises(ConfigError, match="by their score alone"):
+        width_panels([("run", tmp_path / "run")], ["row_f1"])
     ((mark,),) = (line.marks for line in panel.lines)
     assert (mark.x, mark.y) == (2, pytest.approx(0.5))
     assert mark.low is not None

@@ -336,3 +336,9 @@ def agent_json(agent: int, tool: str, results: list[list[object]]) -> dict[str, 
     shown = [{"request": request, "text": text, "ok": ok} for request, text, ok in results]
     turn = {"calls": [{"name": tool, "arguments": {"list": requests}}], "results": shown}
     return {"agent": agent, "turns": [turn]}
+
+
+async def test_the_page_is_written_into_a_folder_whose_name_has_a_colon(tmp_path: Path) -> None:
+    await DEMO.write_run(tmp_path / "at 12:30", 2)
+    run(["view", str(tmp_path / "at 12:30")])
+    assert (tmp_path / "at 12:30" / "traces.html").is_file()

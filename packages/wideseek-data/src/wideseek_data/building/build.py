@@ -95,7 +95,7 @@ class _Build:
                 if found.table is None:
                     refused[found.problem] += 1
                 elif found.table.id in self.tables:
-                    refused["the same table twice"] += 1
+                    refused["another table of this title and these columns"] += 1
                 else:
                     self.tables[found.table.id] = found.table
                     made += found.pages

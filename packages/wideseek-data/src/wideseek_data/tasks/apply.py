@@ -82,7 +82,11 @@ def _groups(recipe: WideRecipe, table: Table, rows: Sequence[int]) -> list[tuple
 
 
 def _largest(table: Table, rows: Sequence[int], column: str) -> int:
-    return max(rows, key=lambda row: table.size(row, column) or float("-inf"))
+    """The row with the largest value. Raises `NoAnswer` if no row has one."""
+    sizes = {row: size for row in rows if (size := table.size(row, column)) is not None}
+    if not sizes:
+        raise NoAnswer("no value")
+    return max(sizes, key=lambda row: sizes[row])
 
 
 def total(cells: Sequence[str]) -> str:

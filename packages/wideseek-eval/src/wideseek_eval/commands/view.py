@@ -29,6 +29,8 @@ class ViewConfig(Config):
 def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
     config = load_config(ViewConfig, arguments, positional=("run",), usage=USAGE)
-    path = config.html_file or Path(config.run.partition(":")[0]) / "traces.html"
+    # A folder's name may hold a colon, which otherwise begins the name of a regrading.
+    folder = config.run if Path(config.run).is_dir() else config.run.rpartition(":")[0]
+    path = config.html_file or Path(folder) / "traces.html"
     count = write_viewer(config.run, path, steps=config.steps, limit=config.limit)
     show(f"{count} rollouts: {path}")

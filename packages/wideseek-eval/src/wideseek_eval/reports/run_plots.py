@@ -128,6 +128,8 @@ def width_panels(runs: LabelledRuns, metrics: Sequence[str] = ()) -> list[Panel]
         raise ConfigError(f"unknown metric {unknown!r}; known: {', '.join(TITLES)}")
     title = "subagents per rollout"
     if len(runs) == 1:
+        if metrics:
+            raise ConfigError("metrics: rollouts of a single run are drawn by their score alone")
         line = _by_width(*runs[0])
         return [Panel(title="Score by width", x_title=title, lines=(line,))]
     summaries = [(label, summarize(find_run(str(run)).load().results)) for label, run in runs]
