@@ -10,7 +10,7 @@ import pytest
 from wideseek_apps.data_building import build, demonstrate, read_world, report_text
 from wideseek_apps.data_config import DataBuildConfig, DemonstrateConfig, check_build
 from wideseek_apps.main import main
-from wideseek_core import ConfigError, DataError, TableGold
+from wideseek_core import ConfigError, DataError, PolicyUnavailable, TableGold
 from wideseek_core.config import data_folder, validate
 from wideseek_core.testing.http_server import HttpServer, Request, Response
 from wideseek_data.building.build import oracle_answer
@@ -194,6 +194,8 @@ def completion(text: str) -> Response:
 
 async def test_a_model_words_the_questions_and_is_paid_once(tmp_path: Path) -> None:
     async def answer(request: Request) -> Response:
+        if request.method == "GET":
+            return Response.of({"data": []})
         prompt = request.json()["messages"][0]["content"]
         question = prompt.split("Question of the program:\n")[1].split("\n\nTable:")[0]
         if "How many" in question:
@@ -203,15 +205,27 @@ async def test_a_model_words_the_questions_and_is_paid_once(tmp_path: Path) -> N
     async with HttpServer(answer) as server:
         config = config_of(tmp_path, **writer_settings(server))
         report = await build(config)
-        sent = len(server.requests)
+        sent = len(server.requests) - 1
+        assert server.requests[0].path == "/v1/models"
         assert (await build(config)).paid == report.paid
-        assert len(server.requests) == sent == report.requests
+        assert len(server.requests) - 1 == sent == report.requests
     assert report.paid == sent * Decimal("0.0005")
     step = next(step for step in report.steps if step.name == "rewriting by a model")
     assert step.repaired["malformed: the reply is no JSON object"] > 2
     questions = [plan.task.question for plan in read_plans(config.folder)]
     assert sum(text.startswith("For a quiz: ") for text in questions) > len(questions) / 2
     assert any(text.startswith("How many") for text in questions)
+
+
+async def test_a_writer_that_nobody_serves_costs_nothing(tmp_path: Path) -> None:
+    async def answer(request: Request) -> Response:
+        raise AssertionError(request.path)
+
+    async with HttpServer(answer) as server:
+        settings = writer_settings(server)
+    with pytest.raises(PolicyUnavailable):
+        await build(config_of(tmp_path, **settings))
+    assert not (tmp_path / "data" / "rewriting.jsonl").exists()
 
 
 def test_what_would_make_costs_unknown_is_refused(tmp_path: Path) -> None:

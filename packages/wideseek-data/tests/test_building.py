@@ -162,6 +162,10 @@ async def test_a_second_answer_that_can_not_be_had_drops_nothing(tmp_path: Path)
     report = await build_data(config, services(Judging(), Answering("down")))
     given, kept, _, repaired = step_of(report, "second answer")
     assert kept == given == repaired["no answer"]
+    again = Answering("right")
+    report = await build_data(config, services(Judging(), again))
+    assert len(again.asked) == given
+    assert "no answer" not in step_of(report, "second answer")[3]
 
 
 async def test_pages_need_not_be_reachable_if_that_is_not_checked(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from wideseek_core.search import Page
 from wideseek_data.building.build import BuildServices, World, build_data
 from wideseek_data.building.output import read_plans, read_stored_pages, read_tables, split_of
 from wideseek_data.building.report import BuildReport
+from wideseek_data.rewriting.model import LEDGER
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.make import Amounts
 from wideseek_data.tasks.recipes import PlannedTask
@@ -34,7 +35,10 @@ INVENTED = InventedTables(amounts=Amounts(wide_per_table=6, short_per_table=9))
 
 
 async def build(config: DataBuildConfig) -> BuildReport:
-    """Builds the data set, or resumes its building. Raises `ConfigError`, `DataError`."""
+    """Builds the data set, or resumes its building.
+
+    Raises `ConfigError`, `DataError`, and `PolicyUnavailable` if nobody serves the writer.
+    """
     with sole_writer(config.folder):
         store_config(
             config.folder / "config.json", config, resuming=True, resumable_keys=RESUMABLE_KEYS
@@ -44,6 +48,9 @@ async def build(config: DataBuildConfig) -> BuildReport:
             writer = None
             if config.writer is not None:
                 writer = await stack.enter_async_context(ChatPolicy(config.writer))
+                if not (config.folder / LEDGER).exists():
+                    # Each request to nobody would count against the budget.
+                    await writer.reach()
             answering = None
             if config.answerer is not None and config.checks.second.by == "model":
                 answering = await stack.enter_async_context(open_policy(config.answerer))

@@ -208,7 +208,8 @@ class _Build:
             second = known.get(plan.task.question)
             if second is None:
                 second = await self._second(plan, answerer)
-                append_line(path, second)
+                if second.score is not None:  # without one it is asked for again by a resumed run
+                    append_line(path, second)
             if second.score is None:
                 step.repaired["no answer"] += 1
             agrees = second.score is None or second.score >= config.threshold
