@@ -60,6 +60,7 @@ def test_without_a_placement_nothing_is_changed() -> None:
         (("placement.retrieval.settings=[]",), r"world\.tools\.search\.kind=server"),
         (("placement.trainer.processes=2", "policy.dtype=bfloat16"), r"policy\.dtype=bfloat16"),
         (("policy.engine.kind=vllm", "placement.engines.colocated=true"), "trainer has no GPUs"),
+        ((*EIGHT, "placement.kind=ray", "placement.engines.colocated=true"), "to one process"),
     ],
 )
 def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str) -> None:

@@ -29,7 +29,12 @@ from wideseek_rl.sync.source import TensorInfo
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer
-from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer, RemoteTransport
+from wideseek_rl.trainers.remote.client import (
+    Processes,
+    RemoteTrainer,
+    RemoteTransport,
+    with_meeting_place,
+)
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import Compare, Connect, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -132,6 +137,13 @@ async def test_an_engine_of_this_process_samples_with_the_weights_of_the_ranks(
         commit(1)
     made = await engine.generate([3, 4], session="a", sampling=Sampling(max_tokens=2, seed=1))
     assert made.versions[-1].version == 1
+
+
+def test_servers_on_other_hosts_meet_the_first_rank_at_its_own_address() -> None:
+    default, chosen = SyncConfig(transfer="nccl"), SyncConfig(master_address="10.0.0.9")
+    assert with_meeting_place(default, "127.0.0.1") == default
+    assert with_meeting_place(default, "10.0.0.5").master_address == "10.0.0.5"
+    assert with_meeting_place(chosen, "10.0.0.5") == chosen
 
 
 class CountedSource:

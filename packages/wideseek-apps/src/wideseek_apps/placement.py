@@ -7,7 +7,12 @@ from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import ToolsWorld
 from wideseek_core import Config, ConfigError
 from wideseek_rl import BuiltinEngineConfig, TorchTrainerConfig
-from wideseek_rl.cluster.config import EnginePlacement, PlacementConfig, TrainerPlacement
+from wideseek_rl.cluster.config import (
+    EnginePlacement,
+    PlacementConfig,
+    RayPlacement,
+    TrainerPlacement,
+)
 from wideseek_rl.engines.served_config import ServedEngineConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.remote.client import check_dtype
@@ -86,6 +91,11 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
         raise ConfigError(f"placement.engines: policy.engine.kind={kind} places itself")
     if engines.colocated and not placement.trainer.gpus:
         raise ConfigError("placement.engines.colocated: the trainer has no GPUs")
+    if engines.colocated and isinstance(placement, RayPlacement):
+        raise ConfigError(
+            "placement.engines.colocated: Ray gives each GPU to one process; set "
+            "placement.kind=local, or give the engines GPUs of their own"
+        )
     shared = engines.colocated or not engines.gpus
     share = engines.memory_share or (
         SHARE_OF_TRAINERS_GPUS if engines.colocated else SHARE_OF_OWN_GPUS

@@ -57,7 +57,7 @@ async def open_processes(config: TrainConfig) -> AsyncGenerator[RunProcesses]:
             trainer=processes if trainer.ranks else None,
             engines=EngineHosts(
                 launcher=launcher,
-                gpus=0 if engines.colocated and placement.kind == "ray" else engines.gpus,
+                gpus=engines.gpus,
                 base_urls=engines.base_urls,
                 max_restarts=placement.max_restarts,
             ),

@@ -30,6 +30,7 @@ class SyncConfig(Config):
     bucket_bytes: int = Field(default=4 * 2**30, ge=2**20)
     """Bytes of weights that one request carries."""
     master_address: str = "127.0.0.1"
-    """NCCL only: where the servers meet this process."""
+    """NCCL only: where the servers meet the first rank of the trainer. In a Ray cluster the default
+    becomes the address of its node."""
     master_port: int = Field(default=0, ge=0, le=65535)
     """NCCL only; 0 takes a free port."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from wideseek_rl.batch.samples import Floats, TrainingSample
 from wideseek_rl.cluster.launcher import Launcher
 from wideseek_rl.engines.control.protocol import Checksums, ServerControl
 from wideseek_rl.models.policy import PolicyModel
+from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.protocol import UpdateMetrics
@@ -92,7 +93,8 @@ class RemoteTransport:
     """Has the ranks themselves send their weights to servers; a `Transport`."""
 
     def __init__(self, group: RankGroup, route: Route) -> None:
-        self._group, self._route = group, route
+        sync = with_meeting_place(route.sync, group.slots[0].host)
+        self._group, self._route = group, replace(route, sync=sync)
         self.separate = route.sync.transfer == "ipc"
 
     async def connect(self, servers: Sequence[ServerControl]) -> Failures:
@@ -111,6 +113,16 @@ class RemoteTransport:
 
     async def close(self) -> None:
         """The ranks end with the trainer."""
+
+
+def with_meeting_place(sync: SyncConfig, host: str) -> SyncConfig:
+    """The settings for ranks of which the first, whom servers are to meet, is on a host.
+
+    Servers on other hosts would take the default for an address of their own.
+    """
+    if host.startswith("127.") or not sync.master_address.startswith("127."):
+        return sync
+    return sync.model_copy(update={"master_address": host})
 
 
 def _failures(reached: Reached) -> Failures:
