@@ -28,7 +28,7 @@ class AtlasWorld(Config):
 
 
 class CorpusWorld(Config):
-    """Your own pages; the index is built once, in the cache folder."""
+    """Your own pages; the index is built in the cache folder, once for each state of the files."""
 
     kind: Literal["corpus"] = "corpus"
     pages: Path
@@ -72,7 +72,8 @@ def indexed(config: AtlasWorld | CorpusWorld) -> Path:
         files = atlas.materialize(cache_folder() / "worlds" / name[:22])
         corpus, pages = files.corpus, files.pages
     else:
-        name = f"{config.pages.resolve()} {config.corpus and config.corpus.resolve()}"
+        # Files that have changed get an index of their own: the old one may be in use.
+        name = f"{_state(config.pages)} {config.corpus and _state(config.corpus)}"
         corpus, pages = config.corpus, config.pages
     settings = config.index.model_dump_json()
     key = hashlib.sha256(f"{INDEX_FORMAT} {name} {settings}".encode()).hexdigest()[:16]
@@ -81,3 +82,12 @@ def indexed(config: AtlasWorld | CorpusWorld) -> Path:
     with locked(folder.with_suffix(".lock")):
         build_index(corpus, pages, folder, config.index)
     return folder
+
+
+def _state(path: Path) -> str:
+    """A file's place and what tells its versions apart; the builder reports one that is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path.resolve())
+    return f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
