@@ -62,6 +62,14 @@ def test_csv_files_become_tables_with_pages_of_their_own(tmp_path: Path) -> None
     assert "Radius (km): 1353" in text
 
 
+def test_a_line_separator_inside_a_cell_of_a_tsv_file_ends_no_row(tmp_path: Path) -> None:
+    text = CSV.replace(",", "\t").replace("Nereid", "Nereid\u2028(outer)")
+    (tmp_path / "a.tsv").write_text(text, "utf-8")
+    (table,) = tables_of(FolderSource(path=tmp_path))
+    assert table.cells("Moon") == ["Triton", "Nereid (outer)", "Proteus"]
+    assert table.cells("Found") == ["1846", "1949", "1989"]
+
+
 def test_tsv_and_parquet_are_read(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

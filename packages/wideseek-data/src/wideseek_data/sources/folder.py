@@ -57,7 +57,7 @@ def _csv(path: Path, source: str) -> Iterator[RawTable]:
     if path.suffix.lower() == ".tsv":
         text = "\n".join(
             ",".join('"' + cell.replace('"', '""') + '"' for cell in line.split("\t"))
-            for line in text.splitlines()
+            for line in text.rstrip("\n").split("\n")  # cells may hold other line separators
         )
     try:
         table = parse_csv(text)
