@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,14 +14,18 @@ import torch
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError, Sampling, attached, one_version
+from wideseek_core import ConfigError, RanksLost, Sampling, attached, one_version
 from wideseek_core.config import load_config
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import ModelConfig, PolicyModel, open_engine
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.control.config import LaunchConfig
+from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
+from wideseek_rl.sync.fanout import Failures
+from wideseek_rl.sync.protocol import Transport
+from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource, WeightSource
 from wideseek_rl.trainers.protocol import Trainer
 
@@ -82,6 +86,37 @@ async def eventually(check: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("it never happened")
+
+
+class LostTransport:
+    """How weights travel from ranks that have ended."""
+
+    separate = True
+
+    async def connect(self, servers: Sequence[ServerControl]) -> Failures:
+        raise RanksLost("a rank of the trainer ended")
+
+
+async def test_a_server_that_comes_back_while_the_trainer_is_lost_waits_for_the_next() -> None:
+    server = FakeVllm()
+    async with server.serving():
+        hosts = EngineHosts(launcher=LocalLauncher(), base_urls=(server.url,))
+        model = PolicyModel(ModelConfig())
+        async with open_engine(VllmEngineConfig(), model, hosts) as engine:
+            assert isinstance(engine, ServedEngine)
+            sync = engine.sync(steady())
+            assert isinstance(sync, ServerSync)
+            async with sync.updating() as commit:
+                commit(1)
+            (url,) = engine.pool.states
+            await engine.pool.add(url, current=False)
+            sync.transport = cast(Transport, LostTransport())
+            await engine.take_back(url)
+            assert list(engine.pool.states) == [url]
+            async with engine.sync(steady()).updating() as commit:
+                commit(2)
+            request = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
+            assert (await request).versions == one_version(2, 2)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

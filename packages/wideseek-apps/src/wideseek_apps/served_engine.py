@@ -21,7 +21,7 @@ from wideseek_agents.engines import (
     open_servers,
 )
 from wideseek_agents.policies.served import vocabulary_size
-from wideseek_core import ConfigError, Generated, Sampling, TrainError
+from wideseek_core import ConfigError, Generated, RanksLost, Sampling, TrainError
 from wideseek_core.plugins import Plugin
 from wideseek_rl.cluster.launcher import Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
@@ -112,13 +112,19 @@ class ServedEngine:
         return open_control(self._config.kind, url, self._config.control)
 
     async def take_back(self, url: str) -> None:
-        """Brings the present weights to a server that has others. Raises `TrainError`."""
+        """Brings the present weights to a server that has others. Raises `TrainError`.
+
+        While the trainer is lost the server keeps out of use.
+        """
         if self._sync is None:
             self.pool.mark_current(url)
             return
         self._admitting.add(url)
         try:
             await self._sync.admit(self.control(url))
+        except RanksLost as error:
+            # It is the trainer that is gone, not the server: `tend` asks the next trainer.
+            logger.debug("%s waits for a trainer: %s", url, error)
         finally:
             self._admitting.discard(url)
 
