@@ -16,8 +16,18 @@ UNIT_TESTS = " and ".join(
 )
 """Marker expression of the tests that need nothing but the project."""
 
-ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile")
-"""Two workers; the tests of one file share its fixtures and stay together."""
+ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Two workers; the tests of one file share its fixtures and stay together, in the order given."""
+
+TOGETHER = (
+    "tests",
+    "packages/wideseek-rl/tests",
+    "packages/wideseek-apps/tests",
+    "packages/wideseek-data/tests",
+    "packages/wideseek-agents/tests/test_renderer_oracle.py",
+)
+"""Tests that need the whole environment, or much time. Those with long files come first. The other
+packages' tests are run once too, by `isolated`: from the package's wheel."""
 
 CODE = ("packages", "apps", "examples", "scripts", "tests", "noxfile.py")
 
@@ -66,9 +76,14 @@ SCHEMAS = {
 
 @nox.session
 def tests(session: nox.Session) -> None:
+    """The tests of the workspace, and of the packages that `isolated` only installs.
+
+    Paths after `--` are run instead: `nox -s tests -- packages` runs all tests of all packages.
+    """
     groups = ("--group", "bench", "--group", "notebooks")
     sync(session, *groups, "--extra", "atlas-build", "--extra", "official")
-    session.run("pytest", "-q", *ON_BOTH_CORES, "-m", UNIT_TESTS, *session.posargs)
+    chosen = session.posargs or TOGETHER
+    session.run("pytest", "-q", *ON_BOTH_CORES, "-m", UNIT_TESTS, *chosen)
 
 
 @nox.session
@@ -115,7 +130,10 @@ def viewers(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def isolated(session: nox.Session, package: str) -> None:
-    """Installs one package from its wheel and runs its tests with nothing else of the workspace."""
+    """Installs one package from its wheel, with nothing else of the workspace, and tests it.
+
+    The tests of packages that are in `TOGETHER` are not run again.
+    """
     dist = Path(session.cache_dir).resolve() / "dist"
     lock = dist / "constraints.txt"
     if package == PACKAGES[0] or not lock.exists():
@@ -130,15 +148,18 @@ def isolated(session: nox.Session, package: str) -> None:
     session.run("python", "-c", f"import sys, {module}; assert 'torch' not in sys.modules")
     if package not in ("wideseek-rl", "wideseek-apps"):
         session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('torch')")
+    folder = f"packages/{package}/tests"
+    if folder in TOGETHER:
+        return
     testing = ("pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", *EXTRAS.get(package, ()))
     session.install(*wheels, *testing)
-    folder = f"packages/{package}/tests"
     options = ("-q", "-p", "no:cacheprovider", *ON_BOTH_CORES)
     session.run("pytest", *options, "-m", UNIT_TESTS, folder)
 
 
 EXTRAS = {
     "wideseek-agents": ("wideseek-agents[tokens]",),
+    "wideseek-eval": ("wideseek-eval[hub,parquet,png]",),
     "wideseek-tools": ("wideseek-tools[all]",),
     "wideseek-judge": ("wideseek-judge[official]",),
 }

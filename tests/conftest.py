@@ -84,6 +84,7 @@ def run(surroundings: dict[str, str]) -> Run:
             capture_output=True,
             text=True,
             timeout=300,
+            stdin=subprocess.DEVNULL,
             preexec_fn=limit,
         )
         return Ended(code=done.returncode, out=done.stdout, err=done.stderr)

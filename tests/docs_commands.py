@@ -72,6 +72,12 @@ class ShownCommand:
         return f"{self.page.relative_to(ROOT)}: {self.text}"
 
 
+def is_record(page: Path) -> bool:
+    """Whether a page reports runs that were made once: results, and how a model was made."""
+    path = page.relative_to(ROOT)
+    return path.parts[:2] in (("docs", "results"), ("docs", "results.md")) or "src" in path.parts
+
+
 def page_text(page: Path) -> str:
     """A page with the files that it includes."""
 
@@ -107,10 +113,17 @@ def commands(page: Path) -> Iterator[ShownCommand]:
     lines += [_with_help(" ".join(match[1].split())) for match in _INLINE.finditer(prose)]
     seen: set[str] = set()
     for line in lines:
-        for part in _parts(line):
+        for part in map(_help_of, _parts(line)) if is_record(page) else _parts(line):
             if part not in seen and is_command(part):
                 seen.add(part)
                 yield ShownCommand(page=page, text=part)
+
+
+def _help_of(text: str) -> str:
+    """For a run that is on record: that the command is there."""
+    words = words_of(text) if is_command(text) else []
+    known = words[:1] and words[0].startswith("wideseek")
+    return " ".join([*words[:2], "--help"]) if known else text
 
 
 def _with_help(text: str) -> str:

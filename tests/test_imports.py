@@ -198,19 +198,3 @@ def test_the_lock_names_public_registries_only() -> None:
     for path, text in tracked():
         if path.name in ("pyproject.toml", "uv.toml", "noxfile.py"):
             assert not re.search(r"index.url|\[tool\.uv\.index\]", text), path
-
-
-@pytest.mark.parametrize("package", LIBRARIES)
-def test_the_first_example_of_a_readme_runs(package: str, tmp_path: Path) -> None:
-    readme = (ROOT / "packages" / package / "README.md").read_text("utf-8")
-    example = re.search(r"^```python\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-    assert example is not None
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example[1]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip(), "an example shows something"

@@ -9,7 +9,7 @@ from wideseek_rl.toy import train_toy
 
 if __name__ == "__main__":
     trainer = TorchTrainerConfig(optimizer=OptimizerConfig(lr=2e-2, eps=1e-8), threads=1)
-    config = RLConfig(prompts_per_step=6, group_size=8, steps=25, loggers=(), log_episodes=False)
+    config = RLConfig(prompts_per_step=6, group_size=8, steps=14, loggers=(), log_episodes=False)
     with TemporaryDirectory() as name:
         train_toy(Path(name), config, trainer)
         lines = (Path(name) / "metrics.jsonl").read_text().splitlines()

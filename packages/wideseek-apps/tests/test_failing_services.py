@@ -32,6 +32,9 @@ from wideseek_eval import RunConfig, load_run, run_evaluation
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_judge.config import JudgeEndpointConfig
 
+# A server that is killed amid an answer leaves its sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 ANSWER = "| Moon | Radius |\n| --- | --- |\n| Triton | big |"
 GOLD = TableGold(
     text="| Moon | Radius |\n| --- | --- |\n| Triton | great |",
