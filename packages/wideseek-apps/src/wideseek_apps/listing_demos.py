@@ -40,8 +40,8 @@ async def demonstrate_listing(
     rng = random.Random(f"listing {seed}")
     listings = _world(seed, rng, config)
     asked = listings[0]
-    told = listings[1:] if rng.random() < config.absent_share else listings
-    pages = [page for listing in told for page in listing.pages]
+    described = listings[1:] if rng.random() < config.absent_share else listings
+    pages = [page for listing in described for page in listing.pages]
     search = MemorySearch(
         Document(url=page.url, title=page.title, text=first_words(page.contents, PASSAGE_WORDS))
         for page in pages

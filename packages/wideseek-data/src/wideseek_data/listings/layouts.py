@@ -48,8 +48,8 @@ def _row(opening: str, name: str, values: Values) -> str:
 
 
 def _prose(opening: str, name: str, values: Values) -> str:
-    told = [f"The {column} of {name} is {value}." for column, value in values]
-    return " ".join([opening, *told])
+    stated = [f"The {column} of {name} is {value}." for column, value in values]
+    return " ".join([opening, *stated])
 
 
 TOLD: dict[str, Callable[[str, str, Values], str]] = {

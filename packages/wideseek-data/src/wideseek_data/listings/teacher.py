@@ -113,8 +113,8 @@ class ListingTeacher:
             cells = [row.name]
             for column in listing.columns:
                 value = row.values.get(column, MISSING)
-                told = f"{column}: {value}" in seen.shown if reported else value in seen.shown
-                cells.append(value if told else MISSING)
+                stated = f"{column}: {value}" in seen.shown if reported else value in seen.shown
+                cells.append(value if stated else MISSING)
             lines.append(cells)
         return f"```markdown\n{markdown_table((listing.key, *listing.columns), lines)}\n```"
 

@@ -1,4 +1,4 @@
-"""Invented tables: names, columns and values that nobody can know, told in several layouts.
+"""Invented tables: names, columns and values that nobody can know, stated in several layouts.
 
 What is demonstrated on them has to be copied from what is read.
 """

@@ -1,6 +1,6 @@
 """Pages that state a table: for tables that come without pages, and for invented ones.
 
-A layout decides how the list of keys and the rows are told; real sites differ in just that.
+A layout decides how the list of keys and the rows are stated; real sites differ in just that.
 """
 
 import random
@@ -16,7 +16,7 @@ from wideseek_data.tables.values import is_missing
 
 
 class Layout(StrEnum):
-    """How a table is told."""
+    """How a table is stated."""
 
     ENTRIES = "entries"
     """A page that lists the keys, and for each row a page of labelled values."""
@@ -66,11 +66,11 @@ def _pages(table: Table, layout: Layout) -> Iterator[Page]:
         text = "\n".join((place, *(f"- {key}" for key in keys)))
     yield Page(url=table.url, title=title, text=text)
     for row, key in enumerate(keys):
-        told = _told(table, row, layout)
-        yield Page(url=table.rows[row].url, title=f"{key} ({table.title})", text=told)
+        stated = _stated(table, row, layout)
+        yield Page(url=table.rows[row].url, title=f"{key} ({table.title})", text=stated)
 
 
-def _told(table: Table, row: int, layout: Layout) -> str:
+def _stated(table: Table, row: int, layout: Layout) -> str:
     """What the page of a row says."""
     noun, _ = row_nouns(table)
     key = table.cell(row, table.key)
@@ -88,6 +88,6 @@ def _told(table: Table, row: int, layout: Layout) -> str:
     if layout is Layout.PROSE:
         rng = random.Random(table.title)
         form = rng.choice(("Its {name} is {cell}.", "The {name} of {key} is {cell}."))
-        told = [form.format(name=lower(name), cell=cell, key=key) for name, cell in cells.items()]
-        return " ".join((lead, *told))
+        stated = [form.format(name=lower(name), cell=cell, key=key) for name, cell in cells.items()]
+        return " ".join((lead, *stated))
     return "\n".join((lead, *(f"{name}: {cell}" for name, cell in cells.items())))

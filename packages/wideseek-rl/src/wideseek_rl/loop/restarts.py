@@ -14,8 +14,8 @@ T = TypeVar("T")
 async def with_restarts(attempt: Callable[[bool], Awaitable[T]], max_restarts: int) -> T:
     """Trains, and once more from the last checkpoint each time that ranks were lost.
 
-    `attempt` opens a trainer, trains to the end and closes it; it is told whether it is a repeated
-    one. Raises `RanksLost` when ranks were lost too often.
+    `attempt` opens a trainer, trains to the end and closes it; its argument says whether it is a
+    repeated one. Raises `RanksLost` when ranks were lost too often.
     """
     for number in range(max_restarts):
         try:

@@ -24,7 +24,7 @@ async def _ignored(*_: str) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class KeptServer:
-    """What is started, where, and who is told of it.
+    """What is started, where, and who is notified of it.
 
     `ready` gets the address whenever the server is healthy; an error that it raises counts as an
     end of the server. `lost` gets the address and the reason whenever it has ended.
