@@ -175,13 +175,28 @@ def working(
 
 
 def _install(plugin: Path, folder: Path) -> None:
-    """Builds the wheel of a distribution and unpacks it, which is all that installing it does."""
-    build = ["uv", "build", "-q", "--offline", "--wheel", "-o", str(folder), str(plugin)]
+    """Puts a distribution where installing would: its modules, and what pip writes beside them."""
+    project = tomllib.loads((plugin / "pyproject.toml").read_text("utf-8"))["project"]
+    shutil.copytree(plugin / "src", folder, dirs_exist_ok=True)
+    notes = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    notes.mkdir()
+    head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (notes / "METADATA").write_text(head)
+    groups = project.get("entry-points", {})
+    lines = [
+        line
+        for group, entries in groups.items()
+        for line in (f"[{group}]", *(f"{name} = {target}" for name, target in entries.items()))
+    ]
+    (notes / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_a_distribution_of_the_examples_can_be_built(tmp_path: Path) -> None:
+    build = ["uv", "build", "-q", "--offline", "--wheel", "-o", str(tmp_path), str(PLUGINS[0])]
     subprocess.run(build, check=True, capture_output=True)
-    for wheel in folder.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as content:
-            content.extractall(folder)
-        wheel.unlink()
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        assert any(name.endswith("entry_points.txt") for name in content.namelist())
 
 
 def _fill(working: WorkingFolder) -> None:
@@ -189,12 +204,13 @@ def _fill(working: WorkingFolder) -> None:
     build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "to=my-index"]
     done = working.python(*build)
     assert done.returncode == 0, done.stderr
-    for name in ("a", "b", "train/before", "train/after", "widesearch"):
-        data = ["data.kind=jsonl", "data.path=tasks.jsonl"]
-        world = ["world.kind=corpus", "world.pages=pages.jsonl"]
-        model = [f"policy.model={working.policy}", *LOCAL, f"run.folder=runs/{name}"]
-        done = working.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
-        assert done.returncode == 0, done.stderr
+    data = ["data.kind=jsonl", "data.path=tasks.jsonl"]
+    world = ["world.kind=corpus", "world.pages=pages.jsonl"]
+    model = [f"policy.model={working.policy}", *LOCAL, "run.folder=runs/a"]
+    done = working.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
+    assert done.returncode == 0, done.stderr
+    for name in ("b", "train/before", "train/after", "widesearch"):
+        shutil.copytree(working.folder / "runs" / "a", working.folder / "runs" / name)
 
 
 # Blocks.

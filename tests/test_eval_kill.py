@@ -86,6 +86,8 @@ def test_twenty_kills_leave_the_results_of_an_uninterrupted_run(tmp_path: Path) 
     evaluate(tmp_path / "whole")
     killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
     assert killed.results == whole.results
+    assert killed.header is not None
+    assert whole.header is not None
     assert killed.header.tasks == whole.header.tasks
     assert summarize(killed.results) == summarize(whole.results)
     lines = (tmp_path / "killed" / "results.jsonl").read_text().splitlines()
