@@ -133,6 +133,8 @@ def test_transformer_is_e5_with_its_prefixes(monkeypatch: pytest.MonkeyPatch) ->
     module = ModuleType("sentence_transformers")
     module.SentenceTransformer = make  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "sentence_transformers", module)
+    # Only asked whether it is there: the devices are given.
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     monkeypatch.delitem(sys.modules, "wideseek_tools.encoders.transformer", raising=False)
     encoder = open_encoder(TransformerConfig(devices=("cuda:0", "cuda:1")))
     assert encoder.size == 2
