@@ -88,9 +88,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nemo_aligner(session: nox.Session) -> None:
-    """The trainer on NeMo-Aligner, whose dependencies exclude those of the other extras."""
+    """The trainer on NeMo-Aligner, whose dependencies exclude those of the other extras.
+
+    Every process imports NeMo for some 15 s: `-- -m nemo_aligner` runs the slow cases too.
+    """
     sync(session, "--extra", "nemo-aligner")
-    session.run("pytest", "-q", "-m", "nemo_aligner", "packages/wideseek-rl/tests")
+    quick = ("-m", "nemo_aligner and not slow")
+    session.run("pytest", "-q", *(session.posargs or quick), "packages/wideseek-rl/tests")
 
 
 @nox.session
