@@ -23,7 +23,7 @@ HEAVY_IMPORTS: dict[str, list[str]] = tomllib.loads(
 )
 """For each heavy library exactly the files that import it, relative to the `src` folders."""
 
-HEAVY = {"torch", "rich", "httpx", "transformers", "pandas", "tokenizers", "qdrant_edge"}
+HEAVY = {"torch", "rich", "httpx2", "transformers", "pandas", "tokenizers", "qdrant_edge"}
 """What importing wideseek_core must not bring along."""
 
 LIGHT = {

@@ -495,9 +495,9 @@ async def cached_tokens(server: Server) -> int:
     """Prompt tokens found in the prefix cache so far."""
     if server.kind == "sglang":
         return server.pool.counts.cached_tokens
-    import httpx
+    import httpx2
 
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         text = (await client.get(f"{server.url}/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("vllm:prefix_cache_hits_total")]
     return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines))

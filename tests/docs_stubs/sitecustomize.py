@@ -1,6 +1,6 @@
 """Lets the examples of the documentation run without the internet and without keys.
 
-Python imports this module at start because its folder is on the path. Requests that httpx would
+Python imports this module at start because its folder is on the path. Requests that httpx2 would
 send to another machine are answered here, as the service would. Loopback stays as it is.
 """
 
@@ -9,7 +9,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 PAGE = "<html><title>Triton</title><body><p>Triton circles Neptune. It is 1353 km wide.</p></body>"
 FOUND = {"title": "Triton", "link": "https://example.com/triton", "snippet": "A moon of Neptune."}
@@ -27,22 +27,22 @@ ANSWERS: dict[str, object] = {
     },
 }
 
-_send = httpx.AsyncHTTPTransport.handle_async_request
+_send = httpx2.AsyncHTTPTransport.handle_async_request
 
 
-async def _answer(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+async def _answer(self: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
     host = urlsplit(str(request.url)).hostname or ""
     if host in ("127.0.0.1", "localhost", "::1"):
         return await _send(self, request)
     if host in ANSWERS:
-        return httpx.Response(200, content=json.dumps(ANSWERS[host]).encode(), request=request)
+        return httpx2.Response(200, content=json.dumps(ANSWERS[host]).encode(), request=request)
     if request.url.path == "/robots.txt":
-        return httpx.Response(404, request=request)
+        return httpx2.Response(404, request=request)
     headers = {"content-type": "text/html; charset=utf-8"}
-    return httpx.Response(200, content=PAGE.encode(), headers=headers, request=request)
+    return httpx2.Response(200, content=PAGE.encode(), headers=headers, request=request)
 
 
-httpx.AsyncHTTPTransport.handle_async_request = _answer
+httpx2.AsyncHTTPTransport.handle_async_request = _answer
 
 _look_up = socket.getaddrinfo
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import httpx
+import httpx2
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
 from wideseek_core import Message, ToolSpec
@@ -12,19 +12,19 @@ HELLO = Message(role="user", content="Hi")
 SEARCH = ToolSpec(name="search", description="Searches.", parameters={"type": "object"})
 
 
-def completion(message: dict[str, Any], finish: str = "stop", total: int = 12) -> httpx.Response:
+def completion(message: dict[str, Any], finish: str = "stop", total: int = 12) -> httpx2.Response:
     usage = {"prompt_tokens": total - 2, "completion_tokens": 2}
     choice = {"message": {"role": "assistant", **message}, "finish_reason": finish}
-    return httpx.Response(200, json={"id": "x", "choices": [choice], "usage": usage})
+    return httpx2.Response(200, json={"id": "x", "choices": [choice], "usage": usage})
 
 
 class Server:
     """Gives the answers in turn and keeps the requests; the last answer repeats."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
         self._answers = list(answers)
         self.bodies: list[dict[str, Any]] = []
-        self.requests: list[httpx.Request] = []
+        self.requests: list[httpx2.Request] = []
 
     def policy(self, **config: Any) -> ChatPolicy:
         settings: dict[str, Any] = {
@@ -33,9 +33,9 @@ class Server:
             "backoff_s": 0.0,
             **config,
         }
-        return ChatPolicy(ChatPolicyConfig(**settings), transport=httpx.MockTransport(self._serve))
+        return ChatPolicy(ChatPolicyConfig(**settings), transport=httpx2.MockTransport(self._serve))
 
-    def _serve(self, request: httpx.Request) -> httpx.Response:
+    def _serve(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         self.bodies.append(json.loads(request.content))
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
@@ -112,17 +112,17 @@ async def test_a_cut_off_answer_says_so() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        httpx.Response(429, headers={"Retry-After": "0"}),
-        httpx.Response(503, headers={"Retry-After": "Mon, 01 Jan 2024 00:00:00 GMT"}),
-        httpx.Response(500, text="oops"),
-        httpx.Response(200, text="<html>"),
-        httpx.ConnectError("refused"),
-        httpx.ReadTimeout("slow"),
-        httpx.DecodingError("not gzip"),
+        httpx2.Response(429, headers={"Retry-After": "0"}),
+        httpx2.Response(503, headers={"Retry-After": "Mon, 01 Jan 2024 00:00:00 GMT"}),
+        httpx2.Response(500, text="oops"),
+        httpx2.Response(200, text="<html>"),
+        httpx2.ConnectError("refused"),
+        httpx2.ReadTimeout("slow"),
+        httpx2.DecodingError("not gzip"),
     ],
     ids=["429", "503", "500", "html", "refused", "slow", "garbled"],
 )
-async def test_passing_faults_are_retried(fault: httpx.Response | Exception) -> None:
+async def test_passing_faults_are_retried(fault: httpx2.Response | Exception) -> None:
     server = Server(fault, completion({"content": "at last"}))
     async with server.policy() as policy:
         assert (await policy.open(()).reply([HELLO])).text == "at last"
@@ -130,7 +130,7 @@ async def test_passing_faults_are_retried(fault: httpx.Response | Exception) -> 
 
 
 async def test_retries_end() -> None:
-    server = Server(httpx.Response(500, text="oops"))
+    server = Server(httpx2.Response(500, text="oops"))
     async with server.policy(max_attempts=3) as policy:
         with pytest.raises(PolicyUnavailable, match=r"\(m\): HTTP 500: oops \(after 3 attempts\)"):
             await policy.open(()).reply([HELLO])
@@ -138,14 +138,14 @@ async def test_retries_end() -> None:
 
 
 async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
-    server = Server(httpx.Response(429, headers={"Retry-After": "7200"}))
+    server = Server(httpx2.Response(429, headers={"Retry-After": "7200"}))
     async with server.policy(deadline_s=5.0) as policy:
         with pytest.raises(PolicyUnavailable, match="HTTP 429"):
             await policy.open(()).reply([HELLO])
 
 
 async def test_a_turn_has_a_deadline() -> None:
-    server = Server(httpx.Response(500))
+    server = Server(httpx2.Response(500))
     async with server.policy(backoff_s=60.0, deadline_s=0.05) as policy:
         with pytest.raises(PolicyUnavailable, match="HTTP 500"):
             await policy.open(()).reply([HELLO])
@@ -153,7 +153,7 @@ async def test_a_turn_has_a_deadline() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404])
 async def test_lasting_faults_are_not_retried(status: int) -> None:
-    server = Server(httpx.Response(status, text="no such model"))
+    server = Server(httpx2.Response(status, text="no such model"))
     async with server.policy() as policy:
         with pytest.raises(PolicyUnavailable, match=f"HTTP {status}: no such model"):
             await policy.open(()).reply([HELLO])
@@ -162,7 +162,7 @@ async def test_lasting_faults_are_not_retried(status: int) -> None:
 
 async def test_a_prompt_that_is_too_long_overflows() -> None:
     error = {"error": {"message": "This model's maximum context length is 8 tokens"}}
-    async with Server(httpx.Response(400, json=error)).policy() as policy:
+    async with Server(httpx2.Response(400, json=error)).policy() as policy:
         with pytest.raises(ContextOverflow):
             await policy.open(()).reply([HELLO])
 
@@ -177,7 +177,7 @@ async def test_a_conversation_that_fills_its_window_overflows() -> None:
 
 @pytest.mark.parametrize("body", [{"choices": []}, {}, {"choices": [{"message": 3}]}, [1]])
 async def test_an_answer_of_another_kind_is_asked_for_again(body: Any) -> None:
-    server = Server(httpx.Response(200, json=body))
+    server = Server(httpx2.Response(200, json=body))
     async with server.policy(max_attempts=2) as policy:
         with pytest.raises(PolicyUnavailable, match="not a chat completion"):
             await policy.open(()).reply([HELLO])
@@ -186,7 +186,7 @@ async def test_an_answer_of_another_kind_is_asked_for_again(body: Any) -> None:
 
 async def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "hush")
-    server = Server(httpx.Response(403, text="wrong key"))
+    server = Server(httpx2.Response(403, text="wrong key"))
     async with server.policy(api_key_env="SOME_KEY") as policy:
         with pytest.raises(PolicyUnavailable, match="read from SOME_KEY") as caught:
             await policy.open(()).reply([HELLO])

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
@@ -21,8 +21,8 @@ from wideseek_core import (
 from .chat_server import HELLO, SEARCH, Server, completion
 
 
-def answer(choice: dict[str, Any], **fields: Any) -> httpx.Response:
-    return httpx.Response(200, json={"choices": [choice], **fields})
+def answer(choice: dict[str, Any], **fields: Any) -> httpx2.Response:
+    return httpx2.Response(200, json={"choices": [choice], **fields})
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ PASSING_ERRORS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("body", PASSING_ERRORS)
 async def test_an_error_inside_a_success_is_retried_and_shown(body: dict[str, Any]) -> None:
-    server = Server(httpx.Response(200, json=body), completion({"content": "at last"}))
+    server = Server(httpx2.Response(200, json=body), completion({"content": "at last"}))
     async with server.policy() as policy:
         assert (await policy.open(()).reply([HELLO])).text == "at last"
-    server = Server(httpx.Response(200, json=body))
+    server = Server(httpx2.Response(200, json=body))
     async with server.policy(max_attempts=3) as policy:
         with pytest.raises(PolicyUnavailable, match="Provider returned error"):
             await policy.open(()).reply([HELLO])
@@ -174,7 +174,7 @@ async def test_an_error_inside_a_success_is_retried_and_shown(body: dict[str, An
 
 async def test_a_lasting_error_inside_a_success_is_not_retried() -> None:
     error = {"message": "no such model", "code": 404}
-    server = Server(httpx.Response(200, json={"error": error}))
+    server = Server(httpx2.Response(200, json={"error": error}))
     async with server.policy() as policy:
         with pytest.raises(PolicyUnavailable, match="no such model"):
             await policy.open(()).reply([HELLO])
@@ -243,7 +243,7 @@ async def test_a_conversation_that_is_too_long_overflows(
     status: int, message: str, inside: bool
 ) -> None:
     error = {"error": {"message": message, "code": status}}
-    server = Server(httpx.Response(200 if inside else status, json=error))
+    server = Server(httpx2.Response(200 if inside else status, json=error))
     async with server.policy(max_attempts=2) as policy:
         with pytest.raises(ContextOverflow):
             await policy.open(()).reply([HELLO])
@@ -259,7 +259,7 @@ async def test_a_conversation_that_is_too_long_overflows(
     ],
 )
 async def test_other_refusals_are_no_overflow(status: int, message: str) -> None:
-    server = Server(httpx.Response(status, json={"error": {"message": message}}))
+    server = Server(httpx2.Response(status, json={"error": {"message": message}}))
     async with server.policy(max_attempts=1) as policy:
         with pytest.raises(PolicyUnavailable):
             await policy.open(()).reply([HELLO])
@@ -297,7 +297,7 @@ TOO_MANY = [
 
 @pytest.mark.parametrize(("message", "fits"), TOO_MANY)
 async def test_too_many_tokens_are_asked_for_again_with_what_fits(message: str, fits: int) -> None:
-    refusal = httpx.Response(400, json={"error": {"message": message}})
+    refusal = httpx2.Response(400, json={"error": {"message": message}})
     server = Server(refusal, completion({"content": "a"}))
     async with server.policy(max_tokens=4000) as policy:
         assert (await policy.open(()).reply([HELLO])).text == "a"
@@ -309,7 +309,7 @@ async def test_a_prompt_that_leaves_no_token_overflows() -> None:
         "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens "
         "(5000 in the messages, 4000 in the completion)."
     )
-    server = Server(httpx.Response(400, json={"error": {"message": message}}))
+    server = Server(httpx2.Response(400, json={"error": {"message": message}}))
     async with server.policy(max_tokens=4000) as policy:
         with pytest.raises(ContextOverflow):
             await policy.open(()).reply([HELLO])
@@ -343,23 +343,23 @@ async def test_a_closing_tag_inside_the_reasoning_does_not_end_it() -> None:
 
 
 async def test_waiting_for_a_slot_does_not_count_against_the_deadline() -> None:
-    async def serve(request: httpx.Request) -> httpx.Response:
+    async def serve(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(0.05)
         return completion({"content": "a"})
 
     config = ChatPolicyConfig(model="m", max_concurrent=1, deadline_s=0.3, timeout_s=0.3)
-    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
         replies = [policy.open(()).reply([HELLO]) for _ in range(10)]
         assert len(await asyncio.gather(*replies)) == 10
 
 
 async def test_the_queue_has_a_bound_of_its_own() -> None:
-    async def serve(request: httpx.Request) -> httpx.Response:
+    async def serve(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(0.2)
         return completion({"content": "a"})
 
     config = ChatPolicyConfig(model="m", max_concurrent=1, queue_timeout_s=0.05)
-    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
         first, second = await asyncio.gather(
             *(policy.open(()).reply([HELLO]) for _ in range(2)), return_exceptions=True
         )
@@ -385,7 +385,7 @@ async def test_the_queue_has_a_bound_of_its_own() -> None:
 async def test_an_error_may_be_the_whole_answer(
     body: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    server = Server(httpx.Response(200, json=body))
+    server = Server(httpx2.Response(200, json=body))
     async with server.policy(max_attempts=1) as policy:
         with pytest.raises(error, match=words):
             await policy.open(()).reply([HELLO])

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
-import httpx
+import httpx2
 import pytest
 
 from wideseek_agents import (
@@ -345,12 +345,12 @@ async def test_chinese_tasks_get_chinese_prompts(world: World, task: Task) -> No
 async def test_native_tools_are_left_out_of_the_system_prompt(world: World, task: Task) -> None:
     bodies: list[dict[str, list[dict[str, str]]]] = []
 
-    def serve(request: httpx.Request) -> httpx.Response:
+    def serve(request: httpx2.Request) -> httpx2.Response:
         bodies.append(json.loads(request.content))
-        return httpx.Response(200, json={"choices": [{"message": {"content": "end"}}]})
+        return httpx2.Response(200, json={"choices": [{"message": {"content": "end"}}]})
 
     config = ChatPolicyConfig(model="m", native_tools=True)
-    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
         episode = await Team(TeamConfig(), policy, world, world).run(task)
     assert episode.answer == "end"
     assert len(bodies[0]["tools"]) == 1

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import httpx
+import httpx2
 
 from wideseek_agents import ChatPolicy, SingleConfig, Team, TeamConfig
 from wideseek_core import Status, Task
@@ -14,7 +14,7 @@ from .conftest import TRITON, World
 CONFIG = TeamConfig(workflow="single_agent", single=SingleConfig(requests_per_turn=2))
 
 
-def native(*calls: tuple[str, str, str]) -> httpx.Response:
+def native(*calls: tuple[str, str, str]) -> httpx2.Response:
     """A response of calls: identifier, name, arguments as text."""
     found = [{"id": id, "function": {"name": name, "arguments": text}} for id, name, text in calls]
     return completion({"content": None, "tool_calls": found}, "tool_calls")
@@ -92,12 +92,12 @@ async def test_a_closing_tag_in_a_cell_does_not_cut_the_answer(world: World, tas
 async def test_a_server_that_fails_one_subagent_costs_its_report_alone(
     world: World, task: Task
 ) -> None:
-    def serve(request: httpx.Request) -> httpx.Response:
+    def serve(request: httpx2.Request) -> httpx2.Response:
         body = json.loads(request.content)
         text = json.dumps(body["messages"])
         if "You lead a team" not in text:
             if "Your subtask:\\noops" in text:
-                return httpx.Response(400, json={"error": {"message": "content filter"}})
+                return httpx2.Response(400, json={"error": {"message": "content filter"}})
             return completion({"content": "report"})
         if any(message["role"] == "assistant" for message in body["messages"]):
             return completion({"content": "answer"})
@@ -106,7 +106,7 @@ async def test_a_server_that_fails_one_subagent_costs_its_report_alone(
         return completion({"content": f"<tool_call>{call}</tool_call>"})
 
     config = Server(completion({"content": ""})).policy().config
-    async with ChatPolicy(config, transport=httpx.MockTransport(serve)) as policy:
+    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
         episode = await Team(TeamConfig(), policy, world, world).run(task)
     assert (episode.answer, episode.error) == ("answer", "")
     assert [r.ok for r in episode.main.turns[0].results] == [True, False]

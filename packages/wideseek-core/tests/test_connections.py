@@ -1,18 +1,18 @@
 from collections import Counter
 
-import httpx
+import httpx2
 import pytest
 
 from wideseek_core.connections import SpreadTransport
 
 
-class Named(httpx.AsyncBaseTransport):
+class Named(httpx2.AsyncBaseTransport):
     def __init__(self, name: str, used: Counter[str]) -> None:
         self.name, self.used = name, used
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.used[self.name] += 1
-        return httpx.Response(200, text=self.name)
+        return httpx2.Response(200, text=self.name)
 
     async def aclose(self) -> None:
         self.used[f"{self.name} closed"] += 1
@@ -28,7 +28,7 @@ async def test_requests_are_spread_over_small_pools(connections: int, pools: int
         return made[-1]
 
     transport = SpreadTransport(make, connections)
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx2.AsyncClient(transport=transport) as client:
         for _ in range(2 * pools):
             assert (await client.get("http://test/")).status_code == 200
     assert len(made) == pools

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,17 +17,17 @@ from wideseek_core.http import HttpClient
 
 QUICK: dict[str, Any] = {"base_url": "http://service.example/v1", "backoff_s": 0.0}
 KEY = "sk-very-secret-0123456789"
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx2.Request], httpx2.Response]
 
 
 class Service:
     """Answers in turn; the last answer stays."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
         self.answers = list(answers)
-        self.requests: list[httpx.Request] = []
+        self.requests: list[httpx2.Request] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -38,12 +38,12 @@ class Service:
 def client(service: Handler, **given: Any) -> HttpClient:
     options = {name: given.pop(name) for name in ("headers", "key_header") if name in given}
     config = EndpointConfig(**(QUICK | given))
-    return HttpClient("Service", config, transport=httpx.MockTransport(service), **options)
+    return HttpClient("Service", config, transport=httpx2.MockTransport(service), **options)
 
 
-def answer(value: object = None, status: int = 200, **headers: str) -> httpx.Response:
+def answer(value: object = None, status: int = 200, **headers: str) -> httpx2.Response:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return httpx.Response(status, content=json.dumps(value).encode(), headers=named)
+    return httpx2.Response(status, content=json.dumps(value).encode(), headers=named)
 
 
 async def test_a_json_request_and_its_answer() -> None:
@@ -130,12 +130,12 @@ async def test_attempts_are_bounded_and_counted() -> None:
 @pytest.mark.parametrize(
     ("failure", "kind", "attempts"),
     [
-        (httpx.ConnectError("refused"), ServiceFault.CONNECT, 2),
-        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), ServiceFault.CONNECT, 1),
-        (httpx.RemoteProtocolError("cut"), ServiceFault.CONNECT, 2),
-        (httpx.ReadTimeout("slow"), ServiceFault.TIMEOUT, 2),
-        (httpx.LocalProtocolError("no"), ServiceFault.REFUSED, 1),
-        (httpx.DecodingError("no"), ServiceFault.CONNECT, 2),
+        (httpx2.ConnectError("refused"), ServiceFault.CONNECT, 2),
+        (httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), ServiceFault.CONNECT, 1),
+        (httpx2.RemoteProtocolError("cut"), ServiceFault.CONNECT, 2),
+        (httpx2.ReadTimeout("slow"), ServiceFault.TIMEOUT, 2),
+        (httpx2.LocalProtocolError("no"), ServiceFault.REFUSED, 1),
+        (httpx2.DecodingError("no"), ServiceFault.CONNECT, 2),
     ],
 )
 async def test_failures_of_the_connection(
@@ -151,17 +151,17 @@ async def test_failures_of_the_connection(
 @pytest.mark.parametrize(
     ("failure", "attempts"),
     [
-        (httpx.ConnectError("refused"), 2),
+        (httpx2.ConnectError("refused"), 2),
         (answer(status=429), 2),
         (answer(status=503), 2),
         (answer(status=500), 1),
         (answer(status=504), 1),
-        (httpx.ReadTimeout("slow"), 1),
-        (httpx.RemoteProtocolError("cut"), 1),
+        (httpx2.ReadTimeout("slow"), 1),
+        (httpx2.RemoteProtocolError("cut"), 1),
     ],
 )
 async def test_a_request_with_effects_is_repeated_only_if_nothing_was_done(
-    failure: httpx.Response | Exception, attempts: int
+    failure: httpx2.Response | Exception, attempts: int
 ) -> None:
     service = Service(failure)
     async with client(service, max_attempts=2) as http:
@@ -179,12 +179,12 @@ async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
 
 
 async def test_an_attempt_ends_at_its_timeout() -> None:
-    async def slow(request: httpx.Request) -> httpx.Response:
+    async def slow(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(60)
         return answer()
 
     config = EndpointConfig(**QUICK, timeout_s=0.05, max_attempts=2)
-    async with HttpClient("Service", config, transport=httpx.MockTransport(slow)) as http:
+    async with HttpClient("Service", config, transport=httpx2.MockTransport(slow)) as http:
         with pytest.raises(ServiceError, match=r"no answer within 0.05 s \(after 2") as caught:
             await http.get_json("/x")
     assert caught.value.kind is ServiceFault.TIMEOUT
@@ -193,12 +193,12 @@ async def test_an_attempt_ends_at_its_timeout() -> None:
 async def test_waiting_for_a_slot_is_bounded_and_no_part_of_the_deadline() -> None:
     release = asyncio.Event()
 
-    async def slow(request: httpx.Request) -> httpx.Response:
+    async def slow(request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("first"):
             await release.wait()
         return answer({"ok": 1})
 
-    transport = httpx.MockTransport(slow)
+    transport = httpx2.MockTransport(slow)
     config = EndpointConfig(**QUICK, max_concurrent=1, queue_timeout_s=0.05)
     async with HttpClient("Service", config, transport=transport) as http:
         first = asyncio.create_task(http.get_json("/first"))
@@ -219,7 +219,7 @@ async def test_waiting_for_a_slot_is_bounded_and_no_part_of_the_deadline() -> No
 async def test_requests_in_flight_are_bounded() -> None:
     flying = peak = 0
 
-    async def count(request: httpx.Request) -> httpx.Response:
+    async def count(request: httpx2.Request) -> httpx2.Response:
         nonlocal flying, peak
         flying += 1
         peak = max(peak, flying)
@@ -228,18 +228,18 @@ async def test_requests_in_flight_are_bounded() -> None:
         return answer()
 
     config = EndpointConfig(**QUICK, max_concurrent=3)
-    async with HttpClient("Service", config, transport=httpx.MockTransport(count)) as http:
+    async with HttpClient("Service", config, transport=httpx2.MockTransport(count)) as http:
         await asyncio.gather(*(http.get_json("/x") for _ in range(30)))
     assert peak == 3
 
 
 async def test_a_cancelled_request_frees_its_slot() -> None:
-    async def slow(request: httpx.Request) -> httpx.Response:
+    async def slow(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(60 if request.url.path.endswith("slow") else 0)
         return answer({"ok": 1})
 
     config = EndpointConfig(**QUICK, max_concurrent=1)
-    async with HttpClient("Service", config, transport=httpx.MockTransport(slow)) as http:
+    async with HttpClient("Service", config, transport=httpx2.MockTransport(slow)) as http:
         task = asyncio.create_task(http.get_json("/slow"))
         await asyncio.sleep(0.01)
         task.cancel()
@@ -249,7 +249,7 @@ async def test_a_cancelled_request_frees_its_slot() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b'{"a": ', b"\xff\xfe\xfd", b"[" * 100_000])
 async def test_what_is_not_json_is_tried_again_and_reported(content: bytes) -> None:
-    service = Service(httpx.Response(200, content=content))
+    service = Service(httpx2.Response(200, content=content))
     async with client(service, max_attempts=2) as http:
         with pytest.raises(ServiceError, match="not JSON") as caught:
             await http.get_json("/x")
@@ -257,13 +257,13 @@ async def test_what_is_not_json_is_tried_again_and_reported(content: bytes) -> N
 
 
 async def test_an_integer_of_many_digits_is_not_json() -> None:
-    async with client(Service(httpx.Response(200, content=b"1" * 6000)), max_attempts=1) as http:
+    async with client(Service(httpx2.Response(200, content=b"1" * 6000)), max_attempts=1) as http:
         with pytest.raises(ServiceError, match="not JSON"):
             await http.get_json("/x")
 
 
 async def test_half_of_a_surrogate_pair_becomes_the_replacement_character() -> None:
-    service = Service(httpx.Response(200, content=rb'{"\ud83d": ["a\ud83d", "\ud83d\ude00"]}'))
+    service = Service(httpx2.Response(200, content=rb'{"\ud83d": ["a\ud83d", "\ud83d\ude00"]}'))
     async with client(service) as http:
         assert await http.post_json("/x", {"q": "b\ude00"}) == {"\ufffd": ["a\ufffd", "😀"]}
     assert json.loads(service.requests[0].content) == {"q": "b\ufffd"}
@@ -297,7 +297,7 @@ async def test_an_answer_is_bounded() -> None:
     assert (caught.value.kind, caught.value.attempts) == (ServiceFault.TOO_LARGE, 1)
 
 
-class Stream(httpx.AsyncByteStream):
+class Stream(httpx2.AsyncByteStream):
     def __init__(self, content: bytes) -> None:
         self.content = content
 
@@ -309,8 +309,8 @@ async def test_a_compressed_answer_that_is_cut_is_tried_again() -> None:
     packed = gzip.compress(b"the whole of it " * 100)
     headers = {"content-encoding": "gzip", "content-type": "text/plain"}
 
-    def reply(content: bytes) -> httpx.Response:
-        return httpx.Response(200, headers=headers, stream=Stream(content))
+    def reply(content: bytes) -> httpx2.Response:
+        return httpx2.Response(200, headers=headers, stream=Stream(content))
 
     async with client(Service(reply(packed[:-8]), reply(packed))) as http:
         assert await http.get_text("/x") == "the whole of it " * 100
@@ -345,9 +345,9 @@ def test_a_bad_key_is_one_line_that_names_its_variable(
 async def test_no_error_shows_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_KEY", KEY)
 
-    def echo(request: httpx.Request) -> httpx.Response:
+    def echo(request: httpx2.Request) -> httpx2.Response:
         text = f"<p>{request.headers['authorization']} {KEY[:16]}… {request.url}</p>"
-        return httpx.Response(status, text=text, headers={"location": f"/?key={KEY}"})
+        return httpx2.Response(status, text=text, headers={"location": f"/?key={KEY}"})
 
     url = f"http://user:pass-word-1@service.example/?token={KEY}"
     async with client(echo, api_key_env="SERVICE_KEY", base_url=url, max_attempts=2) as http:
@@ -371,7 +371,7 @@ async def test_credentials_of_the_address_are_sent_but_not_shown(
 
 
 async def test_control_characters_of_an_answer_are_not_shown() -> None:
-    service = Service(httpx.Response(404, content=b"\x1b[2J\x1b]0;title\x07gone\nnow"))
+    service = Service(httpx2.Response(404, content=b"\x1b[2J\x1b]0;title\x07gone\nnow"))
     async with client(service) as http:
         with pytest.raises(ServiceError) as caught:
             await http.get_json("/x")
@@ -390,7 +390,7 @@ def test_any_answer_is_a_value_or_a_service_error(content: bytes, status: int, k
     headers = {b"content-type": kind.encode("utf-8", "replace"), b"retry-after": b"0"}
 
     async def ask() -> None:
-        service = Service(httpx.Response(status, content=content, headers=headers))
+        service = Service(httpx2.Response(status, content=content, headers=headers))
         async with client(service, max_attempts=2) as http:
             with contextlib.suppress(ServiceError):
                 await http.get_json("/x")
@@ -410,7 +410,7 @@ async def test_starts_are_paced() -> None:
     loop = asyncio.get_running_loop()
     starts: list[float] = []
 
-    def note(request: httpx.Request) -> httpx.Response:
+    def note(request: httpx2.Request) -> httpx2.Response:
         starts.append(loop.time())
         return answer()
 

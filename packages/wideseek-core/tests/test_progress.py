@@ -54,7 +54,7 @@ def test_a_log_record_is_one_line_on_stderr_however_long(capsys: Captured) -> No
     with logging_to_console():
         logging.getLogger("wideseek.test").info("read %s", "word " * 100)
         logging.getLogger("wideseek.test").debug("not shown")
-        logging.getLogger("httpx").info("not shown either")
+        logging.getLogger("httpx2").info("not shown either")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

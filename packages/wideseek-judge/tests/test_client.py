@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from wideseek_core import ConfigError, Finish, JudgeError, Message
@@ -21,21 +21,21 @@ CONFIG = JudgeEndpointConfig(
 SCHEMA: Schema = {"type": "object"}
 
 
-def reply(text: object, finish: object = "stop") -> httpx.Response:
+def reply(text: object, finish: object = "stop") -> httpx2.Response:
     choice = {"message": {"content": text}, "finish_reason": finish}
-    return httpx.Response(200, content=json.dumps({"choices": [choice]}))
+    return httpx2.Response(200, content=json.dumps({"choices": [choice]}))
 
 
 def client(
-    handler: Callable[[httpx.Request], httpx.Response], config: JudgeEndpointConfig = CONFIG
+    handler: Callable[[httpx2.Request], httpx2.Response], config: JudgeEndpointConfig = CONFIG
 ) -> ChatClient:
-    return ChatClient(config, transport=httpx.MockTransport(handler))
+    return ChatClient(config, transport=httpx2.MockTransport(handler))
 
 
 async def test_requests_are_greedy_and_name_the_model() -> None:
-    seen: list[httpx.Request] = []
+    seen: list[httpx2.Request] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         seen.append(request)
         return reply('<think>hm</think> {"1": 1}')
 
@@ -53,7 +53,7 @@ async def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SOME_KEY", "abc")
     seen: list[str] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         seen.append(request.headers["authorization"])
         return reply("x")
 
@@ -65,14 +65,14 @@ async def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "fault",
     [
-        httpx.Response(429, headers={"retry-after": "0"}),
-        httpx.Response(503, text="busy"),
-        httpx.Response(200, text="not json"),
-        httpx.Response(200, json={"choices": []}),
-        httpx.Response(200, json={"choices": None, "error": {"message": "busy", "code": 429}}),
+        httpx2.Response(429, headers={"retry-after": "0"}),
+        httpx2.Response(503, text="busy"),
+        httpx2.Response(200, text="not json"),
+        httpx2.Response(200, json={"choices": []}),
+        httpx2.Response(200, json={"choices": None, "error": {"message": "busy", "code": 429}}),
     ],
 )
-async def test_faults_that_pass_are_tried_again(fault: httpx.Response) -> None:
+async def test_faults_that_pass_are_tried_again(fault: httpx2.Response) -> None:
     replies = [fault, reply("fine")]
     async with client(lambda _: replies.pop(0)) as chat:
         assert await chat(HELLO) == "fine"
@@ -81,9 +81,9 @@ async def test_faults_that_pass_are_tried_again(fault: httpx.Response) -> None:
 async def test_faults_that_stay_leave_the_answer_unjudged() -> None:
     asked: list[int] = []
 
-    def handler(_: httpx.Request) -> httpx.Response:
+    def handler(_: httpx2.Request) -> httpx2.Response:
         asked.append(1)
-        return httpx.Response(500, text="broken")
+        return httpx2.Response(500, text="broken")
 
     async with client(handler) as chat:
         with pytest.raises(NoVerdict, match=r"HTTP 500: broken \(after 3 attempts\)"):
@@ -95,9 +95,9 @@ async def test_faults_that_stay_leave_the_answer_unjudged() -> None:
 async def test_hopeless_answers_are_errors_at_once(status: int) -> None:
     asked: list[int] = []
 
-    def handler(_: httpx.Request) -> httpx.Response:
+    def handler(_: httpx2.Request) -> httpx2.Response:
         asked.append(1)
-        return httpx.Response(status, text="no")
+        return httpx2.Response(status, text="no")
 
     async with client(handler) as chat:
         with pytest.raises(JudgeError) as caught:
@@ -107,14 +107,14 @@ async def test_hopeless_answers_are_errors_at_once(status: int) -> None:
 
 
 async def test_a_request_that_is_refused_for_what_it_is_leaves_one_answer_unjudged() -> None:
-    async with client(lambda _: httpx.Response(400, text="too long")) as chat:
+    async with client(lambda _: httpx2.Response(400, text="too long")) as chat:
         with pytest.raises(NoVerdict, match="too long"):
             await chat(HELLO)
 
 
 async def test_an_endpoint_that_never_answered_is_an_error() -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused", request=request)
 
     async with client(handler) as chat:
         with pytest.raises(JudgeError, match="can't be reached: refused") as caught:
@@ -125,10 +125,10 @@ async def test_an_endpoint_that_never_answered_is_an_error() -> None:
 async def test_an_endpoint_that_goes_away_leaves_answers_unjudged() -> None:
     up = [True]
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         if up.pop() if up else False:
             return reply("x")
-        raise httpx.ConnectError("refused", request=request)
+        raise httpx2.ConnectError("refused", request=request)
 
     async with client(handler) as chat:
         await chat(HELLO)
@@ -139,7 +139,7 @@ async def test_an_endpoint_that_goes_away_leaves_answers_unjudged() -> None:
 async def test_no_more_requests_are_in_flight_than_allowed() -> None:
     now, most = 0, 0
 
-    async def handler(_: httpx.Request) -> httpx.Response:
+    async def handler(_: httpx2.Request) -> httpx2.Response:
         nonlocal now, most
         now += 1
         most = max(most, now)
@@ -148,7 +148,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
         return reply("x")
 
     config = CONFIG.model_copy(update={"max_concurrent": 2, "max_requests_per_s": 1e6})
-    async with ChatClient(config, transport=httpx.MockTransport(handler)) as chat:
+    async with ChatClient(config, transport=httpx2.MockTransport(handler)) as chat:
         replies = await asyncio.gather(*(chat(HELLO) for _ in range(10)))
     assert replies == ["x"] * 10
     assert most == 2
@@ -156,7 +156,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
 
 async def test_the_error_inside_an_answer_is_shown() -> None:
     error = {"error": {"message": "provider is out of memory"}}
-    async with client(lambda _: httpx.Response(200, json=error)) as chat:
+    async with client(lambda _: httpx2.Response(200, json=error)) as chat:
         with pytest.raises(NoVerdict, match="provider is out of memory"):
             await chat(HELLO)
 
@@ -198,7 +198,7 @@ async def test_content_of_any_kind_is_text(content: object, text: str) -> None:
 async def test_a_schema_is_asked_for() -> None:
     bodies: list[dict[str, Any]] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         bodies.append(json.loads(request.content))
         return reply("{}")
 
@@ -215,9 +215,9 @@ async def test_a_schema_is_asked_for() -> None:
 async def test_a_server_that_refuses_schemas_is_asked_without(status: int) -> None:
     schemas: list[bool] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         schemas.append("response_format" in json.loads(request.content))
-        return httpx.Response(status, text="response_format?") if schemas[-1] else reply("{}")
+        return httpx2.Response(status, text="response_format?") if schemas[-1] else reply("{}")
 
     async with client(handler, CONFIG.model_copy(update={"max_attempts": 1})) as chat:
         for _ in range(3):
@@ -228,9 +228,9 @@ async def test_a_server_that_refuses_schemas_is_asked_without(status: int) -> No
 async def test_a_refusal_for_another_reason_leaves_schemas_on() -> None:
     schemas: list[bool] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         schemas.append("response_format" in json.loads(request.content))
-        return reply("{}") if len(schemas) > 2 else httpx.Response(400, text="too long")
+        return reply("{}") if len(schemas) > 2 else httpx2.Response(400, text="too long")
 
     async with client(handler) as chat:
         with pytest.raises(NoVerdict, match="too long"):
@@ -242,9 +242,9 @@ async def test_a_refusal_for_another_reason_leaves_schemas_on() -> None:
 async def test_a_schema_that_is_refused_after_others_were_taken_leaves_them_on() -> None:
     schemas: list[bool] = []
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         schemas.append("response_format" in json.loads(request.content))
-        return httpx.Response(400, text="schema too large") if len(schemas) == 2 else reply("{}")
+        return httpx2.Response(400, text="schema too large") if len(schemas) == 2 else reply("{}")
 
     async with client(handler) as chat:
         for _ in range(3):
@@ -255,7 +255,7 @@ async def test_a_schema_that_is_refused_after_others_were_taken_leaves_them_on()
 async def test_schemas_can_be_switched_off() -> None:
     config = CONFIG.model_copy(update={"structured_output": False})
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         assert "response_format" not in json.loads(request.content)
         return reply("{}")
 
@@ -269,10 +269,10 @@ async def test_a_server_that_echoes_the_key_reveals_it_to_nobody(
 ) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-very-secret-0123456789")
 
-    def handler(request: httpx.Request) -> httpx.Response:
+    def handler(request: httpx2.Request) -> httpx2.Response:
         if status == 200:
             return reply(f"you sent {request.headers['authorization']}")
-        return httpx.Response(status, text=f"bad key {request.headers['authorization']}")
+        return httpx2.Response(status, text=f"bad key {request.headers['authorization']}")
 
     config = CONFIG.model_copy(update={"api_key_env": "SOME_KEY"})
     async with client(handler, config) as chat:

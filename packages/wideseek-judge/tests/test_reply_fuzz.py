@@ -5,7 +5,7 @@ import random
 import re
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,7 +185,7 @@ async def test_any_answer_of_an_endpoint_is_a_reply_or_one_of_our_errors(
     body: Any, status: int
 ) -> None:
     data = json.dumps(body).encode("utf-8", "surrogatepass")
-    transport = httpx.MockTransport(lambda _: httpx.Response(status, content=data))
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(status, content=data))
     config = JudgeEndpointConfig(base_url="http://judge.test/v1", max_attempts=1)
     async with ChatClient(config, transport=transport) as chat:
         try:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 pytest.importorskip("fastapi")
@@ -38,22 +38,22 @@ def index(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def client(index: Path) -> AsyncGenerator[httpx.AsyncClient]:
+async def client(index: Path) -> AsyncGenerator[httpx2.AsyncClient]:
     with PageStore(index / "pages.sqlite") as pages:
         async with IndexSearch(index) as search:
             app = make_app(Routes(search, pages, SMALL), {"passages": 2})
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            transport = httpx2.ASGITransport(app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
                 yield client
 
 
-async def post(client: httpx.AsyncClient, path: str, body: object) -> Any:
+async def post(client: httpx2.AsyncClient, path: str, body: object) -> Any:
     response = await client.post(path, json=body)
     assert response.status_code == 200, response.text
     return response.json()["result"]
 
 
-async def test_retrieve_gives_payloads(client: httpx.AsyncClient) -> None:
+async def test_retrieve_gives_payloads(client: httpx2.AsyncClient) -> None:
     (io, mars) = await post(client, "/retrieve", {"queries": ["moon", "planet"], "topk": 1})
     assert io == [
         {
@@ -68,7 +68,7 @@ async def test_retrieve_gives_payloads(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("topk", [None, 0])
 async def test_retrieve_with_scores_and_the_usual_number(
-    client: httpx.AsyncClient, topk: int | None
+    client: httpx2.AsyncClient, topk: int | None
 ) -> None:
     body = {"queries": ["moon planet"], "topk": topk, "return_scores": True}
     (found,) = await post(client, "/retrieve", body)
@@ -76,7 +76,7 @@ async def test_retrieve_with_scores_and_the_usual_number(
     assert found[0]["score"] >= found[1]["score"] > 0
 
 
-async def test_access_gives_pages_in_order_and_null(client: httpx.AsyncClient) -> None:
+async def test_access_gives_pages_in_order_and_null(client: httpx2.AsyncClient) -> None:
     urls = ["http://a.org/wiki/Mars", "http://a.org/none", "http://a.org/index.php/Io", ""]
     mars, none, io, empty = await post(client, "/access", {"urls": urls})
     assert mars == {"url": "http://a.org/wiki/Mars", "contents": "A planet.", "title": "Mars"}
@@ -84,7 +84,7 @@ async def test_access_gives_pages_in_order_and_null(client: httpx.AsyncClient) -
     assert none is empty is None
 
 
-async def test_nothing_asked_nothing_given(client: httpx.AsyncClient) -> None:
+async def test_nothing_asked_nothing_given(client: httpx2.AsyncClient) -> None:
     assert await post(client, "/retrieve", {"queries": []}) == []
     assert await post(client, "/retrieve", {"queries": [""]}) == [[]]
     assert await post(client, "/access", {"urls": []}) == []
@@ -112,7 +112,7 @@ async def test_nothing_asked_nothing_given(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_bad_request_says_why(
-    client: httpx.AsyncClient, path: str, body: bytes, status: int
+    client: httpx2.AsyncClient, path: str, body: bytes, status: int
 ) -> None:
     response = await client.post(path, content=body)
     assert response.status_code == status
@@ -120,13 +120,13 @@ async def test_bad_request_says_why(
 
 
 @pytest.mark.parametrize("topk", [1, "1", 1.0, "1.0", " 1 "])
-async def test_spellings_of_the_number_of_results(client: httpx.AsyncClient, topk: object) -> None:
+async def test_spellings_of_the_number_of_results(client: httpx2.AsyncClient, topk: object) -> None:
     (found,) = await post(client, "/retrieve", {"queries": ["moon planet"], "topk": topk})
     assert len(found) == 1
 
 
 @pytest.mark.parametrize("topk", [5, 1000, 10**12])
-async def test_an_index_gives_what_it_has(client: httpx.AsyncClient, topk: int) -> None:
+async def test_an_index_gives_what_it_has(client: httpx2.AsyncClient, topk: int) -> None:
     (found,) = await post(client, "/retrieve", {"queries": ["moon planet"], "topk": topk})
     assert len(found) == 2
 
@@ -148,7 +148,7 @@ async def test_an_index_gives_what_it_has(client: httpx.AsyncClient, topk: int) 
     ],
 )
 async def test_spellings_of_return_scores(
-    client: httpx.AsyncClient, given: object, scored: bool
+    client: httpx2.AsyncClient, given: object, scored: bool
 ) -> None:
     ((found,),) = await post(
         client, "/retrieve", {"queries": ["moon"], "topk": 1, "return_scores": given}
@@ -156,14 +156,14 @@ async def test_spellings_of_return_scores(
     assert ("score" in found) == scored
 
 
-async def test_a_long_query_is_cut_and_fails_no_batch(client: httpx.AsyncClient) -> None:
+async def test_a_long_query_is_cut_and_fails_no_batch(client: httpx2.AsyncClient) -> None:
     queries = ["moon " * 2000, "planet"]
     moons, planets = await post(client, "/retrieve", {"queries": queries, "topk": 1})
     assert (moons[0]["title"], planets[0]["title"]) == ("Io", "Mars")
 
 
 async def test_halves_of_surrogate_pairs_and_unknown_fields_fail_no_batch(
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
 ) -> None:
     body = json.dumps({"queries": ["moon \ud83d"], "topk": 1, "model": "e5", "x": float("nan")})
     response = await client.post("/retrieve", content=body)
@@ -180,7 +180,7 @@ async def test_an_empty_index_gives_nothing(tmp_path: Path) -> None:
         assert len(pages) == 0
 
 
-async def test_health_metrics_and_openapi(client: httpx.AsyncClient) -> None:
+async def test_health_metrics_and_openapi(client: httpx2.AsyncClient) -> None:
     await post(client, "/retrieve", {"queries": ["moon"]})
     assert (await client.get("/health")).json() == {"status": "ok", "passages": 2}
     text = (await client.get("/metrics")).text
@@ -215,11 +215,11 @@ class Search:
 @asynccontextmanager
 async def served(
     index: Path, search: Search, config: ServeConfig
-) -> AsyncGenerator[httpx.AsyncClient]:
+) -> AsyncGenerator[httpx2.AsyncClient]:
     with PageStore(index / "pages.sqlite") as pages:
         async with search.batcher:
-            transport = httpx.ASGITransport(make_app(Routes(search, pages, config), {}))
-            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            transport = httpx2.ASGITransport(make_app(Routes(search, pages, config), {}))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
                 yield client
 
 
@@ -227,7 +227,7 @@ async def test_full_queue_is_503_with_retry_after(index: Path) -> None:
     search = Search(max_waiting=2, max_batch=1)
     async with served(index, search, ServeConfig(max_waiting=2)) as client:
 
-        def ask(query: str) -> asyncio.Task[httpx.Response]:
+        def ask(query: str) -> asyncio.Task[httpx2.Response]:
             return asyncio.create_task(client.post("/retrieve", json={"queries": [query]}))
 
         waiting = [ask("a")]
@@ -266,7 +266,9 @@ async def test_bytes_being_answered_are_bounded(index: Path) -> None:
         assert (await first).status_code == 200
 
 
-async def test_the_documentation_of_the_server_needs_no_internet(client: httpx.AsyncClient) -> None:
+async def test_the_documentation_of_the_server_needs_no_internet(
+    client: httpx2.AsyncClient,
+) -> None:
     page = (await client.get("/docs")).text
     assert "POST /retrieve" in page
     assert "RetrieveAnswer" in page
@@ -275,7 +277,7 @@ async def test_the_documentation_of_the_server_needs_no_internet(client: httpx.A
     assert "https://" not in page
 
 
-async def test_answers_are_as_the_schema_says(client: httpx.AsyncClient) -> None:
+async def test_answers_are_as_the_schema_says(client: httpx2.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
     answers = schema["paths"]["/retrieve"]["post"]["responses"]
     assert answers["503"]["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")

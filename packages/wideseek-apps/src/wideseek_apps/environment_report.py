@@ -17,7 +17,7 @@ LIBRARIES = (
     "safetensors",
     "numpy",
     "pydantic",
-    "httpx",
+    "httpx2",
     "qdrant-client",
     "qdrant-edge-py",
     "vllm",

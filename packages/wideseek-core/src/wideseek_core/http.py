@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
-import httpx
+import httpx2
 from pydantic import JsonValue
 
 from wideseek_core.bodies import ACCEPT_ENCODING, read_body
@@ -37,10 +37,10 @@ MAX_CONNECT_S = 30.0
 MAX_ERROR_BYTES = 100_000
 MAX_EXCERPT_CHARS = 300
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # its other lines hold whole URLs
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # its other lines hold whole URLs
 
 T = TypeVar("T")
-Transport = httpx.AsyncBaseTransport
+Transport = httpx2.AsyncBaseTransport
 """What may replace the network, in tests."""
 Check = Callable[[JsonValue], None]
 """Looks at an answer; raises `ServiceError` for one that reports a failure inside a 200."""
@@ -96,7 +96,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         key_header: str = "Authorization",
         key_required: bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.config = config
         secrets = secrets_in_url(config.base_url)
@@ -118,18 +118,18 @@ class HttpClient:
         # pools. Redirects are not followed.
         context = None if transport else _tls_context(is_tls)
 
-        def connect() -> httpx.AsyncHTTPTransport:
-            return httpx.AsyncHTTPTransport(
+        def connect() -> httpx2.AsyncHTTPTransport:
+            return httpx2.AsyncHTTPTransport(
                 verify=context or False,
-                limits=httpx.Limits(max_connections=config.max_concurrent),
+                limits=httpx2.Limits(max_connections=config.max_concurrent),
                 proxy=_proxy(proxy, context) if proxy else None,
                 trust_env=False,
             )
 
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             headers=[(header.encode(), value) for header, value in fixed.items()],
             auth=auth,
-            timeout=httpx.Timeout(config.timeout_s, connect=min(MAX_CONNECT_S, config.timeout_s)),
+            timeout=httpx2.Timeout(config.timeout_s, connect=min(MAX_CONNECT_S, config.timeout_s)),
             transport=transport or SpreadTransport(connect, config.max_concurrent),
             trust_env=False,  # `proxies` has read it
         )
@@ -253,22 +253,22 @@ class HttpClient:
                 ) as response,
             ):
                 return await self._read(response, repeatable)
-        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+        except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout):
             line = f"no answer within {timeout_s:.3g} s"
             raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=repeatable) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
             line = f"the request can't be sent: {error}"
             raise ServiceError(line, kind=ServiceFault.REFUSED) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             reason = str(error) or type(error).__name__
             can_pass = "CERTIFICATE" not in reason
             line = f"can't be reached: {reason}"
             raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=can_pass) from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             line = f"the connection broke off ({type(error).__name__}: {error})".replace(": )", ")")
             raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=repeatable) from None
 
-    async def _read(self, response: httpx.Response, repeatable: bool) -> HttpResponse:
+    async def _read(self, response: httpx2.Response, repeatable: bool) -> HttpResponse:
         status = response.status_code
         headers = {name.lower(): value for name, value in response.headers.items()}
         if response.is_success and status != PARTIAL_STATUS:
@@ -318,7 +318,7 @@ class HttpClient:
         )
 
 
-async def received_body(response: httpx.Response, max_bytes: int) -> bytes:
+async def received_body(response: httpx2.Response, max_bytes: int) -> bytes:
     """The whole body of a response, decompressed. Raises `ServiceError`."""
     if response.is_stream_consumed:  # by a transport of a test, which decompressed it too
         return await read_body(response.aiter_bytes(), "", max_bytes)
@@ -336,26 +336,26 @@ def _key(service: str, variable: str, required: bool) -> str:
     return ""
 
 
-def _without_credentials(base_url: str) -> tuple[str, str, httpx.BasicAuth | None]:
+def _without_credentials(base_url: str) -> tuple[str, str, httpx2.BasicAuth | None]:
     """An address without user and password, its query, and what the user and password become."""
     parts = urlsplit(base_url)
     auth = None
     if parts.username is not None:
-        auth = httpx.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+        auth = httpx2.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), parts.query, auth
 
 
 def _tls_context(is_tls: bool) -> ssl.SSLContext:
     if not is_tls:
-        return httpx.create_ssl_context(verify=False)
-    return certificates() or httpx.create_ssl_context()
+        return httpx2.create_ssl_context(verify=False)
+    return certificates() or httpx2.create_ssl_context()
 
 
-def _proxy(address: str, context: ssl.SSLContext | None) -> httpx.Proxy:
+def _proxy(address: str, context: ssl.SSLContext | None) -> httpx2.Proxy:
     """The proxy. Only one that is itself reached by TLS may be given a context."""
     is_tls = address.lower().startswith("https:")
-    return httpx.Proxy(address, ssl_context=context if is_tls else None)
+    return httpx2.Proxy(address, ssl_context=context if is_tls else None)
 
 
 def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:

@@ -106,7 +106,8 @@ def logging_to_console(level: int = logging.INFO) -> Generator[None]:
     before = root.level
     root.addHandler(handler)
     root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx2", "httpx"):  # their other lines hold whole URLs
+        logging.getLogger(client).setLevel(logging.WARNING)
     try:
         yield
     finally:

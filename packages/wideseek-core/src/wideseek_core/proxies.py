@@ -57,7 +57,7 @@ def _checked(variable: str, value: str) -> str:
     if scheme not in _SOCKS:
         raise ConfigError(f"{variable}: a proxy of type {scheme!r} can't be used, only http(s)")
     if importlib.util.find_spec("socksio") is None:
-        line = "SOCKS needs: pip install 'httpx[socks]' (or unset it, or name hosts in NO_PROXY)"
+        line = "SOCKS needs: pip install 'httpx2[socks]' (or unset it, or name hosts in NO_PROXY)"
         raise ConfigError(f"{variable}: {line}")
     return f"{_SOCKS[scheme]}://{rest}"
 

@@ -33,7 +33,9 @@ from wideseek_judge.verdicts import JudgingContext, Verdicts
 
 logger = logging.getLogger(__name__)
 
-_INSTALL = "pip install 'wideseek-judge[official]' (in a checkout: uv sync)"
+_INSTALL = (
+    "pip install 'wideseek-judge[official]' with Python 3.11 to 3.13 (in a checkout: uv sync)"
+)
 _OFFICIAL_VERSIONS = {"pandas": "2.3.1", "dateparser": "1.2.2"}
 """Those that the official evaluator locks: its numbers depend on them."""
 

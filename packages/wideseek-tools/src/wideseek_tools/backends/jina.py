@@ -45,7 +45,7 @@ class Jina:
     async def read(self, url: str) -> Page:
         """The page at `url`. Raises `NoContent`, `ToolError`."""
         from wideseek_tools.fetch.address import (
-            checked_url,  # it needs httpx, which is slow to load
+            checked_url,  # it needs httpx2, which is slow to load
         )
 
         address = str(checked_url(url))

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-import httpx
+import httpx2
 
 from wideseek_core.errors import ToolRefused, ToolUnavailable
 from wideseek_tools.urls import MAX_URL_CHARS
@@ -27,7 +27,7 @@ _UNICAST = IPv6Network("2000::/3")
 """All that is assigned to the open internet."""
 
 
-def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
+def checked_url(url: str, ports: Collection[int] | None = None) -> httpx2.URL:
     """A plain http(s) URL without credentials and fragment. Raises `ToolRefused`."""
     text = url.strip()
     if not text or len(text) > MAX_URL_CHARS or _FORBIDDEN.search(text):
@@ -37,8 +37,8 @@ def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
             raise ToolRefused(f"only http and https can be read: {text[:100]!r}")
         text = f"https://{text.lstrip('/')}"
     try:
-        address = httpx.URL(text).copy_with(fragment=None)
-    except (httpx.InvalidURL, ValueError):
+        address = httpx2.URL(text).copy_with(fragment=None)
+    except (httpx2.InvalidURL, ValueError):
         raise ToolRefused(f"not a URL: {text[:100]!r}") from None
     if address.scheme not in ("http", "https"):
         raise ToolRefused(f"only http and https can be read, not {address.scheme!r}")
@@ -51,7 +51,7 @@ def checked_url(url: str, ports: Collection[int] | None = None) -> httpx.URL:
     return address
 
 
-def port_of(address: httpx.URL) -> int:
+def port_of(address: httpx2.URL) -> int:
     """The port, given or implied."""
     return address.port or (443 if address.scheme == "https" else 80)
 

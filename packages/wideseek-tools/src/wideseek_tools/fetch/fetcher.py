@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 
 from wideseek_core.bodies import ACCEPT_ENCODING
 from wideseek_core.errors import (
@@ -70,7 +70,7 @@ class Fetcher:
         self._stack = AsyncExitStack()
         self._context = certificates() or ssl.create_default_context()
         self._direct = self._transport(None)
-        self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._proxied: dict[str, httpx2.AsyncHTTPTransport] = {}
         for scheme in ("http", "https"):
             # Any public host will do here; `NO_PROXY` is looked at for each request.
             if proxy := proxy_for(f"{scheme}://example.com"):
@@ -81,13 +81,13 @@ class Fetcher:
                     )
                 self._proxied[scheme] = self._transport(proxy)
 
-    def _transport(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(
+    def _transport(self, proxy: str | None) -> httpx2.AsyncHTTPTransport:
+        return httpx2.AsyncHTTPTransport(
             verify=self._context,
             trust_env=False,
-            proxy=httpx.Proxy(proxy) if proxy else None,
+            proxy=httpx2.Proxy(proxy) if proxy else None,
             # A kept connection belongs to an address, not to a name: never reuse one.
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
     async def __aenter__(self) -> Self:
@@ -108,7 +108,7 @@ class Fetcher:
         """The page at `url`. Raises `NoContent`, `ToolRefused`, `ToolUnavailable`."""
         address = checked_url(url, self._config.ports)
 
-        async def attempt(timeout_s: float) -> tuple[httpx.URL, Response]:
+        async def attempt(timeout_s: float) -> tuple[httpx2.URL, Response]:
             try:
                 async with asyncio.timeout(timeout_s):
                     return await self._follow(address)
@@ -124,7 +124,7 @@ class Fetcher:
             raise NoContent(f"no readable text at {url!r}")
         return page
 
-    async def _follow(self, address: httpx.URL) -> tuple[httpx.URL, Response]:
+    async def _follow(self, address: httpx2.URL) -> tuple[httpx2.URL, Response]:
         """The answer behind all redirects, and where it came from."""
         for _ in range(self._config.max_redirects + 1):
             if self._config.robots:
@@ -135,21 +135,21 @@ class Fetcher:
             address = self._target(address, response)
         raise ToolRefused(f"more than {self._config.max_redirects} redirects")
 
-    def _checked(self, address: httpx.URL, response: Response) -> Response:
+    def _checked(self, address: httpx2.URL, response: Response) -> Response:
         if response.status in MISSING_STATUSES:
             raise NoContent(f"{address.host!r} has no such page ({response.status})")
         if response.status != 200:
             raise ToolUnavailable(f"{address.host!r} answered {response.status}")
         return response
 
-    def _target(self, address: httpx.URL, response: Response) -> httpx.URL:
+    def _target(self, address: httpx2.URL, response: Response) -> httpx2.URL:
         try:
             target = address.join(response.headers.get("location", ""))
-        except (httpx.InvalidURL, ValueError):
+        except (httpx2.InvalidURL, ValueError):
             raise ToolRefused("a redirect to something that is no URL") from None
         return checked_url(str(target), self._config.ports)
 
-    async def _page(self, address: httpx.URL, response: Response) -> Page:
+    async def _page(self, address: httpx2.URL, response: Response) -> Page:
         kind = response.headers.get("content-type", "")
         if not is_html(media_type(kind), response.body):
             text = decoded_text(response.body, kind)
@@ -157,7 +157,7 @@ class Fetcher:
         found = await self._extractors.extract(response.body, str(address), named_charset(kind))
         return Page(url=str(address), text=found.text, title=found.title, source="fetch")
 
-    async def _robots_text(self, address: httpx.URL) -> str | None:
+    async def _robots_text(self, address: httpx2.URL) -> str | None:
         for _ in range(self._config.max_redirects + 1):
             response = await self._get(address, MAX_ROBOTS_BYTES, any_type=True)
             if response.status in REDIRECTS:
@@ -170,21 +170,21 @@ class Fetcher:
                 break
         raise ToolUnavailable(f"robots.txt of {address.host!r} can't be had")
 
-    async def _get(self, address: httpx.URL, limit: int, *, any_type: bool = False) -> Response:
+    async def _get(self, address: httpx2.URL, limit: int, *, any_type: bool = False) -> Response:
         """One hop. Raises `ServiceError` for what may pass."""
         try:
             return await self._exchange(address, limit, any_type)
-        except httpx.TimeoutException:
+        except httpx2.TimeoutException:
             line = "can't be reached in time"
             raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=True) from None
-        except (httpx.ConnectError, httpx.ProxyError):
+        except (httpx2.ConnectError, httpx2.ProxyError):
             line = "can't be reached"
             raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=True) from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             line = f"the connection broke off ({type(error).__name__})"
             raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=True) from None
 
-    async def _exchange(self, address: httpx.URL, limit: int, any_type: bool) -> Response:
+    async def _exchange(self, address: httpx2.URL, limit: int, any_type: bool) -> Response:
         response = await self._connect(address)
         try:
             status = response.status_code
@@ -209,7 +209,7 @@ class Fetcher:
         finally:
             await response.aclose()
 
-    async def _connect(self, address: httpx.URL) -> httpx.Response:
+    async def _connect(self, address: httpx2.URL) -> httpx2.Response:
         """The response's head, from the first address that can be reached."""
         private = address.host in self._config.allowed_hosts
         transport = self._direct
@@ -219,24 +219,24 @@ class Fetcher:
             return await transport.handle_async_request(self._request(address, address.host))
         port = port_of(address)
         numbers = await public_addresses(address.host, port, self._resolver, private)
-        failed: httpx.HTTPError | None = None
+        failed: httpx2.HTTPError | None = None
         for number in numbers[:MAX_ADDRESSES]:
             try:
                 return await transport.handle_async_request(self._request(address, number))
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 failed = error
-        raise failed or httpx.ConnectError("no address")
+        raise failed or httpx2.ConnectError("no address")
 
-    async def _check_proxied(self, address: httpx.URL, private: bool) -> None:
+    async def _check_proxied(self, address: httpx2.URL, private: bool) -> None:
         """Refuses names that are private here; those unknown here are left to the proxy."""
         try:
             await public_addresses(address.host, port_of(address), self._resolver, private)
         except ToolUnavailable:
             return
 
-    def _request(self, address: httpx.URL, number: str) -> httpx.Request:
+    def _request(self, address: httpx2.URL, number: str) -> httpx2.Request:
         seconds = self._config.timeout_s
-        timeout = httpx.Timeout(seconds, connect=self._config.connect_timeout_s)
+        timeout = httpx2.Timeout(seconds, connect=self._config.connect_timeout_s)
         headers = {
             "Host": address.netloc.decode(),
             "User-Agent": self._config.user_agent,
@@ -245,7 +245,7 @@ class Fetcher:
         }
         extensions = {"timeout": timeout.as_dict(), "sni_hostname": address.raw_host.decode()}
         pinned = address.copy_with(host=number)
-        return httpx.Request("GET", pinned, headers=headers, extensions=extensions)
+        return httpx2.Request("GET", pinned, headers=headers, extensions=extensions)
 
     def _host_slots(self, host: str) -> asyncio.Semaphore:
         found = self._hosts.pop(host, None) or asyncio.Semaphore(self._config.max_per_host)

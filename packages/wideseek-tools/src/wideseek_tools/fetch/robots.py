@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import httpx
+import httpx2
 from protego import Protego
 
 from wideseek_core.errors import ToolRefused
@@ -12,7 +12,7 @@ from wideseek_core.errors import ToolRefused
 TTL_S = 3600.0
 MAX_SITES = 2000
 
-Get = Callable[[httpx.URL], Awaitable[str | None]]
+Get = Callable[[httpx2.URL], Awaitable[str | None]]
 """The text of a robots.txt; None if the site has none. Raises `ToolError` if it can't be had."""
 
 
@@ -24,14 +24,14 @@ class Robots:
         self._known: dict[str, tuple[float, Protego | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def check(self, address: httpx.URL) -> None:
+    async def check(self, address: httpx2.URL) -> None:
         """Raises `ToolRefused` if the site does not want this page to be read."""
         site = f"{address.scheme}://{address.netloc.decode()}"
         rules = await self._rules(site, address)
         if rules is not None and not rules.can_fetch(str(address), self._agent):
             raise ToolRefused(f"robots.txt of {address.host!r} does not allow this page")
 
-    async def _rules(self, site: str, address: httpx.URL) -> Protego | None:
+    async def _rules(self, site: str, address: httpx2.URL) -> Protego | None:
         lock = self._locks.setdefault(site, asyncio.Lock())
         async with lock:
             known = self._known.get(site)
