@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 
 import pytest
 
 from wideseek_agents.engines import EnginePool, VllmServersConfig, open_servers
 from wideseek_agents.engines.placement import State
+from wideseek_agents.engines.replica import Replica
+from wideseek_agents.engines.vllm import VllmReplica
 from wideseek_core import Generated, PolicyError, PolicyUnavailable, Sampling, VersionSpan
 from wideseek_core.testing import FakeEngine, FakeVllm, Response, draw
 from wideseek_core.testing.fake_engine import fingerprint
@@ -57,7 +60,7 @@ def generated(server: FakeVllm) -> int:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(4000):
+    for _ in range(60_000):
         if condition():
             return
         await asyncio.sleep(0.001)
@@ -369,3 +372,37 @@ async def test_closing_the_pool_ends_what_waits() -> None:
             await servers[0].engine.reached(1)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [PolicyError, PolicyError]
+
+
+class Bugged:
+    """A replica whose probes meet a bug from some moment on."""
+
+    def __init__(self, inner: Replica) -> None:
+        self._inner, self.bugged = inner, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def probe(self) -> None:
+        if self.bugged:
+            raise KeyError("a bug")
+        await self._inner.probe()
+
+
+async def test_a_replica_that_can_not_be_probed_gets_no_requests_until_it_can() -> None:
+    (server,) = fakes(1)
+    replicas: list[Bugged] = []
+
+    def connect(url: str) -> Replica:
+        replicas.append(Bugged(VllmReplica(url, config)))
+        return cast(Replica, replicas[-1])
+
+    async with server.serving():
+        patient = {"probe_timeout_s": 60.0, "outage_timeout_s": 60.0}
+        config = VllmServersConfig.model_validate({"base_urls": (server.url,), **QUICK, **patient})
+        async with EnginePool(config, connect, vocab_size=1000) as pool:
+            replicas[0].bugged = True
+            await until(lambda: pool.states[server.url] is State.DEAD)
+            replicas[0].bugged = False
+            await until(lambda: pool.states[server.url] is State.READY)
+            assert len((await sample(pool)).ids) == 3

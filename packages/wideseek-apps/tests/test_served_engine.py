@@ -14,7 +14,14 @@ import torch
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError, RanksLost, Sampling, attached, one_version
+from wideseek_core import (
+    ConfigError,
+    PolicyError,
+    RanksLost,
+    Sampling,
+    attached,
+    one_version,
+)
 from wideseek_core.config import load_config
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import ModelConfig, PolicyModel, open_engine
@@ -163,3 +170,51 @@ async def test_servers_that_run_already_are_used_and_left_alone(tmp_path: Path) 
         assert made.versions == one_version(3, 2)
         assert not server.engine.paused
         assert not list(tmp_path.iterdir())
+
+
+class BrokenTransport:
+    """How weights travel where sending them meets an error."""
+
+    separate = True
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def connect(self, servers: Sequence[ServerControl]) -> Failures:
+        raise self._error
+
+
+async def come_back(engine: ServedEngine, error: Exception) -> None:
+    """Lets the only server be there again with old weights, and sending it others fail."""
+    sync = engine.sync(steady())
+    assert isinstance(sync, ServerSync)
+    async with sync.updating() as commit:
+        commit(1)
+    sync.transport = cast(Transport, BrokenTransport(error))
+    await engine.pool.add(next(iter(engine.pool.states)), current=False)
+
+
+async def wait_with(hosts: EngineHosts, error: Exception) -> None:
+    """A run that waits for ever while a server can't be taken back."""
+    async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig()), hosts) as engine:
+        assert isinstance(engine, ServedEngine)
+        await come_back(engine, error)
+        await asyncio.Event().wait()
+
+
+async def test_an_error_in_taking_servers_back_that_nobody_foresaw_ends_the_run() -> None:
+    server = FakeVllm()
+    async with server.serving():
+        hosts = EngineHosts(launcher=LocalLauncher(), base_urls=(server.url,))
+        with pytest.raises(KeyError, match="a bug"):
+            await wait_with(hosts, KeyError("a bug"))
+
+
+async def test_a_server_that_can_not_be_taken_back_leaves_the_pool() -> None:
+    server = FakeVllm()
+    async with server.serving():
+        hosts = EngineHosts(launcher=LocalLauncher(), base_urls=(server.url,))
+        async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig()), hosts) as engine:
+            assert isinstance(engine, ServedEngine)
+            await come_back(engine, PolicyError("no such server"))
+            await eventually(lambda: not engine.pool.states)

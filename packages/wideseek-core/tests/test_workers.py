@@ -1,11 +1,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from wideseek_core.errors import ContextOverflow, WorkerError
-from wideseek_core.frames import JSON
+from wideseek_core.frames import JSON, Kind, frame
 from wideseek_core.workers import Worker, WorkerPool
 
 MODULE = "worker_echo"
@@ -123,3 +124,43 @@ async def test_plain_values_only_where_data_is_hostile() -> None:
     worker = await Worker.start(MODULE, "json", coding=JSON)
     assert await worker.ask({"a": [1, "é"]}) == {"a": [1, "é"]}
     await worker.stop()
+
+
+class Silent:
+    """The input of a process that reads nothing."""
+
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+class Scripted:
+    """A process that says what it is given to say."""
+
+    pid, returncode = 0, 0
+
+    def __init__(self) -> None:
+        self.stdin, self.stdout = Silent(), asyncio.StreamReader()
+
+    def kill(self) -> None:
+        self.stdout.feed_eof()
+
+    async def wait(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("data", [b"5", b'["JudgeError"]', b"not JSON", b'["A", "b", "c"]'])
+async def test_an_answer_that_can_not_be_read_fails_its_request_and_no_other(data: bytes) -> None:
+    process = Scripted()
+    worker = Worker(cast(Any, process), JSON)
+    waiting = [asyncio.create_task(worker.ask(n)) for n in range(2)]
+    await asyncio.sleep(0)
+    process.stdout.feed_data(frame(Kind.ERROR, 0, data))
+    with pytest.raises(WorkerError, match="unreadable"):
+        await waiting[0]
+    process.stdout.feed_data(frame(Kind.ANSWER, 1, b"7"))
+    assert await waiting[1] == 7
+    await worker.kill()

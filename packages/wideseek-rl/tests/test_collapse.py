@@ -138,3 +138,22 @@ async def test_without_evaluation_the_last_checkpoint_remains(tmp_path: Path) ->
     policy = Falling()
     summary = await fit(tmp_path, policy, evaluate_every=0)
     assert (summary.checkpoint.name, policy.updates) == ("step_000005", 5)
+
+
+async def test_a_resumed_run_remembers_how_long_a_rule_has_been_broken(tmp_path: Path) -> None:
+    # Below 0.1 after the fourth update for the first time, and the run ends there.
+    assert (await fit(tmp_path, Falling(), steps=4)).stopped == ""
+    summary = await fit(tmp_path, Falling())
+    assert (summary.steps, summary.stopped) == (5, "min_entropy: 0.03125 against 0.1 for 2 steps")
+
+
+def test_counts_of_broken_rules_are_given_back() -> None:
+    config = StopConfig(min_entropy=0.02, max_ratio=2, steps=3)
+    watch = CollapseWatch(config)
+    watch.see(HEALTHY | {"update/entropy": 0.01})
+    assert watch.broken == {"min_entropy": 1}
+    again = CollapseWatch(config, watch.broken)
+    assert again.see(HEALTHY | {"update/entropy": 0.01}) == ""
+    assert again.see(HEALTHY | {"update/entropy": 0.01}).endswith("for 3 steps")
+    again.see(HEALTHY)
+    assert again.broken == {}

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from wideseek_core import Task, TextGold
 from wideseek_rl import (
@@ -120,3 +121,21 @@ def test_the_length_of_failed_rollouts_may_cost_too() -> None:
         config = GroupRelativeConfig.model_validate({"reward": reward})
         values = [reward.value for reward in group_relative(config).rewards(group)]
         assert values == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"steps": None}, "schedule.kind=dynamic needs steps"),
+        ({"steps": None, "epochs": 2}, "schedule.kind=dynamic needs steps"),
+        ({"algorithm": {"kind": "group_relative"}}, "algorithm.equal_groups=keep"),
+    ],
+)
+def test_settings_that_dynamic_sampling_can_not_honour_are_refused(
+    changes: dict[str, Any], problem: str
+) -> None:
+    values = {"steps": 2, "algorithm": DROP, "schedule": {"kind": "dynamic"}}
+    RLConfig.model_validate(values)
+    RLConfig.model_validate(values | {"algorithm": {"kind": "best_of_group"}})
+    with pytest.raises(ValidationError, match=problem):
+        RLConfig.model_validate(values | changes)

@@ -11,6 +11,8 @@ from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.loss_scale import LossScale
+from wideseek_rl.trainers.masters import MasterAdamW
+from wideseek_rl.trainers.optimizer_state import Counts, load_optimizer, save_optimizer
 from wideseek_rl.trainers.torch import TorchTrainer
 
 SMALL = OptimizerConfig(lr=1e-6, eps=1e-8)
@@ -156,6 +158,17 @@ def test_a_scale_grows_after_many_good_updates() -> None:
     for _ in range(1000):
         scale.succeeded()
     assert scale.value == 16.0
+
+
+def test_a_resumed_scale_counts_the_good_updates_before_it(tmp_path: Path) -> None:
+    optimizer = MasterAdamW(tiny_model(), SMALL)
+    counts = Counts(updates=1200, loss_scale=8.0, good=999, broken=0)
+    save_optimizer(optimizer, tmp_path / "optimizer.safetensors", counts)
+    found = load_optimizer(optimizer, tmp_path / "optimizer.safetensors")
+    assert found == counts
+    scale = LossScale(found.loss_scale or 1.0, found.good)
+    scale.succeeded()
+    assert (scale.value, scale.good) == (16.0, 0)
 
 
 def test_offloaded_states_give_the_same_updates() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import nn
 
@@ -16,12 +17,15 @@ from wideseek_core.testing import FakeSglang, FakeVllm, Response
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.nccl import NcclTransport, SglangNcclWire, VllmNcclWire
 from wideseek_rl.sync.senders import NewVllmSender, OldVllmSender
+from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource, WeightSource
 
 Fake = FakeVllm | FakeSglang
 QUICK = ControlConfig(call_timeout_s=0.4, transfer_timeout_s=0.8)
+PATIENT = ControlConfig(call_timeout_s=60.0, transfer_timeout_s=60.0)
 
 
 def as_bytes(tensor: torch.Tensor) -> bytes:
@@ -68,7 +72,7 @@ class Sender:
 
 @asynccontextmanager
 async def opened(
-    servers: list[Fake], sender: Sender, timeout_s: float = 1.0
+    servers: list[Fake], sender: Sender, timeout_s: float = 1.0, config: ControlConfig = QUICK
 ) -> AsyncGenerator[tuple[NcclTransport, list[VllmControl | SglangControl], nn.Module]]:
     module = nn.ModuleDict({"norm": nn.LayerNorm(4), "out": nn.Linear(4, 2, bias=False)})
     async with AsyncExitStack() as stack:
@@ -81,7 +85,7 @@ async def opened(
             ModuleSource(module), wire, sender, port=29_000, timeout_s=timeout_s
         )
         control = VllmControl if is_vllm else SglangControl
-        yield transport, [control(server.url, QUICK) for server in servers], module
+        yield transport, [control(server.url, config) for server in servers], module
 
 
 async def test_vllm_workers_join_behind_the_trainer_one_server_after_another() -> None:
@@ -280,3 +284,131 @@ def test_the_new_trainer_interface_of_vllm_pulls_from_our_source() -> None:
     assert sender.update_fields() == {}
     sender.leave()
     assert trainer.shut
+
+
+@dataclass
+class Pool:
+    """Remembers which servers are in use."""
+
+    urls: list[str]
+    version: int = 0
+    removed: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def states(self) -> dict[str, str]:
+        return dict.fromkeys(self.urls, "ready")
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncGenerator[None]:
+        yield
+
+    async def remove(self, url: str, problem: str = "") -> None:
+        self.urls.remove(url)
+        self.removed[url] = problem
+
+    def mark_current(self, url: str) -> None:
+        if url not in self.urls:
+            self.urls.append(url)
+
+
+async def refuse_to_join() -> Response:
+    return Response.of({"detail": "NCCL error: unhandled system error"}, 500)
+
+
+@dataclass
+class Group:
+    """Two servers with version 1, and a third one that is there again."""
+
+    servers: list[Fake]
+    controls: list[VllmControl | SglangControl]
+    sync: ServerSync
+    pool: Pool
+
+
+@asynccontextmanager
+async def grouped(**settings: Any) -> AsyncGenerator[Group]:
+    servers: list[Fake] = [FakeVllm(), FakeVllm(), FakeVllm()]
+    sender = Sender(listeners=2)
+    async with opened(servers, sender, 60.0, PATIENT) as (transport, controls, module):
+        pool = Pool([server.url for server in servers[:2]])
+        config = SyncConfig.model_validate({"verify": "none", **settings})
+        sync = ServerSync(pool, controls[:2], transport, ModuleSource(module), config)
+        await sync.publish(1)
+        yield Group(servers, controls, sync, pool)
+
+
+async def test_a_member_that_fails_while_another_is_admitted_leaves_in_its_place() -> None:
+    async with grouped() as group:
+        old, kept, new = group.servers
+        old.faults["/init_weight_transfer_engine"] = refuse_to_join
+        await group.sync.admit(group.controls[2])
+        assert list(group.pool.removed) == [old.url]
+        assert "unhandled system error" in group.pool.removed[old.url]
+        assert group.pool.urls == [kept.url, new.url]
+        assert new.engine.weights == kept.engine.weights != {}
+        await group.sync.publish(2)
+        assert [server.engine.label for server in group.servers] == ["1", "2", "2"]
+
+
+async def test_a_newcomer_that_fails_is_blamed_itself_and_the_others_stay() -> None:
+    async with grouped() as group:
+        new = group.servers[2]
+        new.faults["/init_weight_transfer_engine"] = refuse_to_join
+        with pytest.raises(TrainError, match=rf"{new.url}.*unhandled system error"):
+            await group.sync.admit(group.controls[2])
+        assert group.pool.removed == {}
+        await group.sync.publish(2)
+        assert [server.engine.label for server in group.servers[:2]] == ["2", "2"]
+
+
+async def test_a_member_that_fails_is_named_where_failures_end_the_run() -> None:
+    async with grouped(on_failure="end") as group:
+        old = group.servers[0]
+        old.faults["/init_weight_transfer_engine"] = refuse_to_join
+        with pytest.raises(TrainError, match=rf"{old.url}.*unhandled system error"):
+            await group.sync.admit(group.controls[2])
+        with pytest.raises(TrainError, match=rf"version 2 did not reach.*{old.url}"):
+            await group.sync.publish(2)
+
+
+async def test_a_cancelled_transfer_leaves_no_task_behind() -> None:
+    servers: list[Fake] = [FakeVllm()]
+
+    async def hang() -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    servers[0].faults["/update_weights"] = hang
+    sender = Sender(listeners=2)
+    async with opened(servers, sender, 60.0, PATIENT) as (transport, controls, _):
+        await transport.connect(controls)
+        sending = asyncio.create_task(transport.send(controls, 1))
+        for _ in range(60_000):
+            if "/update_weights" in servers[0].server.paths():
+                break
+            await asyncio.sleep(0.001)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        left = [repr(task) for task in asyncio.all_tasks()]
+        assert not [task for task in left if "on_each" in task or "in_thread" in task]
+        for _ in range(2):
+            sender.listening.release()  # lets the abandoned thread end
+
+
+async def test_an_error_that_is_no_servers_failure_is_raised_at_once() -> None:
+    class Broken(VllmNcclWire):
+        async def join(self, server: Any, group: dict[str, Any]) -> None:
+            raise KeyError("a bug")
+
+    class Waits(Sender):
+        def join(self, address: str, port: int, world_size: int) -> None:
+            self.sent.wait(60)
+
+    sender = Waits()
+    servers: list[Fake] = [FakeVllm()]
+    async with opened(servers, sender, 120.0, PATIENT) as (transport, controls, _):
+        transport.wire = Broken()
+        with pytest.raises(KeyError, match="a bug"):
+            await transport.connect(controls)
+        sender.sent.set()

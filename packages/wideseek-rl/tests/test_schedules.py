@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from wideseek_core import Task, TextGold, VersionSpan
 from wideseek_rl import (
     CheckpointConfig,
+    GroupRelativeConfig,
     RLConfig,
     ScoredEpisode,
     TrainingLoop,
@@ -104,6 +105,7 @@ def config(**changes: Any) -> RLConfig:
         "prompts_per_step": PER_STEP,
         "group_size": 2,
         "steps": 8,
+        "algorithm": GroupRelativeConfig(equal_groups="drop"),
         "checkpoint": CheckpointConfig(every_steps=2),
         "loggers": (),
         "log_episodes": False,

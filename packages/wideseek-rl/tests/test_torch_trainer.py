@@ -231,7 +231,7 @@ def test_sequences_are_whole_in_every_micro_batch_and_chunk(sequence: str, recom
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
 
-def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
+def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error(tmp_path: Path) -> None:
     model = tiny_model()
     before = weights(model)
     (sample,) = samples_of(make_turn(logprob=-2.83))
@@ -241,8 +241,12 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error() -> None:
     assert trainer.update([broken]).skipped == 1
     assert trainer.update([broken]).updates == 0
     assert torch.equal(weights(model), before)
-    with pytest.raises(TrainError, match="3 times in a row"):
-        trainer.update([broken])
+    trainer.save(tmp_path)
+    resumed = TorchTrainer(tiny_model(), TorchTrainerConfig())
+    resumed.load(tmp_path)  # counts those before it
+    for each in (trainer, resumed):
+        with pytest.raises(TrainError, match="3 times in a row"):
+            each.update([broken])
 
 
 def test_a_loaded_trainer_continues_with_equal_numbers(tmp_path: Path) -> None:

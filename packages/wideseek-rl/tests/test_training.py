@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -139,13 +140,38 @@ async def test_steps_without_any_usable_rollout_end_the_run(tmp_path: Path) -> N
         await loop(tmp_path, config(steps=9), rollouts=source).fit(toy_tasks())
 
 
+async def test_a_resumed_run_counts_the_steps_before_it_that_had_no_rollout(
+    tmp_path: Path,
+) -> None:
+    source: RolloutSource = Fixed(make_scored(error="gone"))
+    await loop(tmp_path, config(steps=2), rollouts=source).fit(toy_tasks())
+    with pytest.raises(TrainError, match="no rollout could be used in 3 steps"):
+        await loop(tmp_path, config(steps=9), rollouts=source).fit(toy_tasks())
+    assert len(lines(tmp_path)) == 2
+
+
+async def test_a_run_that_lost_its_last_checkpoint_reports_held_out_tasks_again(
+    tmp_path: Path,
+) -> None:
+    async def final(step: int) -> dict[str, float]:
+        return {"score": step / 10}
+
+    settings = config(steps=2, prompts_per_step=1, group_size=2)
+    settings = settings.model_copy(update={"checkpoint": CheckpointConfig(every_steps=1)})
+    await loop(tmp_path, settings, final=final).fit(toy_tasks())
+    shutil.rmtree(tmp_path / "checkpoints" / "step_000002")
+    await loop(tmp_path, settings, final=final).fit(toy_tasks())
+    name = "eval/held_out/score"
+    assert [line["step"] for line in lines(tmp_path) if name in line] == [2]
+
+
 async def test_held_out_tasks_are_reported_before_and_after_and_stay_when_a_run_is_resumed(
     tmp_path: Path,
 ) -> None:
     async def final(step: int) -> dict[str, float]:
         return {"score": step / 10}
 
-    for steps in (1, 2):
+    for steps in (1, 2, 2):  # the last time nothing is left to do
         settings = config(steps=steps, prompts_per_step=1, group_size=2)
         await loop(tmp_path, settings, baseline={"score": 0.05}, final=final).fit(toy_tasks())
     name = "eval/held_out/score"

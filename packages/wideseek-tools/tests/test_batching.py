@@ -91,3 +91,18 @@ async def test_closing_ends_those_who_wait() -> None:
         await call
     with pytest.raises(ToolUnavailable, match="not open"):
         await batcher.submit(1)
+
+
+@pytest.mark.parametrize("extra", [-1, 1])
+async def test_work_that_returns_too_few_or_too_many_results_leaves_nobody_waiting(
+    extra: int,
+) -> None:
+    async def work(keys: list[int]) -> list[int]:
+        return [0] * (len(keys) + extra)
+
+    async with Batcher(work) as batcher:
+        for _ in range(2):  # the worker is still there for the second one
+            found = await asyncio.gather(
+                batcher.submit(1), batcher.submit(2), return_exceptions=True
+            )
+            assert all(isinstance(one, ToolUnavailable) for one in found)

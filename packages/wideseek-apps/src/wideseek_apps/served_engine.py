@@ -6,7 +6,6 @@ end, and sample again once they have the present weights.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +20,8 @@ from wideseek_agents.engines import (
     open_servers,
 )
 from wideseek_agents.policies.served import vocabulary_size
-from wideseek_core import ConfigError, Generated, RanksLost, Sampling, TrainError
+from wideseek_core import ConfigError, Generated, RanksLost, Sampling, WideSeekError
+from wideseek_core.background import in_background
 from wideseek_core.plugins import Plugin
 from wideseek_rl.cluster.launcher import Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
@@ -135,14 +135,17 @@ class ServedEngine:
         await self.pool.remove(url, problem)
 
     async def tend(self) -> None:
-        """Takes servers back that are there again with weights of another version."""
+        """Takes servers back that are there again with weights of another version.
+
+        One that can't be taken back leaves the pool. Errors that nobody foresaw are raised.
+        """
         while True:
             await asyncio.sleep(RETURN_INTERVAL_S)
             outdated = {url for url, state in self.pool.states.items() if state == "outdated"}
             for url in outdated - self._admitting:
                 try:
                     await self.take_back(url)
-                except TrainError as error:
+                except WideSeekError as error:
                     logger.error("an engine leaves the pool: %s", error)
                     await self.pool.remove(url, str(error))
 
@@ -189,17 +192,11 @@ async def open_served_engine(
         pool = await stack.enter_async_context(open_servers(settings, vocab_size=size))
         engine = ServedEngine(config, pool)
         members.engine = engine
-        stack.push_async_callback(_cancelled, asyncio.create_task(engine.tend()))
+        await stack.enter_async_context(in_background(engine.tend()))
         try:
             yield engine
         finally:
             members.engine = None
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _servers_config(

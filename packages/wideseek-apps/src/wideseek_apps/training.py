@@ -299,13 +299,21 @@ def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
         f"{training.steps} steps, {training.seconds:.0f} s of training; "
         f"this process took {outcome.seconds:.0f} s.",
         *_ending(config, training),
-        f"Written to {config.folder}: metrics.jsonl, episodes/, tokens/, tensorboard/, "
-        "before/, after/.",
+        f"Written to {config.folder}: {', '.join(_written(config.folder))}.",
         f"To look at: wideseek report {config.folder}, wideseek view {config.folder}",
         f"The policy: {training.checkpoint}",
         f"Next: wideseek widesearch policy.model={training.checkpoint}",
     ]
     return "\n".join(lines)
+
+
+PARTS = ("metrics.jsonl", "episodes/", "tokens/", "tensorboard/", "validation/", "logs/")
+"""What a run writes beside `before/` and `after/`, according to its settings."""
+
+
+def _written(folder: Path) -> Iterator[str]:
+    """The files and folders of a run that are there."""
+    return (part for part in (*PARTS, "before/", "after/") if (folder / part).exists())
 
 
 def _ending(config: TrainConfig, training: TrainSummary) -> Iterator[str]:

@@ -19,7 +19,8 @@
     ├── WorkerError           a helper process did not start, died, or failed
     └── TrainError            training can't continue
         ├── CheckpointError   a checkpoint that is corrupt or belongs to another run
-        └── RanksLost         a process of the trainer ended, and its weights with it
+        ├── RanksLost         a process of the trainer ended, and its weights with it
+        └── PeerFailed        weights did not arrive because another server of the group failed
 
 What the model does wrong is data, never an exception: see `Status` and `ToolResult`.
 """
@@ -159,3 +160,7 @@ class CheckpointError(TrainError):
 
 class RanksLost(TrainError):
     """A process of the trainer ended, and the weights with it: the last checkpoint is left."""
+
+
+class PeerFailed(TrainError):
+    """A server got no weights because another one of its group failed; it is not at fault."""

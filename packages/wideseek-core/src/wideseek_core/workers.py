@@ -126,26 +126,29 @@ class Worker:
             await self._stdin.drain()
 
     async def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                head = read_head(await self._stdout.readexactly(HEAD.size))
-                self._take(head.kind, head.number, await self._stdout.readexactly(head.size))
-        self.is_alive = False
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(self._loss())
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    head = read_head(await self._stdout.readexactly(HEAD.size))
+                    self._take(head.kind, head.number, await self._stdout.readexactly(head.size))
+        finally:  # whatever ended it: those who wait would wait for ever
+            self.is_alive = False
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(self._loss())
 
     def _take(self, kind: int, number: int, data: bytes) -> None:
         future = self._waiting.get(number)
         if future is None or future.done():
             return
+        value: Any = None
         try:
             value = self._coding.loads(data)
+            failure = _error(*value) if kind == Kind.ERROR else None
         except Exception as error:  # noqa: BLE001 - whatever a helper's bytes make of the coding
-            future.set_exception(WorkerError(f"the process's answer is unreadable: {error}"))
-            return
-        if kind == Kind.ERROR:
-            future.set_exception(_error(*value))
+            failure = WorkerError(f"the process's answer is unreadable: {error}")
+        if failure is not None:
+            future.set_exception(failure)
         else:
             future.set_result(value)
 

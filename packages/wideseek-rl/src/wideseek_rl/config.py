@@ -5,9 +5,9 @@ distributions add kinds (see the `open.py` files), so this module is imported af
 may want to import from here.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wideseek_core import Config
 from wideseek_core.plugins import kind_union
@@ -133,3 +133,19 @@ class RLConfig(Config):
     log_tokens: int = Field(default=8, ge=0)
     """How many rollouts of each step have their tokens written to the run's `tokens/`, with
     log-probs, advantages and the loss mask; some 20 bytes a token."""
+
+    @model_validator(mode="after")
+    def _fits_dynamic_sampling(self) -> Self:
+        if not isinstance(self.schedule, DynamicScheduleConfig):
+            return self
+        if self.steps is None:
+            raise ValueError(
+                "schedule.kind=dynamic needs steps: how many prompts a step takes is not known "
+                "before, so epochs don't say how long the run is"
+            )
+        if getattr(self.algorithm, "equal_groups", "drop") == "keep":
+            raise ValueError(
+                "schedule.kind=dynamic replaces prompts of equal rewards by others, "
+                "algorithm.equal_groups=keep counts them in the mean as well: set it to drop"
+            )
+        return self

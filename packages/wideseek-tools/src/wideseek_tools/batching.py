@@ -109,7 +109,10 @@ class Batcher(Generic[K, V]):
     async def _attempt(self, batch: list[K]) -> list[V | Exception]:
         """The batch's results; if it fails, each key by itself, so that one can't fail the rest."""
         try:
-            return [*(await self._work(batch))]
+            found = await self._work(batch)
+            if len(found) != len(batch):
+                raise ToolUnavailable(f"{len(found)} results came for {len(batch)} searches")
+            return [*found]
         except Exception as error:  # noqa: BLE001 - carried to the caller that waits for it
             if len(batch) == 1:
                 return [error]

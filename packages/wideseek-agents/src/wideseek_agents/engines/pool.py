@@ -275,14 +275,20 @@ class EnginePool:
             await asyncio.sleep(self._config.probe_interval_s)
             try:
                 await slot.replica.probe()
+                slot.failed_probes = 0
+                if slot.state is State.DEAD:
+                    await self._welcome(slot)
             except PolicyError as problem:
-                slot.failed_probes += 1
-                if slot.failed_probes >= self._config.max_failed_probes:
-                    self._mark_lost(slot, str(problem))
-                continue
-            slot.failed_probes = 0
-            if slot.state is State.DEAD:
-                await self._welcome(slot)
+                self._probe_failed(slot, str(problem))
+            except Exception as problem:
+                # Nobody awaits this task: if it ended, a dead replica would get requests for ever.
+                logger.exception("%s can't be probed", slot.replica.url)
+                self._probe_failed(slot, f"{slot.replica.url}: {problem!r}")
+
+    def _probe_failed(self, slot: Slot, problem: str) -> None:
+        slot.failed_probes += 1
+        if slot.failed_probes >= self._config.max_failed_probes:
+            self._mark_lost(slot, problem)
 
     async def _welcome(self, slot: Slot) -> None:
         """Takes a replica back that answers again, if its weights are the current ones.

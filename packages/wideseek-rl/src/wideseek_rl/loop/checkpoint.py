@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from wideseek_core import CheckpointError, Record
 from wideseek_core.files import folder_atomically
 from wideseek_rl.models.manifest import check_manifest, read_record, write_manifest
@@ -37,6 +39,10 @@ class TrainerState(Record):
     """Highest value of the best-checkpoint metric."""
     stopped: str = ""
     """Why a stop rule ended the run; empty if none did."""
+    broken_rules: dict[str, int] = Field(default_factory=dict)
+    """For how many steps in a row each stop rule has been broken."""
+    empty_steps: int = 0
+    """Steps in a row that lost all their rollouts."""
     tasks: str
     """Fingerprint of the tasks and their order."""
     prompts: PromptProgress | None = None

@@ -13,11 +13,20 @@ class CollapseWatch:
     """Counts for how many steps in a row each rule has been broken.
 
     Example: `CollapseWatch(StopConfig(min_entropy=0.01, steps=2)).see(metrics)`
+
+    Args:
+        config: the rules.
+        broken: what `broken` was when the run was saved.
     """
 
-    def __init__(self, config: "StopConfig") -> None:
+    def __init__(self, config: "StopConfig", broken: Mapping[str, int] | None = None) -> None:
         self._config = config
-        self._steps = Counter[str]()
+        self._steps = Counter[str](broken or {})
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """For how many steps in a row each rule has been broken; rules that hold are left out."""
+        return dict(+self._steps)
 
     def see(self, metrics: Mapping[str, float]) -> str:
         """The reason to end the run after a step of these metrics; empty to go ahead.

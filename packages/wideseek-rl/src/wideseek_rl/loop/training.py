@@ -20,6 +20,7 @@ from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch, has_si
 from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
+from wideseek_rl.loop.held_out import HELD_OUT, HeldOutReports
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
 from wideseek_rl.rollout.duplicates import Duplicates, count_duplicates
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
 """Measures the policy after so many steps: `await evaluate(step)` gives metrics by name, which is
 `SET/METRIC` where there are several evaluation sets."""
-
-HELD_OUT = "eval/held_out/"
-"""Begins the names of metrics from before the first step and after the last."""
 
 RESUMABLE_KEYS = frozenset(
     {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "log_tokens"}
@@ -115,7 +113,7 @@ class TrainingLoop:
         self._loggers = loggers
         self._store = CheckpointStore(folder / "checkpoints", keep_last=config.checkpoint.keep_last)
         self._watch = CollapseWatch(config.stop)
-        self._empty_steps = 0
+        self._reports = HeldOutReports(folder / "held_out.json")
         self._mixed = False
 
     async def fit(self, tasks: Sequence[Task]) -> TrainSummary:
@@ -135,6 +133,8 @@ class TrainingLoop:
 
     async def _run(self, sampler: PromptSampler, total: int) -> TrainSummary:
         state, schedule = await self._resume(sampler, total)
+        self._watch = CollapseWatch(self._config.stop, state.broken_rules)
+        self._reports.start(state.step)
         for metric_logger in self._loggers:
             await metric_logger.start(state.step)
         try:
@@ -154,7 +154,7 @@ class TrainingLoop:
             if state.stopped:
                 await self._return_to_best(state)
             if self._final is not None:
-                await self._report_held_out(state.step, await self._final(state.step))
+                await self._report_final(state.step, await self._final(state.step))
         finally:
             await schedule.close()
             for metric_logger in self._loggers:
@@ -231,7 +231,7 @@ class TrainingLoop:
         collected = time.monotonic()
         duplicates = self._check_independent(groups)
         batch = build_step_batch(groups, self._algorithm)
-        self._check_batch(batch)
+        empty_steps = _checked(batch, state.empty_steps)
         update, updated = await self._update(batch, state.updates + 1)
         schedule.trained()
         done = time.monotonic()
@@ -253,6 +253,8 @@ class TrainingLoop:
                 "updates": state.updates + (update.updates > 0),
                 "seconds": state.seconds + done - started,
                 "stopped": self._watch.see(metrics),
+                "broken_rules": self._watch.broken,
+                "empty_steps": empty_steps,
             }
         )
         await self._report(
@@ -290,16 +292,6 @@ class TrainingLoop:
             logger.warning("%s", problem)
         return found
 
-    def _check_batch(self, batch: StepBatch) -> None:
-        """Reports what was left out; raises `TrainError` if nothing is left again and again."""
-        for what, counts in (("rollouts dropped", batch.dropped), ("parts masked", batch.masked)):
-            if counts:
-                reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-                logger.warning("%s: %s", what, reasons)
-        self._empty_steps = 0 if batch.prompts else self._empty_steps + 1
-        if self._empty_steps >= MAX_EMPTY_STEPS:
-            raise TrainError(f"no rollout could be used in {self._empty_steps} steps in a row")
-
     async def _evaluated(self, state: TrainerState, *, last: bool) -> TrainerState:
         """Evaluates if it is time to; the state remembers the best value."""
         every = self._config.evaluate_every
@@ -322,6 +314,11 @@ class TrainingLoop:
             named = {f"{HELD_OUT}{name}": value for name, value in metrics.items()}
             await self._report(StepReport(step=step, metrics=named))
 
+    async def _report_final(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._reports.due(step):
+            await self._report_held_out(step, metrics)
+            self._reports.done(step)
+
     async def _report(self, report: StepReport) -> None:
         for metric_logger in self._loggers:
             await metric_logger.write(report)
@@ -339,3 +336,18 @@ class TrainingLoop:
             best=state.best,
             stopped=state.stopped,
         )
+
+
+def _checked(batch: StepBatch, empty_steps: int) -> int:
+    """Reports what was left out; how many steps in a row, with this one, had nothing to use.
+
+    Raises `TrainError` if there were too many of them.
+    """
+    for what, counts in (("rollouts dropped", batch.dropped), ("parts masked", batch.masked)):
+        if counts:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            logger.warning("%s: %s", what, reasons)
+    empty_steps = 0 if batch.prompts else empty_steps + 1
+    if empty_steps >= MAX_EMPTY_STEPS:
+        raise TrainError(f"no rollout could be used in {empty_steps} steps in a row")
+    return empty_steps

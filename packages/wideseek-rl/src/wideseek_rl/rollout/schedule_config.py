@@ -21,8 +21,9 @@ class DynamicScheduleConfig(Config):
 
     A step samples its prompts, and then others in place of those whose rollouts all have the same
     reward, until it has as many as it trains on. The others are done with, too: no prompt is
-    sampled twice. Steps take more prompts than with `sync`, so `rl.steps` says how long a run is,
-    and not `rl.epochs`. `rl.algorithm.equal_groups: drop` belongs to it.
+    sampled twice. Steps take more prompts than with `sync`, nobody knows how many, so `rl.steps`
+    has to say how long a run is, and `rl.epochs` can't. An algorithm that keeps prompts of equal
+    rewards in the mean (`rl.algorithm.equal_groups: keep`) is refused.
     """
 
     kind: Literal["dynamic"] = "dynamic"

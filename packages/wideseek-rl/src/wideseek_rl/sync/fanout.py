@@ -1,6 +1,7 @@
 """The same step on several servers at once; what fails is collected by server."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -54,9 +55,11 @@ async def in_thread(work: Callable[[], T], timeout_s: float, name: str) -> T:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiter gets it
-            loop.call_soon_threadsafe(settle, None, error)
+            answer = settle, None, error
         else:
-            loop.call_soon_threadsafe(settle, result, None)
+            answer = settle, result, None
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(*answer)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     try:

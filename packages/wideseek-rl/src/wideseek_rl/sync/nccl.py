@@ -6,11 +6,12 @@ and a failure of any rank is one of all.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wideseek_core import TrainError
+from wideseek_core import PeerFailed, TrainError
 from wideseek_rl.engines.control.process import free_port
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.fanout import Failures, in_thread, on_each
@@ -94,10 +95,16 @@ class NcclTransport:
             sizes[server.client.url] = await self.wire.world_size(server)
 
         members = await on_each(servers, measure, failures)
-        world = 1 + sum(sizes.values())
-        port = self.port or free_port()
+        failures |= await self._meet(members, sizes)
+        met = [server.client.url for server in members if server.client.url not in failures]
+        self._members = tuple(met) if len(met) == len(members) else ()
+        return failures
+
+    async def _meet(self, servers: Sequence[ServerControl], sizes: Mapping[str, int]) -> Failures:
+        """Servers and this process join a group of their own; all of them fail or none."""
+        world, port = 1 + sum(sizes.values()), self.port or free_port()
         offsets: dict[str, int] = {}
-        for server in members:
+        for server in servers:
             offsets[server.client.url] = 1 + sum(sizes[url] for url in offsets)
 
         async def join(server: ServerControl) -> None:
@@ -109,34 +116,31 @@ class NcclTransport:
             }
             await self.wire.join(server, place | self.sender.init_fields())
 
-        joining = asyncio.create_task(on_each(members, join, failures))
-        meeting = asyncio.create_task(
-            in_thread(
-                lambda: self.sender.join(self.address, port, world), self.timeout_s, "joining NCCL"
-            )
+        refused: Failures = {}
+        joining = asyncio.create_task(on_each(servers, join, refused))
+        own = in_thread(
+            lambda: self.sender.join(self.address, port, world), self.timeout_s, "joining NCCL"
         )
-        await asyncio.wait((joining, meeting), return_when=asyncio.FIRST_COMPLETED)
-        if joining.done() and failures and not meeting.done():
-            meeting.cancel()  # it waits for a rank that has failed
-            await asyncio.gather(meeting, return_exceptions=True)
-            error = TrainError(f"no NCCL group: {'; '.join(map(str, failures.values()))}")
-            return {server.client.url: failures.get(server.client.url, error) for server in servers}
-        try:
-            await meeting
-        except TrainError as error:
-            joining.cancel()
-            await asyncio.gather(joining, return_exceptions=True)
-            return {server.client.url: error for server in servers}
-        await joining
-        self._members = tuple(offsets)
-        return failures
+        meeting = asyncio.create_task(own)
+        async with _ending(joining, meeting):
+            await _first_of(joining, meeting)
+            try:
+                if not refused:  # else ours waits for a rank that never comes
+                    await meeting
+                    await joining
+            except TrainError as error:
+                return dict.fromkeys(offsets, error)
+        if refused:
+            error = PeerFailed(f"no NCCL group: {'; '.join(map(str, refused.values()))}")
+            return {url: refused.get(url, error) for url in offsets}
+        return {}
 
     async def send(self, servers: Sequence[ServerControl], version: int) -> Failures:
         """Broadcasts all weights. Every member has to take part, or none gets anything."""
         urls = [server.client.url for server in servers]
         if self._broken or set(urls) != set(self._members):
             missing = ", ".join(set(self._members) - set(urls)) or self._broken
-            error = TrainError(f"the NCCL group is incomplete: {missing}")
+            error = PeerFailed(f"the NCCL group is incomplete: {missing}")
             return dict.fromkeys(urls, error)
         failures: Failures = {}
         await on_each(servers, self.wire.begin, failures)
@@ -145,7 +149,7 @@ class NcclTransport:
         if failures:
             # Ranks that wait inside a collective call for one that failed can't be used again.
             self._broken = "; ".join(str(error) for error in failures.values())
-            error = TrainError(f"the NCCL group is broken: {self._broken}")
+            error = PeerFailed(f"the NCCL group is broken: {self._broken}")
             return {url: failures.get(url, error) for url in urls}
         await on_each(servers, lambda server: self.wire.finish(server, str(version)), failures)
         return failures
@@ -177,17 +181,34 @@ class NcclTransport:
                 lambda: self.sender.broadcast(self.source), self.timeout_s, "sending through NCCL"
             )
         )
-        done, _ = await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
-        if receiving in done and failures and not sending.done():
-            sending.cancel()  # it waits for a rank that has failed
-            await asyncio.gather(sending, return_exceptions=True)
-            return
-        try:
-            await sending
-        except TrainError as error:
-            for server in servers:
-                failures.setdefault(server.client.url, error)
-        await receiving
+        async with _ending(receiving, sending):
+            await _first_of(receiving, sending)
+            if receiving.done() and failures and not sending.done():
+                return  # sending waits for a rank that has failed
+            try:
+                await sending
+            except TrainError as error:
+                for server in servers:
+                    failures.setdefault(server.client.url, error)
+            await receiving
+
+
+@asynccontextmanager
+async def _ending(*tasks: "asyncio.Task[Any]") -> AsyncGenerator[None]:
+    """Leaves none of the tasks running: they may wait for a rank that never comes."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _first_of(servers: "asyncio.Task[Any]", own: "asyncio.Task[None]") -> None:
+    """Waits for one end of a collective call; raises what is no failure of a server."""
+    await asyncio.wait((servers, own), return_when=asyncio.FIRST_COMPLETED)
+    if servers.done():
+        servers.result()
 
 
 @dataclass(slots=True)

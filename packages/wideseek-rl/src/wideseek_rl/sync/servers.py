@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from wideseek_core import TrainError
+from wideseek_core import PeerFailed, TrainError
 from wideseek_rl.engines.control.protocol import Algorithm, Checksums, ServerControl
 from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.config import SyncConfig
@@ -92,22 +92,44 @@ class ServerSync:
         self.servers = others
 
     async def _deliver_again(self, server: ServerControl, version: int) -> None:
-        """Sends a version once more: to one server, or to all where none can be met alone."""
+        """Sends a version once more: to one server, or to all where none can be met alone.
+
+        Raises why the server has not got it.
+        """
+        url = server.client.url
         if self.transport.separate:
-            failures = await self.transport.connect([server])
-            if not failures:
-                failures, _ = await self._deliver([server], version)
-        else:
-            async with self.pool.hold():
-                failures = await self.transport.connect(self.servers)
-                if not failures:
-                    failures, _ = await self._deliver(self.servers, version)
-        if failures:
-            url = server.client.url
-            if not self.transport.separate:
+            failures = await self._connect_and_deliver([server], version)
+            if failures:
+                self._forget([url])
+                raise failures[url]
+            return
+        async with self.pool.hold():
+            while failures := await self._connect_and_deliver(self.servers, version):
                 self._connected = False  # the group has a member that is not there
-            self.servers = [one for one in self.servers if one.client.url != url]
-            raise failures.get(url) or next(iter(failures.values()))
+                blamed = {u: e for u, e in failures.items() if not isinstance(e, PeerFailed)}
+                if url in blamed or not blamed or self.config.on_failure == "end":
+                    self._forget([url])
+                    raise blamed.get(url) or next(iter((blamed or failures).values()))
+                await self._drop(blamed)
+            self._connected = True
+
+    async def _connect_and_deliver(
+        self, servers: Sequence[ServerControl], version: int
+    ) -> Failures:
+        failures = await self.transport.connect(servers)
+        if not failures:
+            failures, _ = await self._deliver(servers, version)
+        return failures
+
+    async def _drop(self, failures: Failures) -> None:
+        """Servers that failed leave the pool."""
+        for url, error in failures.items():
+            logger.error("an engine leaves the pool: %s", error)
+            await self.pool.remove(url, str(error))
+        self._forget(failures)
+
+    def _forget(self, urls: Container[str]) -> None:
+        self.servers = [one for one in self.servers if one.client.url not in urls]
 
     @asynccontextmanager
     async def _updating(self) -> AsyncGenerator[Commit]:
@@ -261,10 +283,7 @@ class ServerSync:
         remaining = [server for server in self.servers if server.client.url not in failures]
         if failures and (not remaining or self.config.on_failure == "end"):
             raise TrainError(f"version {version} did not reach the engines: {reasons}")
-        for url, error in failures.items():
-            logger.error("an engine leaves the pool: %s", error)
-            await self.pool.remove(url, str(error))
-        self.servers = remaining
+        await self._drop(failures)
         self.pool.version = version
         for server in remaining:
             self.pool.mark_current(server.client.url)

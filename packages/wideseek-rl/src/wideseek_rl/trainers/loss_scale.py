@@ -16,23 +16,24 @@ logger = logging.getLogger(__name__)
 class LossScale:
     """The factor of the loss: halved when a gradient overflows, doubled after many that did not."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: float, good: int = 0) -> None:
         self.value = value
-        self._good = 0
+        self.good = good
+        """Good updates since it last changed."""
 
     def succeeded(self) -> None:
         """Counts an update whose gradient was finite."""
-        self._good += 1
-        if self._good >= GROWTH_UPDATES:
+        self.good += 1
+        if self.good >= GROWTH_UPDATES:
             self.value *= 2
-            self._good = 0
+            self.good = 0
 
     def overflowed(self) -> None:
         """Takes a smaller scale for the next update.
 
         Raises `TrainError` where that can't help any more.
         """
-        self._good = 0
+        self.good = 0
         self.value /= 2
         logger.info("the gradient overflowed: the loss scale is now %g", self.value)
         if self.value < MIN_SCALE:

@@ -1,5 +1,6 @@
 """Adam's state and the master weights as a safetensors file, keyed by parameter name."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,16 +17,32 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 MASTER = "master"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a trainer counts from update to update."""
+
+    updates: int
+    """Updates that were made."""
+    loss_scale: float | None = None
+    """The factor of the loss; None where an old file does not say it."""
+    good: int = 0
+    """Updates since the factor last changed."""
+    broken: int = 0
+    """Updates in a row whose gradient was not finite."""
+
+
 def save_optimizer(
-    optimizer: MasterAdamW, path: Path, updates: int, loss_scale: float, *, writes: bool = True
+    optimizer: MasterAdamW, path: Path, counts: Counts, *, writes: bool = True
 ) -> None:
-    """Writes the moments of every weight that has been updated, and masters that are copies.
+    """Writes counts, the moments of every weight that was updated, and masters that are copies.
 
     Ranks that do not write take part in gathering.
     """
     tensors = {
-        "updates": torch.tensor(updates),
-        "loss_scale": torch.tensor(loss_scale, dtype=torch.float64),
+        "updates": torch.tensor(counts.updates),
+        "loss_scale": torch.tensor(counts.loss_scale or 1.0, dtype=torch.float64),
+        "good": torch.tensor(counts.good),
+        "broken": torch.tensor(counts.broken),
     }
     for name, master, copied in optimizer.named_masters():
         state = optimizer.inner.state.get(master, {})
@@ -38,14 +55,13 @@ def save_optimizer(
         write_tensors(tensors, path)
 
 
-def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | None]:
-    """Puts saved masters and moments back; gives the updates they had seen, and the loss scale.
+def load_optimizer(optimizer: MasterAdamW, path: Path) -> Counts:
+    """Puts saved masters and moments back, and gives the counts.
 
     The model's weights are loaded already: masters of other precision that were not saved start
     from them. Raises `CheckpointError`.
     """
-    tensors, updates = _read(path)
-    scale = tensors.pop("loss_scale", None)
+    tensors, counts = _read(path)
     optimizer.inner.state.clear()
     optimizer.adopt()
     for name, master, _ in optimizer.named_masters():
@@ -69,7 +85,7 @@ def load_optimizer(optimizer: MasterAdamW, path: Path) -> tuple[int, float | Non
     if tensors:
         raise CheckpointError(f"{path}: state of unknown parameter {min(tensors)!r}")
     optimizer.publish()
-    return updates, None if scale is None else float(scale)
+    return counts
 
 
 def _fits(tensor: Tensor, master: Tensor, path: Path, name: str) -> None:
@@ -83,9 +99,12 @@ def _keep(tensors: dict[str, Tensor], name: str, tensor: Tensor, writes: bool) -
         tensors[name] = gathered.cpu().contiguous()
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], int]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Counts]:
     try:
         tensors = load_file(path)
-        return tensors, int(tensors.pop("updates"))
+        updates, scale = int(tensors.pop("updates")), tensors.pop("loss_scale", None)
+        good, broken = (int(tensors.pop(name, torch.tensor(0))) for name in ("good", "broken"))
+        scale = None if scale is None else float(scale)
+        return tensors, Counts(updates=updates, loss_scale=scale, good=good, broken=broken)
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None

@@ -22,7 +22,7 @@ from wideseek_rl.trainers.loss_scale import LossScale
 from wideseek_rl.trainers.masters import MasterAdamW, Step
 from wideseek_rl.trainers.objectives.config import check_correction
 from wideseek_rl.trainers.optimizer import learning_rate
-from wideseek_rl.trainers.optimizer_state import load_optimizer, save_optimizer
+from wideseek_rl.trainers.optimizer_state import Counts, load_optimizer, save_optimizer
 from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
 from wideseek_rl.trainers.profiling import profiled
 from wideseek_rl.trainers.protocol import UpdateMetrics
@@ -140,8 +140,13 @@ class TorchTrainer:
             base = None if self._tokenizer_file is None else self._tokenizer_file.parent
             save_adapter(network(self.model), folder / ADAPTER, base, writes=first)
         save_any_model(self.model, folder / "model", self._tokenizer_file, writes=first)
-        numbers = self._updates, self._loss_scale
-        save_optimizer(self._optimizer, folder / OPTIMIZER, *numbers, writes=first)
+        counts = Counts(
+            updates=self._updates,
+            loss_scale=self._loss_scale,
+            good=0 if self._scale is None else self._scale.good,
+            broken=self._broken,
+        )
+        save_optimizer(self._optimizer, folder / OPTIMIZER, counts, writes=first)
 
     def load(self, folder: Path) -> None:
         """Restores what `save` wrote, in the module given at construction."""
@@ -149,9 +154,10 @@ class TorchTrainer:
             load_any_weights(self.model, folder / "model")
         else:
             load_adapter(network(self.model), folder / ADAPTER)
-        self._updates, scale = load_optimizer(self._optimizer, folder / OPTIMIZER)
-        if self._scale is not None and scale is not None:
-            self._scale = LossScale(scale)
+        counts = load_optimizer(self._optimizer, folder / OPTIMIZER)
+        self._updates, self._broken = counts.updates, counts.broken
+        if self._scale is not None and counts.loss_scale is not None:
+            self._scale = LossScale(counts.loss_scale, counts.good)
 
     @property
     def _loss_scale(self) -> float:

@@ -59,6 +59,10 @@ class RayChild:
                 logger.warning("%s: %s", self._log.stem, str(error).splitlines()[0])
                 self._end(LOST)
                 return
+            except Exception:  # whatever Ray raises: those who wait would wait for ever
+                logger.exception("%s can't be watched any more", self._log.stem)
+                self._end(LOST)
+                return
             offset += len(status.log)
             try:
                 await asyncio.to_thread(_append, self._log, status.log)

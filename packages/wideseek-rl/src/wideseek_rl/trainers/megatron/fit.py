@@ -86,7 +86,8 @@ class PolicyTrainer(ReinforceTrainer):
         self._config = config
         self._next_update, self._done = next_update, done
         self._parts: list[Part] = []
-        self._broken = 0
+        self.broken = 0
+        """Optimizer steps in a row whose gradient was not finite."""
         if not torch.cuda.is_available():  # a timer that waits for CUDA asserts that there is one
             self.timer = ScopedTimer(reduction="mean", sync_cuda=False, buffer_size=1)
 
@@ -159,12 +160,12 @@ class PolicyTrainer(ReinforceTrainer):
         norm = clip_gradients(self.model, self._config.optimizer.grad_clip)
         if not math.isfinite(norm):
             stats.skipped += 1
-            self._broken += 1
+            self.broken += 1
             logger.warning("gradient norm %s: update left out", norm)
-            if self._broken >= MAX_BROKEN:
-                raise TrainError(f"the gradient was not finite {self._broken} times in succession")
+            if self.broken >= MAX_BROKEN:
+                raise TrainError(f"the gradient was not finite {self.broken} times in succession")
             return True
-        self._broken = 0
+        self.broken = 0
         stats.norms.append(norm)
         stats.lr = learning_rate(self._config.optimizer, self.reinforce_optimization_step)
         set_learning_rate(self.optimizer, stats.lr)

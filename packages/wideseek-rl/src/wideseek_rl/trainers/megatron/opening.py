@@ -118,6 +118,7 @@ class OpenTrainer:
     def _moments(self) -> Iterator[tuple[str, Tensor]]:
         updates = self.trainer.reinforce_optimization_step
         yield "updates", torch.tensor(updates)
+        yield "broken", torch.tensor(self.trainer.broken)
         state = self.trainer.optimizer.state
         for entry, parameter in self.actor.named_entries():
             if parameter not in state:
@@ -136,6 +137,7 @@ class OpenTrainer:
             with safe_open(path, framework="pt") as file:
                 updates = int(file.get_tensor("updates"))
                 known = set(file.keys())
+                broken = int(file.get_tensor("broken")) if "broken" in known else 0
                 optimizer = self.trainer.optimizer
                 optimizer.state.clear()
                 for entry, parameter in self.actor.named_entries():
@@ -144,6 +146,7 @@ class OpenTrainer:
         except (OSError, KeyError) as error:
             raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None
         self.trainer.reinforce_optimization_step = updates
+        self.trainer.broken = broken
 
     def _state(self, file: Any, entry: Entry, parameter: Tensor) -> dict[str, Tensor]:
         state = {"step": file.get_tensor(f"step.{entry.parts[0]}").float()}

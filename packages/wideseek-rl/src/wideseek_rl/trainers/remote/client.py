@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wideseek_core import ConfigError, TrainError
+from wideseek_core import ConfigError, PeerFailed, TrainError
 from wideseek_rl.batch.samples import Floats, TrainingSample
 from wideseek_rl.cluster.launcher import Launcher
 from wideseek_rl.engines.control.protocol import Checksums, ServerControl
@@ -126,7 +126,10 @@ def with_meeting_place(sync: SyncConfig, host: str) -> SyncConfig:
 
 
 def _failures(reached: Reached) -> Failures:
-    return {url: TrainError(problem) for url, problem in reached.failures.items()}
+    return {
+        url: PeerFailed(problem) if url in reached.peers else TrainError(problem)
+        for url, problem in reached.failures.items()
+    }
 
 
 class RemoteTrainer:

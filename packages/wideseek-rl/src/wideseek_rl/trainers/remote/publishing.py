@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from wideseek_core import TrainError, WideSeekError
+from wideseek_core import PeerFailed, TrainError, WideSeekError
 from wideseek_rl.engines.control.protocol import Checksums, ServerControl
 from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.fanout import Failures
@@ -117,7 +117,10 @@ def _difference(sent: SentTensors, reported: Checksums) -> str:
 
 
 def _reached(failures: Failures) -> Reached:
-    return Reached(failures={url: str(error) for url, error in failures.items()})
+    return Reached(
+        failures={url: str(error) for url, error in failures.items()},
+        peers=frozenset(u for u, error in failures.items() if isinstance(error, PeerFailed)),
+    )
 
 
 def _all_failed(servers: Sequence[str], error: WideSeekError) -> Reached:

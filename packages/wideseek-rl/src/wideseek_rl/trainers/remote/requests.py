@@ -140,6 +140,8 @@ class Reached:
     """Why servers failed, by address; the others did not."""
 
     failures: dict[str, str]
+    peers: frozenset[str] = frozenset()
+    """Those of them that are not at fault: another server of the group failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

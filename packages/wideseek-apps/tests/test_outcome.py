@@ -1,0 +1,52 @@
+"""What `wideseek train` says at its end."""
+
+from pathlib import Path
+
+import pytest
+
+from wideseek_apps.training import Outcome, outcome_text
+from wideseek_apps.training_config import TrainConfig
+from wideseek_eval.statistics.compare import Comparison
+from wideseek_eval.statistics.summary import count
+from wideseek_rl import TrainSummary
+
+
+def outcome(folder: Path) -> Outcome:
+    comparison = Comparison(
+        questions=1,
+        only_a=0,
+        only_b=0,
+        counts_a=count([]),
+        counts_b=count([]),
+        draws=10,
+        differences=(),
+    )
+    training = TrainSummary(
+        steps=2, updates=2, seconds=3.0, checkpoint=folder / "checkpoints/step_000002", best=None
+    )
+    return Outcome(comparison=comparison, training=training, seconds=5.0)
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        (
+            ["metrics.jsonl", "before/", "after/", "checkpoints/"],
+            "metrics.jsonl, before/, after/.",
+        ),
+        (
+            ["metrics.jsonl", "episodes/", "tokens/", "tensorboard/", "before/", "after/"],
+            "metrics.jsonl, episodes/, tokens/, tensorboard/, before/, after/.",
+        ),
+        (
+            ["metrics.jsonl", "validation/", "logs/", "before/", "after/"],
+            "metrics.jsonl, validation/, logs/, before/, after/.",
+        ),
+    ],
+)
+def test_only_what_a_run_has_written_is_named(there: list[str], named: str, tmp_path: Path) -> None:
+    for part in there:
+        path = tmp_path / part
+        path.mkdir() if part.endswith("/") else path.touch()
+    text = outcome_text(TrainConfig(folder=tmp_path), outcome(tmp_path))
+    assert f"Written to {tmp_path}: {named}\n" in text
