@@ -98,7 +98,7 @@ async def test_spent_time_ends_subagents_that_wait_for_their_model(
         return "report"
 
     before = asyncio.all_tasks()
-    episode = await Team(config(max_seconds=0.1), ScriptedPolicy(respond), world, world).run(task)
+    episode = await Team(config(max_seconds=1.5), ScriptedPolicy(respond), world, world).run(task)
     assert [agent.status for agent in episode.trajectories] == [
         Status.FINISHED,
         Status.BUDGET_LIMIT,

@@ -15,6 +15,7 @@ from wideseek_core import (
     MalformedCall,
     Message,
     PolicyUnavailable,
+    Reply,
     ToolCall,
 )
 
@@ -147,6 +148,10 @@ PASSING_ERRORS: list[dict[str, Any]] = [
     {"error": {"message": "Provider returned error", "code": "503"}},
     {"error": {"message": "Provider returned error"}},
     {"error": "Provider returned error"},
+    {"error": {"message": "Provider returned error", "type": "overloaded_error"}},
+    {"error": {"message": "Provider returned error", "code": "rate_limit_exceeded"}},
+    {"message": "Provider returned error"},
+    {"success": False, "msg": "Provider returned error"},
     {"choices": [], "error": {"message": "Provider returned error", "type": "server_error"}},
     {
         "choices": [
@@ -172,13 +177,28 @@ async def test_an_error_inside_a_success_is_retried_and_shown(body: dict[str, An
     assert len(server.bodies) == 3
 
 
-async def test_a_lasting_error_inside_a_success_is_not_retried() -> None:
-    error = {"message": "no such model", "code": 404}
-    server = Server(httpx2.Response(200, json={"error": error}))
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "no such model", "code": 404}},
+        {"error": {"message": "no such model", "code": 404.0}},
+        {"error": {"message": "no such model", "status_code": 404}},
+        {"error": {"message": "no such model", "type": "invalid_request_error"}},
+        {"error": {"message": "no such model", "code": "model_not_found"}},
+        {"type": "error", "error": {"message": "no such model", "type": "not_found_error"}},
+        {"status": 404, "message": "no such model"},
+        [{"error": {"message": "no such model", "code": 404}}],
+    ],
+)
+async def test_a_lasting_error_inside_a_success_is_not_retried(body: Any) -> None:
+    server = Server(httpx2.Response(200, json=body))
     async with server.policy() as policy:
         with pytest.raises(PolicyUnavailable, match="no such model"):
             await policy.open(()).reply([HELLO])
     assert len(server.bodies) == 1
+
+
+PASSING_REASONS = ("error", "network_error", "insufficient_system_resource")
 
 
 @pytest.mark.parametrize(
@@ -186,10 +206,21 @@ async def test_a_lasting_error_inside_a_success_is_not_retried() -> None:
     [
         ("stop", Finish.STOP),
         ("STOP", Finish.STOP),
-        ("tool_calls", Finish.STOP),
+        ("FinishReason.STOP", Finish.STOP),
+        ("FINISH_REASON_MAX_TOKENS", Finish.LENGTH),
+        ("normal", Finish.STOP),
+        ("null", Finish.STOP),
         (None, Finish.STOP),
-        (3, Finish.STOP),
+        (3, Finish.ERROR),
+        (["stop"], Finish.ERROR),
         ({"type": "stop"}, Finish.STOP),
+        ({"type": "length", "length": 9}, Finish.LENGTH),
+        ({"type": "abort", "message": "x"}, Finish.ABORT),
+        ("repetition", Finish.LENGTH),
+        ("context_window_exceeded", Finish.CONTEXT),
+        ("SAFETY", Finish.ERROR),
+        ("network_error", Finish.ERROR),
+        ("insufficient_system_resource", Finish.ERROR),
         ("length", Finish.LENGTH),
         ("max_tokens", Finish.LENGTH),
         ("MAX_TOKENS", Finish.LENGTH),
@@ -205,7 +236,8 @@ async def test_reasons_to_end_are_told_apart(reason: Any, finish: Finish) -> Non
     async with server.policy(max_attempts=2) as policy:
         reply = await policy.open(()).reply([HELLO])
     assert (reply.finish, reply.text) == (finish, "half")
-    assert len(server.bodies) == (2 if reason in ("abort", "error") else 1)
+    passing = finish is Finish.ABORT or reason in PASSING_REASONS
+    assert len(server.bodies) == (2 if passing else 1)
 
 
 async def test_a_response_that_fills_the_window_is_told_from_one_cut_by_its_own_limit() -> None:
@@ -343,29 +375,43 @@ async def test_a_closing_tag_inside_the_reasoning_does_not_end_it() -> None:
 
 
 async def test_waiting_for_a_slot_does_not_count_against_the_deadline() -> None:
+    """The first request holds the only slot for as long as the deadlines of both."""
+    calls = 0
+
     async def serve(request: httpx2.Request) -> httpx2.Response:
-        await asyncio.sleep(0.05)
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()
         return completion({"content": "a"})
 
-    config = ChatPolicyConfig(model="m", max_concurrent=1, deadline_s=0.3, timeout_s=0.3)
-    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
-        replies = [policy.open(()).reply([HELLO]) for _ in range(10)]
-        assert len(await asyncio.gather(*replies)) == 10
-
-
-async def test_the_queue_has_a_bound_of_its_own() -> None:
-    async def serve(request: httpx2.Request) -> httpx2.Response:
-        await asyncio.sleep(0.2)
-        return completion({"content": "a"})
-
-    config = ChatPolicyConfig(model="m", max_concurrent=1, queue_timeout_s=0.05)
+    config = ChatPolicyConfig(
+        model="m", max_concurrent=1, deadline_s=2.5, timeout_s=2.5, max_attempts=1
+    )
     async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
         first, second = await asyncio.gather(
             *(policy.open(()).reply([HELLO]) for _ in range(2)), return_exceptions=True
         )
-    assert not isinstance(first, BaseException)
-    assert isinstance(second, PolicyUnavailable)
-    assert "no free slot" in str(second)
+    assert isinstance(first, PolicyUnavailable)
+    assert isinstance(second, Reply)
+
+
+async def test_the_queue_has_a_bound_of_its_own() -> None:
+    begun, refused = asyncio.Event(), asyncio.Event()
+
+    async def serve(request: httpx2.Request) -> httpx2.Response:
+        begun.set()
+        await refused.wait()
+        return completion({"content": "a"})
+
+    config = ChatPolicyConfig(model="m", max_concurrent=1, queue_timeout_s=0.05)
+    async with ChatPolicy(config, transport=httpx2.MockTransport(serve)) as policy:
+        first = asyncio.create_task(policy.open(()).reply([HELLO]))
+        await begun.wait()
+        with pytest.raises(PolicyUnavailable, match="no free slot"):
+            await policy.open(()).reply([HELLO])
+        refused.set()
+        assert (await first).text == "a"
 
 
 @pytest.mark.parametrize(
@@ -400,12 +446,96 @@ async def test_calls_may_come_alone_or_as_text(is_text: bool) -> None:
     assert reply.native_calls == (ToolCall(name="search", arguments={"query": "x"}, id="a"),)
 
 
-async def test_a_call_that_is_announced_and_missing_is_no_answer() -> None:
-    message = {"content": None, "tool_calls": None}
-    server = Server(answer({"message": message, "finish_reason": "tool_calls"}))
+@pytest.mark.parametrize("content", [None, "I search for it."])
+@pytest.mark.parametrize(
+    "reason",
+    ["tool_calls", "MALFORMED_FUNCTION_CALL", "function_call_filter: UNEXPECTED_TOOL_CALL"],
+)
+async def test_a_call_that_is_announced_and_missing_is_no_answer(
+    content: str | None, reason: str
+) -> None:
+    message = {"content": content, "tool_calls": None}
+    server = Server(answer({"message": message, "finish_reason": reason}))
+    async with server.policy() as policy:
+        reply = await policy.open(()).reply([HELLO])
+    (call,) = reply.native_calls
+    assert isinstance(call, MalformedCall)
+    assert reply.finish is Finish.STOP
+
+
+TRIVIAL = {"content": "42"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"choices": [{"message": TRIVIAL}]}],
+        {"choices": {"message": TRIVIAL}},
+        {"choices": [None, {"message": TRIVIAL}]},
+        {"choices": [{"message": "42"}]},
+        {"choices": [{"delta": TRIVIAL}]},
+        {"choices": [{"text": "42"}]},
+        {"choices": [{"message": {"content": 42}}]},
+        {"choices": [{"message": {"content": [{"type": "refusal", "refusal": "42"}]}}]},
+        {"choices": [{"message": TRIVIAL}], "error": {"code": 0, "message": ""}},
+    ],
+)
+async def test_a_completion_may_be_wrapped_otherwise(body: Any) -> None:
+    async with Server(httpx2.Response(200, json=body)).policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == "42"
+
+
+@pytest.mark.parametrize("place", ["content", "reasoning"])
+async def test_parts_that_are_nested_without_end_hold_no_text(place: str) -> None:
+    nested = "[" * 900 + '"x"' + "]" * 900
+    body = f'{{"choices": [{{"message": {{"content": "", "{place}": {nested}}}}}]}}'
+    async with Server(httpx2.Response(200, content=body)).policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "text"),
+    [
+        (b'{"choices": [{"message": {"content": "caf\xc3"}}]}', "application/json", "caf\ufffd"),
+        (
+            '{"choices": [{"message": {"content": "海"}}]}'.encode("gbk"),
+            "application/json; charset=gbk",
+            "海",
+        ),
+    ],
+)
+async def test_an_answer_that_is_not_utf_8_is_read(
+    content: bytes, content_type: str, text: str
+) -> None:
+    headers = {"content-type": content_type}
+    server = Server(httpx2.Response(200, content=content, headers=headers))
+    async with server.policy() as policy:
+        assert (await policy.open(()).reply([HELLO])).text == text
+
+
+@pytest.mark.parametrize(
+    ("item", "arguments"),
+    [
+        ({"function": '{"name": "search", "arguments": {"query": "a"}}'}, {"query": "a"}),
+        ({"name": "search", "input": {"query": "a"}}, {"query": "a"}),
+        ({"function": {"name": "search", "arguments": None}}, {}),
+    ],
+)
+async def test_calls_may_be_laid_out_otherwise(item: Any, arguments: Any) -> None:
+    server = Server(answer({"message": {"content": None, "tool_calls": [item]}}))
     async with server.policy() as policy:
         (call,) = (await policy.open(()).reply([HELLO])).native_calls
-    assert isinstance(call, MalformedCall)
+    assert isinstance(call, ToolCall)
+    assert (call.name, call.arguments) == ("search", arguments)
+
+
+@pytest.mark.parametrize("arguments", [["a"], 5, "null", {"query": ["a"]}])
+async def test_arguments_of_another_type_are_malformed_or_an_object(arguments: Any) -> None:
+    item = {"function": {"name": "search", "arguments": arguments}}
+    server = Server(answer({"message": {"content": None, "tool_calls": [item]}}))
+    async with server.policy() as policy:
+        (call,) = (await policy.open(()).reply([HELLO])).native_calls
+    assert isinstance(call, ToolCall) == isinstance(arguments, dict)
 
 
 async def test_a_refusal_is_the_answer() -> None:

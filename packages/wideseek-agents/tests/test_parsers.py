@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_agents import Argument, ArgumentSchema, parse_tool_calls
-from wideseek_agents.parsers import parser_named
-from wideseek_core import ConfigError, MalformedCall, ToolCall
+from wideseek_agents.parsers import foreign_calls, parser_named
+from wideseek_core import ConfigError, MalformedCall, ToolCall, WrittenCall
 
 SCHEMA = ArgumentSchema(
     subject="query", options=(Argument(name="count", type="integer"),), many="queries"
@@ -114,41 +114,133 @@ def test_an_unknown_format_names_the_known_ones() -> None:
 
 
 CALL = '{"name": "search", "arguments": {"queries": ["a"]}}'
+TOOLS = ("search", "access")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"<TOOL_CALL>{CALL}</TOOL_CALL>",
-        f"<tool_call >{CALL}</ tool_call>",
-        f"<tool_calls>\n{CALL}\n</tool_calls>",
-        CALL,
-        f"```json\n{CALL}\n```",
-        CALL.replace("arguments", "parameters"),
-    ],
-)
-def test_a_call_with_other_tags_or_none_is_a_call_and_no_answer(text: str) -> None:
-    (call,) = parser_named("hermes").parse(text)
+def written(text: str, format: str) -> list[WrittenCall]:
+    return [*parser_named(format).parse(text)] or foreign_calls(text, TOOLS)
+
+
+READ = [
+    f"<TOOL_CALL>{CALL}</TOOL_CALL>",
+    f"<tool_call >{CALL}</ tool_call>",
+    f"<tool_calls>\n{CALL}\n</tool_calls>",
+    f"<tool_call>\n```json\n{CALL}\n```\n</tool_call>",
+    f"<function_call>{CALL}</function_call>",
+    f"<|tool_call_start|>{CALL}<|tool_call_end|>",
+    f"<|python_tag|>{CALL}",
+    f"[TOOL_CALLS][{CALL}]",
+    f"&lt;tool_call&gt;{CALL}&lt;/tool_call&gt;",
+    CALL,
+    f"{CALL}</tool_call>",
+    f"[{CALL}]",
+    f"```json\n{CALL}\n```",
+    f"~~~\n{CALL}\n~~~",
+    f"I search first.\n{CALL}",
+    f"I search first.\n\n```tool_call\n{CALL}\n```",
+    CALL.replace("arguments", "parameters"),
+    CALL.replace('"arguments"', '"arguments": null, "parameters"'),
+    f'{{"type": "function", "function": {CALL}}}',
+    f'{{"tool_calls": [{{"function": {CALL}}}]}}',
+    f'{{"function_call": {CALL}}}',
+]
+
+
+@pytest.mark.parametrize("text", READ)
+def test_a_call_with_other_marks_or_none_is_a_call_and_no_answer(text: str) -> None:
+    (call,) = written(text, "hermes")
     assert isinstance(call, ToolCall)
     assert (call.name, call.arguments) == ("search", {"queries": ["a"]})
-    assert parser_named("hermes_strict").parse(text) == [], "as in the reference"
+    strict = parser_named("hermes_strict").parse(text)
+    assert not any(isinstance(call, ToolCall) for call in strict), "as in the reference"
 
 
-def test_a_call_without_its_opening_tag_is_malformed() -> None:
-    (call,) = parser_named("hermes").parse(f"{CALL}</tool_call>")
-    assert isinstance(call, MalformedCall)
-    assert (call.problem, call.name) == ("not_json", "search")
+@pytest.mark.parametrize("parted", ["\n", "", ", ", ";\n"])
+def test_several_calls_without_marks_are_all_read(parted: str) -> None:
+    assert len(written(f"{CALL}{parted}{CALL}", "hermes")) == 2
 
 
+MALFORMED = [
+    CALL.replace("]}", "],}"),
+    CALL.replace('"', "'"),
+    CALL.replace('"', "“"),
+    CALL[:-3],
+    f"I search. {CALL}</tool_call>",
+    f"<tool_call{CALL}</tool_call>",
+    "<tool_call>\n<function=search>\n<parameter=queries>[",
+    "<function=search><parameter=query>a</parameter></function>",
+    '<invoke name="search"><parameter name="query">a</parameter></invoke>',
+    '<tool_use><name>search</name><arguments>{"query": "a"}</arguments></tool_use>',
+    "<tool_call>search\n<arg_key>query</arg_key>\n<arg_value>a</arg_value>\n</tool_call>",
+    '<｜tool▁call▁begin｜>function<｜tool▁sep｜>search\n```json\n{"query": "a"}\n```',
+    '<|tool_call_begin|>functions.search:0<|tool_call_argument_begin|>{"query": "a"}',
+    '[TOOL_CALLS]search[ARGS]{"query": "a"}',
+    'search(query="a")',
+    '[search(queries=["a"]), access(url="u")]',
+    'Then:\n```python\nsearch(query="a")\n```',
+    'Thought: I should look.\nAction: search\nAction Input: {"query": "a"}',
+    '{"action": "search", "action_input": {"query": "a"}}',
+    '{\n  "tool": "search",\n  "args": {"query": "a"}\n}',
+    '{"name": "search", "input": {"query": "a"}}',
+]
+
+
+@pytest.mark.parametrize("format", ["hermes", "llama", "qwen3_coder"])
+@pytest.mark.parametrize("text", MALFORMED)
+def test_a_call_that_can_not_be_read_is_malformed_and_no_answer(text: str, format: str) -> None:
+    calls = written(text, format)
+    assert calls
+    if format == "hermes":
+        (call,) = calls
+        assert isinstance(call, MalformedCall)
+
+
+@pytest.mark.parametrize("format", ["llama", "qwen3_coder"])
+@pytest.mark.parametrize("text", READ)
+def test_a_call_of_the_default_format_is_no_answer_of_another(text: str, format: str) -> None:
+    assert written(text, format)
+
+
+@pytest.mark.parametrize("format", ["hermes", "llama"])
+@pytest.mark.parametrize("text", [CALL, f"```\n{CALL}\n```", f"Now:\n<function_call>{CALL}"])
+def test_an_unknown_tool_is_called_too(text: str, format: str) -> None:
+    (call,) = written(text.replace("search", "lookup"), format)
+    assert call.name == "lookup"
+
+
+@pytest.mark.parametrize("format", ["hermes", "llama", "qwen3_coder"])
 @pytest.mark.parametrize(
     "text",
     [
         '{"moons": ["Triton"]}',
         '{"name": "Triton", "radius": 1353}',
+        '{"search": "a", "results": [1]}',
+        "[1, 2]",
         f"A call looks like this: {CALL}",
-        "```markdown\n| name | arguments |\n| --- | --- |\n| a | b |\n```",
+        "```markdown\n| name | arguments |\n| --- | --- |\n| search | b |\n```",
+        "| Tag | Use |\n| --- | --- |\n| <tool_call> | begins a search |",
+        "The model writes `<tool_call>` to search.",
         "The closing tag is </tool_call>.",
+        "You may search (for instance) or access it.",
+        "Sources\nsearch (2024)",
+        "Action: none, since no search helps.",
+        "[search](https://search.example)",
     ],
 )
-def test_other_text_is_an_answer(text: str) -> None:
-    assert parser_named("hermes").parse(text) == []
+def test_other_text_is_an_answer(text: str, format: str) -> None:
+    assert written(text, format) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 50_000, "{\n" * 50_000, "<tool_call " * 20_000, "search(" * 20_000]
+)
+def test_hostile_text_is_read_in_time(text: str) -> None:
+    assert len(foreign_calls(f"{text} search", TOOLS)) <= 1
+
+
+def test_arguments_that_no_record_can_hold_are_malformed() -> None:
+    deep = f'{{"name": "search", "arguments": {{"queries": {"[" * 300}{"]" * 300}}}}}'
+    for format in ("hermes", "hermes_strict"):
+        (call,) = parser_named(format).parse(f"<tool_call>{deep}</tool_call>")
+        assert isinstance(call, MalformedCall)
+        assert call.problem == "bad_arguments"

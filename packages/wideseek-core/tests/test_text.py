@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wideseek_core.text import after_thinking, boxed_answer, clean, one_line, without_control_tokens
+from wideseek_core.text import (
+    after_thinking,
+    boxed_answer,
+    clean,
+    ends_in_thinking,
+    one_line,
+    without_control_tokens,
+)
 
 TAGS = ("<think>", "</think>", "\n", "`", '"', "|", "```\n", "\\boxed{", "}", " ", "x")
 TABLE = "| Tag | Use |\n|---|---|\n| </think> | ends thinking |"
@@ -31,6 +38,45 @@ TABLE = "| Tag | Use |\n|---|---|\n| </think> | ends thinking |"
 )
 def test_the_answer_follows_the_thinking(text: str, answer: str) -> None:
     assert after_thinking(text) == answer
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        "[THINK]\nhm\n[/THINK]\n",
+        "hm\n[/THINK]",
+        "<thinking>hm</thinking>",
+        "<reasoning>\nhm\n</reasoning>\n",
+        "<seed:think>hm</seed:think>",
+        "◁think▷hm◁/think▷",
+        "<|begin_of_thought|>hm<|end_of_thought|>\n<|begin_of_solution|>",
+        "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<Think>hm</Think>",
+        "< think >hm</ think >",
+        "<think>one <think>two</think> three</think>",
+        "<think>how does <think> work?</think>",
+        "<think>hm</think></think>",
+    ],
+)
+@pytest.mark.parametrize("answer", ["answer", TABLE])
+def test_other_marks_of_thinking_end_it_too(thinking: str, answer: str) -> None:
+    assert after_thinking(thinking + answer) == answer
+    assert not ends_in_thinking(thinking + answer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<think>hm", "[THINK]hm", "<thinking>hm", "<|channel|>analysis<|message|>hm", "<Think>"],
+)
+def test_thinking_that_never_ends_holds_no_answer(text: str) -> None:
+    assert after_thinking(text) == ""
+    assert ends_in_thinking(text)
+
+
+def test_html_tags_alone_end_no_thinking() -> None:
+    text = "Its tag is </thinking> or <thought>, as in HTML."
+    assert after_thinking(text) == text
 
 
 @pytest.mark.parametrize(

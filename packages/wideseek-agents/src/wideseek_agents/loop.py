@@ -11,20 +11,23 @@ from wideseek_agents.factory import Agent
 from wideseek_agents.observations import Observations
 from wideseek_agents.parallel import in_parallel
 from wideseek_agents.parsed_calls import ParsedCalls, parse_tool_calls
+from wideseek_agents.parsers import foreign_calls
 from wideseek_agents.recording import AgentRecord, TurnRecord
 from wideseek_agents.tools import AgentTool, call_tool
 from wideseek_core import (
     ContextOverflow,
     Conversation,
     Finish,
+    MalformedCall,
     Message,
     PolicyError,
     Reply,
     Status,
     ToolResult,
     Trajectory,
+    WrittenCall,
 )
-from wideseek_core.text import after_thinking
+from wideseek_core.text import after_thinking, ends_in_thinking
 
 _ENDS = {
     Finish.LENGTH: Status.TURN_CUT,
@@ -235,7 +238,7 @@ class _Run:
             return ParsedCalls()
         limits = self._agent.limits
         parsed = parse_tool_calls(
-            reply.native_calls or self._agent.parser.parse(after_thinking(reply.text)),
+            reply.native_calls or self._written(reply.text),
             self._schemas,
             per_call=limits.requests_per_call,
             per_turn=limits.requests_per_turn,
@@ -244,6 +247,17 @@ class _Run:
         )
         self._ledger.tool_calls += parsed.requests
         return parsed
+
+    def _written(self, text: str) -> Sequence[WrittenCall]:
+        """The calls in a text: those of the agent's format, else those of any other."""
+        answer = after_thinking(text)
+        written = self._agent.parser.parse(answer)
+        if written or not self._agent.lenient:
+            return written
+        if ends_in_thinking(text):  # A call in it may be a draft: it has to be written again.
+            found = foreign_calls(text, self._schemas)
+            return [MalformedCall(problem="not_json", text=text, name=c.name) for c in found[:1]]
+        return foreign_calls(answer, self._schemas)
 
     def _end(self, number: int, reply: Reply, parsed: ParsedCalls) -> Status | None:
         """How the agent ends after this reply; None if it continues."""

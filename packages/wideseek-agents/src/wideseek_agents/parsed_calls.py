@@ -3,12 +3,15 @@
 What a model writes wrong is data: it becomes a `CallProblem`, never an exception.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from wideseek_agents.arguments import ArgumentSchema, Request
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
+
+_QUALIFIED = re.compile(r"^(?:functions?|tools?|default_api|api|multi_tool_use)[./:]|:\d+$", re.I)
 
 
 class ProblemKind(StrEnum):
@@ -98,12 +101,18 @@ def parse_tool_calls(
     """
     parsed: list[ParsedCall] = []
     left = per_turn
-    for call in written:
+    for call in (_without_namespace(call, schemas) for call in written) if lenient else written:
         read = _parse(call, schemas, min(per_call, left), budget, lenient)
         left -= len(read.requests)
         budget = None if budget is None else budget - len(read.requests)
         parsed.append(read)
     return ParsedCalls(written=tuple(parsed))
+
+
+def _without_namespace(call: WrittenCall, tools: Collection[str]) -> WrittenCall:
+    """The call of `functions.search:0` as one of `search`: some models number or qualify names."""
+    name = _QUALIFIED.sub("", call.name)
+    return replace(call, name=name) if call.name not in tools and name in tools else call
 
 
 def _parse(

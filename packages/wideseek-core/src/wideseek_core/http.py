@@ -27,7 +27,7 @@ from wideseek_core.json_text import parse_json
 from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
 from wideseek_core.redaction import Redactor, is_secret_name, printable, secrets_in_url
-from wideseek_core.text import clean
+from wideseek_core.text import clean, one_line
 
 UNPROCESSED_STATUSES = frozenset({425, 429, 503})
 """Those that say that nothing was done, so that a request with effects may be repeated too."""
@@ -366,13 +366,24 @@ def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:
 
 def _parsed(response: HttpResponse, check: Check | None) -> JsonValue:
     try:
-        value = parse_json(response.content)
+        value = _json_of(response)
     except DataError:
         text = response.text[: 20 * MAX_EXCERPT_CHARS]
-        line = f"the answer is not JSON: {text[:MAX_EXCERPT_CHARS]}"
+        line = f"the answer is not JSON: {one_line(text)[:MAX_EXCERPT_CHARS] or 'it is empty'}"
         raise ServiceError(
             line, kind=ServiceFault.NOT_JSON, status=response.status, body=text, can_pass=True
         ) from None
     if check is not None:
         check(value)
     return value
+
+
+def _json_of(response: HttpResponse) -> JsonValue:
+    """The JSON of an answer in UTF-8, UTF-16 or UTF-32, else in the charset that it names.
+
+    Bytes that the charset can't hold are replaced: a response may end within a character.
+    """
+    try:
+        return parse_json(response.content)
+    except DataError:
+        return parse_json(response.text)

@@ -4,6 +4,32 @@ import bisect
 import re
 
 _TAG = re.compile(r"</?think>")
+_TAG_SPELLING = re.compile(r"<\s*(/?)\s*think\s*>", re.IGNORECASE)
+_FINAL_CHANNEL = r"<\|channel\|>final<\|message\|>"
+_OTHER_THINKING = tuple(
+    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE), closes_alone)
+    for opening, closing, closes_alone in (
+        (r"\[THINK\]", r"\[/THINK\]", True),
+        (r"<seed:think>", r"</seed:think>", True),
+        (r"◁think▷", r"◁/think▷", True),
+        (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", True),
+        (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>", True),
+        (r"(?:<\|start\|>assistant)?<\|channel\|>analysis", _FINAL_CHANNEL, True),
+        (r"<(?:thinking|thought|reasoning)>", r"</(?:thinking|thought|reasoning)>", False),
+    )
+)
+"""How models other than those of the `<think>` tags open and close their thinking, and whether the
+closing mark ends it without the opening one, which some chat templates write."""
+_OTHER_MARK = re.compile(
+    r"\[/?THINK\]|</?seed:think>|◁/?think▷|<\|(?:begin|end)_of_thought\|>"
+    r"|<\|(?:START|END)_THINKING\|>|<\|channel\|>|</?(?:thinking|thought|reasoning)>",
+    re.IGNORECASE,
+)
+_ANSWER_MARK = re.compile(
+    r"\A(?:<\|begin_of_solution\|>|<\|START_RESPONSE\|>)"
+    r"|(?:<\|end_of_solution\|>|<\|END_RESPONSE\|>|<\|return\|>|<\|end\|>)\Z"
+)
+"""Marks of such models around the answer."""
 _QUOTED = re.compile(
     r"""(?:(?<=[\[{,:(\s])|^)"(?:\\.|[^"\\\n])*"(?=[\]},:).;!?\s]|$)"""  # a string of JSON
     r"|`[^`\n]+`"  # inline code
@@ -27,29 +53,76 @@ def after_thinking(text: str) -> str:
 
     Empty if the text opens with `<think>` and never ends it. A tag inside a JSON string, inline
     code, `\boxed{}` or a table cell ends nothing. Thinking may come in several blocks, the first
-    without its opening tag (chat templates write that one).
+    without its opening tag (chat templates write that one). The marks of other models count as
+    these tags do: `[THINK]`, `<thinking>`, the channels of gpt-oss, ...
     """
-    text = text.strip()
+    text = text.strip().removeprefix("\ufeff")
+    if _OTHER_MARK.search(text) is not None:
+        text = _after_other_thinking(text)
+    if "think" not in text.lower():
+        return text
+    if _TAG_SPELLING.match(text):  # Some models write `<Think>`, or blanks in the tag.
+        text = _TAG_SPELLING.sub(lambda tag: f"<{tag[1]}think>", text)
     if "think>" not in text:
         return text
     opened = text.startswith("<think>")
     end = _thinking_end(text, rows_quote=not opened)
     if end < 0:
         return "" if opened else _after_blocks(text)
-    return _after_blocks(text[end:])
+    rest = text[end:]
+    while opened and rest.lstrip().startswith("</think>"):
+        rest = rest.lstrip().removeprefix("</think>")
+    return _after_blocks(rest)
+
+
+def ends_in_thinking(text: str) -> bool:
+    """Whether a response opens its thinking and never ends it."""
+    text = text.strip()
+    if (tag := _TAG_SPELLING.match(text)) is not None:
+        return not tag[1] and not any(tag[1] for tag in _TAG_SPELLING.finditer(text))
+    return any(
+        opening.match(text) and not closing.search(text) for opening, closing, _ in _OTHER_THINKING
+    )
+
+
+def _after_other_thinking(text: str) -> str:
+    """What follows thinking between marks other than the `<think>` tags."""
+    quoted = _spans(_QUOTED, text)
+    for opening, closing, closes_alone in _OTHER_THINKING:
+        opened = opening.match(text)
+        if opened is None and not closes_alone:
+            continue
+        ends = (mark for mark in closing.finditer(text) if not _inside(quoted, mark.start()))
+        end = next((mark for mark in ends if opened or not _in_table_row(text, mark)), None)
+        if end is not None:
+            return _ANSWER_MARK.sub("", text[end.end() :].strip()).strip()
+        if opened is not None:
+            return ""
+    return text
 
 
 def _thinking_end(text: str, *, rows_quote: bool) -> int:
-    """Where the first `</think>` ends that is not quoted; -1 without one."""
+    """Where the thinking ends: behind a `</think>` that is not quoted; -1 without one.
+
+    That is the first one, or the one that closes as many tags as were opened before it.
+    """
     quoted = _spans(_QUOTED, text)
+    first, depth = -1, 0
     for tag in _TAG.finditer(text):
-        if tag[0] == "<think>" and rows_quote and not _inside(quoted, tag.start()):
-            return -1  # The thinking starts later: an answer comes before it.
-        if tag[0] == "</think>" and not _inside(quoted, tag.start()):
-            if rows_quote and _in_table_row(text, tag):
-                continue
+        if _inside(quoted, tag.start()):
+            continue
+        if tag[0] == "<think>":
+            if rows_quote:
+                return -1  # The thinking starts later: an answer comes before it.
+            depth += first < 0
+            continue
+        if (rows_quote or first >= 0) and _in_table_row(text, tag):
+            continue
+        first = tag.end() if first < 0 else first
+        depth -= 1
+        if depth <= 0:
             return tag.end()
-    return -1
+    return first
 
 
 def _after_blocks(text: str) -> str:

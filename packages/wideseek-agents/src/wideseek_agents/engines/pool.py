@@ -248,9 +248,20 @@ class EnginePool:
             lost.cancel()
             await asyncio.gather(request, lost, return_exceptions=True)
             self._placement.release(slot)
+        self._check_sampled(part, slot, sampling)
         if part.versions is None:
             return replace(part, versions=one_version(version, len(part.ids)))
         return part
+
+    def _check_sampled(self, part: Sampled, slot: Slot, sampling: Sampling) -> None:
+        """Raises `PolicyError` for an answer that no such model can have sampled."""
+        if len(part.ids) > sampling.max_tokens:
+            problem = f"{len(part.ids)} tokens, {sampling.max_tokens} were asked for"
+        elif part.ids and not 0 <= min(part.ids) <= max(part.ids) < self._vocab_size:
+            problem = f"token ids outside of 0..{self._vocab_size - 1}: another model?"
+        else:
+            return
+        raise PolicyError(f"{slot.replica.url}: {problem}")
 
     @property
     def _cache_key(self) -> str:

@@ -22,6 +22,7 @@ from wideseek_core import (
 )
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ServiceFault
+from wideseek_core.text import one_line
 from wideseek_core.versions import cover
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _ABORTED = 499
 """SGLang's status for a request that was given up before it began."""
 _MAX_BYTES = 200_000_000
+_MAX_EXCERPT_CHARS = 200
 
 
 class End(StrEnum):
@@ -224,7 +226,12 @@ class ServerClient:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the answer"
-            raise self.malformed(f"{path}: {where}: {first['msg']}") from None
+            problem = self.malformed(f"{path}: {where}: {first['msg']}")
+        # A gateway in front of the server, or the server itself, has failed with a success.
+        if first["type"] == "json_invalid" or b'"error"' in response.content:
+            excerpt = one_line(response.text)[:_MAX_EXCERPT_CHARS]
+            raise PolicyUnavailable(f"{self.url}: {path}: the answer is {excerpt!r}")
+        raise problem
 
     def _policy_error(self, path: str, error: ServiceError) -> PolicyError:
         problem = f"{error} ({path})"

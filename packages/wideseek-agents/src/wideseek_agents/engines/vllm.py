@@ -6,6 +6,7 @@ default is those before temperature. From 0.30 on `/inference/v1/generate` wants
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import JsonValue
@@ -106,6 +107,9 @@ class _WeightInfo(Wire):
     weight_version: str | None = None
 
 
+C = TypeVar("C", bound=Wire)
+
+
 class VllmReplica:
     """One vLLM server; a `Replica`."""
 
@@ -144,7 +148,7 @@ class VllmReplica:
         if self._config.route == "arrays":
             return self._from_arrays(await self._client.post(ARRAYS, body, _Arrays))
         answer = await self._client.post("/inference/v1/generate", body, _Generated)
-        choice = answer.choices[0]
+        choice = self._first(answer.choices)
         content = choice.logprobs.content if choice.logprobs is not None else ()
         return self._sampled(
             choice.token_ids,
@@ -184,7 +188,7 @@ class VllmReplica:
         }
         body: dict[str, JsonValue] = {"token_ids": list(prompt_ids), "sampling_params": parameters}
         answer = await self._client.post("/inference/v1/generate", body, _TopGenerated)
-        logprobs = answer.choices[0].logprobs
+        logprobs = self._first(answer.choices).logprobs
         if logprobs is None or not logprobs.content:
             raise self._client.malformed("no log-probabilities in the answer")
         position = logprobs.content[0]
@@ -206,7 +210,7 @@ class VllmReplica:
             **_parameters(sampling),
         }
         answer = await self._client.post("/v1/completions", body, _Completions)
-        choice = answer.choices[0]
+        choice = self._first(answer.choices)
         logprobs = choice.logprobs.token_logprobs if choice.logprobs is not None else ()
         details = answer.usage.prompt_tokens_details if answer.usage is not None else None
         return self._sampled(
@@ -216,6 +220,11 @@ class VllmReplica:
             None,
             details.cached_tokens if details is not None else None,
         )
+
+    def _first(self, choices: Sequence[C]) -> C:
+        if not choices:
+            raise self._client.malformed("no choices in the answer")
+        return choices[0]
 
     def _from_arrays(self, answer: _Arrays) -> Sampled:
         return self._sampled(

@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from wideseek_agents.parsers.json_objects import object_at, read_call
+from wideseek_agents.parsers.json_objects import call_of, is_quoted, object_at, read_call
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
@@ -16,8 +16,7 @@ _LENIENT_TAGS = (
     re.compile(r"<\s*tool_calls?\s*>", re.IGNORECASE),
     re.compile(r"<\s*/\s*tool_calls?\s*>", re.IGNORECASE),
 )
-_FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
-_CALL_KEYS = ({"name", "arguments"}, {"name", "parameters"})
+_FENCE = re.compile(r"\s*(?:```|~~~)\w*[ \t]*\n")
 
 
 class HermesParser:
@@ -33,46 +32,38 @@ class HermesParser:
     def parse(self, text: str) -> list[WrittenCall]:
         """The calls of all blocks. A tag inside a JSON string ends nothing."""
         calls: list[WrittenCall] = []
-        opened = self._opening.search(text)
-        if opened is None and not self._strict:
-            return self._untagged(text)
+        opened = self._next(text, 0)
         while opened is not None:
             found, end = self._block(text, opened.end())
             calls += found
-            opened = self._opening.search(text, end)
+            opened = self._next(text, end)
         return calls
-
-    def _untagged(self, text: str) -> list[WrittenCall]:
-        """A call that is the whole text, or lacks its opening tag: never an answer."""
-        fenced = _FENCED.match(text.strip())
-        whole = (fenced[1] if fenced else text).strip()
-        found = object_at(whole, 0) if whole.startswith("{") else None
-        value = found[0] if found is not None else None
-        if found is None or not isinstance(value, dict):
-            return []
-        is_call = any(keys <= value.keys() for keys in _CALL_KEYS)
-        rest = whole[found[1] :].strip()
-        if is_call and not rest:
-            return [read_call(value)]
-        if is_call and self._closing.match(rest):
-            return [MalformedCall(problem="not_json", text=whole, name=_name_of(value))]
-        return []
 
     def write(self, call: ToolCall) -> str:
         """A block."""
         value = {"name": call.name, "arguments": call.arguments}
         return f"{OPENING}\n{json.dumps(value, ensure_ascii=False)}\n{CLOSING}"
 
+    def _next(self, text: str, start: int) -> re.Match[str] | None:
+        """The next opening tag; one in inline code or in a row of a table opens nothing."""
+        for opened in self._opening.finditer(text, start):
+            if self._strict or not is_quoted(text, *opened.span()):
+                return opened
+        return None
+
     def _block(self, text: str, start: int) -> tuple[list[WrittenCall], int]:
         """The calls of the block whose content begins at `start`, and where to read on."""
         values: list[JsonValue] = []
-        end = start
+        fence = None if self._strict else _FENCE.match(text, start)
+        end = start if fence is None else fence.end()
         while (found := object_at(text, end, strict=self._strict)) is not None:
             value, end = found
             values.append(value)
             if self._strict:
                 break
         rest = text[end:].lstrip()
+        if fence is not None:
+            rest = rest.lstrip("`~").lstrip()
         problem = "not_json"
         if values and self._closing.match(rest):
             read = [self._call(value) for value in _flat(values, self._strict)]
@@ -90,7 +81,7 @@ class HermesParser:
         name, arguments = value.get("name"), value.get("arguments")
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return MalformedCall(problem="bad_arguments", text=json.dumps(value))
-        return ToolCall(name=name, arguments=arguments)
+        return call_of(name, arguments)
 
 
 def _flat(values: list[JsonValue], strict: bool) -> Iterator[JsonValue]:

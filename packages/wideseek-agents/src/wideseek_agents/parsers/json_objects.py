@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 _STRICT = json.JSONDecoder()
+MAX_NESTING = 50
 _LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
 
 
@@ -22,6 +23,22 @@ def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue
         return None
 
 
+def is_quoted(text: str, start: int, end: int) -> bool:
+    """Whether the tag there stands in inline code or in a row of a table, and means nothing."""
+    line = text[text.rfind("\n", 0, start) + 1 : start].lstrip()
+    behind = text[end:].partition("\n")[0]
+    in_code = line.endswith("`") and behind.startswith("`")
+    return in_code or (line.startswith("|") and behind.rstrip().endswith("|"))
+
+
+def is_call(value: JsonValue) -> bool:
+    """Whether an object has the keys of a call; one with a name alone may be an answer."""
+    fields = value if isinstance(value, dict) else cast(dict[str, JsonValue], {})
+    inner = fields.get("function")
+    fields = inner if isinstance(inner, dict) else fields
+    return "name" in fields and ("arguments" in fields or "parameters" in fields)
+
+
 def read_call(value: JsonValue, *, id: str = "") -> WrittenCall:
     """The call that an object spells: its name, and its arguments as an object or as JSON text.
 
@@ -34,7 +51,9 @@ def read_call(value: JsonValue, *, id: str = "") -> WrittenCall:
     name = fields.get("name")
     if not isinstance(name, str) or not name.strip():
         return MalformedCall(problem="no_name", text=_written(value), id=id)
-    arguments = fields.get("arguments", fields.get("parameters"))
+    arguments = fields.get("arguments")
+    if arguments is None:
+        arguments = fields.get("parameters")
     return call_of(name.strip(), arguments, id=id)
 
 
@@ -46,10 +65,27 @@ def call_of(name: str, arguments: JsonValue, *, id: str = "") -> WrittenCall:
             found = object_at(arguments, 0)
             whole = found is not None and not arguments[found[1] :].strip()
             arguments = found[0] if found is not None and whole else None
-    if isinstance(arguments, dict):
+    if isinstance(arguments, dict) and not _is_deep(arguments):
         return ToolCall(name=name, arguments=arguments, id=id)
     return MalformedCall(problem="bad_arguments", text=_written(given), name=name, id=id)
 
 
+def _is_deep(value: JsonValue) -> bool:
+    """Whether a value is nested deeper than records can be written; no tool has such arguments."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        below: list[JsonValue] = []
+        for part in level:
+            if isinstance(part, dict | list):
+                below += part.values() if isinstance(part, dict) else part
+        if not below:
+            return False
+        level = below
+    return True
+
+
 def _written(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "..."

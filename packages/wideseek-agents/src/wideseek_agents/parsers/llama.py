@@ -3,7 +3,7 @@
 import json
 import re
 
-from wideseek_agents.parsers.json_objects import object_at, read_call
+from wideseek_agents.parsers.json_objects import is_call, object_at, read_call
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 _MARK = "<|python_tag|>"
@@ -36,7 +36,7 @@ Part several calls by semicolons. Do not use variables."""
                 broken = MalformedCall(problem="not_json", text=body[end:])
                 return [*calls, broken] if marked or calls or '"name"' in body else []
             value, end = found
-            if not marked and not calls and not (isinstance(value, dict) and "name" in value):
+            if not marked and not calls and not is_call(value):
                 return []  # A JSON answer.
             calls.append(read_call(value))
             end = len(body) - len(body[end:].lstrip("; \n\t\r"))

@@ -5,9 +5,12 @@ import re
 
 from pydantic import JsonValue
 
+from wideseek_agents.parsers.json_objects import is_quoted
 from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
-_BLOCK = re.compile(r"<tool_call>\s*(.*?)(</function>\s*</tool_call>|(?=<tool_call>)|$)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<tool_call>)\s*(.*?)(</function>\s*</tool_call>|(?=<tool_call>)|$)", re.DOTALL
+)
 _FUNCTION = re.compile(r"<function=([^>\n]*)>")
 _PARAMETER = re.compile(
     r"<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>\s*(?=<parameter=|</function>|$)", re.DOTALL
@@ -40,7 +43,8 @@ Values that are lists or objects are written as JSON. Explain before a call, nev
 
     def parse(self, text: str) -> list[WrittenCall]:
         """The calls of all blocks. Values are strings, which argument schemas convert."""
-        return [self._call(block) for block in _BLOCK.finditer(text)]
+        blocks = _BLOCK.finditer(text)
+        return [self._call(block) for block in blocks if not is_quoted(text, *block.span(1))]
 
     def write(self, call: ToolCall) -> str:
         """A block."""
@@ -51,12 +55,12 @@ Values that are lists or objects are written as JSON. Explain before a call, nev
         return f"<tool_call>\n<function={call.name}>\n{parameters}</function>\n</tool_call>"
 
     def _call(self, block: re.Match[str]) -> WrittenCall:
-        body = block[1]
+        body = block[2]
         function = _FUNCTION.match(body)
         if function is None:
             return MalformedCall(problem="not_json", text=body)
         name = function[1].strip()
-        if not block[2]:
+        if not block[3]:
             return MalformedCall(problem="not_closed", text=body, name=name)
         if not name:
             return MalformedCall(problem="no_name", text=body)

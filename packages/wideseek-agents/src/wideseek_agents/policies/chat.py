@@ -93,6 +93,8 @@ class _Reader:
     def check(self, value: JsonValue) -> None:
         """Raises `ServiceError` for an answer that is no completion, or one that failed."""
         self.completion = None
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]  # as some gateways wrap an error
         if not isinstance(value, dict):
             raise _fault("the answer is not a chat completion", passing=True)
         completion = read_completion(value, self.call_prefix)
@@ -104,7 +106,7 @@ class _Reader:
         if completion is None:
             raise _fault("the answer is not a chat completion: it has no choice", passing=True)
         self.completion = completion
-        if completion.finish is Finish.ABORT or completion.reason.lower() == "error":
+        if completion.may_pass:
             raise _fault(f"the response ended with {completion.reason!r}", passing=True)
 
 
