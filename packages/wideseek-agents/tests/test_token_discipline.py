@@ -10,7 +10,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from wideseek_agents import AgentConfig, ChatTokenizer, LeadConfig, Team, TeamConfig, TokenPolicy
+from wideseek_agents import (
+    AgentConfig,
+    ChatTokenizer,
+    LeadConfig,
+    PromptSet,
+    Team,
+    TeamConfig,
+    TokenPolicy,
+)
 from wideseek_agents.chat_formats import FORMATS
 from wideseek_agents.tokens import TAGS
 from wideseek_core import (
@@ -29,6 +37,7 @@ from .token_fixtures import TOKENIZERS as RAW
 
 CONVERSATIONS = 120
 """Rollouts of each tokenizer; each has several agents of several turns."""
+PROMPTS = PromptSet.load("compact")
 HOSTILE = [
     *(mark for known in FORMATS for mark in (*known.marks, known.start) if mark),
     *TAGS,
@@ -125,7 +134,7 @@ async def test_prompts_grow_by_ids_and_hold_no_control_id_of_a_text(name: str) -
         task = Task(id=f"{seed}", question=question.replace("\ud800", ""), gold=gold)
         policy = TokenPolicy(Sampler(tokenizer, seed), tokenizer, context_tokens=3000)
         web = HostileWeb(seed)
-        episode = await Team(config, policy, web, web).run(task)
+        episode = await Team(config, policy, web, web, prompts=PROMPTS).run(task)
         pairs += sum(check(tokenizer, agent) for agent in episode.trajectories)
     assert pairs > CONVERSATIONS
 

@@ -1,4 +1,4 @@
-"""Tokenizers of three chat formats, small ones made here and given ones of real models."""
+"""Tokenizers of three chat formats: made here, cut from those of real models, and given ones."""
 
 import json
 import os
@@ -58,6 +58,14 @@ def marked(tokenizer: Tokenizer, known: ChatFormat, tags: Sequence[str]) -> Toke
     return tokenizer
 
 
+REAL = {
+    folder.name: Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for folder in sorted((Path(__file__).parent / "tokenizers").iterdir())
+    if folder.is_dir()
+}
+"""Tokenizers of models, cut to a small vocabulary."""
+
+
 def given() -> dict[str, Tokenizer]:
     """Those of the model folders that the environment names."""
     folders = os.environ.get("WIDESEEK_TEST_TOKENIZERS", "").split(os.pathsep)
@@ -69,5 +77,6 @@ TOKENIZERS = {
     "chatml": byte_level(CHATML, (*TAGS, "<|endoftext|>")),
     "llama3": byte_level(LLAMA3, ()),
     "phi": sentence_piece(PHI, TAGS[2:4]),
+    **REAL,
     **given(),
 }
