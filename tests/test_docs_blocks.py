@@ -118,7 +118,9 @@ class WorkingFolder:
         """A word of a command, with the test's files for the reader's own."""
         word = re.sub(r"http://(?:127\.0\.0\.1|localhost|[a-z]+):\d+", self.endpoint, word)
         word = re.sub(r"runs/[\w-]+/checkpoints/step_\d+", str(self.policy), word)
-        word = re.sub(r"(?<=policy\.model=)(?:FOLDER|\.\.\.|models/\S+)$", str(self.policy), word)
+        word = re.sub(
+            r"(?<=policy\.model=)(?:FOLDER|\.\.\.|(?:models|runs)/\S+)$", str(self.policy), word
+        )
         names = {
             "NAME": "stub",
             "URL": "https://example.com/triton",

@@ -23,7 +23,43 @@ def test_a_model_of_the_hub_is_refused_with_the_way_to_get_it() -> None:
     line = refused("policy.model=Qwen/Qwen3-0.6B")
     assert line.startswith("policy.model: no such folder: Qwen/Qwen3-0.6B")
     assert "hf download Qwen/Qwen3-0.6B --local-dir models/Qwen3-0.6B" in line
-    assert refused("policy.model=nowhere") == "policy.model: no such folder: nowhere"
+    for name in ("https://huggingface.co/Qwen/Qwen3-0.6B/", "hf://Qwen/Qwen3-0.6B"):
+        assert "hf download Qwen/Qwen3-0.6B --local-dir" in refused(f"policy.model={name}")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "models/mine", "runs/mine", "./Qwen/Qwen3", "../a/b"])
+def test_a_folder_of_ones_own_that_is_not_there_is_named(name: str) -> None:
+    assert refused(f"policy.model={name}") == f"policy.model: no such folder: {name}"
+
+
+def test_a_misspelled_name_of_a_bundled_model_is_recognized() -> None:
+    assert refused("policy.model=Start").endswith("Start; did you mean 'start'?")
+    assert refused("policy.model=smolLM2").endswith("smolLM2; did you mean 'smollm2'?")
+
+
+def test_a_folder_without_a_model_is_refused_before_any_work(tmp_path: Path) -> None:
+    line = refused(f"policy.model={tmp_path}")
+    assert line == f"policy.model: {tmp_path} holds no model: there is no tokenizer.json in it"
+    (tmp_path / "checkpoints").mkdir()
+    assert refused(f"policy.model={tmp_path}").endswith("a training run without a checkpoint yet")
+
+
+def test_the_folder_of_a_training_run_means_its_newest_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for step in (10, 9, 1_000_000):
+        model = tmp_path / "run" / "checkpoints" / f"step_{step:06d}" / "model"
+        model.mkdir(parents=True)
+        (model / "tokenizer.json").touch()
+        (model / "wideseek.json").write_text('{"team": {"lead": {"max_turns": 7}}}')
+    (tmp_path / "run" / "checkpoints" / "best").mkdir()
+    newest = str(tmp_path / "run" / "checkpoints" / "step_1000000")
+    for name in ("run", "run/", "run/checkpoints", "run/checkpoints/step_1000000"):
+        config = load_config(WideSearchConfig, [f"policy.model=~/{name}"])
+        check_evaluation(config)
+        assert getattr(config.policy, "model", "") == newest
+        assert config.team.lead.max_turns == 7
 
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:

@@ -219,6 +219,15 @@ def test_a_report_names_the_model_the_judge_the_date_and_the_code() -> None:
     assert make_report("run", RUN).about.facts == {}
 
 
+@pytest.mark.parametrize(
+    ("step", "model"),
+    [(0, "start"), (1, "start after 1 training step"), (19, "start after 19 training steps")],
+)
+def test_a_report_of_a_policy_in_training_says_after_how_many_steps(step: int, model: str) -> None:
+    header = RunHeader(settings={"policy": {"model": "start"}, "step": step}, tasks="")
+    assert make_report("run", replace(RUN, header=header)).about.model == model
+
+
 def compared(a: StoredRun, b: StoredRun) -> str:
     return comparison_page(compare(a.results, b.results), [("a <1>", a), ("b", b)])
 

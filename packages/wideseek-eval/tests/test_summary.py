@@ -127,6 +127,15 @@ def test_a_steady_gain_is_found_although_questions_differ_more_than_runs() -> No
     assert row.difference == pytest.approx(0.03)
 
 
+def test_efforts_beside_the_scores_leave_their_p_values_alone() -> None:
+    a = [table(f"t{index}", 0, index / 40) for index in range(30)]
+    b = [table(f"t{index}", 0, index / 40 + 0.05) for index in range(30)]
+    scores = compare(a, b, metrics=["item_f1", "row_f1"]).differences
+    both = compare(a, b, metrics=["item_f1", "subagents", "row_f1", "seconds"]).differences
+    assert [item.metric for item in both] == ["item_f1", "subagents", "row_f1", "seconds"]
+    assert (both[0].p_holm, both[2].p_holm) == tuple(item.p_holm for item in scores)
+
+
 def test_effort_is_compared_in_its_own_units() -> None:
     wide = EPISODE.model_copy(update={"subagents": 7})
     a = [table(name, 0, 0.2) for name in "xyz"]

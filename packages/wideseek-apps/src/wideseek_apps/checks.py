@@ -1,5 +1,6 @@
 """What can be seen to be wrong with a configuration before the first second of work."""
 
+import difflib
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,14 +8,21 @@ from pathlib import Path
 from wideseek_agents import TeamConfig
 from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig
 from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig, RolloutPolicy
+from wideseek_apps.profiles import local_folder
 from wideseek_apps.team import TeamsConfig
 from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
 from wideseek_core.config import Config, secret
 from wideseek_core.errors import ConfigError
 from wideseek_judge import JudgeConfig
 from wideseek_rl.models import smollm2
+from wideseek_rl.models.names import CHECKPOINTS, START
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?huggingface\.co/|hf://)?([\w-][\w.-]*)/([\w.-]+)/?"
+)
+_LOCAL = ("models", "runs", CHECKPOINTS)
+"""Usual folders of one's own, which are no names of the hub."""
+_BUNDLED = (START, smollm2.NAME)
 
 
 def check_team(config: TeamsConfig) -> None:
@@ -54,7 +62,7 @@ def check_policy(key: str, policy: HelperPolicy) -> None:
             raise ConfigError(f"{key}.kind=local needs torch: pip install wideseek-rl")
         if policy.model == smollm2.NAME:
             smollm2.find_base()
-        elif policy.model != "start":
+        elif policy.model != START:
             check_model_folder(f"{key}.model", policy.model)
         return
     if isinstance(policy, VllmPolicyConfig | SglangPolicyConfig):
@@ -71,19 +79,33 @@ def _has_default_key(policy: PolicyConfig, variable: str) -> bool:
 
 def check_model_folder(key: str, model: str) -> None:
     """Raises `ConfigError` if there is no such folder; says how to get a model of the hub."""
-    folder = Path(model).expanduser()
+    folder = local_folder(model)
     if folder.is_dir():
+        if not (folder / "tokenizer.json").is_file():
+            raise ConfigError(f"{key}: {folder} holds {_instead_of_a_model(folder)}")
         return
     if folder.exists():
         raise ConfigError(f"{key}: {folder} is a file; give the model's folder")
-    hint = ""
-    if _HUB_NAME.fullmatch(model):
-        target = f"models/{folder.name}"
-        hint = (
+    raise ConfigError(f"{key}: no such folder: {model}{_way_to_a_model(key, model)}")
+
+
+def _instead_of_a_model(folder: Path) -> str:
+    if any((folder / name).exists() for name in ("rl_config.json", CHECKPOINTS)):
+        return "a training run without a checkpoint yet"
+    return "no model: there is no tokenizer.json in it"
+
+
+def _way_to_a_model(key: str, model: str) -> str:
+    """What helps whoever gave a name that is no folder."""
+    named = _HUB_NAME.fullmatch(model)
+    if named is not None and named[1] not in _LOCAL:
+        target = f"models/{named[2]}"
+        return (
             f". To get it from the Hugging Face Hub: pip install huggingface-hub && "
-            f"hf download {model} --local-dir {target}, then give {key}={target}"
+            f"hf download {named[1]}/{named[2]} --local-dir {target}, then give {key}={target}"
         )
-    raise ConfigError(f"{key}: no such folder: {model}{hint}")
+    near = difflib.get_close_matches(model.lower(), _BUNDLED, n=1)
+    return f"; did you mean {near[0]!r}?" if near and key.endswith(".model") else ""
 
 
 def check_world(world: WorldConfig) -> None:

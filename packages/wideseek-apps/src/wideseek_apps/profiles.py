@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from wideseek_agents.profile import ModelProfile, read_profile, suited_team
 from wideseek_core import ConfigError, DataError, Language
 from wideseek_rl.models import smollm2
+from wideseek_rl.models.names import START, named_model
 from wideseek_rl.models.start_policy import start_policy
 
 _SERVED = ("vllm", "sglang")
@@ -19,7 +20,7 @@ def local_folder(model: str) -> Path:
     """The folder of a local model's name; in a checkpoint the optimizer is beside the model."""
     if model == smollm2.NAME:
         return smollm2.adapter_folder()  # what its agents were taught is beside the adapter
-    folder = start_policy() if model == "start" else Path(model).expanduser()
+    folder = start_policy() if model == START else Path(named_model(model))
     inner = folder / "model"
     return inner if inner.is_dir() and not (folder / "config.json").exists() else folder
 
@@ -35,7 +36,7 @@ def profile_of(policy: object) -> ModelProfile | None:
     elif isinstance(policy, Mapping):
         values = cast(Mapping[str, Any], policy)
     kind = values.get("kind", "local")
-    model: object = values.get("tokenizer" if kind in _SERVED else "model", "start")
+    model: object = values.get("tokenizer" if kind in _SERVED else "model", START)
     if kind not in ("local", *_SERVED) or not isinstance(model, str | Path):
         return None
     try:

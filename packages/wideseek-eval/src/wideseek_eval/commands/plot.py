@@ -57,7 +57,8 @@ def run(arguments: Sequence[str]) -> None:
     svg = draw(title, panels, note=note_on(panels))
     content = svg if config.target.suffix == ".svg" else _png(svg, config.zoom)
     write_atomically(config.target, content)
-    show(f"{title.lower()} of {len(runs)} runs: {config.target}")
+    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    show(f"{title.lower()} of {number}: {config.target}")
 
 
 def _labelled(text: str) -> tuple[str, Path]:

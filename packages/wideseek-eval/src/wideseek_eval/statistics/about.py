@@ -40,8 +40,10 @@ def about_run(header: RunHeader | None) -> About:
         return About()
     settings = header.settings
     models = (model for key in _POLICIES for model in _models(settings.get(key)))
+    step = settings.get("step")  # of training, where a training run measures its policy
+    trained = f" after {step} training step{'s' * (step != 1)}" if step else ""
     return About(
-        model=", ".join(dict.fromkeys(models)),
+        model=", ".join(dict.fromkeys(models)) + trained,
         judge=_judge(settings),
         started=header.started,
         code=", then ".join(header.code),

@@ -30,7 +30,7 @@ class Difference(Record):
     p: float
     """Two-sided, from the bootstrap shifted to no difference."""
     p_holm: float
-    """Adjusted over all metrics compared."""
+    """Adjusted over all scores compared; counts of effort are adjusted among themselves."""
 
 
 class Comparison(Record):
@@ -69,7 +69,7 @@ def compare(
         raise DataError("the two runs share no question")
     differences = [_difference(a, b, name, draws, seed) for name in metrics]
     found = [difference for difference in differences if difference is not None]
-    adjusted = holm([difference.p for difference in found])
+    adjusted = _adjusted(found)
     return Comparison(
         questions=len(in_a & in_b),
         only_a=len(in_a - in_b),
@@ -78,10 +78,20 @@ def compare(
         counts_b=count(b),
         draws=draws,
         differences=tuple(
-            difference.model_copy(update={"p_holm": p})
-            for difference, p in zip(found, adjusted, strict=True)
+            difference.model_copy(update={"p_holm": adjusted[difference.metric]})
+            for difference in found
         ),
     )
+
+
+def _adjusted(found: Sequence[Difference]) -> dict[str, float]:
+    """Holm's p by metric. Showing an effort beside the scores must not change their p."""
+    adjusted: dict[str, float] = {}
+    for is_effort in (False, True):
+        family = [item for item in found if (item.metric in EFFORT) == is_effort]
+        values = holm([item.p for item in family])
+        adjusted |= {item.metric: p for item, p in zip(family, values, strict=True)}
+    return adjusted
 
 
 def _difference(

@@ -1,7 +1,6 @@
 """Checkpoints of a run: written atomically, checksummed, the newest few kept."""
 
 import logging
-import re
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import Field
 from wideseek_core import CheckpointError, Record
 from wideseek_core.files import folder_atomically
 from wideseek_rl.models.manifest import check_manifest, read_record, write_manifest
+from wideseek_rl.models.names import step_folders
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.threads import in_thread
 
@@ -131,12 +131,7 @@ class CheckpointStore:
             logger.error("the damaged checkpoint is now %s", target)
 
     def _steps(self) -> list[Path]:
-        names = [
-            (int(match[1]), path)
-            for path in self.folder.glob("step_*")
-            if path.is_dir() and (match := re.fullmatch(r"step_(\d{6,})", path.name))
-        ]
-        return [path for _, path in sorted(names)]
+        return step_folders(self.folder)
 
 
 async def write_checkpoint(path: Path, state: TrainerState, write: WriteWeights) -> None:

@@ -10,10 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field, field_validator
+
 from wideseek_core import Config, ConfigError
 from wideseek_rl.models import smollm2
 from wideseek_rl.models.lora_config import adapter_folder
 from wideseek_rl.models.manifest import MANIFEST, check_manifest
+from wideseek_rl.models.names import START, named_model
 from wideseek_rl.models.start_policy import start_policy
 
 if TYPE_CHECKING:
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
 class ModelConfig(Config):
     """A model in Hugging Face format on this machine."""
 
-    model: str = "start"
-    """A model folder, a training checkpoint, `start` for the small policy of wideseek-rl, or
-    `smollm2` for SmolLM2-135M with wideseek-rl's adapter."""
+    model: str = Field(default=START, min_length=1)
+    """A model folder, a training checkpoint or the folder of a training run, which means its newest
+    checkpoint, `start` for the small policy of wideseek-rl, or `smollm2` for SmolLM2-135M with
+    wideseek-rl's adapter."""
     adapter: Path | None = None
     """A LoRA adapter of the model in PEFT's format, or a checkpoint that holds one. It is merged
     into the weights, or trained further where the trainer has `lora` settings."""
@@ -33,6 +37,12 @@ class ModelConfig(Config):
     """`auto` takes the GPU if there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the parameters."""
+
+    @field_validator("model", mode="after")
+    @classmethod
+    def _newest_checkpoint(cls, value: str) -> str:
+        # Here, so that a run that is resumed has the same model after further training.
+        return named_model(value)
 
 
 class PolicyModel:
@@ -113,7 +123,7 @@ def model_folder(name: str) -> Path:
     """
     if name == smollm2.NAME:
         return smollm2.find_base()
-    folder = start_policy() if name == "start" else Path(name)
+    folder = start_policy() if name == START else Path(named_model(name))
     if not folder.is_dir():
         raise ConfigError(f"policy.model: no such folder: {folder}")
     for checkpoint in (folder, folder.parent):
