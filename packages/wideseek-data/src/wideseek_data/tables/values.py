@@ -3,13 +3,14 @@
 Only cells that are a value as a whole are read: a column of `1,900 (estimated)` stays text.
 """
 
-import datetime
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from wideseek_core.dates import PartialDate, parse_date
 
 MISSING = frozenset(
     ("", "-", "–", "—", "−", "n/a", "na", "none", "null", "nil", "?", "unknown", "tba", "tbd")
@@ -19,17 +20,6 @@ MIN_VALUES = 3
 MAX_MISSING = 0.3
 """Share of cells without a value that an ordered column may have."""
 
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            "january jan", "february feb", "march mar", "april apr", "may", "june jun", "july jul",
-            "august aug", "september sep sept", "october oct", "november nov", "december dec",
-        ),
-        1,
-    )
-    for name in names.split()
-}  # fmt: skip
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹]|USD|EUR|GBP)"
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "万": 1e4, "亿": 1e8}
@@ -43,11 +33,7 @@ _NUMBER = re.compile(
 _ORDINAL = re.compile(r"(\d{1,4})(?:st|nd|rd|th)")
 _YEAR = re.compile(r"1[0-9]{3}|20[0-9]{2}")
 _RECENT = re.compile(r"1[89][0-9]{2}|20[0-4][0-9]")
-_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
-_DAY_FIRST = re.compile(r"(\d{1,2})(?:st|nd|rd|th)? ([A-Za-z]{3,9})\.?,? (\d{4})")
-_MONTH_FIRST = re.compile(r"([A-Za-z]{3,9})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})")
-_MONTH_YEAR = re.compile(r"([A-Za-z]{3,9})\.?,? (\d{4})")
-_CHINESE = re.compile(r"(\d{4})年(?:(\d{1,2})月(?:(\d{1,2})[日号])?)?")
+_CHINESE_YEAR = re.compile(r"[1-9]\d{3} ?年")
 _YEAR_NAMES = re.compile(
     r"\b(year|years|season|founded|established|built|completed|opened|released|release|formed|"
     r"introduced|joined|inception|date|since|from|until|elected|born|died|debut)\b|年",
@@ -104,26 +90,16 @@ def _plain(digits: str) -> float:
 @lru_cache(maxsize=65536)
 def read_date(cell: str) -> float | None:
     """The day, month or year that a cell is as a whole, as a number that grows with time."""
+    date = _date(cell)
+    return None if date is None else float(date.first_day().toordinal())
+
+
+def _date(cell: str) -> PartialDate | None:
+    """The date that a cell is; none with a time of day, since two of one day would be equal."""
     text = cell.strip()
-    if _YEAR.fullmatch(text):
-        return _day(int(text), 1, 1)
-    if match := _ISO.fullmatch(text):
-        return _day(int(match[1]), int(match[2]), int(match[3]))
-    if match := _CHINESE.fullmatch(text):
-        return _day(int(match[1]), int(match[2] or 1), int(match[3] or 1))
-    for form, (year, month, day) in ((_DAY_FIRST, (3, 2, 1)), (_MONTH_FIRST, (3, 1, 2))):
-        if (match := form.fullmatch(text)) and match[month].lower() in _MONTHS:
-            return _day(int(match[year]), _MONTHS[match[month].lower()], int(match[day]))
-    if (match := _MONTH_YEAR.fullmatch(text)) and match[1].lower() in _MONTHS:
-        return _day(int(match[2]), _MONTHS[match[1].lower()], 1)
-    return None
-
-
-def _day(year: int, month: int, day: int) -> float | None:
-    try:
-        return float(datetime.date(year, month, day).toordinal())
-    except ValueError:
-        return None
+    if _YEAR.fullmatch(text) or _CHINESE_YEAR.fullmatch(text):
+        return PartialDate(year=int(text[:4]))
+    return None if ":" in text else parse_date(text)
 
 
 def sort_value(cell: str, kind: str) -> float | None:
@@ -156,13 +132,11 @@ def _has_words(cells: Sequence[str]) -> bool:
 
 def date_precision(cells: Sequence[str]) -> str:
     """`day`, `month` or `year` if all dates of a column are given so; "" for a mixture."""
-    found = {_precision(cell.strip()) for cell in cells if not is_missing(cell)}
+    found = {_precision(_date(cell)) for cell in cells if not is_missing(cell)}
     return found.pop() if len(found) == 1 else ""
 
 
-def _precision(cell: str) -> str:
-    if _YEAR.fullmatch(cell):
-        return "year"
-    if match := _CHINESE.fullmatch(cell):
-        return "day" if match[3] else "month" if match[2] else "year"
-    return "month" if _MONTH_YEAR.fullmatch(cell) else "day"
+def _precision(date: PartialDate | None) -> str:
+    if date is None:
+        return ""
+    return "day" if date.day else "month" if date.month else "year"
