@@ -12,8 +12,8 @@ from wideseek_apps.table_demos import Demonstrating, Demonstrator, demonstration
 from wideseek_core.files import append_line
 from wideseek_data.tasks.make import Amounts
 from wideseek_data.tasks.recipes import PlannedTask, ShortRecipe
-from wideseek_data.teaching.invented import InventedTables, TableWorld, invent_tables
-from wideseek_data.teaching.teacher import REFUSAL, TableTeacher
+from wideseek_data.teaching.invented_tables import InventedTables, TableWorld, invent_tables
+from wideseek_data.teaching.table_teacher import REFUSAL, TableTeacher
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl import TrainedTurn, build_samples
 from wideseek_rl.models.start_policy import start_policy

@@ -25,7 +25,7 @@ from wideseek_apps.learning_data import (
 from wideseek_apps.listing_demos import demonstrate_listing
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import ConfigError, CorruptFile, Trajectory
+from wideseek_core import ConfigError, DataError, Trajectory
 from wideseek_eval import JsonlData, load_tasks
 
 SPLITS = {"Auk": "train", "Bee": "evaluation", "Cod": "train", "Doe": "kept back"}
@@ -110,7 +110,7 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"splits\.jsonl"):
         check_learning_data(LearningDataConfig(source=tmp_path))
     (tmp_path / "bad.jsonl").write_text('{"id": "x"}\n')
-    with pytest.raises(CorruptFile, match=r"bad\.jsonl:1"):
+    with pytest.raises(DataError, match=r"bad\.jsonl:1"):
         _demonstrate(0, DemosConfig(listings=tmp_path / "bad.jsonl", real_share=1.0))
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from wideseek_core import CorruptFile, DataError, Message, Role, TableGold, ToolSpec
 from wideseek_core.tables import parse_table
-from wideseek_data.listings.invented import invent_listings
-from wideseek_data.listings.listing import ListedRow, Listing
-from wideseek_data.listings.teacher import ListingTeacher
-from wideseek_data.listings.wikitables import Split, read_wikitables
+from wideseek_data.teaching.invented_listings import invent_listings
+from wideseek_data.teaching.listing import ListedRow, Listing
+from wideseek_data.teaching.listing_teacher import ListingTeacher
+from wideseek_data.teaching.wikitables import Split, read_wikitables
 
 LEAD = (ToolSpec(name="create_sub_agents", description="", parameters={}),)
 SUBAGENT = (

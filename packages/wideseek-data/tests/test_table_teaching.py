@@ -10,10 +10,10 @@ from wideseek_core import Message, ToolSpec
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask, ShortRecipe
 from wideseek_data.teaching.conversations import Demonstration, demonstrated
-from wideseek_data.teaching.invented import InventedTables, invent_tables
-from wideseek_data.teaching.layouts import Layout, laid_out
-from wideseek_data.teaching.subtasks import Facts, Listing, batches, stages
-from wideseek_data.teaching.teacher import REFUSAL, TableTeacher, TeacherLimits, parent
+from wideseek_data.teaching.invented_tables import InventedTables, invent_tables
+from wideseek_data.teaching.subtasks import Facts, KeyList, batches, stages
+from wideseek_data.teaching.table_layouts import Layout, laid_out
+from wideseek_data.teaching.table_teacher import REFUSAL, TableTeacher, TeacherLimits, parent
 
 from .moons import BASE, moon_pages, moons
 
@@ -138,7 +138,7 @@ def test_counts_are_shown_before_the_answer() -> None:
 
 
 def test_a_subagent_lists_what_the_opened_page_names() -> None:
-    listing = Listing(table=TABLE)
+    listing = KeyList(table=TABLE)
     dialog = Dialog(plan_of("all"), MANY, f"Subtask: {listing.prompt}")
     assert call_of(dialog.turn()) == (
         "search",
@@ -150,7 +150,7 @@ def test_a_subagent_lists_what_the_opened_page_names() -> None:
 
 
 def test_a_list_is_found_one_step_above_a_row_page() -> None:
-    dialog = Dialog(plan_of("all"), MANY, f"Subtask: {Listing(table=TABLE).prompt}")
+    dialog = Dialog(plan_of("all"), MANY, f"Subtask: {KeyList(table=TABLE).prompt}")
     dialog.turn()
     turn = dialog.result(f"[1] {BASE}/Puck#Large_moons\nPuck is a moon.")
     assert call_of(turn) == ("access", {"urls": [{"url": f"{BASE}#Large_moons"}]})
@@ -212,7 +212,7 @@ def test_of_a_table_on_one_page_the_list_brings_the_facts() -> None:
     tables = {table.id: table}
     plan = plan_of("all")
     teacher = TableTeacher([plan], tables)
-    prompt = Listing(table=table).prompt
+    prompt = KeyList(table=table).prompt
     messages = [Message(role="user", content=f"{plan.task.question}\nSubtask: {prompt}")]
     for text in (f"[1] {table.url}\nMoons", f"{table.url}\n{pages[0].text}"):
         messages.append(Message(role="assistant", content=teacher.respond(messages, MANY)))

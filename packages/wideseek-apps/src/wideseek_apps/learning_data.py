@@ -15,7 +15,7 @@ from wideseek_core import Config, ConfigError, TableGold, Task
 from wideseek_core.files import file_atomically
 from wideseek_data.atlas.store import materialize
 from wideseek_data.datasets import AtlasData, load_atlas
-from wideseek_data.listings.wikitables import SPLITS, read_pages, read_wikitables
+from wideseek_data.teaching.wikitables import SPLITS, read_pages, read_wikitables
 from wideseek_tools.passages import first_words
 
 PAGES, CORPUS = "pages.jsonl", "corpus.jsonl"

@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from wideseek_agents import PromptSet, Team, TeamConfig
 from wideseek_agents.policies.scripted import Respond
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import CorruptFile, Document, Episode, Page, Policy
-from wideseek_core.files import read_objects
-from wideseek_data.listings.invented import invent_listings
-from wideseek_data.listings.listing import Listing
-from wideseek_data.listings.teacher import ListingTeacher
+from wideseek_core import Document, Episode, Policy
+from wideseek_data.teaching.invented_listings import invent_listings
+from wideseek_data.teaching.listing import Listing
+from wideseek_data.teaching.listing_teacher import ListingTeacher
+from wideseek_data.teaching.wikitables import read_listings
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 from wideseek_tools.passages import first_words
 
@@ -46,7 +44,7 @@ async def demonstrate_listing(
         Document(url=page.url, title=page.title, text=first_words(page.contents, PASSAGE_WORDS))
         for page in pages
     )
-    store = MemoryPages(Page(url=page.url, title=page.title, text=page.contents) for page in pages)
+    store = MemoryPages(page.page for page in pages)
     alone = len(asked.rows) <= SINGLE_ROWS and rng.random() < config.single_share
     workflow = "single_agent" if alone else "multi_agent"
     chosen = team.model_copy(update={"workflow": workflow})
@@ -60,7 +58,7 @@ def _world(seed: int, rng: random.Random, config: DemosConfig) -> Sequence[Listi
     """The listings of a world; the first one is asked about."""
     if config.listings is None or rng.random() >= config.real_share:
         return invent_listings(seed)
-    real = read_listings(config.listings)
+    real = _real_listings(config.listings)
     fitting = [one for one in real if len(one.rows) <= config.max_members] or list(real)
     asked = rng.choice(fitting)
     others = rng.sample(real, min(NEIGHBOURS, len(real)))
@@ -68,14 +66,6 @@ def _world(seed: int, rng: random.Random, config: DemosConfig) -> Sequence[Listi
 
 
 @cache
-def read_listings(path: Path) -> tuple[Listing, ...]:
+def _real_listings(path: Path) -> tuple[Listing, ...]:
     """The listings of a file. Raises `DataError` naming the line that is at fault."""
-    found: list[Listing] = []
-    for number, values in read_objects(path):
-        try:
-            found.append(Listing.model_validate(values))
-        except ValidationError as error:
-            raise CorruptFile(
-                f"{path}:{number}: not a listing: {error.errors()[0]['msg']}"
-            ) from None
-    return tuple(found)
+    return tuple(read_listings(path))

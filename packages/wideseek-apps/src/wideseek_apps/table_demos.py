@@ -23,8 +23,8 @@ from wideseek_core import (
 )
 from wideseek_data.tasks.recipes import PlannedTask
 from wideseek_data.teaching.conversations import Demonstration, demonstrated
-from wideseek_data.teaching.invented import TableWorld
-from wideseek_data.teaching.teacher import REFUSAL, TableTeacher, TeacherLimits
+from wideseek_data.teaching.invented_tables import TableWorld
+from wideseek_data.teaching.table_teacher import REFUSAL, TableTeacher, TeacherLimits
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
 PASSAGE_WORDS = 100

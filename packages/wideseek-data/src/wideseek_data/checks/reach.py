@@ -7,7 +7,7 @@ from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import is_missing, normalized
 from wideseek_data.tasks.recipes import PlannedTask
 from wideseek_data.teaching.subtasks import stages
-from wideseek_data.teaching.teacher import parent
+from wideseek_data.teaching.table_teacher import parent
 
 
 class Reach:

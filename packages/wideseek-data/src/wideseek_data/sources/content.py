@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wideseek_core.search import Page
 from wideseek_data.tables.build import RawTable
-from wideseek_data.teaching.layouts import Layout
+from wideseek_data.teaching.table_layouts import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

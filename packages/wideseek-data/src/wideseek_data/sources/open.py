@@ -16,7 +16,7 @@ from wideseek_data.sources.config import (
 from wideseek_data.sources.content import SourceContent
 from wideseek_data.tables.build import NoTable, RawTable, build_table
 from wideseek_data.tables.table import Table
-from wideseek_data.teaching.layouts import laid_out
+from wideseek_data.teaching.table_layouts import laid_out
 
 
 def read_source(config: SourceConfig) -> SourceContent:

@@ -1,1 +1,1 @@
-"""A scripted teacher for tasks that are made of tables, and invented tables to show it on."""
+"""Scripted teachers for tables and for listings, and invented ones to show them on."""

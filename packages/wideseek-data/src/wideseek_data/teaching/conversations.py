@@ -6,9 +6,9 @@ tokenizer of the model that learns.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wideseek_core import Message, Record
 from wideseek_core.files import read_records
@@ -30,6 +30,12 @@ class Demonstration(Record):
     source: str = ""
     """Where the task comes from: `wikitables/count`, `invented/top`."""
     messages: tuple[DemonstratedMessage, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.messages[0].role == "assistant" or self.messages[-1].role != "assistant":
+            raise ValueError("the first message must be another's, the last the assistant's")
+        return self
 
     def chat(self) -> list[Message]:
         """The messages as agents exchange them."""

@@ -11,7 +11,7 @@ from wideseek_data.tasks.recipes import PlannedTask, ShortRecipe, ShortShape, Wi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class KeyList:
     """A subtask: the keys of a table."""
 
     table: Table

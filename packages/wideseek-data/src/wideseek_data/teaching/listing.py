@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from wideseek_core import Record, TableGold, Task
+from wideseek_core.tables import MarkdownTable
+from wideseek_data.stored_pages import StoredPage
 
 QUESTION = (
     'List every entry of "{title}", section "{section}". For each entry give these columns: '
@@ -12,14 +14,6 @@ QUESTION = (
 )
 MISSING = "-"
 """The cell of a value that no page gives."""
-
-
-class ListedPage(Record):
-    """A page of a listing's world."""
-
-    url: str
-    title: str
-    contents: str
 
 
 class ListedRow(Record):
@@ -48,7 +42,7 @@ class Listing(Record):
     """Labels of the other columns."""
     rows: tuple[ListedRow, ...]
     url: str
-    pages: tuple[ListedPage, ...]
+    pages: tuple[StoredPage, ...]
     """The page that names the entries, then those that tell their values."""
     source: str = "listings"
     question: str = ""
@@ -65,7 +59,7 @@ class Listing(Record):
             id=self.id,
             question=phrasing,
             gold=TableGold(
-                text=markdown_table(labels, [self.cells(row) for row in self.rows]),
+                text=self.markdown([self.cells(row) for row in self.rows]),
                 key_columns=(self.key,),
                 required_columns=labels,
             ),
@@ -77,10 +71,7 @@ class Listing(Record):
         """The cells of a row in the order of the columns."""
         return [row.name, *(row.values.get(column, MISSING) for column in self.columns)]
 
-
-def markdown_table(labels: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
-    lines = [labels, ["---"] * len(labels), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    def markdown(self, rows: Sequence[Sequence[str]]) -> str:
+        """A table of the listing's columns, the key first."""
+        columns = (self.key, *self.columns)
+        return MarkdownTable(columns=columns, rows=tuple(map(tuple, rows))).markdown()

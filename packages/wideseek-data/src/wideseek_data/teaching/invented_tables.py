@@ -14,7 +14,7 @@ from wideseek_data.tables.build import NoTable, RawRow, RawTable, build_table
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask
-from wideseek_data.teaching.layouts import Layout, laid_out
+from wideseek_data.teaching.table_layouts import Layout, laid_out
 
 SIZES = (3, 4, 5, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24)
 """Of tables, in rows."""

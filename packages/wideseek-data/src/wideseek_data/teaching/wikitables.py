@@ -5,14 +5,15 @@ or demonstrations to learn from reads them here, with `split="train"`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from wideseek_core import CorruptFile, DataError
-from wideseek_core.files import read_objects
+from wideseek_core.files import read_objects, read_records
 from wideseek_core.tables import parse_table
-from wideseek_data.listings.listing import MISSING, ListedPage, ListedRow, Listing
+from wideseek_data.stored_pages import StoredPage
+from wideseek_data.teaching.listing import MISSING, ListedRow, Listing
 
 PAGES, TASKS, SPLITS = "pages.jsonl", "wide_dev.jsonl", "splits.jsonl"
 
@@ -24,7 +25,7 @@ _NAMED = re.compile(r'List every entry of "(?P<title>.*?)", section "(?P<section
 def read_wikitables(folder: Path, split: Split) -> list[Listing]:
     """The listings of one split. Raises `DataError` naming the file that is at fault."""
     pages = read_pages(folder)
-    tasks = {str(task["instance_id"]): task for _, task in read_objects(folder / TASKS)}
+    tasks = {str(task.get("instance_id")): task for _, task in read_objects(folder / TASKS)}
     listings: list[Listing] = []
     for number, values in read_objects(folder / SPLITS):
         try:
@@ -39,16 +40,12 @@ def read_wikitables(folder: Path, split: Split) -> list[Listing]:
     return listings
 
 
-def read_pages(folder: Path) -> dict[str, ListedPage]:
-    """All pages by address."""
-    found: dict[str, ListedPage] = {}
-    for _, values in read_objects(folder / PAGES):
-        page = ListedPage(url=values["url"], title=values["title"], contents=values["contents"])
-        found[page.url] = page
-    return found
+def read_pages(folder: Path) -> dict[str, StoredPage]:
+    """All pages by address. Raises `DataError`."""
+    return {page.url: page for page in read_records(folder / PAGES, StoredPage)}
 
 
-def _listing(task: Mapping[str, Any], pages: Sequence[ListedPage]) -> Listing:
+def _listing(task: Mapping[str, Any], pages: Sequence[StoredPage]) -> Listing:
     table = parse_table(task["answer"])
     named = _NAMED.match(task["question"])
     if named is None or table is None or not pages:
@@ -71,7 +68,7 @@ def _listing(task: Mapping[str, Any], pages: Sequence[ListedPage]) -> Listing:
 
 
 def _row(
-    header: Sequence[str], cells: Sequence[str], pages: Mapping[str, ListedPage], title: str
+    header: Sequence[str], cells: Sequence[str], pages: Mapping[str, StoredPage], title: str
 ) -> ListedRow:
     name = cells[0]
     values = dict(zip(header[1:], cells[1:], strict=True))
@@ -81,3 +78,8 @@ def _row(
         url="" if page is None else page.url,
         values={column: value for column, value in values.items() if value != MISSING},
     )
+
+
+def read_listings(path: Path) -> Iterator[Listing]:
+    """The listings of a file that `wideseek wikitables` wrote. Raises `DataError`."""
+    yield from read_records(path, Listing)

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Callable, Sequence
 
-from wideseek_data.listings.listing import ListedPage, ListedRow, markdown_table
+from wideseek_core.tables import MarkdownTable
+from wideseek_data.stored_pages import StoredPage
+from wideseek_data.teaching.listing import ListedRow
 
 Values = Sequence[tuple[str, str]]
 
@@ -13,7 +15,7 @@ NAMED = ("sentence", "bullets", "numbered", "lines")
 
 def names_page(
     layout: str, title: str, section: str, key: str, names: Sequence[str], url: str
-) -> ListedPage:
+) -> StoredPage:
     """The page that names the entries of a listing."""
     opening = f"{title}, section {section}."
     match layout:
@@ -25,7 +27,7 @@ def names_page(
             listed = "\n" + "\n".join(f"{at}. {name}" for at, name in enumerate(names, 1))
         case _:
             listed = f" Entries ({key}):\n" + "\n".join(names)
-    return ListedPage(url=url, title=f"{title}: {section}", contents=opening + listed)
+    return StoredPage(url=url, title=f"{title}: {section}", contents=opening + listed)
 
 
 def _sentence(opening: str, name: str, values: Values) -> str:
@@ -44,7 +46,8 @@ def _bullets(opening: str, name: str, values: Values) -> str:
 
 def _row(opening: str, name: str, values: Values) -> str:
     labels, cells = [column for column, _ in values], [value for _, value in values]
-    return f"{opening}\n{markdown_table(labels, [cells])}" if values else opening
+    table = MarkdownTable(columns=tuple(labels), rows=(tuple(cells),))
+    return f"{opening}\n{table.markdown()}" if values else opening
 
 
 def _prose(opening: str, name: str, values: Values) -> str:
@@ -70,11 +73,11 @@ def row_page(
     row: ListedRow,
     order: Sequence[str],
     extra: Values = (),
-) -> ListedPage:
+) -> StoredPage:
     """The page of one entry; `extra` are values that nobody asks for."""
     opening = f"{row.name} is an entry of {title}, section {section} ({key})."
     values = [(column, row.values[column]) for column in order if column in row.values]
-    return ListedPage(
+    return StoredPage(
         url=row.url,
         title=f"{row.name} ({title})",
         contents=TOLD[layout](opening, row.name, [*values, *extra]),
@@ -83,11 +86,11 @@ def row_page(
 
 def table_page(
     title: str, section: str, key: str, columns: Sequence[str], rows: Sequence[ListedRow], url: str
-) -> ListedPage:
+) -> StoredPage:
     """One page that holds the whole table."""
-    cells = [[row.name, *(row.values.get(column, "") for column in columns)] for row in rows]
-    table = markdown_table([key, *columns], cells)
-    return ListedPage(
+    cells = ((row.name, *(row.values.get(column, "") for column in columns)) for row in rows)
+    table = MarkdownTable(columns=(key, *columns), rows=tuple(cells)).markdown()
+    return StoredPage(
         url=url, title=f"{title}: {section}", contents=f"{title}, section {section}.\n{table}"
     )
 

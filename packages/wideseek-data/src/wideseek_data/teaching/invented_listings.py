@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from wideseek_data.atlas.lexicon import NUMBER_STYLES, STYLES, TEXT_STYLES, Lexicon
-from wideseek_data.listings.layouts import NAMED, TOLD, names_page, row_page, shuffled, table_page
-from wideseek_data.listings.listing import QUESTION, ListedRow, Listing
+from wideseek_data.teaching.listing import QUESTION, ListedRow, Listing
+from wideseek_data.teaching.listing_layouts import (
+    NAMED,
+    TOLD,
+    names_page,
+    row_page,
+    shuffled,
+    table_page,
+)
 
 SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 11, 12)
 """Numbers of entries."""

@@ -4,13 +4,20 @@ It plays lead, subagent and single agent through the real loop and tools, and st
 the conversation does not show: what no page gives is `unknown` for a subagent and `-` in the table.
 """
 
-import json
 from collections.abc import Sequence
 
 from wideseek_core import Message, ToolSpec
-from wideseek_data.listings.listing import MISSING, ListedRow, Listing, markdown_table
+from wideseek_data.teaching.acting import (
+    UNKNOWN,
+    Seen,
+    access,
+    can_delegate,
+    delegate,
+    search,
+    takes_many,
+)
+from wideseek_data.teaching.listing import MISSING, ListedRow, Listing
 
-UNKNOWN = "unknown"
 LOOK_UP = "Look up "
 MAX_RESULTS = 9
 """Results of a search for the page of names, which ranks behind pages of single entries."""
@@ -27,10 +34,10 @@ class ListingTeacher:
     def respond(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
         """The next assistant turn of whichever agent speaks."""
         asked = next(item.content for item in messages if item.role == "user")
-        seen = _Seen(messages)
-        if "create_sub_agents" in {tool.name for tool in tools}:
+        seen = Seen.of(messages)
+        if can_delegate(tools):
             return self._lead(seen)
-        many = _takes_many(tools)
+        many = takes_many(tools)
         if self._find in asked:
             return self._names_turn(seen, many) or "; ".join(self._named(seen)) or UNKNOWN
         for row in self._listing.rows:
@@ -38,19 +45,19 @@ class ListingTeacher:
                 return self._row_turn(row, seen, many) or self._facts(row, seen)
         return self._single(seen)
 
-    def _lead(self, seen: "_Seen") -> str:
-        if not seen.calls:
-            return _delegate([self._find])
+    def _lead(self, seen: Seen) -> str:
+        if not seen.turns:
+            return delegate([self._find])
         named = self._named(seen)
         if not named:
             return self._nothing()
-        done = (seen.calls - 1) * self._max_subagents
+        done = (seen.turns - 1) * self._max_subagents
         if done < len(named):
             batch = named[done : done + self._max_subagents]
-            return _delegate([LOOK_UP + name for name in batch])
+            return delegate([LOOK_UP + name for name in batch])
         return self._table(seen, reported=True)
 
-    def _single(self, seen: "_Seen") -> str:
+    def _single(self, seen: Seen) -> str:
         if turn := self._names_turn(seen, many=False):
             return turn
         if not self._named(seen):
@@ -60,50 +67,50 @@ class ListingTeacher:
                 return turn
         return self._table(seen, reported=False)
 
-    def _names_turn(self, seen: "_Seen", many: bool) -> str:
+    def _names_turn(self, seen: Seen, many: bool) -> str:
         """The next call that brings the page of names; nothing if it is there or can't be had."""
         listing = self._listing
-        if seen.has(seen.opened, listing.url):
+        if seen.has_opened(listing.url):
             return ""
-        if seen.has(seen.shown, listing.url):
-            return _access(listing.url, many)
+        if seen.lists(listing.url):
+            return access([listing.url], many=many)
         for query in (f"{listing.title} {listing.section} lists", f"{listing.section} lists"):
-            if not seen.asked(query):
-                return _search(query, many, count=MAX_RESULTS)
+            if not seen.searched(query):
+                return search([query], many=many, count=MAX_RESULTS)
         return ""
 
-    def _row_turn(self, row: ListedRow, seen: "_Seen", many: bool) -> str:
+    def _row_turn(self, row: ListedRow, seen: Seen, many: bool) -> str:
         """The next call that brings a value that is missing; nothing if none can be had."""
         listing = self._listing
         wanted = [column for column in listing.columns if column in row.values]
-        is_there = seen.has(seen.shown, row.url)
+        is_there = seen.lists(row.url)
         if is_there and wanted and all(self._is_told(row, one, seen) for one in wanted):
             return ""
-        if is_there and not seen.has(seen.opened, row.url):
-            return _access(row.url, many)
+        if is_there and not seen.has_opened(row.url):
+            return access([row.url], many=many)
         if is_there:
             return ""
         for query in (f"{row.name} {listing.title}", f"{row.name} {listing.section}"):
-            if not seen.asked(query):
-                return _search(query, many)
+            if not seen.searched(query):
+                return search([query], many=many)
         return ""
 
-    def _is_told(self, row: ListedRow, column: str, seen: "_Seen") -> bool:
+    def _is_told(self, row: ListedRow, column: str, seen: Seen) -> bool:
         """Whether a value that the page gives has been seen."""
         value = row.values.get(column)
-        return value is not None and seen.has(seen.shown, row.url) and value in seen.shown
+        return value is not None and seen.lists(row.url) and value in seen.shown
 
-    def _named(self, seen: "_Seen") -> list[str]:
+    def _named(self, seen: Seen) -> list[str]:
         return [row.name for row in self._listing.rows if row.name in seen.shown]
 
-    def _facts(self, row: ListedRow, seen: "_Seen") -> str:
+    def _facts(self, row: ListedRow, seen: Seen) -> str:
         cells = [
             f"{column}: {row.values[column] if self._is_told(row, column, seen) else UNKNOWN}"
             for column in self._listing.columns
         ]
         return "; ".join(cells)
 
-    def _table(self, seen: "_Seen", *, reported: bool) -> str:
+    def _table(self, seen: Seen, *, reported: bool) -> str:
         """The table; a lead has seen the reports of subagents, not the pages."""
         listing = self._listing
         lines: list[list[str]] = []
@@ -116,58 +123,8 @@ class ListingTeacher:
                 stated = f"{column}: {value}" in seen.shown if reported else value in seen.shown
                 cells.append(value if stated else MISSING)
             lines.append(cells)
-        return f"```markdown\n{markdown_table((listing.key, *listing.columns), lines)}\n```"
+        return f"```markdown\n{listing.markdown(lines)}\n```"
 
     def _nothing(self) -> str:
         """The answer where no page names an entry: a table without rows."""
-        listing = self._listing
-        return f"```markdown\n{markdown_table((listing.key, *listing.columns), [])}\n```"
-
-
-class _Seen:
-    """What an agent has seen and done, read off its messages."""
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        said = [item.content for item in messages if item.role == "assistant"]
-        self.shown = "\n".join(item.content for item in messages if item.role == "tool")
-        self.said = "\n".join(said)
-        self.opened = "\n".join(text for text in said if '"access"' in text)
-        self.calls = len(said)
-
-    def asked(self, query: str) -> bool:
-        """Whether the agent has sent this query."""
-        return json.dumps(query, ensure_ascii=False) in self.said
-
-    @staticmethod
-    def has(text: str, url: str) -> bool:
-        """Whether an address is in a text, not as the start of a longer one."""
-        start = text.find(url) if url else -1
-        while start >= 0:
-            end = start + len(url)
-            if end == len(text) or text[end] in '\n >",;)':
-                return True
-            start = text.find(url, start + 1)
-        return False
-
-
-def _takes_many(tools: Sequence[ToolSpec]) -> bool:
-    search = next(tool for tool in tools if tool.name == "search")
-    return "queries" in json.dumps(search.parameters)
-
-
-def _call(name: str, arguments: object) -> str:
-    body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
-    return f"<tool_call>\n{body}\n</tool_call>"
-
-
-def _delegate(prompts: Sequence[str]) -> str:
-    return _call("create_sub_agents", {"sub_agents": [{"prompt": text} for text in prompts]})
-
-
-def _search(query: str, many: bool, **options: int) -> str:
-    request: dict[str, object] = {"query": query, **options}
-    return _call("search", {"queries": [request]} if many else request)
-
-
-def _access(url: str, many: bool) -> str:
-    return _call("access", {"urls": [{"url": url}]} if many else {"url": url})
+        return f"```markdown\n{self._listing.markdown([])}\n```"

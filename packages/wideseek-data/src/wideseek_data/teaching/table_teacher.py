@@ -5,7 +5,6 @@ what the conversation shows: a fact that no opened page states is `unknown`, and
 facts can't be found is refused.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,49 +14,20 @@ from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import is_missing
 from wideseek_data.tasks.apply import GAP, NoAnswer, matching, short_answer, wide_rows
 from wideseek_data.tasks.recipes import PlannedTask, ShortRecipe, ShortShape, WideRecipe
-from wideseek_data.teaching.subtasks import Facts, Listing, Stage, batches, stages
+from wideseek_data.teaching.acting import (
+    UNKNOWN,
+    Seen,
+    access,
+    can_delegate,
+    delegate,
+    quoted,
+    search,
+    takes_many,
+)
+from wideseek_data.teaching.subtasks import Facts, KeyList, Stage, batches, stages
 
-UNKNOWN = "unknown"
 REFUSAL = "No page that search finds states this."
 """What is said of questions that can't be answered from the pages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What an agent has seen and done, read off its messages."""
-
-    shown: str
-    """All tool messages."""
-    said: str
-    """All assistant turns."""
-    opened: str
-    """The assistant turns that called `access`."""
-    turns: int
-    """Assistant turns so far."""
-
-    @classmethod
-    def of(cls, messages: Sequence[Message]) -> "Seen":
-        """What a conversation shows."""
-        said = [item.content for item in messages if item.role == "assistant"]
-        shown = [item.content for item in messages if item.role == "tool"]
-        return cls(
-            shown="\n".join(shown),
-            said="\n".join(said),
-            opened="\n".join(text for text in said if '"access"' in text),
-            turns=len(said),
-        )
-
-    def searched(self, query: str) -> bool:
-        """Whether this query was sent."""
-        return json.dumps(query, ensure_ascii=False) in self.said
-
-    def has_opened(self, url: str) -> bool:
-        """Whether this page was asked for."""
-        return json.dumps(url, ensure_ascii=False) in self.opened
-
-    def lists(self, url: str) -> bool:
-        """Whether results show this address, not only as the beginning of a longer one."""
-        return any(f"{url}{end}" in self.shown for end in ("\n", " ")) or self.shown.endswith(url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +57,12 @@ class TableTeacher:
         plan = self._plan(user)
         seen = Seen.of(messages)
         needed = stages(plan, self._tables)
-        if any(tool.name == "create_sub_agents" for tool in tools):
+        if can_delegate(tools):
             return self._lead(plan, needed, seen)
-        many = _takes_many(tools)
+        many = takes_many(tools)
         lines = user.splitlines()
         for stage in needed:
-            listing = Listing(table=stage.table)
+            listing = KeyList(table=stage.table)
             if any(line.endswith(listing.prompt) for line in lines):
                 return _list_turn(listing, seen, many=many) or _list_report(stage, seen)
             for facts in self._facts(stage):
@@ -110,10 +80,10 @@ class TableTeacher:
 
     def _lead(self, plan: PlannedTask, needed: Sequence[Stage], seen: Seen) -> str:
         for stage in needed:
-            listing = Listing(table=stage.table)
+            listing = KeyList(table=stage.table)
             if stage.lists_keys or stage.is_one_page:
                 if not _asked(listing.prompt, seen):
-                    return _delegate([listing.prompt])
+                    return delegate([listing.prompt])
                 if not any(_named(stage.table, row, seen) for row in stage.rows):
                     return _refusal(plan)
             if stage.is_one_page or not stage.columns:
@@ -128,13 +98,13 @@ class TableTeacher:
                 )
             ]
             if wanted:
-                return _delegate(wanted[: self._limits.subagents_per_turn])
+                return delegate(wanted[: self._limits.subagents_per_turn])
         return _conclusion(plan, needed, self._tables, seen)
 
     def _single(self, plan: PlannedTask, needed: Sequence[Stage], seen: Seen) -> str:
         for stage in needed:
             if stage.lists_keys or stage.is_one_page:
-                turn = _list_turn(Listing(table=stage.table), seen, many=False)
+                turn = _list_turn(KeyList(table=stage.table), seen, many=False)
                 if turn:
                     return turn
                 if not seen.has_opened(stage.table.url):
@@ -149,48 +119,21 @@ class TableTeacher:
         return _conclusion(plan, needed, self._tables, seen)
 
 
-def _takes_many(tools: Sequence[ToolSpec]) -> bool:
-    """Whether search takes a list of queries (subagents) or one (single agent)."""
-    search = next(tool for tool in tools if tool.name == "search")
-    return "queries" in json.dumps(search.parameters)
-
-
 def _asked(prompt: str, seen: Seen) -> bool:
-    return json.dumps(prompt, ensure_ascii=False) in seen.said
+    return quoted(prompt) in seen.said
 
 
-def _call(name: str, arguments: object) -> str:
-    body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
-    return f"<tool_call>\n{body}\n</tool_call>"
-
-
-def _delegate(prompts: Sequence[str]) -> str:
-    return _call("create_sub_agents", {"sub_agents": [{"prompt": text} for text in prompts]})
-
-
-def _search(queries: Sequence[str], *, many: bool) -> str:
-    if many:
-        return _call("search", {"queries": [{"query": query} for query in queries]})
-    return _call("search", {"query": queries[0]})
-
-
-def _access(urls: Sequence[str], *, many: bool) -> str:
-    if many:
-        return _call("access", {"urls": [{"url": url} for url in urls]})
-    return _call("access", {"url": urls[0]})
-
-
-def _list_turn(listing: Listing, seen: Seen, *, many: bool) -> str:
+def _list_turn(listing: KeyList, seen: Seen, *, many: bool) -> str:
     """The next call that brings the list, or nothing if it is there or can't be had."""
     url = listing.table.url
     if seen.has_opened(url):
         return ""
     rows = listing.table.rows
     if seen.lists(url) or any(parent(row.url) == url and seen.lists(row.url) for row in rows):
-        return _access([url], many=many)
+        return access([url], many=many)
     for query in listing.queries:
         if not seen.searched(query):
-            return _search([query], many=many)
+            return search([query], many=many)
     return ""
 
 
@@ -217,12 +160,12 @@ def _facts_turn(facts: Facts, seen: Seen, *, many: bool) -> str:
     missing = [row for row in facts.rows if not seen.has_opened(facts.table.rows[row].url)]
     found = [facts.table.rows[row].url for row in missing if seen.lists(facts.table.rows[row].url)]
     if found:
-        return _access(found, many=many)
+        return access(found, many=many)
     for attempt in (0, 1):
         queries = [facts.query(row, attempt) for row in missing]
         queries = [query for query in queries if not seen.searched(query)]
         if queries:
-            return _search(queries, many=many)
+            return search(queries, many=many)
     return ""
 
 
