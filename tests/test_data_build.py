@@ -138,7 +138,7 @@ async def test_tasks_about_entities_of_a_test_set_are_left_out(tmp_path: Path) -
     config = config_of(tmp_path, checks={"test_sets": sets})
     report = await build(config)
     step = next(step for step in report.steps if step.name == "not shared with test sets")
-    assert step.dropped["held: entity"] > 5
+    assert step.dropped["held: title"] > 5
     plans = list(read_plans(config.folder))
     assert plans
     assert not any("moons of ymir" in plan.entities for plan in plans)
@@ -275,6 +275,19 @@ async def test_demonstrations_are_right_and_of_both_roles(tmp_path: Path) -> Non
     assert len(ids) >= 10
 
 
+async def test_demonstrations_can_be_of_some_shapes_alone(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    await build(config)
+    values = {"data": config.folder, "file": tmp_path / "demos.jsonl"}
+    await demonstrate(validate(DemonstrateConfig, values | {"shapes": ["lookup", "all"]}))
+    sources = {item.source for item in read_demonstrations(tmp_path / "demos.jsonl")}
+    assert sources == {"moons/lookup", "moons/all"}
+    with pytest.raises(DataError, match="has no hop tasks in the split 'train'"):
+        await demonstrate(validate(DemonstrateConfig, values | {"shapes": ["hop"]}))
+    with pytest.raises(ConfigError, match="shapes"):
+        validate(DemonstrateConfig, values | {"shapes": ["lokup"]})
+
+
 def test_the_commands_show_what_they_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,6 +300,23 @@ def test_the_commands_show_what_they_did(
     with pytest.raises(SystemExit):
         main(["data", "demonstrate", f"data={tmp_path}"])
     assert "no plans.jsonl" in capsys.readouterr().err
+
+
+def test_commands_that_make_nothing_end_with_one_line_and_a_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pages(tmp_path / "pages.jsonl", PLACES[:3])
+    source = f"sources=[{{kind: pages, path: {tmp_path / 'pages.jsonl'}}}]"
+    amounts = ["wide_per_table=0", "short_per_table=0"]
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "build", source, f"folder={tmp_path / 'd'}", *amounts])
+    assert ended.value.code not in (0, None)
+    assert capsys.readouterr().err.count("no task is left after 'recipes") == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "demonstrate", f"data={tmp_path / 'd'}", f"file={tmp_path / 'f'}"])
+    assert ended.value.code not in (0, None)
+    assert "has no wide and short tasks in the split 'train'" in capsys.readouterr().err
+    assert not (tmp_path / "f").exists()
 
 
 @pytest.mark.skipif(data_folder() is None, reason="WIDESEEK_DATA is not set")

@@ -116,6 +116,60 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     check_sft(SftConfig(folder=tmp_path / "new"))
 
 
+DEMONSTRATION = (
+    '{"agent": "lead", "task": "t", "messages": [{"role": "user", "content": "?"}, '
+    '{"role": "assistant", "content": "!"}]}\n'
+)
+LISTING = (
+    '{"id": "a", "title": "T", "section": "S", "key": "K", "columns": [], "rows": [], '
+    '"url": "u", "pages": []}\n'
+)
+
+
+def sft_with(key: str, path: Path) -> SftConfig:
+    values = {"demos": {"listings": path}} if key == "demos.listings" else {key: (path,)}
+    return SftConfig.model_validate({"folder": path.parent / "new"} | values)
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "problem"),
+    [
+        ("demonstrations", None, "no file at "),
+        ("demonstrations", "", " is empty"),
+        ("demonstrations", "\n \n", " is empty"),
+        ("demonstrations", "no JSON\n", ":1: "),
+        ("demonstrations", LISTING, ":1: agent: Field required"),
+        ("demonstrations", '{"messages": []}\n', ":1: agent: Field required"),
+        ("demonstrations", DEMONSTRATION.replace("assistant", "tool"), ":1: "),
+        ("demonstrations", b"\xff\xfe", ":1: not UTF-8"),
+        ("demos.listings", None, "no file at "),
+        ("demos.listings", "", " is empty"),
+        ("demos.listings", DEMONSTRATION, ":1: "),
+        ("demos.listings", LISTING + "{}\n", ":2: id: Field required"),
+        ("demos.listings", b"PAR1\xff", ":1: not UTF-8"),
+    ],
+)
+def test_files_that_show_nothing_to_learn_from_are_refused_before_work(
+    tmp_path: Path, key: str, content: str | bytes | None, problem: str
+) -> None:
+    path = tmp_path / "file.jsonl"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as caught:
+        check_sft(sft_with(key, path))
+    line = str(caught.value)
+    assert line.startswith(f"{key}: ")
+    assert problem in line
+    assert str(path) in line
+    assert "\n" not in line
+
+
+def test_files_to_learn_from_are_accepted(tmp_path: Path) -> None:
+    for key, content in (("demonstrations", DEMONSTRATION), ("demos.listings", LISTING)):
+        (tmp_path / "file.jsonl").write_text(content)
+        check_sft(sft_with(key, tmp_path / "file.jsonl"))
+
+
 @pytest.mark.parametrize(
     "module", ["ask_config", "asking", "evaluation", "training_config", "sft_config"]
 )

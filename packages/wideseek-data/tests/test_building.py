@@ -1,6 +1,7 @@
 """The steps of a build by themselves: files, splits, counts, the card, services that fail."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,20 @@ from typing import Any
 
 import pytest
 
-from wideseek_core import Document, NoContent, Page, PolicyUnavailable, Score, Task
+from wideseek_core import (
+    Conversation,
+    DataError,
+    Document,
+    Finish,
+    Message,
+    NoContent,
+    Page,
+    PolicyUnavailable,
+    Reply,
+    Score,
+    Task,
+    ToolSpec,
+)
 from wideseek_core.config import ConfigError, validate
 from wideseek_core.scores import ScoreState, TextMetrics
 from wideseek_data.building.build import BuildServices, World, build_data, oracle_answer
@@ -69,6 +83,34 @@ class Judging:
         return Score(state=ScoreState.SCORED, metrics=TextMetrics(correct=float(right)))
 
 
+class Refusing(Judging):
+    """Finds every answer wrong."""
+
+    async def score(self, task: Task, answer: str) -> Score:
+        return Score(state=ScoreState.SCORED, metrics=TextMetrics(correct=0.0))
+
+
+class Wording:
+    """A model that puts the same words before every question about a count."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
+        return self
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        prompt = messages[0].content
+        question = prompt.split("Question of the program:\n")[1].split("\n\nTable:")[0]
+        worded = f"{self.said}: {question}" if "How many" in question else question
+        return Reply(text=json.dumps({"question": worded}), finish=Finish.STOP)
+
+    async def close(self) -> None:
+        return None
+
+
 class Answering:
     """Answers every task alike, or not at all."""
 
@@ -98,7 +140,9 @@ def config_of(folder: Path, **settings: Any) -> BuildConfig:
     return validate(BuildConfig, values | settings)
 
 
-def services(judge: Judging, answering: Answering | None = None) -> BuildServices:
+def services(
+    judge: Judging, answering: Answering | None = None, writer: Wording | None = None
+) -> BuildServices:
     def open_answerer(
         world: World, plans: Sequence[PlannedTask], tables: dict[str, Table]
     ) -> Answering:
@@ -108,8 +152,13 @@ def services(judge: Judging, answering: Answering | None = None) -> BuildService
     return BuildServices(
         open_world=open_world,
         judge=judge,
+        writer=writer,
         open_answerer=open_answerer if answering is not None else None,
     )
+
+
+def stored_report(config: BuildConfig) -> BuildReport:
+    return BuildReport.model_validate_json((config.folder / "report.json").read_text())
 
 
 def step_of(report: BuildReport, name: str) -> tuple[int, int, dict[str, int], dict[str, int]]:
@@ -139,13 +188,102 @@ async def test_second_answers_are_compared_and_remembered(tmp_path: Path) -> Non
     second = {"second": {"by": "teacher", "share": 1.0}}
     config = config_of(tmp_path, checks=second)
     answering = Answering("wrong")
-    report = await build_data(config, services(Judging(wrong="wrong"), answering))
+    with pytest.raises(DataError, match="no task is left after 'second answer by the teacher'"):
+        await build_data(config, services(Judging(wrong="wrong"), answering))
+    report = stored_report(config)
     given, kept, dropped, _ = step_of(report, "second answer by the teacher")
     assert (kept, dropped) == (0, {"disagrees": given})
     assert len(answering.asked) == given
     again = Answering("wrong")
-    assert (await build_data(config, services(Judging(wrong="wrong"), again))).steps == report.steps
+    with pytest.raises(DataError, match="no task is left"):
+        await build_data(config, services(Judging(wrong="wrong"), again))
+    assert stored_report(config).steps == report.steps
     assert again.asked == []
+
+
+async def test_second_answers_are_asked_for_again_where_the_gold_has_changed(
+    tmp_path: Path,
+) -> None:
+    config = config_of(tmp_path, checks={"second": {"by": "teacher", "share": 1.0}})
+    first = Answering("right")
+    await build_data(config, services(Judging(), first))
+    path = tmp_path / "pages.jsonl"
+    path.write_text(path.read_text().replace("94 km", "95 km"))
+    again = Answering("right")
+    await build_data(config, services(Judging(), again))
+    assert 0 < len(again.asked) < len(first.asked)
+
+
+async def test_a_build_that_keeps_nothing_says_which_step_dropped_the_last(tmp_path: Path) -> None:
+    config = config_of(tmp_path, splits={"train": 0.5, "dev": 0.5})
+    await build_data(config, services(Judging()))
+    assert list(config.folder.glob("*/*.jsonl"))
+    with pytest.raises(DataError) as caught:
+        await build_data(config, services(Refusing()))
+    assert re.fullmatch(
+        r"no task is left after 'the gold scores 1 itself' \(\d+ scores less\): see .*README\.md",
+        str(caught.value),
+    )
+    assert not list(config.folder.glob("*/*.jsonl"))
+    assert not list(read_plans(config.folder))
+    assert "the gold scores 1 itself" in (config.folder / "README.md").read_text()
+
+
+async def test_files_of_an_earlier_run_without_tasks_now_are_removed(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    await build_data(config, services(Judging()))
+    assert (config.folder / "train" / "short.jsonl").exists()
+    (config.folder / "train" / "notes.txt").write_text("mine")
+    fewer = config.model_copy(update={"short_per_table": 0})
+    report = await build_data(fewer, services(Judging()))
+    assert not (config.folder / "train" / "short.jsonl").exists()
+    assert (config.folder / "train" / "notes.txt").exists()
+    assert set(report.files) == {"pages.jsonl", "tables.jsonl", "plans.jsonl", "train/wide.jsonl"}
+
+
+async def test_the_card_tells_what_test_sets_share_with_the_tasks(tmp_path: Path) -> None:
+    answer = "| M |\n| --- |\n| Ariel |\n| Umbriel |\n| Titania |"
+    line = json.dumps({"question": "Something else entirely?", "answer": answer})
+    (tmp_path / "held.jsonl").write_text(line)
+    sets = [{"name": "held", "path": str(tmp_path / "held.jsonl")}]
+    config = config_of(tmp_path, checks={"test_sets": sets})
+    report = await build_data(config, services(Judging()))
+    (overlap,) = report.overlaps
+    assert overlap.dropped["entities"] > 0
+    assert sum(overlap.kept.values()) > 3
+    assert set(overlap.kept) == {
+        "fewer than 3 entities",
+        "at most 50% of their entities shared with one answer",
+    }
+    card = (config.folder / "README.md").read_text()
+    assert f"| held | entities: {overlap.dropped['entities']} | at most 50% of" in card
+    strict = {"entities": 0.0, "min_entities": 1}
+    config = config_of(tmp_path, checks={"test_sets": sets, "decontaminate": strict})
+    (overlap,) = (await build_data(config, services(Judging()))).overlaps
+    assert overlap.kept == {}
+
+
+async def test_questions_in_a_models_words_are_compared_with_the_test_sets_again(
+    tmp_path: Path,
+) -> None:
+    said = (
+        "I have wondered for a long while now what to say of these moons to all of my pupils at "
+        "school who ask me about them again and again whenever the sky is clear"
+    )
+    (tmp_path / "held.jsonl").write_text(json.dumps({"question": f"{said} at night?"}))
+    sets = [{"name": "held", "path": str(tmp_path / "held.jsonl")}]
+    config = config_of(
+        tmp_path,
+        checks={"test_sets": sets, "decontaminate": {"titles": False}},
+        rewriting={"model": "stub", "max_attempts": 1},
+        wide_per_table=0,
+    )
+    report = await build_data(config, services(Judging(), writer=Wording(said)))
+    assert step_of(report, "not shared with test sets")[2] == {}
+    given, kept, dropped, _ = step_of(report, "not shared with test sets in other words")
+    assert dropped == {"held: text": given - kept}
+    assert 0 < kept < given
+    assert not any(said in plan.task.question for plan in read_plans(config.folder))
 
 
 async def test_a_share_of_the_tasks_gets_second_answers(tmp_path: Path) -> None:

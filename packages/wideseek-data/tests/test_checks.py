@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from wideseek_core import Document, NoContent, Page, TextGold
-from wideseek_data.checks.contamination import TestSetConfig, contamination, read_test_set
+from wideseek_data.checks.contamination import (
+    DecontaminationConfig,
+    TestSetConfig,
+    contamination,
+    entities,
+    read_test_set,
+)
 from wideseek_data.checks.questions import dated, gives_away, undated_columns, without_doubles
 from wideseek_data.checks.reach import Reach
 from wideseek_data.tables.table import Table
@@ -94,7 +100,7 @@ def test_tasks_about_an_entity_of_a_test_set_are_found(tmp_path: Path) -> None:
     known = read_test_set(
         _set(tmp_path, {"question": "Who saw the Moons of Uranus?", "answer": "x"})
     )
-    assert contamination(PLANS[0], [known]) == "held: entity"
+    assert contamination(PLANS[0], [known]) == "held: title"
 
 
 def test_tasks_with_the_words_of_a_test_set_are_found(tmp_path: Path) -> None:
@@ -110,7 +116,61 @@ def test_tasks_with_the_rows_of_a_test_set_are_found(tmp_path: Path) -> None:
         f"| {key} | 1 |" for key in TABLE.cells("Moon")[:6]
     )
     known = read_test_set(_set(tmp_path, {"question": "Anything else?", "answer": answer}))
-    assert contamination(plan, [known]) == "held: rows"
+    assert contamination(plan, [known]) == "held: entities"
+
+
+def test_the_title_rule_can_be_left_out(tmp_path: Path) -> None:
+    known = read_test_set(_set(tmp_path, {"question": "Who saw the Moons of Uranus?"}))
+    assert contamination(PLANS[0], [known], DecontaminationConfig(titles=False)) == ""
+
+
+def test_entities_are_the_names_of_rows_that_question_and_answer_hold() -> None:
+    assert entities(plan_of("all")) == {key.lower() for key in TABLE.cells("Moon")}
+    compared = plan_of("compare")
+    assert compared.recipe.kind == "short"
+    assert entities(compared) == {key.lower() for key in compared.recipe.keys}
+    looked_up = next(
+        plan for plan in PLANS if plan.recipe.shape == "lookup" and plan.task.gold.kind == "text"
+    )
+    numbers = looked_up.model_copy(
+        update={"task": looked_up.task.model_copy(update={"gold": TextGold(answers=("94 km",))})}
+    )
+    assert len(entities(numbers)) == 1  # the diameter names nothing
+
+
+ANSWER_OF_THREE = {
+    "question": "Anything else?",
+    "answer": "| M |\n| --- |\n| Ariel |\n| Puck |\n| Juliet |",
+}
+
+
+@pytest.mark.parametrize(
+    ("share", "least", "dropped"),
+    [(0.5, 3, False), (0.3, 3, True), (0.3, 9, False), (0.0, 1, True), (1.0, 1, False)],
+)
+def test_the_share_of_entities_decides_what_is_dropped(
+    tmp_path: Path, share: float, least: int, dropped: bool
+) -> None:
+    plan = plan_of("all").model_copy(update={"entities": ("elsewhere",)})
+    known = read_test_set(_set(tmp_path, ANSWER_OF_THREE))  # three of the eight moons
+    rule = DecontaminationConfig(entities=share, min_entities=least)
+    assert (contamination(plan, [known], rule) == "held: entities") is dropped
+    assert known.shared(entities(plan)) == 3
+    if not dropped:
+        reason = "fewer than 9 entities" if least == 9 else f"at most {share:.0%} of their entities"
+        assert known.kept_for(plan, rule).startswith(reason)
+
+
+def test_entities_of_several_answers_do_not_add_up(tmp_path: Path) -> None:
+    lines = [{"question": f"Who found {key}?", "answer": [key]} for key in TABLE.cells("Moon")]
+    known = read_test_set(_set(tmp_path, *lines))
+    assert known.shared(entities(plan_of("all"))) == 1
+
+
+def test_numbers_and_dates_are_no_entities(tmp_path: Path) -> None:
+    lines = [{"question": "?", "answer": text} for text in ("94 km", "1986", "3 May 1986", "-")]
+    known = read_test_set(_set(tmp_path, *lines))
+    assert not known.answers
 
 
 def test_phrases_that_all_questions_share_are_no_overlap(tmp_path: Path) -> None:

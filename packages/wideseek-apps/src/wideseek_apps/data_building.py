@@ -24,8 +24,8 @@ from wideseek_data.rewriting.model import LEDGER
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.make import Amounts
 from wideseek_data.tasks.recipes import PlannedTask
-from wideseek_data.teaching.invented import InventedTables, TableWorld, invent_tables
-from wideseek_data.teaching.teacher import TableTeacher
+from wideseek_data.teaching.invented_tables import InventedTables, TableWorld, invent_tables
+from wideseek_data.teaching.table_teacher import TableTeacher
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
@@ -105,6 +105,9 @@ async def demonstrate(config: DemonstrateConfig) -> Counter[str]:
                         counts[f"conversations of a {item.agent}"] += 1
                 counts.update(made.counts)
                 bar.advance(1)
+        if not counts["kept"]:
+            outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+            raise DataError(f"no demonstration is good enough: {outcomes}")
     return counts
 
 
@@ -124,7 +127,12 @@ def _worlds(
     """The worlds, what is asked in each, and whether its answers have to be right."""
     if config.data is not None:
         world = read_world(config.data, config.split, config.kinds)
-        plans = list(world.plans)
+        plans = [
+            plan for plan in world.plans if not config.shapes or plan.recipe.shape in config.shapes
+        ]
+        if not plans:
+            wanted = " and ".join(config.shapes or config.kinds)
+            raise DataError(f"{config.data} has no {wanted} tasks in the split {config.split!r}")
         Random(config.seed).shuffle(plans)
         yield world, plans[: config.tasks], True
     for number in range(config.invented_worlds):

@@ -12,6 +12,7 @@ from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_core import Config, ConfigError
 from wideseek_data.building.config import BuildConfig
 from wideseek_data.building.output import PLANS
+from wideseek_data.tasks.recipes import ShortShape, WideShape
 
 
 class DataBuildConfig(BuildConfig):
@@ -94,6 +95,8 @@ class DemonstrateConfig(Config):
     """The agents that are demonstrated, and their prompts."""
     kinds: tuple[Literal["wide", "short"], ...] = ("wide", "short")
     """Which of the data set's tasks are demonstrated."""
+    shapes: tuple[WideShape | ShortShape, ...] = ()
+    """Only tasks of these shapes, as the dataset card counts them; empty for all."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")

@@ -1,12 +1,16 @@
 """Configuration of the supervised stage; no torch is needed to read it."""
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from pydantic import Field
 
 from wideseek_agents import TeamConfig
 from wideseek_apps.presets import ATLAS_TEAM
-from wideseek_core import Config, ConfigError
+from wideseek_core import Config, ConfigError, DataError, Record
+from wideseek_data.teaching.conversations import read_demonstrations
+from wideseek_data.teaching.wikitables import read_listings
 from wideseek_rl import SFTConfig
 from wideseek_rl.models.lora_config import adapter_folder
 
@@ -81,7 +85,7 @@ class SftConfig(Config):
 
 
 def check_sft(config: SftConfig) -> None:
-    """Raises `ConfigError` for files or a parent that are not there, and a folder that is used."""
+    """Raises `ConfigError` for files and parents that are not there or hold something else."""
     parent, folder = config.parent, config.folder
     if parent is None and (config.adapter is not None or config.sft.lora is not None):
         key = "sft.lora" if config.adapter is None else "adapter"
@@ -89,10 +93,26 @@ def check_sft(config: SftConfig) -> None:
     if config.adapter is not None:
         adapter_folder(config.adapter, key="adapter")
     for path in config.demonstrations:
-        if not path.is_file():
-            raise ConfigError(f"demonstrations: no file at {path}")
+        # The first line tells the format; the files may be large, and are read as a whole later.
+        _check_records("demonstrations", path, islice(read_demonstrations(path), 1))
+    if config.demos.listings is not None:
+        _check_records(
+            "demos.listings", config.demos.listings, read_listings(config.demos.listings)
+        )
     if parent is not None and not (parent / "tokenizer.json").is_file():
         raise ConfigError(f"parent: no model at {parent}")
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not free and not (folder / "model.safetensors").is_file():
         raise ConfigError(f"folder: {folder} holds something else than a model")
+
+
+def _check_records(key: str, path: Path, records: Iterable[Record]) -> None:
+    """Raises `ConfigError` for a file that is not there, is empty, or holds something else."""
+    if not path.is_file():
+        raise ConfigError(f"{key}: no file at {path}")
+    try:
+        count = sum(1 for _ in records)
+    except DataError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if not count:
+        raise ConfigError(f"{key}: {path} is empty")

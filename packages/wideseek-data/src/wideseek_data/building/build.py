@@ -1,28 +1,30 @@
 """Builds a data set: sources, tables, tasks, rewriting, checks, splits, files and card."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import blake2b
 from pathlib import Path
 
 from wideseek_core import DataError, Judge, PageSource, Policy, SearchBackend
 from wideseek_core.construction import Answerer
-from wideseek_core.errors import PolicyError
-from wideseek_core.files import append_line, drop_torn_line, read_records, write_atomically
+from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_core.progress import ProgressBar
 from wideseek_core.search import Page
-from wideseek_core.tasks import Record
 from wideseek_data.building.card import CARD, card_text, difficulty
 from wideseek_data.building.config import BuildConfig
 from wideseek_data.building.output import split_of, write_data
-from wideseek_data.building.report import BuildReport, SourceReport, StepCounter
-from wideseek_data.checks.contamination import contamination, read_test_set
+from wideseek_data.building.report import (
+    BuildReport,
+    OverlapReport,
+    SourceReport,
+    StepCounter,
+)
+from wideseek_data.building.second import SecondAnswers
+from wideseek_data.checks.contamination import TestSet, contamination, read_test_set
 from wideseek_data.checks.questions import dated, gives_away, undated_columns, without_doubles
 from wideseek_data.checks.reach import Reach
 from wideseek_data.rewriting.model import ModelRewriting
@@ -31,9 +33,7 @@ from wideseek_data.tables.table import Table
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask
 
-logger = logging.getLogger(__name__)
-
-REPORT, SECOND_ANSWERS = "report.json", "second_answers.jsonl"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +60,11 @@ class BuildServices:
     """Gives second answers; needed unless nobody does."""
 
 
-class SecondAnswer(Record):
-    """How the second answer to a task compared with the gold."""
-
-    task: str
-    question: str
-    score: float | None
-    """None if there was no answer."""
-
-
 @dataclass(slots=True)
 class _Build:
     config: BuildConfig
     services: BuildServices
+    sets: Sequence[TestSet]
     tables: dict[str, Table] = field(default_factory=dict[str, Table])
     pages: dict[str, Page] = field(default_factory=dict[str, Page])
     sources: list[SourceReport] = field(default_factory=list[SourceReport])
@@ -135,6 +127,11 @@ class _Build:
         step = self.step(name)
         return [plan for plan in plans if step.take(problem(plan))]
 
+    def decontaminated(self, name: str, plans: Iterable[PlannedTask]) -> list[PlannedTask]:
+        """The tasks that are not shared with the test sets."""
+        rule = self.config.checks.decontaminate
+        return self.filtered(name, plans, lambda plan: contamination(plan, self.sets, rule))
+
     def without_doubles(self, plans: Sequence[PlannedTask]) -> list[PlannedTask]:
         """One of each group of equal or nearly equal tasks."""
         step = self.step("doubles")
@@ -164,7 +161,8 @@ class _Build:
         found = await self.rewriting.word_all(plans, self.tables)
         step.given = step.kept = len(found)
         step.repaired = self.rewriting.counts
-        return found
+        # A model may well find the words that a test set has.
+        return self.decontaminated("not shared with test sets in other words", found)
 
     async def reachable(self, plans: Sequence[PlannedTask], world: World) -> list[PlannedTask]:
         """The tasks whose facts can be found."""
@@ -190,42 +188,8 @@ class _Build:
         if config.by == "nobody" or opened is None:
             return list(plans)
         step = self.step(f"second answer by the {config.by}")
-        answerer = opened(world, plans, self.tables)
-        path = self.config.folder / SECOND_ANSWERS
-        drop_torn_line(path)
-        known = (
-            {item.question: item for item in read_records(path, SecondAnswer)}
-            if path.exists()
-            else {}
-        )
-        kept: list[PlannedTask] = []
-        for plan in plans:
-            if not _is_sampled(plan.task.id, config.share):
-                step.take("")
-                step.repaired["not asked"] += 1
-                kept.append(plan)
-                continue
-            second = known.get(plan.task.question)
-            if second is None:
-                second = await self._second(plan, answerer)
-                if second.score is not None:  # without one it is asked for again by a resumed run
-                    append_line(path, second)
-            if second.score is None:
-                step.repaired["no answer"] += 1
-            agrees = second.score is None or second.score >= config.threshold
-            if step.take("" if agrees else "disagrees"):
-                kept.append(plan)
-        return kept
-
-    async def _second(self, plan: PlannedTask, answerer: Answerer) -> SecondAnswer:
-        try:
-            score = (
-                await self.services.judge.score(plan.task, await answerer.answer(plan.task))
-            ).value
-        except PolicyError as problem:
-            logger.warning("task %s has no second answer: %s", plan.task.id, problem)
-            score = None
-        return SecondAnswer(task=plan.task.id, question=plan.task.question, score=score)
+        answers = SecondAnswers(config, self.services.judge, self.config.folder)
+        return await answers.agreed(plans, opened(world, plans, self.tables), step)
 
     def divided(self, plans: Sequence[PlannedTask]) -> dict[str, list[PlannedTask]]:
         """The tasks by split."""
@@ -242,18 +206,16 @@ async def build_data(config: BuildConfig, services: BuildServices) -> BuildRepor
     """Builds the data set of a configuration in its folder, and reports what was done.
 
     Everything but paid and second answers is computed anew when a run resumes; files appear at the
-    end, each whole. Raises `ConfigError`, `DataError`.
+    end, each whole. Raises `ConfigError`, and `DataError` also if no task is left.
     """
     started = time.monotonic()
-    build = _Build(config, services)
     sets = [read_test_set(item) for item in config.checks.test_sets]
+    build = _Build(config, services, sets)
     with ProgressBar("build", 8) as bar:
         build.read()
         bar.advance(1)
         plans = build.without_doubles(build.make())
-        plans = build.filtered(
-            "not shared with test sets", plans, lambda plan: contamination(plan, sets)
-        )
+        plans = build.decontaminated("not shared with test sets", plans)
         bar.advance(1)
         async with services.open_world(tuple(build.pages.values())) as world:
             plans = await build.reachable(plans, world)
@@ -272,7 +234,18 @@ async def build_data(config: BuildConfig, services: BuildServices) -> BuildRepor
     report = _report(build, splits, files, time.monotonic() - started)
     write_atomically(config.folder / REPORT, to_json(report, indent=2) + "\n")
     write_atomically(config.folder / CARD, card_text(report, config.folder.name))
+    if not any(splits.values()):
+        raise DataError(_nothing_left(report, config.folder))
     return report
+
+
+def _nothing_left(report: BuildReport, folder: Path) -> str:
+    """Which step dropped the last tasks, and why."""
+    step = next(step for step in report.steps if not step.kept)
+    reasons = ", ".join(f"{count} {name}" for name, count in step.dropped.items())
+    return (
+        f"no task is left after '{step.name}' ({reasons or 'none was given'}): see {folder / CARD}"
+    )
 
 
 def _given_away(plan: PlannedTask) -> str:
@@ -285,10 +258,6 @@ def oracle_answer(plan: PlannedTask) -> str:
     if gold.kind == "table":
         return f"```markdown\n{gold.text}\n```"
     return f"\\boxed{{{gold.answers[0]}}}"
-
-
-def _is_sampled(name: str, share: float) -> bool:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) / 2**64 < share
 
 
 def _report(
@@ -312,4 +281,18 @@ def _report(
         paid=ledger.committed if ledger else Decimal(0),
         seconds=seconds,
         difficulty=difficulty(build.config.scores, plans),
+        overlaps=tuple(_overlap(build, known, plans) for known in build.sets),
     )
+
+
+def _overlap(build: _Build, known: TestSet, plans: Sequence[PlannedTask]) -> OverlapReport:
+    """What was dropped for one test set, and which tasks are left that share entities with it."""
+    dropped = Counter[str]()
+    for step in build.steps:
+        for problem, count in step.dropped.items():
+            name, _, reason = problem.rpartition(": ")
+            if name == known.name:
+                dropped[reason] += count
+    rule = build.config.checks.decontaminate
+    shared = Counter(filter(None, (known.kept_for(plan, rule) for plan in plans)))
+    return OverlapReport(name=known.name, dropped=dict(dropped), kept=dict(sorted(shared.items())))

@@ -49,6 +49,17 @@ def _parts(report: BuildReport, title: str) -> Iterator[str]:
             for step in report.steps
         ],
     )  # fmt: skip
+    if report.overlaps:
+        yield "## Test sets"
+        yield (
+            "Entities are the names of rows. Tasks are kept that share some of them with answers "
+            "of a test set, but neither the table nor the question: names of nations or years "
+            "stand in many tables."
+        )
+        yield _table(
+            ("Test set", "Dropped for", "Kept, with shared entities"),
+            [(item.name, _counts(item.dropped), _counts(item.kept)) for item in report.overlaps],
+        )
     if report.requests:
         yield f"Rewriting by a model: {report.requests} requests, at most {report.paid} paid."
     if report.difficulty:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from wideseek_core import Config
 from wideseek_core.tasks import Language
-from wideseek_data.checks.contamination import TestSetConfig
+from wideseek_data.checks.contamination import DecontaminationConfig, TestSetConfig
 from wideseek_data.rewriting.model import RewritingConfig
 from wideseek_data.sources.config import SourceConfig
 
@@ -36,7 +36,16 @@ class ChecksConfig(Config):
     """Share of common word sequences from which two questions are nearly the same."""
     second: SecondAnswerConfig = SecondAnswerConfig()
     test_sets: tuple[TestSetConfig, ...] = ()
-    """Tasks that share entities, rows or text with these are dropped."""
+    """Questions that the tasks must not repeat."""
+    decontaminate: DecontaminationConfig = DecontaminationConfig()
+    """What a task may share with the test sets."""
+
+    @model_validator(mode="after")
+    def _has_names(self) -> Self:
+        names = [item.name for item in self.test_sets]
+        if len(set(names)) < len(names):
+            raise ValueError("test_sets: two have the same name")
+        return self
 
 
 class BuildConfig(Config):

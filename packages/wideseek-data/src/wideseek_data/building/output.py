@@ -10,6 +10,7 @@ from wideseek_core import TableGold
 from wideseek_core.files import file_atomically, read_records
 from wideseek_core.json_text import to_json
 from wideseek_core.search import Page
+from wideseek_data.stored_pages import StoredPage
 from wideseek_data.tables.table import Table
 from wideseek_data.tasks.recipes import PlannedTask
 
@@ -71,14 +72,6 @@ def _split(entity: str, shares: Mapping[str, float]) -> str:
     return list(shares)[-1]
 
 
-class PageLine(BaseModel):
-    """A page as page stores have it."""
-
-    url: str
-    title: str
-    contents: str
-
-
 def write_lines(path: Path, lines: Iterable[BaseModel]) -> int:
     """Writes a file of JSON lines, whole or not at all; returns how many."""
     count = 0
@@ -100,23 +93,23 @@ def write_data(
     tables: Iterable[Table],
     pages: Iterable[Page],
 ) -> dict[str, int]:
-    """Writes everything; returns how many lines each file has."""
+    """Writes everything; returns how many lines each file has.
+
+    Files of an earlier run that have no tasks any more are removed.
+    """
     counts = {
-        PAGES: write_lines(folder / PAGES, map(page_line, pages)),
+        PAGES: write_lines(folder / PAGES, map(StoredPage.of, pages)),
         TABLES: write_lines(folder / TABLES, tables),
         PLANS: write_lines(folder / PLANS, (plan for some in splits.values() for plan in some)),
     }
     for split, plans in splits.items():
         for name, kind in ((WIDE, "wide"), (SHORT, "short")):
             chosen = [task_line(plan) for plan in plans if plan.recipe.kind == kind]
-            if chosen:
+            if not chosen:
+                (folder / split / name).unlink(missing_ok=True)
+            else:
                 counts[f"{split}/{name}"] = write_lines(folder / split / name, chosen)
     return counts
-
-
-def page_line(page: Page) -> PageLine:
-    """A page as a line of a file."""
-    return PageLine(url=page.url, title=page.title, contents=page.text)
 
 
 def read_tables(folder: Path) -> Iterator[Table]:
@@ -131,5 +124,5 @@ def read_plans(folder: Path) -> Iterator[PlannedTask]:
 
 def read_stored_pages(folder: Path) -> Iterator[Page]:
     """The pages of a data set. Raises `DataError`."""
-    for line in read_records(folder / PAGES, PageLine):
-        yield Page(url=line.url, title=line.title, text=line.contents)
+    for line in read_records(folder / PAGES, StoredPage):
+        yield line.page

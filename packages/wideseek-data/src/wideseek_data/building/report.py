@@ -40,6 +40,16 @@ class Difficulty(Record):
     mean: float
 
 
+class OverlapReport(Record):
+    """What the tasks share with one test set."""
+
+    name: str
+    dropped: dict[str, int] = Field(default_factory=dict[str, int])
+    """Dropped tasks by what they shared: `title`, `text`, `entities`."""
+    kept: dict[str, int] = Field(default_factory=dict[str, int])
+    """Tasks that share entities with the set, by why they are no overlap."""
+
+
 class BuildReport(Record):
     """Everything that the dataset card says."""
 
@@ -58,6 +68,8 @@ class BuildReport(Record):
     """Cost of the rewriting, requests of unknown outcome at the most they can have cost."""
     seconds: float = Field(default=0.0, exclude=True)
     difficulty: tuple[Difficulty, ...] = ()
+    overlaps: tuple[OverlapReport, ...] = ()
+    """By test set."""
 
 
 class StepCounter:
