@@ -20,7 +20,7 @@ from wideseek_data.sources.config import (
 from wideseek_data.sources.html_pages import html_as_markdown
 from wideseek_data.sources.open import found_tables, read_source
 from wideseek_data.tables.table import Table
-from wideseek_data.teaching.layouts import Layout, laid_out
+from wideseek_data.teaching.table_layouts import Layout, laid_out
 
 from .moons import BASE, ROWS, moon_pages, moons
 
@@ -80,7 +80,7 @@ def test_tsv_and_parquet_are_read(tmp_path: Path) -> None:
     assert first.cell(0, "Moon") == 'Tri"ton'
     assert second.cells("Mass") == ["2", "", "0.5"]
     (tmp_path / "c.parquet").write_text("no")
-    with pytest.raises(CorruptFile, match=r"c\.parquet: not Parquet"):
+    with pytest.raises(CorruptFile, match=r"c\.parquet: not Parquet that can be read"):
         read_source(FolderSource(path=tmp_path))
 
 

@@ -1,13 +1,14 @@
 """Where tables come from, as configuration. Nothing is opened here."""
 
+import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wideseek_core import Config
 from wideseek_core.plugins import kind_union
-from wideseek_data.teaching.layouts import Layout
+from wideseek_data.teaching.table_layouts import Layout
 
 
 class SourceSettings(Config):
@@ -30,6 +31,17 @@ class FolderSource(SourceSettings):
     """Address under which the pages of these files stand."""
     layout: Layout = Layout.ENTRIES
     """How pages tell tables that come without pages: those of CSV and Parquet files."""
+    encoding: str = "utf-8"
+    """Encoding of the text files, e.g. `cp1252` or `gbk`; UTF-16 is known by its first bytes."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+        except LookupError:
+            raise ValueError(f"no encoding is called {name!r}") from None
+        return name
 
 
 class AddressFilter(Config):

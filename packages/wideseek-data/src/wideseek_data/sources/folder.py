@@ -1,5 +1,6 @@
 """Tables of files: CSV, TSV, Parquet, HTML and Markdown."""
 
+import codecs
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -7,9 +8,9 @@ from urllib.parse import quote
 from wideseek_core import ConfigError, DataError
 from wideseek_core.extras import require_modules
 from wideseek_core.search import Page
-from wideseek_core.tables import parse_csv
 from wideseek_data.sources.config import FolderSource
 from wideseek_data.sources.content import SourceContent
+from wideseek_data.sources.delimited import read_delimited
 from wideseek_data.sources.html_pages import html_as_markdown
 from wideseek_data.sources.text_tables import first_heading, markdown_tables
 from wideseek_data.tables.build import RawRow, RawTable
@@ -24,9 +25,9 @@ def read_folder(config: FolderSource) -> SourceContent:
     pages: list[Page] = []
     for path in sorted(item for item in config.path.rglob("*") if item.is_file()):
         if path.suffix.lower() in _TABLES:
-            tables += _TABLES[path.suffix.lower()](path, source)
+            tables += _TABLES[path.suffix.lower()](path, config, source)
         elif path.suffix.lower() in _PAGES:
-            page = _PAGES[path.suffix.lower()](path, _address(config, path))
+            page = _PAGES[path.suffix.lower()](path, config, _address(config, path))
             found = list(markdown_tables(page, source))
             tables += found
             pages += [page] if found else []
@@ -45,22 +46,30 @@ def title_of(path: Path) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, encoding: str) -> str:
+    """The text of a file; a byte-order mark goes before the encoding that is set."""
+    raw = path.read_bytes()
+    marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8") from None
+        text = raw.decode("utf-16" if marked else encoding).lstrip("\ufeff")
+    except (UnicodeError, ValueError):
+        raise DataError(f"{path}: not {encoding}; sources.encoding names another") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _csv(path: Path, source: str) -> Iterator[RawTable]:
-    text = _text(path)
+def _csv(path: Path, config: FolderSource, source: str) -> Iterator[RawTable]:
+    text = _text(path, config.encoding)
+    delimiter = ""
     if path.suffix.lower() == ".tsv":
+        # Quotes are text there, and cells may hold other line separators.
+        lines = text.rstrip("\n").split("\n")
         text = "\n".join(
-            ",".join('"' + cell.replace('"', '""') + '"' for cell in line.split("\t"))
-            for line in text.rstrip("\n").split("\n")  # cells may hold other line separators
+            "\t".join('"' + cell.replace('"', '""') + '"' for cell in line.split("\t"))
+            for line in lines
         )
+        delimiter = "\t"
     try:
-        table = parse_csv(text)
+        table = read_delimited(text, delimiter)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if table is not None:
@@ -69,38 +78,40 @@ def _csv(path: Path, source: str) -> Iterator[RawTable]:
             names=table.columns,
             rows=tuple(RawRow(cells=row) for row in table.rows),
             source=source,
+            complete=not table.surplus,
         )
 
 
-def _parquet(path: Path, source: str) -> Iterator[RawTable]:
+def _parquet(path: Path, config: FolderSource, source: str) -> Iterator[RawTable]:
     require_modules("pyarrow", feature="reading Parquet", install="wideseek-data[parquet]")
     from wideseek_data.sources.parquet import parquet_rows
 
-    names, rows = parquet_rows(path)
+    names, rows, complete = parquet_rows(path)
     yield RawTable(
         title=title_of(path),
         names=names,
         rows=tuple(RawRow(cells=row) for row in rows),
         source=source,
+        complete=complete,
     )
 
 
-def _html(path: Path, url: str) -> Page:
-    title, text = html_as_markdown(_text(path))
+def _html(path: Path, config: FolderSource, url: str) -> Page:
+    title, text = html_as_markdown(_text(path, config.encoding))
     return Page(url=url, text=text, title=title or first_heading(text) or title_of(path))
 
 
-def _markdown(path: Path, url: str) -> Page:
-    text = _text(path)
+def _markdown(path: Path, config: FolderSource, url: str) -> Page:
+    text = _text(path, config.encoding)
     return Page(url=url, text=text, title=first_heading(text) or title_of(path))
 
 
-_TABLES: dict[str, Callable[[Path, str], Iterator[RawTable]]] = {
+_TABLES: dict[str, Callable[[Path, FolderSource, str], Iterator[RawTable]]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".parquet": _parquet,
 }
-_PAGES: dict[str, Callable[[Path, str], Page]] = {
+_PAGES: dict[str, Callable[[Path, FolderSource, str], Page]] = {
     ".html": _html,
     ".htm": _html,
     ".md": _markdown,

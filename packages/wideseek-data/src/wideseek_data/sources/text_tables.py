@@ -8,6 +8,8 @@ from wideseek_core.tables import find_tables
 from wideseek_data.tables.build import RawRow, RawTable
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$", re.MULTILINE)
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\)")
+_EMPHASIS = re.compile(r"(?<![\w*_`])(\*{1,3}|_{1,3}|`)(?=\S)([^*_`]+?)(?<=\S)\1(?![\w*_`])")
 
 
 def markdown_tables(page: Page, source: str) -> Iterator[RawTable]:
@@ -17,11 +19,19 @@ def markdown_tables(page: Page, source: str) -> Iterator[RawTable]:
             yield RawTable(
                 title=page.title or section,
                 section=section if section != page.title else "",
-                names=table.columns,
-                rows=tuple(RawRow(cells=row, url=page.url) for row in table.rows),
+                names=tuple(map(_words, table.columns)),
+                rows=tuple(
+                    RawRow(cells=tuple(map(_words, row)), url=page.url) for row in table.rows
+                ),
                 url=page.url,
                 source=source,
             )
+
+
+def _words(cell: str) -> str:
+    """A cell without the marks of Markdown: links, emphasis and code as their words."""
+    cell = _LINK.sub(r"\1", cell)
+    return _EMPHASIS.sub(lambda match: match[2], cell).strip()
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import wikitextparser
 
-from wideseek_core.tables import MarkdownTable
+from wideseek_data.sources.html_pages import grid_as_markdown
+from wideseek_data.sources.wiki_templates import template_text
 
 _MARKUP = re.compile(r"<ref[^>]*/>|<ref.*?</ref>|<!--.*?-->|'{2,}", re.DOTALL)
 _TAG = re.compile(r"<[^>]{1,200}>")
@@ -22,20 +23,39 @@ def _parts(parsed: Any) -> Iterator[str]:
     for section in parsed.get_sections(include_subsections=False):
         if section.title:
             yield f"{'#' * section.level} {_plain(section.title)}"
-        tables = [table for table in section.get_tables(recursive=False)]
-        found = [_table(table) for table in tables]
+        tables = section.get_tables(recursive=False)
+        text = str(section.contents)
         for table in tables:
-            table.string = ""
-        yield _plain(section.contents)
-        yield from found
+            text = text.replace(str(table.string), "")
+        yield _plain(text)
+        yield from map(_table, tables)
 
 
 def _table(table: Any) -> str:
-    rows = [[_plain(str(cell or "")) for cell in row] for row in table.data(span=True)]
-    rows = [row for row in rows if any(row)]
-    if len(rows) < 2:
-        return ""
-    return MarkdownTable(columns=tuple(rows[0]), rows=tuple(map(tuple, rows[1:]))).markdown()
+    cells: list[list[Any]] = table.cells(span=True)
+    grid = [[_cell(str(cell.value if cell else "")) for cell in row] for row in cells]
+    marked = [all(cell is None or cell.is_header for cell in row) for row in cells]
+    width = max(map(len, grid), default=0)
+    return grid_as_markdown([[*row, *[""] * (width - len(row))] for row in grid], marked)
+
+
+def _cell(wikitext: str) -> str:
+    """The text of a cell; "" if a template in it says something that is not known."""
+    library: Any = wikitextparser
+    parsed: Any = library.parse(wikitext)
+    for template in reversed(parsed.templates):  # the inner ones first
+        said = template_text(
+            str(template.name),
+            [str(item.value) for item in template.arguments if item.positional],
+        )
+        if said is None:
+            return ""
+        template.string = said
+    for function in reversed(parsed.parser_functions):
+        if str(function.name).strip().lower() != "formatnum":
+            return ""
+        function.string = str(function.arguments[0].value)
+    return _plain(str(parsed))
 
 
 def _plain(wikitext: str) -> str:

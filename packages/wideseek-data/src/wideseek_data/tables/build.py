@@ -40,6 +40,8 @@ class RawTable:
     source: str = ""
     key: str = ""
     """The key, where the source says it."""
+    complete: bool = True
+    """Whether these are all rows of the source."""
 
 
 class NoTable(Exception):
@@ -72,7 +74,7 @@ def build_table(raw: RawTable, name: str) -> Table:
         url=raw.url,
         source=raw.source,
         totals=len(totals),
-        complete=len(kept) == len(raw.rows),
+        complete=raw.complete and len(kept) == len(raw.rows),
     )
 
 
