@@ -90,7 +90,7 @@ class Refusing(Judging):
         return Score(state=ScoreState.SCORED, metrics=TextMetrics(correct=0.0))
 
 
-class Wording:
+class Rewriter:
     """A model that puts the same words before every question about a count."""
 
     def __init__(self, said: str) -> None:
@@ -141,7 +141,7 @@ def config_of(folder: Path, **settings: Any) -> BuildConfig:
 
 
 def services(
-    judge: Judging, answering: Answering | None = None, writer: Wording | None = None
+    judge: Judging, answering: Answering | None = None, writer: Rewriter | None = None
 ) -> BuildServices:
     def open_answerer(
         world: World, plans: Sequence[PlannedTask], tables: dict[str, Table]
@@ -278,7 +278,7 @@ async def test_questions_in_a_models_words_are_compared_with_the_test_sets_again
         rewriting={"model": "stub", "max_attempts": 1},
         wide_per_table=0,
     )
-    report = await build_data(config, services(Judging(), writer=Wording(said)))
+    report = await build_data(config, services(Judging(), writer=Rewriter(said)))
     assert step_of(report, "not shared with test sets")[2] == {}
     given, kept, dropped, _ = step_of(report, "not shared with test sets in other words")
     assert dropped == {"held: text": given - kept}
