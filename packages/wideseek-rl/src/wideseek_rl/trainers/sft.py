@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wideseek_core import DataError, TrainError
+from wideseek_core.memory import return_freed_memory
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora import dropouts, put_adapter, seeded
@@ -252,6 +253,7 @@ class _Run:
         loss = self._loss
         if not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} after {self._updates} updates")
+        return_freed_memory()
         self._last = time.monotonic()
         self._reported = self._updates
         self._loss_sum.zero_()

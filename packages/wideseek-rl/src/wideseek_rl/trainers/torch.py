@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from wideseek_core import TrainError
+from wideseek_core.memory import return_freed_memory
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
@@ -114,6 +115,8 @@ class TorchTrainer:
                 if not self._update(part, stats, unchanged=number == 0):
                     break
         stats.loss_scale = self._loss_scale
+        if self._pass.device.type == "cpu":
+            return_freed_memory()
         return stats.metrics(time.monotonic() - started)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wideseek_core.errors import ContextOverflow, PolicyError
+from wideseek_core.memory import return_freed_memory
 from wideseek_core.policy import Generated, Sampling
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.prefix_cache import CachedSequence
@@ -129,6 +130,7 @@ class TorchEngine:
         def load() -> None:
             self.model.load_state_dict(dict(tensors))
             self.reset_cache()
+            return_freed_memory()
 
         async with self.paused():
             await in_thread(load)
