@@ -162,7 +162,10 @@ def test_a_sweep_point_may_look_like_a_setting(tmp_path: Path, stub_judge: str) 
         (["score", "--tasks", "t"], "unknown option '--tasks'"),
         (["score", "tasks=t", "responses=r", "max_concurrent=0"], "max_concurrent: .* (got 0)"),
         (["score", "tasks=t", "responses=r", "expect=few"], "expect: .* valid integer"),
-        (["score", "tasks=t", "responses=r", "judge=exact"], "judge: input should be a valid dict"),
+        (
+            ["score", "tasks=t", "responses=r", "judge=exact"],
+            "judge: it has keys of its own, such as judge.KEY=VALUE",
+        ),
         (
             ["score", "tasks=t", "responses=r", "judge.mode=strict"],
             "judge: unknown key 'judge.mode'",

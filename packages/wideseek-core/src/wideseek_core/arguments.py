@@ -42,6 +42,8 @@ def split_arguments(
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
+        if not argument and not words:
+            raise ConfigError("an empty argument: give CONFIG.yaml or key=value")
         if argument == "--":
             if not words and rest:
                 raise ConfigError(f"unexpected argument {rest[0]!r} behind --")
@@ -56,7 +58,9 @@ def split_arguments(
                 raise ConfigError(f"unknown option {argument!r}: words with a dash go behind --")
             found.words.append(argument)
         elif argument.startswith("-"):
-            raise ConfigError(f"unknown option {argument!r}: give CONFIG.yaml or key=value")
+            setting = argument.lstrip("-")
+            meant = setting if setting.partition(".")[0] in keys else "CONFIG.yaml or key=value"
+            raise ConfigError(f"unknown option {argument!r}: give {meant}")
         else:
             found.settings.append(argument)
     return found

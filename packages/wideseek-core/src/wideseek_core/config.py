@@ -193,7 +193,7 @@ def load_arguments(
         if "=" in argument and not is_yaml(argument):
             apply(raw, argument)
         else:
-            merge(raw, _read_raw(Path(argument)))
+            merge(raw, _read_raw(Path(argument), _meant_by(cls, argument, takes_words)))
     words = found.words
     if sentence is not None and words:
         raw[sentence] = " ".join(words)
@@ -265,12 +265,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], plain(_read_raw(path)))
 
 
-def _read_raw(path: Path) -> dict[str, Any]:
-    """The same with plain scalars as they were written."""
+def _meant_by(cls: type[Config], argument: str, takes_words: bool) -> str:
+    """What else than a file an argument may be meant for, as the end of an error's line."""
+    if takes_words:
+        return "; a question with such a word is quoted, or stands behind --"
+    if ":" in argument:
+        return "; a setting is written key=value"
+    known = argument.partition(".")[0] in cls.model_fields
+    return f"; a setting is written {argument}=VALUE" if known else ""
+
+
+def _read_raw(path: Path, hint: str = "") -> dict[str, Any]:
+    """The same with plain scalars as they were written; `hint` ends the line of a missing file."""
     try:
         value = load_raw(path.read_text("utf-8"))
     except FileNotFoundError:
-        hint = "; a setting is written key=value" if ":" in path.name else ""
         raise ConfigError(f"no such config file: {path}{hint}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from None

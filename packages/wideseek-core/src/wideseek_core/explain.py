@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,22 +11,55 @@ from wideseek_core.fields import kind_of, models_in
 MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""
 
+_NOT_A_MAPPING = ("model_type", "model_attributes_type", "dict_type")
+_NOT_A_LIST = ("tuple_type", "list_type", "set_type")
+_SPELLED_OTHERWISE = re.compile(r"[/:>-]+|__")
+"""What some write between the parts of a key, where a dot is meant."""
+
 
 def explain(cls: type[BaseModel], error: ValidationError) -> str:
     """The first problem of a validation error, as one line for a person."""
     problem = error.errors(include_url=False)[0]
     path, models, secret = _place(cls, problem["loc"])
-    where = ".".join(path) or cls.__name__
-    if problem["type"] == "extra_forbidden":
+    where, kind = ".".join(path), problem["type"]
+    value = problem.get("input")
+    shown = (
+        "" if secret or isinstance(value, dict | list | BaseModel) else f" (got {_short(value)})"
+    )
+    if kind == "extra_forbidden":
         return f"unknown key {where!r}{_hint(cls, path, models)}"
-    if problem["type"] == "missing":
+    if kind == "missing":
         return f"missing key {where!r}"
+    if kind == "union_tag_not_found":
+        return f"missing key '{where}.kind'"
+    if kind == "union_tag_invalid":
+        return _unknown_kind(where, problem.get("ctx", {}))
+    if kind in _NOT_A_MAPPING:
+        return f"{where}: {_keys_wanted(where, _siblings(cls, path), value)}{shown}"
+    if kind in _NOT_A_LIST:
+        return f"{where}: a list is wanted, such as {where}=[A,B]{shown}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    value = problem.get("input")
-    if secret or isinstance(value, dict | list | BaseModel):
-        return f"{where}: {message}"
-    return f"{where}: {message} (got {_short(value)})"
+    return f"{where}: {message}{shown}" if where else message
+
+
+def _unknown_kind(where: str, context: Mapping[str, object]) -> str:
+    """What is said of a `kind` that is none, with those that there are."""
+    given = str(context.get("tag", ""))
+    known = [name.strip(" '") for name in str(context.get("expected_tags", "")).split(",")]
+    near = difflib.get_close_matches(given.lower(), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{where}.kind: there is no {given!r}; {hint}"
+
+
+def _keys_wanted(where: str, models: Sequence[type[BaseModel]], value: object) -> str:
+    """What is said of a value where a mapping of keys is wanted."""
+    kinds = [str(kind) for model in models if (kind := kind_of(model))]
+    if value in kinds:
+        return f"write {where}.kind={value}"
+    keys = list(dict.fromkeys(name for model in models for name in model.model_fields))
+    example = f"{where}.{keys[0]}=VALUE" if keys else f"{where}.KEY=VALUE"
+    return f"it has keys of its own, such as {example}"
 
 
 def _place(
@@ -56,7 +89,10 @@ def _hint(cls: type[BaseModel], path: Sequence[str], models: Sequence[type[BaseM
     """What the writer of an unknown key may have meant."""
     *parents, last = path
     known = [name for model in models for name in model.model_fields]
-    near = difflib.get_close_matches(last, known, n=1)
+    first, *others = _SPELLED_OTHERWISE.split(last)
+    if others and first in known:
+        return "; the parts of a key are joined by dots"
+    near = difflib.get_close_matches(last.lower(), known, n=1)
     if near:
         return f"; did you mean {'.'.join([*parents, near[0]])!r}?"
     owners = [model for model in _siblings(cls, parents) if last in model.model_fields]

@@ -4,7 +4,7 @@ import difflib
 import json
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -63,6 +63,7 @@ def _branch_lines(cls: type[BaseModel], key: str) -> Iterator[str]:
     places: list[tuple[type[BaseModel], object]] = [(cls, None)]
     *parents, last = key.split(".")
     for at, name in enumerate(parents):
+        owners = [owner for owner, _ in places]
         places = [
             (model, value)
             for owner, default in places
@@ -70,17 +71,24 @@ def _branch_lines(cls: type[BaseModel], key: str) -> Iterator[str]:
             for model in models_in(field.annotation)
         ]
         if not places:
-            raise ConfigError(f"--help: unknown key {'.'.join(parents[: at + 1])!r}")
+            raise ConfigError(_no_branch(key, ".".join(parents[: at + 1]), owners))
     found = [pair for owner, default in places for pair in _named(owner, last, default)]
     if not found:
         names = [name for owner, _ in places for name in owner.model_fields]
-        near = difflib.get_close_matches(last, names, n=1)
+        near = difflib.get_close_matches(last.lower(), names, n=1)
         hint = f"; did you mean {'.'.join([*parents, near[0]])!r}?" if near else ""
         raise ConfigError(f"--help: unknown key {key!r}{hint}")
     for field, value in found:
         yield from _field_lines(key, field, value)
         for model in models_in(field.annotation):
             yield from _model_lines(model, key, value, deep=False)
+
+
+def _no_branch(key: str, branch: str, owners: Sequence[type[BaseModel]]) -> str:
+    """What is said of a key below something that has no keys, or that is not there."""
+    if any(branch.rpartition(".")[2] in owner.model_fields for owner in owners):
+        return f"--help: {branch!r} has no keys that are described; see --help {branch}"
+    return f"--help: unknown key {branch!r}"
 
 
 def _named(
