@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from wideseek_core import DataError, Episode, Score, ScoreState, TableMetrics, TextMetrics
+from wideseek_core import DataError, Episode, Score, ScoreState, TableMetrics, Task, TextMetrics
 from wideseek_core.episode_records import episode_record
 from wideseek_core.files import append_line
 from wideseek_core.token_records import TokenRecord, TurnTokens
 from wideseek_eval.cli import run
+from wideseek_eval.runs.regrade import regrade
 from wideseek_eval.viewer.traces import read_traces
 
 SPEC = spec_from_file_location("demo_run", Path(__file__).parent / "demo_run.py")
@@ -342,3 +343,18 @@ async def test_the_page_is_written_into_a_folder_whose_name_has_a_colon(tmp_path
     await DEMO.write_run(tmp_path / "at 12:30", 2)
     run(["view", str(tmp_path / "at 12:30")])
     assert (tmp_path / "at 12:30" / "traces.html").is_file()
+
+
+class NothingIsRight:
+    async def score(self, task: Task, answer: str) -> Score:
+        return Score(state=ScoreState.SCORED, metrics=TableMetrics(), format_valid=True)
+
+
+async def test_the_page_of_a_regrading_leaves_that_of_the_run_alone(tmp_path: Path) -> None:
+    await DEMO.write_run(tmp_path, 2)
+    run(["view", str(tmp_path)])
+    page = (tmp_path / "traces.html").read_text("utf-8")
+    await regrade(tmp_path, NothingIsRight(), name="strict")
+    run(["view", f"{tmp_path}:strict"])
+    assert (tmp_path / "traces.html").read_text("utf-8") == page
+    assert f"{tmp_path.name}:strict" in (tmp_path / "traces.strict.html").read_text("utf-8")

@@ -8,6 +8,7 @@ from pydantic import Field
 from wideseek_core import Config
 from wideseek_core.config import load_config
 from wideseek_core.progress import show
+from wideseek_eval.runs.find import page_path
 from wideseek_eval.viewer.page import write_viewer
 
 USAGE = "wideseek-eval view RUN [KEY=VALUE ...]"
@@ -23,14 +24,13 @@ class ViewConfig(Config):
     limit: int | None = Field(default=None, ge=1)
     """At most so many rollouts; null for all."""
     html_file: Path | None = None
-    """Where to write the page; null for traces.html in the run's folder."""
+    """Where to write the page; null for traces.html in the run's folder, traces.GRADING.html for a
+    regrading."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
     config = load_config(ViewConfig, arguments, positional=("run",), usage=USAGE)
-    # A folder's name may hold a colon, which otherwise begins the name of a regrading.
-    folder = config.run if Path(config.run).is_dir() else config.run.rpartition(":")[0]
-    path = config.html_file or Path(folder) / "traces.html"
+    path = config.html_file or page_path(config.run, "traces")
     count = write_viewer(config.run, path, steps=config.steps, limit=config.limit)
     show(f"{count} rollouts: {path}")

@@ -25,6 +25,15 @@ class NamedRun:
         return f"{self.path}:{self.grading}" if self.grading else str(self.path)
 
 
+def page_path(name: str, stem: str) -> Path:
+    """Where a page about `FOLDER` or `FOLDER:GRADING` belongs: gradings have pages of their own.
+
+    Raises `DataError` for a name that can be neither.
+    """
+    path, grading = _parts(name)
+    return path / (f"{stem}.{grading}.html" if grading else f"{stem}.html")
+
+
 def find_runs(name: str) -> list[NamedRun]:
     """The run that `FOLDER` or `FOLDER:GRADING` names, or the runs inside it, first ones first.
 
