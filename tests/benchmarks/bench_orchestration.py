@@ -4,7 +4,9 @@ In process, the model of a turn is a pause; the ratio is of wall time to the cri
 turns that wait for one another). Over HTTP, one event loop is compared with thread pools that run
 one event loop for each agent, against the same stub in the same run.
 
-    python tests/benchmarks/bench_orchestration.py [--quick]
+    python tests/benchmarks/bench_orchestration.py [--quick] [--json FILE]
+
+It takes about three minutes on idle cores, and writes what it prints as JSON too.
 """
 
 import argparse
@@ -14,9 +16,10 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -72,6 +75,14 @@ class Measured:
     def cpu_per_1000(self) -> float:
         """CPU seconds of 1,000 turns."""
         return 1000 * self.cpu_s / self.turns
+
+    @property
+    def turns_per_s(self) -> float:
+        """Turns a second of wall time."""
+        return self.turns / self.wall_s
+
+
+Row = dict[str, str | int | float]
 
 
 async def in_process(subagents: int, turn_s: float) -> Measured:
@@ -184,18 +195,24 @@ def cpu_of(process: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def show_in_process(subagents: int) -> None:
+def in_process_rows(subagents: int) -> Iterator[Row]:
+    """The agents of one process, with slow and with fast turns."""
     for turn_s in (1.0, 0.05):
         found = asyncio.run(in_process(subagents, turn_s))
         path = (LEAD_TURNS + SUBAGENT_TURNS) * turn_s
-        sys.stdout.write(
-            f"{subagents} subagents, {turn_s * 1000:.0f} ms a turn: {found.turns} turns, wall "
-            f"{found.wall_s:.2f} s = {found.wall_s / path:.2f} x critical path, "
-            f"{found.cpu_per_1000:.3f} CPU s / 1,000 turns\n"
-        )
+        yield {
+            "what": "in process",
+            "subagents": subagents,
+            "turn_ms": round(turn_s * 1000),
+            "turns": found.turns,
+            "wall_s": found.wall_s,
+            "wall_over_critical_path": found.wall_s / path,
+            "cpu_s_per_1000_turns": found.cpu_per_1000,
+        }
 
 
-def show_http(agents: int, turn_s: float) -> None:
+def http_rows(agents: int, turn_s: float) -> Iterator[Row]:
+    """One event loop, and thread pools with one event loop an agent, against one stub."""
     ours, theirs = multiprocessing.Pipe()
     stub = multiprocessing.get_context("spawn").Process(target=serve, args=(turn_s, theirs))
     stub.start()
@@ -203,38 +220,56 @@ def show_http(agents: int, turn_s: float) -> None:
         config = ChatPolicyConfig(
             model="stub", base_url=f"http://127.0.0.1:{ours.recv()}/v1", max_concurrent=1000
         )
-        runs: list[tuple[str, Measured]] = [
-            ("one event loop", over_http(lambda: one_loop(config, agents)))
-        ]
-        stub_share = cpu_of(stub.pid) / runs[0][1].wall_s
+        first = over_http(lambda: one_loop(config, agents))
+        stub_share = cpu_of(stub.pid) / first.wall_s
+        yield http_row("one event loop", turn_s, first, first) | {"stub_busy": stub_share}
         # A client of an agent of its own needs few connections: it is not charged for more.
         small = config.model_copy(update={"max_concurrent": 4})
         for threads in (4, 64):
             few = min(agents, threads * 25)  # enough for a steady rate
             found = over_http(lambda n=few, t=threads: thread_pool(small, n, t))
-            runs.append((f"a loop an agent, {threads} threads", found))
+            yield http_row(f"a loop an agent, {threads} threads", turn_s, found, first)
     finally:
         stub.kill()
         stub.join()
-    sys.stdout.write(f"the stub was busy for {stub_share:.0%} of the first run\n")
-    first = runs[0][1]
-    for name, found in runs:
-        rate = found.turns / found.wall_s
-        ratio = (first.turns / first.wall_s) / rate
-        sys.stdout.write(
-            f"HTTP, {turn_s * 1000:.0f} ms a turn, {name:28} {rate:7.0f} turns/s "
-            f"(ours is {ratio:.1f} x), {found.cpu_per_1000:.2f} CPU s / 1,000 turns\n"
-        )
+
+
+def http_row(name: str, turn_s: float, found: Measured, first: Measured) -> Row:
+    """What was measured, beside the run of one event loop."""
+    return {
+        "what": name,
+        "turn_ms": round(turn_s * 1000),
+        "turns": found.turns,
+        "wall_s": found.wall_s,
+        "turns_per_s": found.turns_per_s,
+        "one_event_loop_over_this": first.turns_per_s / found.turns_per_s,
+        "cpu_s_per_1000_turns": found.cpu_per_1000,
+    }
+
+
+def line(row: Row) -> str:
+    """A row for a person."""
+    cells = [f"{key} {value:.3g}" for key, value in row.items() if isinstance(value, float)]
+    kept = [f"{key} {value}" for key, value in row.items() if isinstance(value, int)]
+    return f"{row['what']:28} {', '.join([*kept, *cells])}\n"
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Prints the rows as they come."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a fifth of the agents")
-    agents = 200 if parser.parse_args().quick else 1000
-    show_in_process(agents)
-    show_http(agents, 0.05)
-    show_http(agents, 1.0)
+    parser.add_argument("--json", type=Path, help="where to write the rows")
+    given = parser.parse_args()
+    agents = 200 if given.quick else 1000
+    rows: list[Row] = []
+    for row in chain(in_process_rows(agents), http_rows(agents, 0.05), http_rows(agents, 1.0)):
+        rows.append(row)
+        sys.stdout.write(line(row))
+        sys.stdout.flush()
+    if given.json is not None:
+        load = os.getloadavg()[0]
+        result = {"cores": os.cpu_count(), "load_at_the_end": load, "rows": rows}
+        given.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
