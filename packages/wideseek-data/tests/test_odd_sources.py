@@ -196,6 +196,16 @@ HTML: list[tuple[str, str, list[str]]] = [
         "<table><tr><th>A<th>B<tr><td>1<td><table><tr><td>n<tr><td>m</table>2</table>",
         ["| A | B |", "| 1 | 2 |"],
     ),
+    (
+        "struck-out values",
+        "<table><tr><th>A<th>B<tr><td><s>3</s> 4<td><del>x</del>y</table>",
+        ["| A | B |", "| 4 | y |"],
+    ),
+    (
+        "spans that claim more cells than there can be",
+        "<table><tr><th>A<th>B" + "<tr><td rowspan=0 colspan=1000>1" * 200 + "</table>",
+        [],
+    ),
     ("nothing but headers", "<table><tr><th>A<th>B<tr><th>1<th>2</table>", []),
 ]  # fmt: skip
 
@@ -220,7 +230,7 @@ def test_no_mixture_of_tags_is_an_error() -> None:
 def test_marks_of_markdown_are_no_part_of_cells(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text(
         "# Moons\n\n| **Moon** | [Found](http://x.example/a_(b)) | `id` |\n| :-- | :-: | --: |\n"
-        "| [Triton](https://x.example/T) | *1846* | a_b_c |\n| __Nix__ | 2005 | 5*3*2 |\n"
+        "| [Triton](https://x.example/T)[^1] | *1846* | a_b_c |\n| __Nix__ | 2005 | 5*3*2 |\n"
         "| Hydra* | 2005 | snake_case |\n"
     )
     (table,) = tables_below(tmp_path)
@@ -305,6 +315,59 @@ def test_templates_in_cells_say_what_they_show_or_leave_the_cell_empty(tmp_path:
     assert table.cells("Points Race") == ["1 May 1999", "1999-06-02", "", "3 June 1999"]
 
 
+CELLS = [
+    ("1<br/>2", "1 2"),
+    ("<s>3</s> 4", "4"),
+    ("<ref name=a/>5<!-- six -->", "5"),
+    ("[[File:x.png|20px]] [[Lake Nom|Nom]]", "Nom"),
+    ("[http://x.example y]", "y"),
+    ("'''7'''", "7"),
+    ('data-sort-value="9" | 8', "8"),
+    ("&nbsp;9&nbsp;km", "9 km"),
+    ("rowspan=99999 colspan=99999 | 1", "1"),
+    ("{{a|{{b}}}}", ""),
+]
+
+
+@pytest.mark.parametrize(("wikitext", "text"), CELLS)
+def test_cells_of_wikis_are_read_as_they_are_shown(wikitext: str, text: str) -> None:
+    pytest.importorskip("wikitextparser")
+    from wideseek_data.sources.wikitext import wikitext_as_markdown
+
+    table = f"x\n{{|\n! A !! B\n|-\n| n || m\n|-\n| key || {wikitext}\n|}}\ny"
+    lines = wikitext_as_markdown(table).splitlines()
+    assert next(line for line in lines if line.startswith("| key |")).split("|")[2].strip() == text
+
+
+def test_a_section_that_is_a_table_and_nothing_else_is_read() -> None:
+    pytest.importorskip("wikitextparser")
+    from wideseek_data.sources.wikitext import wikitext_as_markdown
+
+    table = "{|\n! A !! B\n|-\n| 1 || 2\n|}"
+    text = wikitext_as_markdown(f"{table}\n== S ==\n{table.replace('1', '3')}")
+    assert "| 1 | 2 |" in text
+    assert text.index("## S") < text.index("| 3 | 2 |")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no XML",
+        b'<?xml version="1.0" encoding="nobodys"?><mediawiki></mediawiki>',
+        b"<mediawiki><page><title>&nbsp;</title></page></mediawiki>",
+        b"<mediawiki>\x00</mediawiki>",
+        b"<mediawiki><page></mediawiki>",
+    ],
+)
+def test_files_that_are_no_dumps_are_named(tmp_path: Path, content: bytes) -> None:
+    pytest.importorskip("wikitextparser")
+    path = tmp_path / "dump.xml"
+    path.write_bytes(content)
+    with pytest.raises(CorruptFile, match=r"dump\.xml: not a MediaWiki dump"):
+        read_source(MediawikiSource(path=path))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_dumps_that_were_cut_off_are_named(tmp_path: Path, share: float) -> None:
     pytest.importorskip("wikitextparser")
@@ -319,10 +382,11 @@ def test_dumps_that_were_cut_off_are_named(tmp_path: Path, share: float) -> None
 def test_chinese_tables_have_keys_types_and_dates(tmp_path: Path) -> None:
     (tmp_path / "湖泊.csv").write_text(
         "名称,面积（平方公里）,最深（米）,保护区设立\n青海湖,4489,32.8,1975年\n鄱阳湖,3150,25.1,1983年5月\n"
-        "洞庭湖,2625,18.7,1982年3月12日\n太湖,2427,2.6,1982年\n",
+        "洞庭湖,2625,18.7,1982年3月12日\n太湖,2427,2.6,1982年\n總計,12691,-,-\n",
         "utf-8",
     )
     (table,) = tables_below(tmp_path)
     assert table.key == "名称"
     assert [column.type for column in table.columns] == ["text", "number", "number", "date"]
+    assert table.totals == 1
     assert table.size(2, "保护区设立") > table.size(3, "保护区设立")  # type: ignore[operator]

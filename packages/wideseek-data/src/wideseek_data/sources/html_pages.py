@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from wideseek_core.tables import MarkdownTable
 
-_SKIPPED = frozenset(("script", "style", "noscript", "template"))
+_SKIPPED = frozenset(("script", "style", "noscript", "template", "s", "strike", "del"))
 _VOID = frozenset(("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"))
 _BLOCKS = frozenset(("p", "div", "li", "ul", "ol", "br", "section", "article", "dd", "dt"))
 _GROUPS = frozenset(("thead", "tbody", "tfoot"))
@@ -21,6 +21,8 @@ _POWER = re.compile(r"[+\-−]?\d+")
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 MAX_COLUMNS = 1000
 """Columns that one cell may span, as in HTML."""
+MAX_CELLS = 100_000
+"""A table with more is not read: spans can claim any number."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,10 @@ class _Table:
                 while (at, column) in filled:
                     column += 1
                 text = " ".join("".join(cell.text).split())
-                for down in range(self._height(at, cell)):
+                height = self._height(at, cell)
+                if len(filled) + height * cell.columns > MAX_CELLS:
+                    return []
+                for down in range(height):
                     for right in range(cell.columns):
                         filled.setdefault((at + down, column + right), text)
                 column += cell.columns
@@ -185,7 +190,7 @@ def grid_as_markdown(grid: Sequence[Sequence[str]], marked: Sequence[bool]) -> s
     A header of several rows is joined: `Medals Gold` below a wide `Medals`. Rows that say the same
     in all columns before the first data are the table's title, and left out.
     """
-    lines = [(tuple(row), is_header) for row, is_header in zip(grid, marked, strict=True)]
+    lines = [(tuple(row), is_header) for row, is_header in zip(grid, marked, strict=False)]
     lines = [(row, is_header) for row, is_header in lines if any(row)]
     while lines and len(lines[0][0]) > 1 and len(set(lines[0][0])) == 1:
         del lines[0]

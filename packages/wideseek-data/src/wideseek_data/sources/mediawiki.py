@@ -17,6 +17,15 @@ from wideseek_data.sources.content import SourceContent
 from wideseek_data.sources.text_tables import markdown_tables
 from wideseek_data.tables.build import RawTable
 
+_ERRORS = (
+    ElementTree.ParseError,
+    LookupError,  # an encoding that nobody knows
+    ValueError,  # one that the parser can't read
+    OSError,
+    EOFError,
+    zlib.error,
+)
+
 
 def read_mediawiki(config: MediawikiSource) -> SourceContent:
     """The tables of articles, and the articles that hold some. Raises `DataError`."""
@@ -33,7 +42,7 @@ def read_mediawiki(config: MediawikiSource) -> SourceContent:
     for number, (title, text) in enumerate(articles(config.path)):
         if config.max_pages is not None and number >= config.max_pages:
             break
-        if "{|" not in text:
+        if not title or "{|" not in text:
             continue
         url = f"{config.base_url}/{quote(title.replace(' ', '_'))}"
         page = Page(url=url, title=title, text=wikitext_as_markdown(text))
@@ -54,7 +63,7 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 if values.get("ns", "0") == "0" and "redirect" not in values:
                     yield values.get("title", ""), values.get("text", "")
                 element.clear()
-    except (ElementTree.ParseError, OSError, EOFError, zlib.error) as error:
+    except _ERRORS as error:
         raise CorruptFile(f"{path}: not a MediaWiki dump: {error}") from None
 
 

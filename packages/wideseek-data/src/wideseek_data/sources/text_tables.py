@@ -9,6 +9,7 @@ from wideseek_data.tables.build import RawRow, RawTable
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\)")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,40}\]")
 _EMPHASIS = re.compile(r"(?<![\w*_`])(\*{1,3}|_{1,3}|`)(?=\S)([^*_`]+?)(?<=\S)\1(?![\w*_`])")
 
 
@@ -30,7 +31,7 @@ def markdown_tables(page: Page, source: str) -> Iterator[RawTable]:
 
 def _words(cell: str) -> str:
     """A cell without the marks of Markdown: links, emphasis and code as their words."""
-    cell = _LINK.sub(r"\1", cell)
+    cell = _LINK.sub(r"\1", _FOOTNOTE.sub("", cell))
     return _EMPHASIS.sub(lambda match: match[2], cell).strip()
 
 

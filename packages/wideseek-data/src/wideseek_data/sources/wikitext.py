@@ -9,13 +9,23 @@ import wikitextparser
 from wideseek_data.sources.html_pages import grid_as_markdown
 from wideseek_data.sources.wiki_templates import template_text
 
-_MARKUP = re.compile(r"<ref[^>]*/>|<ref.*?</ref>|<!--.*?-->|'{2,}", re.DOTALL)
+_MARKUP = re.compile(
+    r"<ref[^>]*/>|<ref.*?</ref>|<!--.*?-->|<(?P<struck>s|del|strike)>.*?</(?P=struck)>|'{2,}",
+    re.DOTALL | re.IGNORECASE,
+)
+"""References, comments, struck-out text and quotes for bold and italics."""
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]{1,200}>")
+_SPAN = re.compile(r"((?:row|col)span\s*=\s*[\"']?\s*)(\d+)", re.IGNORECASE)
+MAX_SPAN = 200
+"""Rows or columns that one cell may span."""
 
 
 def wikitext_as_markdown(text: str) -> str:
     """The text of an article; templates are left out, links keep their words."""
-    parsed: Any = wikitextparser.parse(_MARKUP.sub("", text))
+    text = _BREAK.sub(" ", _MARKUP.sub("", text))
+    text = _SPAN.sub(lambda match: f"{match[1]}{min(MAX_SPAN, int(match[2][:9]))}", text)
+    parsed: Any = wikitextparser.parse(text)
     return "\n\n".join(part for part in _parts(parsed) if part)
 
 

@@ -9,7 +9,7 @@ from wideseek_data.tables.values import is_missing, normalized, read_amount, rea
 
 _TOTAL = re.compile(
     r"(?:grand |sub)?totals?|.* totals?|sums?|overall|average|mean|all|(?:all )?others?"
-    r"|invalid votes|turnout|合计|总计|共计|其他",
+    r"|invalid votes|turnout|合计|总计|共计|总数|小计|平均|其他|其它|全部|合計|總計|共計|總數|小計",
     re.IGNORECASE,
 )
 _PERHAPS_TOTAL = re.compile(
