@@ -197,7 +197,8 @@ def grid_as_markdown(grid: Sequence[Sequence[str]], marked: Sequence[bool]) -> s
     count = next((at for at, (_, is_header) in enumerate(lines) if not is_header), len(lines))
     header = [row for row, _ in lines[: max(1, count)] if len(row) == 1 or len(set(row)) > 1]
     names = tuple(
-        " ".join(dict.fromkeys(filter(None, parts))) for parts in zip(*header, strict=True)
+        " ".join(dict.fromkeys(row[at] for row in header if row[at]))
+        for at in range(len(header[0]) if header else 0)
     )
     rows = tuple(row for row, _ in lines[max(1, count) :])
     return MarkdownTable(columns=names, rows=rows).markdown() if names and rows else ""
