@@ -4,10 +4,12 @@
 
 A small run of `wideseek train` on the atlas: 16 questions, two rollouts each, a checkpoint a step.
 It prints at which checkpoint each death found the run, and whether every question was trained on
-exactly once. `packages/wideseek-rl/tests/test_training_kill.py` does the same without a model.
+and every step reported exactly once; a run that ended is followed by another one.
+`packages/wideseek-rl/tests/test_training_kill.py` does the same without a model.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -62,29 +64,46 @@ def live(folder: Path, schedule: str, chance: random.Random) -> int | None:
     return None
 
 
+def problems(folder: Path, status: int) -> list[str]:
+    """What is not as in a run that nothing disturbed."""
+    seen = Counter[str]()
+    for path in sorted((folder / "episodes").glob("step_*.jsonl")):
+        seen.update({record.episode.task_id for record in read_episodes(path)})
+    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    metrics = [json.loads(line) for line in lines]
+    steps = [found["step"] for found in metrics if "time/step_s" in found]
+    held_out = [found["step"] for found in metrics if "eval/held_out/score" in found]
+    last = QUESTIONS // 2
+    checks = {
+        f"ended with {status}": status == 0,
+        f"questions not trained on once: {seen}": (len(seen), {*seen.values()}) == (QUESTIONS, {1}),
+        f"steps of metrics.jsonl: {steps}": steps == list(range(1, last + 1)),
+        f"held-out tasks after steps {held_out}": held_out == [0, last],
+    }
+    return [problem for problem, fine in checks.items() if not fine]
+
+
 def main() -> None:
-    """Kills, resumes, and looks at what was trained on."""
+    """Kills, resumes, and looks at what was trained on; run after run until all kills are made."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--schedule", default="async", choices=["sync", "tail", "async"])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    arguments.folder.parent.mkdir(parents=True, exist_ok=True)
-    chance, deaths = random.Random(arguments.seed), list[int]()
-    while len(deaths) < arguments.kills:
-        death = live(arguments.folder, arguments.schedule, chance)
-        if death is None:
-            break
-        deaths.append(death)
-    last = start(arguments.folder, arguments.schedule)
-    show(f"checkpoints at {len(deaths)} deaths: {deaths}; the last run ended with {last.wait()}")
-    seen = Counter[str]()
-    for path in sorted((arguments.folder / "episodes").glob("step_*.jsonl")):
-        seen.update({record.episode.task_id for record in read_episodes(path)})
-    once = len(seen) == QUESTIONS and set(seen.values()) == {1}
-    show("every question exactly once" if once else f"not once: {seen}")
-    raise SystemExit(last.returncode or not once)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    chance, left, wrong = random.Random(arguments.seed), arguments.kills, False
+    while left > 0:
+        folder, deaths = arguments.folder / f"{arguments.schedule}_{left}_left", list[int]()
+        while left > 0 and (death := live(folder, arguments.schedule, chance)) is not None:
+            deaths.append(death)
+            left -= 1
+        status = start(folder, arguments.schedule).wait()
+        found = problems(folder, status)
+        wrong = wrong or bool(found)
+        show(f"{folder.name}: checkpoints at {len(deaths)} deaths: {deaths}")
+        show("  " + ("; ".join(found) or "every question exactly once, every step reported once"))
+    raise SystemExit(wrong)
 
 
 if __name__ == "__main__":

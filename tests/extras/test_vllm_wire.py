@@ -5,9 +5,12 @@
 import asyncio
 import inspect
 import json
+from collections.abc import AsyncGenerator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -20,6 +23,7 @@ from wideseek_rl.engines.control.commands import vllm_command
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
 from wideseek_rl.engines.control.protocol import parsed_version
 from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.engines.control.vllm_route import PATH, ArrayRoute
 from wideseek_rl.sync.ipc import IpcTransport, VllmIpcWire
 from wideseek_rl.sync.senders import NewVllmSender, vllm_sender
 from wideseek_rl.sync.source import ModuleSource
@@ -74,6 +78,119 @@ def test_requests_of_the_completions_route() -> None:
     assert (request.cache_salt, request.seed, request.logprobs) == ("v0", 2**62 + 1, 0)
     assert sent.keys() <= CompletionRequest.model_fields.keys()
     assert "token_ids" in answered["choices"][0]
+
+
+class Engine:
+    """Replaces vLLM's engine behind the real code that serves requests."""
+
+    def __init__(self, finish_reason: str = "stop") -> None:
+        limits = SimpleNamespace(max_num_seqs=8)
+        self.vllm_config = SimpleNamespace(scheduler_config=limits)
+        self.finish_reason = finish_reason
+        self.parameters: Any = None
+
+    async def generate(
+        self, prompt: Any, parameters: Any, request_id: str, **_: Any
+    ) -> AsyncGenerator[Any]:
+        from vllm.logprobs import FlatLogprobs
+        from vllm.outputs import CompletionOutput, RequestOutput, WeightVersionSpan
+
+        self.parameters = parameters
+        flat = FlatLogprobs()
+        for chosen in (-0.5, -1.25):  # of each position the sampled token and the likeliest one
+            flat.append_fast([8, 9], [chosen, -0.1], iter([2, 1]), [None, None])
+        made = CompletionOutput(
+            index=0,
+            text="",
+            token_ids=[8, 9],
+            cumulative_logprob=None,
+            logprobs=flat,
+            finish_reason=self.finish_reason,
+            weight_versions=[WeightVersionSpan(version="v3", start=0, end=2)],
+        )
+        yield RequestOutput(request_id, None, prompt, None, [made], True, num_cached_tokens=2)
+
+
+def serving(engine: Engine) -> Any:
+    """vLLM's own class with everything that a request of ids passes through."""
+    from vllm.entrypoints.scale_out.token_in_token_out.serving import ServingTokens
+
+    async def known(_request: Any) -> None:
+        return None
+
+    async def rendered(request: Any, **_: Any) -> list[Any]:
+        return [request.token_ids]
+
+    found = object.__new__(ServingTokens)
+    found.engine_client = engine
+    found.models = SimpleNamespace(model_name=Mock(return_value="policy"))
+    found.online_renderer = SimpleNamespace(preprocess_completion=rendered)
+    found.model_config = SimpleNamespace(is_encoder_decoder=False, max_model_len=4096)
+    found.force_no_detokenize, found.has_tokenizer = True, False
+    found.request_logger = None
+    found._check_model = known
+    found._preflight = found._log_inputs = Mock()
+    found._maybe_get_adapters = Mock(return_value=None)
+    return found
+
+
+async def posted(app: Any, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Status and content of what an application answers on our route."""
+    sent: list[Any] = []
+    given = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if given.is_set():
+            await asyncio.Event().wait()
+        given.set()
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "query_string": b""}
+    await app({**scope, "root_path": "", "app": app}, receive, send)
+    return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+def served(engine: Engine, body: bytes) -> tuple[int, dict[str, Any]]:
+    """The answer of an application that has our route as vLLM loads it."""
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    app.state.serving_tokens = serving(engine)
+    app.add_middleware(ArrayRoute)
+    return asyncio.run(posted(app, body))
+
+
+def test_our_own_route_serves_what_the_pool_sends_with_the_servers_own_code() -> None:
+    sent, answered = asyncio.run(exchange("arrays"))
+    engine = Engine()
+    status, answer = served(engine, json.dumps(sent).encode())
+    assert (status, answer.keys()) == (200, answered.keys())
+    assert answer == {
+        "ids": [8, 9],
+        "logprobs": [-0.5, -1.25],
+        "finish_reason": "stop",
+        "weight_versions": [{"version": "v3", "start": 0, "end": 2}],
+        "cached_tokens": 2,
+    }
+    parameters = engine.parameters
+    assert (parameters.output_kind.name, parameters.flat_logprobs) == ("FINAL_ONLY", True)
+    assert (parameters.temperature, parameters.top_p, parameters.max_tokens) == (0.7, 0.9, 5)
+    assert (parameters.seed, parameters.stop_token_ids, parameters.logprobs) == (
+        2**62 + 1, [4], 0,
+    )  # fmt: skip
+
+
+def test_our_own_route_refuses_what_the_server_refuses() -> None:
+    sent, _ = asyncio.run(exchange("arrays"))
+    status, answer = served(Engine(), b'{"token_ids": "none"}')
+    assert (status, answer["error"]["code"]) == (400, 400)
+    many = {**sent, "sampling_params": {**sent["sampling_params"], "n": 99, "temperature": 1.0}}
+    status, answer = served(Engine(), json.dumps(many).encode())
+    assert status == 400
+    assert "max_num_seqs" in answer["error"]["message"]
 
 
 def test_the_control_routes_are_there() -> None:

@@ -148,7 +148,9 @@ def test_an_overflowing_gradient_halves_the_scale_and_changes_nothing() -> None:
 
 
 def test_a_scale_that_can_fall_no_further_is_an_error() -> None:
-    scale = LossScale(1.0)
+    scale = LossScale(2.0)
+    scale.overflowed()
+    assert scale.value == 1.0
     with pytest.raises(TrainError, match="not finite"):
         scale.overflowed()
 

@@ -121,6 +121,17 @@ def test_updates_get_whole_questions_and_keep_the_scale() -> None:
     assert [float(part[0].weights.max()) for part in parts] == [1.5, 3.0]
 
 
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_the_weights_of_equal_updates_grow_by_their_number(parts: int) -> None:
+    samples = [
+        sample
+        for group in range(parts)
+        for sample in build_samples([trained(make_turn([1], [group]), 0.5)], group=group)
+    ]
+    found = [float(part[0].weights.max()) for part in split_samples(samples, parts)]
+    assert found == [0.5 * parts] * parts
+
+
 def test_there_are_never_more_updates_than_questions() -> None:
     samples = build_samples([trained(make_turn())])
     (part,) = split_samples(samples, 4)

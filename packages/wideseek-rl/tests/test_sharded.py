@@ -18,6 +18,7 @@ from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.packing import BatchShape, plan
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.models.lora_config import LoraConfig
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.ranks import DistributedRanks
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -30,6 +31,7 @@ CONFIG = TorchTrainerConfig(
     recompute_logprobs=True,
 )
 LOSS = LossConfig(kl=0.05)
+ADAPTED = CONFIG.model_copy(update={"lora": LoraConfig(rank=4)})
 
 
 class Poisoned(Decoder):
@@ -74,7 +76,10 @@ def poisoned_model() -> Decoder:
 
 
 def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
-    """Trains, saves, loads into another trainer, trains again, and survives a broken sample."""
+    """Trains, saves, loads into another trainer, trains again, and survives a broken sample.
+
+    Then the same with adapters in place of all weights.
+    """
     first = TorchTrainer(tiny_model(), CONFIG, LOSS, ranks=ranks)
     metrics = [asdict(first.update(samples())) for _ in range(2)]
     first.save(folder)
@@ -84,7 +89,14 @@ def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
     broken = TorchTrainer(poisoned_model(), CONFIG, LossConfig(), ranks=ranks)
     some = samples()
     metrics.append(asdict(broken.update([*some[:4], poisoned(some[4]), *some[5:]])))
-    weights = [dict(trainer.weights.tensors()) for trainer in (first, second, broken)]
+    adapted = TorchTrainer(tiny_model(), ADAPTED, LOSS, ranks=ranks)
+    metrics.append(asdict(adapted.update(samples())))
+    adapted.save(folder / "adapted")
+    resumed = TorchTrainer(tiny_model(), ADAPTED, LOSS, ranks=ranks)
+    resumed.load(folder / "adapted")
+    metrics.append(asdict(resumed.update(samples())))
+    trainers = (first, second, broken, adapted, resumed)
+    weights = [dict(trainer.weights.tensors()) for trainer in trainers]
     return {"metrics": metrics, "weights": weights}
 
 
@@ -116,7 +128,7 @@ def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=1200)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     one = train(tmp_path / "one", None)
     two = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
