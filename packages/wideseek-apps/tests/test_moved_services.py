@@ -41,6 +41,8 @@ def load(**changes: str) -> WideSearchConfig:
         {"judge__endpoint__base_url": "http://b/v1", "judge__endpoint__api_key_env": "OTHER"},
         {"judge__cache": "elsewhere", "judge__transcripts": "t.jsonl"},
         {"judge__price__prompt": "2.5", "judge__batch_window_s": "1"},
+        {"team__tool_timeout_s": "9", "world__tools__search__timeout_s": "9"},
+        {"policy__timeout_s": "9", "policy__api_key_env": "OTHER"},
     ],
 )
 def test_where_services_are_may_change(changes: dict[str, str]) -> None:
@@ -64,3 +66,19 @@ def test_what_shapes_answers_and_scores_may_not(changes: dict[str, str]) -> None
     (key,) = changes
     with pytest.raises(ConfigError, match=rf"^{key.replace('__', '.')}"):
         check_resumed_config(load(), load(**changes), SERVICE_KEYS)
+
+
+LOCAL = ("policy.kind=local", "policy.engine.kind=vllm")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["policy.device=cuda:1"],
+        ["policy.engine.launch.host=10.0.0.2", "policy.engine.launch.port=9000"],
+        ["policy.engine.launch.start_timeout_s=9", "policy.engine.control.call_timeout_s=9"],
+    ],
+)
+def test_where_a_model_of_ones_own_runs_may_change(changes: list[str]) -> None:
+    first, second = (load_config(WideSearchConfig, [*LOCAL, *more]) for more in ([], changes))
+    check_resumed_config(first, second, SERVICE_KEYS)

@@ -68,6 +68,8 @@ def test_a_sweep_of_width_zero_is_the_single_agent() -> None:
     team = load_config(WideSearchConfig, []).team
     assert wider(team, 0).workflow == "single_agent"
     assert wider(team, 2).lead.requests_per_turn == 2
+    alone = team.model_copy(update={"workflow": "single_agent"})
+    assert wider(alone, 2).workflow == "multi_agent"
 
 
 @pytest.mark.parametrize(("language", "warned"), [("en", 0), ("en-GB", 0), ("zh", 1), ("de", 1)])

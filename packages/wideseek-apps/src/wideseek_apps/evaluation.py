@@ -173,7 +173,8 @@ def wider(team: TeamConfig, subagents: int) -> TeamConfig:
     if subagents == 0:
         return team.model_copy(update={"workflow": "single_agent"})
     limits = {"requests_per_call": subagents, "requests_per_turn": subagents}
-    return team.model_copy(update={"lead": team.lead.model_copy(update=limits)})
+    lead = team.lead.model_copy(update=limits)
+    return team.model_copy(update={"workflow": "multi_agent", "lead": lead})
 
 
 def deeper(team: TeamConfig, turns: int) -> TeamConfig:

@@ -22,7 +22,11 @@ SERVICE_KEYS = frozenset(
         *("backoff_s", "timeout_s", "deadline_s", "queue_timeout_s", "processes", "device"),
         *("base_urls", "more_base_urls", "address_file", "route", "max_running", "max_queued"),
         *("outage_timeout_s", "probe_interval_s", "probe_timeout_s", "max_failed_probes"),
-        *("affinity_wait_s", "check_logprobs", "batch_window_s", "max_bytes"),
+        *("affinity_wait_s", "check_logprobs", "batch_window_s", "max_bytes", "max_per_host"),
+        *("tool_timeout_s", "connect_timeout_s", "extract_timeout_s", "extract_processes"),
+        *("call_timeout_s", "transfer_timeout_s", "start_timeout_s", "stop_timeout_s"),
+        *("place_timeout_s", "update_timeout_s", "api_processes", "host", "port", "devices"),
+        *("master_address", "master_port", "max_cache_tokens", "threads"),
         *("price", "cache", "transcripts", "record"),
     )
 )
