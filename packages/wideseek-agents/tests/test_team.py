@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig
+import pytest
+
+from wideseek_agents import ChatTokenizer, Exchange, ScriptedPolicy, Team, TeamConfig
 from wideseek_core import Message, Status, Task, ToolSpec
 
-from .conftest import TRITON, World, call
+from .conftest import SINGLE, TRITON, World, call
 
 TABLE = "```markdown\n| Moon | Radius |\n| --- | --- |\n| Triton | 1353 |\n```"
 
@@ -98,3 +100,24 @@ async def test_each_prompt_extends_the_turn_before_it(
             before = turn.prompt_ids + turn.response_ids
             assert following.prompt_ids[: len(before)] == before
             assert len(turn.logprobs) == len(turn.response_ids)
+
+
+@pytest.mark.parametrize(("rows", "known"), [(4, [0, 1, 2]), (150, [2]), (900, [2])])
+async def test_earlier_answers_that_do_not_fit_are_left_out_or_shortened(
+    rows: int, known: list[int], tokenizer: ChatTokenizer, world: World, task: Task
+) -> None:
+    asked: list[str] = []
+
+    def respond(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        asked.append(messages[-1].content)
+        return "done"
+
+    table = "".join(f"| moon {number} |\n" for number in range(rows))
+    earlier = [Exchange(question=f"question {n}?", answer=f"| A |\n{table}") for n in range(3)]
+    policy = ScriptedPolicy(respond, tokenizer, context_tokens=2000)
+    episode = await Team(SINGLE, policy, world, world).run(task, earlier=earlier)
+    assert (episode.answer, episode.main.status) == ("done", Status.FINISHED)
+    (text,) = asked
+    assert [n for n in range(3) if f"question {n}?" in text] == known
+    assert task.question in text
+    assert "moon 1 " in text

@@ -28,6 +28,9 @@ from wideseek_core import (
 
 logger = logging.getLogger(__name__)
 
+_MIN_ANSWER_CHARS = 200
+"""An earlier answer that is shorter is not cut, but left out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
@@ -89,22 +92,18 @@ class Team:
         """One rollout; `trial` and `seed` tell equal tasks apart.
 
         The question may follow `earlier` ones of the same session, which all agents then know of.
+        If they do not fit the window with it, the oldest are left out, and the last is shortened:
+        the answering agent then starts anew.
 
         A policy that fails for the answering agent ends it with `Episode.error` and what was done
         so far; one that fails for a subagent costs that agent's report alone. Cancelling it
         cancels its agents and closes their conversations.
         """
-        task = self._following(task, earlier)
-        recording = Recording(fixed_roles=self._fixed_roles)
         name = f"{seed}/{task.id}/{trial}"
-        rollout = _Rollout(self._factory, task, name, recording, on_event or ignore)
-        try:
-            if self._config.workflow == "multi_agent":
-                await rollout.lead()
-            else:
-                await rollout.single()
-        except PolicyError as problem:
-            logger.debug("task %s, trial %d: %s", task.id, trial, problem)
+        rollout = await self._rollout(self._following(task, earlier), name, on_event or ignore)
+        while earlier and _overflows(rollout):
+            earlier = _less(earlier)
+            rollout = await self._rollout(self._following(task, earlier), name, on_event or ignore)
         trajectories = rollout.recording.trajectories()
         main = trajectories[0]
         error = main.error
@@ -121,6 +120,18 @@ class Team:
             started_at=rollout.recording.clock.started_at,
             usage=rollout.ledger.usage(),
         )
+
+    async def _rollout(self, task: Task, name: str, on_event: OnEvent) -> "_Rollout":
+        recording = Recording(fixed_roles=self._fixed_roles)
+        rollout = _Rollout(self._factory, task, name, recording, on_event)
+        try:
+            if self._config.workflow == "multi_agent":
+                await rollout.lead()
+            else:
+                await rollout.single()
+        except PolicyError as problem:
+            logger.debug("rollout %s: %s", name, problem)
+        return rollout
 
     def _following(self, task: Task, earlier: Sequence[Exchange]) -> Task:
         if not earlier:
@@ -178,6 +189,23 @@ class _Rollout:
     async def _run(self, agent: Agent, record: AgentRecord) -> Trajectory:
         seed = _seed(f"{self._name}/{record.agent}")
         return await run_agent(agent, record, self.ledger, seed=seed, on_event=self._on_event)
+
+
+def _overflows(rollout: _Rollout) -> bool:
+    """Whether not even the question fitted the window."""
+    main = rollout.recording.agents[0]
+    return main.status is Status.CONTEXT_OVERFLOW and not main.turns
+
+
+def _less(earlier: Sequence[Exchange]) -> Sequence[Exchange]:
+    """Fewer earlier exchanges, or half of the answer of the only one."""
+    last = earlier[-1]
+    if len(earlier) > 1 or len(last.answer) < _MIN_ANSWER_CHARS:
+        return earlier[1:]
+    half = (
+        last.answer[: len(last.answer) // 2].rpartition("\n")[0] or last.answer[:_MIN_ANSWER_CHARS]
+    )
+    return [Exchange(question=last.question, answer=f"{half}\n…")]
 
 
 def _prompts(config: TeamConfig, given: PromptSet | None) -> dict[AgentRole, PromptSet]:

@@ -36,7 +36,8 @@ class AskConfig(TeamsConfig):
     """What is shown of where a drawn table is from: the pages alone, or also page, subagent and
     passage of each row or of each cell."""
     history: int = Field(default=3, ge=0)
-    """Number of earlier questions and answers of a session that a question knows of."""
+    """Number of earlier questions and answers of a session that a question knows of; fewer where
+    they do not fit the model's window."""
     language: Language | None = None
     """Language of the prompts, such as `en` or `zh`; null for that of the question."""
     quiet: bool = False
