@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +20,7 @@ from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import Config, ConfigError, load_config
+from wideseek_core.testing import wait_until
 from wideseek_rl import GroupRelativeConfig, OptimizerConfig
 
 from .conftest import ROOT, Ended, Run, World, command
@@ -124,12 +124,12 @@ def test_a_killed_training_goes_on(
     folder = Path(training[0].partition("=")[2])
     more = [*training, "rl.steps=400", "policy.engine.processes=2"]
     running = subprocess.Popen(command("train", more), env=surroundings, stderr=subprocess.DEVNULL)
-    until(lambda: (folder / "checkpoints" / "step_000002").is_dir())
+    wait_until(lambda: (folder / "checkpoints" / "step_000002").is_dir())
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
     assert sum(map(samples, children)) == 2
     running.send_signal(signal.SIGKILL)
     running.wait()
-    until(lambda: not any(map(samples, children)))
+    wait_until(lambda: not any(map(samples, children)))
     done = len(trained_steps(folder))
     ended = run("train", *training, f"rl.steps={done + 2}")
     assert ended.code == 0, ended.err
@@ -143,15 +143,6 @@ def samples(pid: str) -> bool:
         return b"wideseek_rl.engines.builtin.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Waits, at most as long as the slowest machine needs."""
-    for _ in range(2400):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never happened")
 
 
 def test_training_measures_its_validation_sets_and_keeps_the_best(

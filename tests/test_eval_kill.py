@@ -1,6 +1,7 @@
 """An evaluation that is killed again and again ends with the results of one that never was.
 
 Run as a script, this file is the one that kills: it forks evaluations and ends them by SIGKILL.
+Each begins a few rollouts and then waits, so that none comes to its end before it is killed.
 """
 
 import asyncio
@@ -23,15 +24,26 @@ from wideseek_core import (
     Task,
     Trajectory,
 )
+from wideseek_core.testing import wait_until
 from wideseek_eval import RunConfig, load_run, run_evaluation, summarize
 from wideseek_eval.runs.folder import read_results
 
 KILLS = 20
+ROLLOUTS_BEFORE_A_KILL = 14
+"""Of 300: the evaluations that are killed do not come to the end of them."""
 GOLD = TableGold(text="| a |\n| - |\n| 1 |", key_columns=("a",), required_columns=("a",))
 TASKS = [Task(id=f"t{index}", question=f"question {index}", gold=GOLD) for index in range(75)]
 
 
+left: list[int] = []
+"""Rollouts that an evaluation may still begin; empty for one that is not killed."""
+
+
 async def run_episode(task: Task, trial: int) -> Episode:
+    if left:
+        left[0] -= 1
+        if left[0] < 0:
+            await asyncio.Event().wait()
     chance = random.Random(f"{task.id} {trial}")
     await asyncio.sleep(chance.uniform(0, 0.02))
     lead = Trajectory(agent=0, role="lead", status=Status.FINISHED, turns=())
@@ -54,7 +66,7 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def kill_at_random(folder: Path) -> int:
+def kill_again_and_again(folder: Path) -> int:
     """Forks evaluations and kills them; how many of them died by it."""
     chance = random.Random(os.getpid())
     results = folder / "results.jsonl"
@@ -63,12 +75,12 @@ def kill_at_random(folder: Path) -> int:
         before = _size(results)
         child = os.fork()
         if child == 0:
+            left.append(ROLLOUTS_BEFORE_A_KILL)
             evaluate(folder)
             os._exit(0)
         # Half of the kills hit at any time of the start, half while results are written.
-        until = time.monotonic() + 10 * (number % 2)
-        while time.monotonic() < until and _size(results) == before:
-            time.sleep(0.001)
+        if number % 2:
+            wait_until(lambda before=before: _size(results) > before)
         time.sleep(chance.uniform(0, 0.05 if number % 2 == 0 else 0.01))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -78,7 +90,7 @@ def kill_at_random(folder: Path) -> int:
 
 def test_twenty_kills_leave_the_results_of_an_uninterrupted_run(tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(tmp_path / "killed")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     assert int(done.stdout) == KILLS
     before = read_results(tmp_path / "killed" / "results.jsonl")
     assert 0 < len(before) < 300
@@ -108,4 +120,4 @@ def test_a_line_torn_anywhere_costs_only_its_own_rollout(tmp_path: Path) -> None
 
 
 if __name__ == "__main__":
-    sys.stdout.write(str(kill_at_random(Path(sys.argv[1]))))
+    sys.stdout.write(str(kill_again_and_again(Path(sys.argv[1]))))

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from wideseek_core import ConfigError
+from wideseek_core.testing import wait_until
 from wideseek_eval import load_run
 from wideseek_eval.cli import main, run
 
@@ -38,7 +38,8 @@ class Endpoint:
 
     status: int = 200
     reply: str = ""
-    wait_s: float = 0.0
+    gate: threading.Event | None = None
+    """Until it is set, nothing is answered."""
     url: str = ""
     keys: list[str] = field(default_factory=list[str])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -64,7 +65,8 @@ def serving(model: Endpoint) -> Generator[Endpoint]:
             body = json.loads(raw)
             model.keys.append(self.headers.get("authorization", ""))
             model.bodies.append(body | {"path": self.path})
-            time.sleep(model.wait_s)
+            if model.gate is not None:
+                model.gate.wait(600)
             text = model.reply or model.answer(body["messages"][0]["content"])
             data = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
             self.send_response(model.status)
@@ -227,7 +229,7 @@ def test_a_key_that_the_endpoint_echoes_is_shown_and_written_nowhere(
 
 
 def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
-    with serving(Endpoint(wait_s=3.0)) as model:
+    with serving(Endpoint(gate=threading.Event())) as model:
         settings = [f"judge.endpoint.base_url={model.url}", "judge.cache=null"]
         child = subprocess.Popen(
             [
@@ -243,10 +245,11 @@ def test_an_interrupted_judge_says_so_and_nothing_else(tmp_path: Path) -> None:
             # A test run in the background ignores interrupts, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        while not model.bodies and child.poll() is None:
-            time.sleep(0.05)
+        wait_until(lambda: bool(model.bodies) or child.poll() is not None)
         child.send_signal(signal.SIGINT)
-        _, errors = child.communicate(timeout=30)
+        _, errors = child.communicate(timeout=300)
+        assert model.gate is not None
+        model.gate.set()
     assert child.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "never retrieved" not in errors

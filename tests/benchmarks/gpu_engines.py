@@ -39,9 +39,10 @@ from wideseek_agents.engines import (
     open_servers,
 )
 from wideseek_core import Generated, Sampling
+from wideseek_core.ports import free_port
 from wideseek_rl.engines.control.commands import sglang_command, vllm_command
 from wideseek_rl.engines.control.config import ControlConfig, LaunchConfig, ServerPlacement
-from wideseek_rl.engines.control.process import free_port, running_server
+from wideseek_rl.engines.control.process import running_server
 from wideseek_rl.engines.control.protocol import ServerControl, parsed_version
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl

@@ -15,6 +15,7 @@ from wideseek_core import (
     ToolCall,
 )
 from wideseek_core.config import validate
+from wideseek_core.testing import in_simulated_time
 
 from .chat_server import HELLO, SEARCH, Server, completion
 
@@ -137,6 +138,7 @@ async def test_retries_end() -> None:
     assert len(server.bodies) == 3
 
 
+@in_simulated_time
 async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
     server = Server(httpx2.Response(429, headers={"Retry-After": "7200"}))
     async with server.policy(deadline_s=5.0) as policy:
@@ -144,6 +146,7 @@ async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
             await policy.open(()).reply([HELLO])
 
 
+@in_simulated_time
 async def test_a_turn_has_a_deadline() -> None:
     server = Server(httpx2.Response(500))
     async with server.policy(backoff_s=60.0, deadline_s=0.05) as policy:

@@ -18,6 +18,7 @@ from wideseek_core import (
     Reply,
     ToolCall,
 )
+from wideseek_core.testing import in_simulated_time
 
 from .chat_server import HELLO, SEARCH, Server, completion
 
@@ -374,6 +375,7 @@ async def test_a_closing_tag_inside_the_reasoning_does_not_end_it() -> None:
     assert reply.text.endswith("| </think> |")
 
 
+@in_simulated_time
 async def test_waiting_for_a_slot_does_not_count_against_the_deadline() -> None:
     """The first request holds the only slot for as long as the deadlines of both."""
     calls = 0

@@ -1,7 +1,11 @@
-"""The pool: affinity, load caps, the queue, and replicas that die, come back, join and leave."""
+"""The pool: affinity, load caps, the queue, and replicas that die, come back, join and leave.
+
+Everything that should succeed has long time-outs. Tests of a time-out run in movable time and let
+it pass when nothing else is under way.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
@@ -12,19 +16,29 @@ from wideseek_agents.engines.placement import State
 from wideseek_agents.engines.replica import Replica
 from wideseek_agents.engines.vllm import VllmReplica
 from wideseek_core import Generated, PolicyError, PolicyUnavailable, Sampling, VersionSpan
-from wideseek_core.testing import FakeEngine, FakeVllm, Response, draw
+from wideseek_core.testing import (
+    FakeEngine,
+    FakeVllm,
+    Response,
+    draw,
+    in_movable_time,
+    let_pass,
+    until,
+)
 from wideseek_core.testing.fake_engine import fingerprint
 
 PROMPT = list(range(10, 30))
-QUICK = {
+SETTINGS = {
     "backoff_s": 0.0,
     "probe_interval_s": 0.02,
-    "probe_timeout_s": 20.0,
+    "probe_timeout_s": 300.0,
     "max_failed_probes": 2,
     "affinity_wait_s": 0.05,
-    "outage_timeout_s": 60.0,
+    "outage_timeout_s": 300.0,
     "check_logprobs": False,
 }
+RARELY = 100_000.0
+"""Seconds between probes that a test lets happen by itself."""
 
 
 def fakes(count: int, **engine: float) -> list[FakeVllm]:
@@ -40,7 +54,7 @@ async def opened(servers: Sequence[FakeVllm], **settings: float) -> AsyncGenerat
         for server in servers:
             await stack.enter_async_context(server.serving())
         config = VllmServersConfig.model_validate(
-            {"base_urls": tuple(server.url for server in servers), **QUICK, **settings}
+            {"base_urls": tuple(server.url for server in servers), **SETTINGS, **settings}
         )
         yield await stack.enter_async_context(open_servers(config, vocab_size=1000))
 
@@ -59,12 +73,13 @@ def generated(server: FakeVllm) -> int:
     return server.server.paths().count("/inference/v1/generate")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(60_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise TimeoutError
+def probes(server: FakeVllm) -> int:
+    return sum(request.path == "/health" for request in server.server.requests)
+
+
+async def hang() -> Response:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 def whole(tokens: int, seed: int = 1) -> tuple[int, ...]:
@@ -105,28 +120,50 @@ async def test_a_session_waits_a_little_for_the_replica_that_holds_its_prefix() 
 
 
 async def test_no_replica_gets_more_than_its_cap() -> None:
-    servers = fakes(2, token_s=0.001)
+    servers = fakes(2)
+    for server in servers:
+        server.engine.hold_at = 1
     async with opened(servers, max_running=3) as pool:
-        await asyncio.gather(*started(pool, *map(str, range(40)), tokens=4))
+        tasks = started(pool, *map(str, range(40)), tokens=4)
+        for server in servers:
+            await server.engine.reached(1, requests=3)
+            server.engine.hold_at = None
+        await asyncio.gather(*tasks)
         assert pool.metrics["requests"] == 40
         assert pool.metrics["running"] == pool.metrics["waiting"] == 0
     assert [server.engine.most_running for server in servers] == [3, 3]
 
 
 async def test_a_request_beyond_the_queue_fails_at_once() -> None:
-    async with opened(fakes(1, token_s=0.01), max_running=1, max_queued=2) as pool:
+    servers = fakes(1)
+    servers[0].engine.hold_at = 0
+    async with opened(servers, max_running=1, max_queued=2) as pool:
         tasks = started(pool, "a", "b", "c")
-        await asyncio.sleep(0.01)
+        await until(lambda: pool.metrics["waiting"] == 2)
         with pytest.raises(PolicyUnavailable, match="2 requests wait"):
             await sample(pool, "d")
+        servers[0].engine.hold_at = None
         await asyncio.gather(*tasks)
 
 
+@in_movable_time
 async def test_time_in_the_queue_is_not_time_of_the_request() -> None:
-    # Ten requests of 0.2 s one after another, each with a timeout of 1 s: the last waits for 1.8 s.
-    async with opened(fakes(1, token_s=0.1), max_running=1, timeout_s=1.0) as pool:
-        made = await asyncio.gather(*started(pool, *map(str, range(10)), tokens=2))
-        assert len(made) == 10
+    # Ten requests of 200 s one after another, each with a timeout of 1000 s: the last one waits for
+    # 1800 s.
+    servers, gates = fakes(1), [asyncio.Event() for _ in range(10)]
+
+    async def wait() -> None:
+        await gates[generated(servers[0]) - 1].wait()
+
+    servers[0].faults["/inference/v1/generate"] = wait
+    settings = {"max_running": 1, "timeout_s": 1000.0, "probe_interval_s": RARELY}
+    async with opened(servers, **settings) as pool:
+        tasks = started(pool, *map(str, range(10)), tokens=2)
+        for number, gate in enumerate(gates, 1):
+            await until(lambda asked=number: generated(servers[0]) == asked)
+            let_pass(200)
+            gate.set()
+        assert len(await asyncio.gather(*tasks)) == 10
         assert pool.counts.resent == 0
 
 
@@ -140,7 +177,8 @@ async def test_the_queue_has_a_bound_of_its_own() -> None:
 
 
 async def test_a_replica_that_is_killed_loses_nothing() -> None:
-    servers = fakes(2, token_s=0.005)
+    servers = fakes(2)
+    servers[0].engine.hold_at = 5
     async with opened(servers) as pool:
         tasks = started(pool, *map(str, range(16)), tokens=30)
         await servers[0].engine.reached(5, requests=8)
@@ -152,23 +190,27 @@ async def test_a_replica_that_is_killed_loses_nothing() -> None:
         assert pool.states == {servers[0].url: State.DEAD, servers[1].url: State.READY}
 
 
+@in_movable_time
 async def test_a_replica_that_hangs_is_found_by_its_probes() -> None:
-    servers = fakes(2, token_s=0.005)
-
-    async def hang() -> Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with opened(servers, probe_timeout_s=2.0, max_failed_probes=1) as pool:
-        tasks = started(pool, "a", "b", "c", "d", tokens=20)
-        await servers[0].engine.reached(1, requests=2)
-        servers[0].engine.pause(abort=False)
-        servers[0].faults["/health"] = hang
+    hanging, healthy = fakes(2)
+    settings = {"timeout_s": 1e6, "outage_timeout_s": 1e6}
+    async with healthy.serving(), opened([hanging], **settings) as pool:
+        hanging.engine.hold_at = 1
+        tasks = started(pool, "a", "b", tokens=20)
+        await hanging.engine.reached(1, requests=2)
+        hanging.faults["/health"] = hang
+        for _ in range(2):
+            before = probes(hanging)
+            await until(lambda before=before: probes(hanging) > before)
+            let_pass(300)
+        await until(lambda: pool.states[hanging.url] is State.DEAD)
+        await pool.add(healthy.url)
         made = await asyncio.gather(*tasks)
         assert all(one.ids == whole(20) for one in made)
         assert pool.counts.resent == 2
 
 
+@in_movable_time
 async def test_a_timed_out_request_is_sent_again_to_a_live_replica() -> None:
     servers = fakes(1)
 
@@ -178,8 +220,11 @@ async def test_a_timed_out_request_is_sent_again_to_a_live_replica() -> None:
         return None
 
     servers[0].faults["/inference/v1/generate"] = first_hangs
-    async with opened(servers, timeout_s=2.0) as pool:
-        assert (await sample(pool)).ids == whole(3)
+    async with opened(servers, timeout_s=1000.0, probe_interval_s=RARELY) as pool:
+        (task,) = started(pool, "a", tokens=3)
+        await until(lambda: generated(servers[0]) == 1)
+        let_pass(1000)
+        assert (await task).ids == whole(3)
         assert (pool.counts.resent, pool.counts.deaths) == (1, 0)
 
 
@@ -197,11 +242,13 @@ async def test_a_server_that_always_fails_is_given_up_after_its_attempts() -> No
 
 
 async def test_requests_wait_out_a_restart_when_no_replica_is_left() -> None:
-    servers = fakes(1, token_s=0.005)
+    servers = fakes(1)
+    servers[0].engine.hold_at = 3
     async with opened(servers) as pool:
         tasks = started(pool, "a", "b", tokens=20)
         await servers[0].engine.reached(3, requests=2)
         await servers[0].server.kill()
+        servers[0].engine.hold_at = None
         await until(lambda: pool.states[servers[0].url] is State.DEAD)
         await servers[0].server.start()
         made = await asyncio.gather(*tasks)
@@ -210,7 +257,8 @@ async def test_requests_wait_out_a_restart_when_no_replica_is_left() -> None:
 
 
 async def test_an_outage_ends_what_waits_with_its_reason() -> None:
-    servers = fakes(1, token_s=0.01)
+    servers = fakes(1)
+    servers[0].engine.hold_at = 1
     async with opened(servers, outage_timeout_s=0.1) as pool:
         (task,) = started(pool, "a", tokens=100)
         await servers[0].engine.reached(1)
@@ -274,7 +322,7 @@ async def test_a_request_that_is_broken_off_goes_on_under_the_new_weights() -> N
         await engine.reached(5)
         async with pool.hold():
             engine.pause(abort=True)
-            await asyncio.sleep(0.02)
+            await until(lambda: not engine.running)
             old, engine.weights = fingerprint(engine.weights), {"w": b"new"}
             pool.version = 8
             engine.resume()
@@ -326,11 +374,13 @@ async def test_a_request_that_is_always_broken_off_ends() -> None:
 
 
 async def test_replicas_join_and_leave() -> None:
-    servers = fakes(2, token_s=0.002)
+    servers = fakes(2)
+    servers[0].engine.hold_at = 2
     async with servers[1].serving(), opened(servers[:1]) as pool:
         tasks = started(pool, *map(str, range(6)), tokens=20)
         await servers[0].engine.reached(2, requests=6)
         await pool.add(servers[1].url)
+        servers[0].engine.hold_at = None
         await pool.remove(servers[0].url)  # after its requests
         assert all(one.ids == whole(20) for one in await asyncio.gather(*tasks))
         assert pool.counts.resent == 0
@@ -340,7 +390,8 @@ async def test_replicas_join_and_leave() -> None:
 
 
 async def test_a_replica_that_must_go_at_once_leaves_its_requests_to_others() -> None:
-    servers = fakes(2, token_s=0.005)
+    servers = fakes(2)
+    servers[0].engine.hold_at = 2
     async with opened(servers) as pool:
         tasks = started(pool, *map(str, range(4)), tokens=20)
         await servers[0].engine.reached(2, requests=2)
@@ -365,7 +416,7 @@ async def test_closing_the_pool_ends_what_waits() -> None:
     servers = fakes(1, token_s=0.005)
     async with servers[0].serving():
         config = VllmServersConfig.model_validate(
-            {"base_urls": (servers[0].url,), **QUICK, "max_running": 1}
+            {"base_urls": (servers[0].url,), **SETTINGS, "max_running": 1}
         )
         async with open_servers(config, vocab_size=1000) as pool:
             tasks = started(pool, "a", "b", tokens=20)
@@ -398,8 +449,7 @@ async def test_a_replica_that_can_not_be_probed_gets_no_requests_until_it_can() 
         return cast(Replica, replicas[-1])
 
     async with server.serving():
-        patient = {"probe_timeout_s": 60.0, "outage_timeout_s": 60.0}
-        config = VllmServersConfig.model_validate({"base_urls": (server.url,), **QUICK, **patient})
+        config = VllmServersConfig.model_validate({"base_urls": (server.url,), **SETTINGS})
         async with EnginePool(config, connect, vocab_size=1000) as pool:
             replicas[0].bugged = True
             await until(lambda: pool.states[server.url] is State.DEAD)

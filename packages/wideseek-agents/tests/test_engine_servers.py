@@ -25,7 +25,7 @@ from wideseek_core import (
     Sampling,
     one_version,
 )
-from wideseek_core.testing import FakeEngine, FakeSglang, FakeVllm, Response, draw
+from wideseek_core.testing import FakeEngine, FakeSglang, FakeVllm, Response, draw, until
 from wideseek_core.testing.fake_engine import fingerprint
 
 Fake = FakeVllm | FakeSglang
@@ -242,8 +242,9 @@ async def test_requests_that_an_update_finds_in_sglangs_queue_are_sent_again() -
         sampling = Sampling(max_tokens=4, seed=1)
         request = asyncio.create_task(pool.generate(PROMPT, session="a", sampling=sampling))
         await fake.engine.reached(0)
+        asked = len(fake.server.paths())
         fake.engine.pause(abort=True)  # answered with HTTP 499
-        await asyncio.sleep(0.01)
+        await until(lambda: len(fake.server.paths()) > asked)
         fake.engine.resume()
         assert list((await request).ids) == expected(fake.engine, PROMPT, 4, 1)
         assert (pool.counts.resent, pool.counts.deaths) == (1, 0)

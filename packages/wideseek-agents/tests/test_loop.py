@@ -143,7 +143,7 @@ async def test_subagents_of_a_turn_run_at_the_same_time(world: World, task: Task
         await together.wait()
         return "ok"
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         episode = await Team(COMPACT, ScriptedPolicy(respond), world, world).run(task)
     assert episode.answer == "end"
 

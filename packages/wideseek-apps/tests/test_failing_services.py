@@ -106,7 +106,7 @@ async def test_tools_calls_an_engine_and_the_judge_fail_at_once(seed: int, tmp_p
     async def judging(request: Request) -> Response:
         nonlocal answered
         if request.method == "POST" and rng.random() < 0.4:
-            await asyncio.sleep(60)
+            return Response.of({"error": {"message": "overloaded"}}, 503)
         answered += request.method == "POST"
         return Response.of({"choices": [{"message": {"content": '{"1": 1}'}}]})
 
@@ -118,7 +118,7 @@ async def test_tools_calls_an_engine_and_the_judge_fail_at_once(seed: int, tmp_p
     episodes: list[Episode] = []
     before = asyncio.all_tasks()
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(300),
         HttpServer(judging) as judge_server,
         servers[0].serving(),
         servers[1].serving(),
@@ -157,9 +157,7 @@ async def test_tools_calls_an_engine_and_the_judge_fail_at_once(seed: int, tmp_p
 
 
 def judge_config(base_url: str) -> JudgeConfig:
-    endpoint = JudgeEndpointConfig(
-        base_url=base_url, timeout_s=0.2, max_attempts=2, backoff_s=0.01, deadline_s=5
-    )
+    endpoint = JudgeEndpointConfig(base_url=base_url, max_attempts=2, backoff_s=0.01)
     return JudgeConfig(kind="llm", endpoint=endpoint, cache=None)
 
 
@@ -192,7 +190,7 @@ class Endpoint:
         posts = len(self.server.paths())
         if posts >= self._dies_at and request.method == "POST" and self._ends is None:
             self._ends = asyncio.create_task(self._outage())
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         if request.method == "GET":
             return Response.of({"data": []})
         delegated = len(request.json()["messages"]) > 2
@@ -226,7 +224,7 @@ async def test_an_outage_of_the_server_loses_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_is_gone_for_good_leaves_what_was_done(tmp_path: Path) -> None:
-    endpoint = Endpoint(dies_at=21, back_after_s=None)
+    endpoint = Endpoint(dies_at=25, back_after_s=None)
     async with endpoint.server:
         given = [*settings(tmp_path, endpoint.server.url), "policy.max_attempts=2"]
         await evaluate(load_config(WideSearchConfig, given))

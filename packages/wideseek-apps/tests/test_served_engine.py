@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from wideseek_core import (
     one_version,
 )
 from wideseek_core.config import load_config
-from wideseek_core.testing.fake_vllm import FakeVllm
+from wideseek_core.testing import FakeVllm, until
 from wideseek_rl import ModelConfig, PolicyModel, open_engine
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.control.config import LaunchConfig
@@ -87,14 +87,6 @@ def process_at(url: str) -> int:
     raise AssertionError(f"nothing listens at {url}")
 
 
-async def eventually(check: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if check():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it never happened")
-
-
 class LostTransport:
     """How weights travel from ranks that have ended."""
 
@@ -144,13 +136,13 @@ async def test_a_killed_server_is_started_again_with_the_present_weights(
         assert (await request).versions == one_version(7, 2)
         os.kill(process_at(before[0]), signal.SIGKILL)
         if replicas == 1:  # an update while no server is there
-            await eventually(lambda: not engine.pool.states)
+            await until(lambda: not engine.pool.states)
             async with sync.updating() as commit:
                 commit(8)
-        await eventually(lambda: list(engine.pool.states) != before)
+        await until(lambda: list(engine.pool.states) != before)
         again = engine.generate([5, 6], session="a", sampling=Sampling(max_tokens=2, seed=1))
         assert (await again).versions == one_version(latest, 2)
-        await eventually(lambda: list(engine.pool.states.values()) == ["ready"] * replicas)
+        await until(lambda: list(engine.pool.states.values()) == ["ready"] * replicas)
         async with sync.updating() as commit:
             commit(9)
         made = await engine.generate([5, 6], session="b", sampling=Sampling(max_tokens=2, seed=1))
@@ -217,4 +209,4 @@ async def test_a_server_that_can_not_be_taken_back_leaves_the_pool() -> None:
         async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig()), hosts) as engine:
             assert isinstance(engine, ServedEngine)
             await come_back(engine, PolicyError("no such server"))
-            await eventually(lambda: not engine.pool.states)
+            await until(lambda: not engine.pool.states)

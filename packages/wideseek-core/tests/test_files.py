@@ -242,7 +242,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
         write_atomically(pipe, "through")
-        assert reader.communicate(timeout=30)[0] == "through"
+        assert reader.communicate(timeout=120)[0] == "through"
     assert pipe.is_fifo()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from wideseek_core import ConfigError, ServiceError, ServiceFault
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.http import HttpClient
+from wideseek_core.testing import in_simulated_time
 
 QUICK: dict[str, Any] = {"base_url": "http://service.example/v1", "backoff_s": 0.0}
 KEY = "sk-very-secret-0123456789"
@@ -170,6 +171,7 @@ async def test_a_request_with_effects_is_repeated_only_if_nothing_was_done(
     assert len(service.requests) == attempts
 
 
+@in_simulated_time
 async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
     service = Service(answer(status=503, retry_after="3600"))
     async with client(service, deadline_s=1.0) as http:
@@ -178,6 +180,7 @@ async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
     assert len(service.requests) == 1
 
 
+@in_simulated_time
 async def test_an_attempt_ends_at_its_timeout() -> None:
     async def slow(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(60)
@@ -190,12 +193,12 @@ async def test_an_attempt_ends_at_its_timeout() -> None:
     assert caught.value.kind is ServiceFault.TIMEOUT
 
 
+@in_simulated_time
 async def test_waiting_for_a_slot_is_bounded_and_no_part_of_the_deadline() -> None:
     release = asyncio.Event()
 
     async def slow(request: httpx2.Request) -> httpx2.Response:
-        if request.url.path.endswith("first"):
-            await release.wait()
+        await (release.wait() if request.url.path.endswith("first") else asyncio.sleep(0.15))
         return answer({"ok": 1})
 
     transport = httpx2.MockTransport(slow)
@@ -208,14 +211,13 @@ async def test_waiting_for_a_slot_is_bounded_and_no_part_of_the_deadline() -> No
         assert caught.value.kind is ServiceFault.QUEUE
         release.set()
         assert await first == {"ok": 1}
-    release.clear()
     config = EndpointConfig(**QUICK, max_concurrent=1, deadline_s=0.2)
     async with HttpClient("Service", config, transport=transport) as http:
-        first = asyncio.create_task(http.get_json("/other"))
-        queued = [asyncio.create_task(http.get_json("/other")) for _ in range(20)]
-        assert await asyncio.gather(first, *queued) == [{"ok": 1}] * 21
+        asked = [asyncio.create_task(http.get_json("/other")) for _ in range(21)]
+        assert await asyncio.gather(*asked) == [{"ok": 1}] * 21
 
 
+@in_simulated_time
 async def test_requests_in_flight_are_bounded() -> None:
     flying = peak = 0
 
@@ -233,6 +235,7 @@ async def test_requests_in_flight_are_bounded() -> None:
     assert peak == 3
 
 
+@in_simulated_time
 async def test_a_cancelled_request_frees_its_slot() -> None:
     async def slow(request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(60 if request.url.path.endswith("slow") else 0)
@@ -406,6 +409,7 @@ async def test_a_service_that_cannot_be_reached() -> None:
     assert caught.value.kind is ServiceFault.CONNECT
 
 
+@in_simulated_time
 async def test_starts_are_paced() -> None:
     loop = asyncio.get_running_loop()
     starts: list[float] = []
@@ -416,4 +420,4 @@ async def test_starts_are_paced() -> None:
 
     async with client(note, max_requests_per_s=50.0) as http:
         await asyncio.gather(*(http.get_json("/x") for _ in range(5)))
-    assert starts[-1] - starts[0] >= 4 / 50 * 0.9
+    assert starts == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08])

@@ -1,15 +1,14 @@
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from wideseek_core import WorkerError
 from wideseek_core.processes import log_tail, start_child
+from wideseek_core.testing import until, wait_until
 
 STARTER = """
 import asyncio, sys
@@ -35,19 +34,12 @@ def is_running(pid: int) -> bool:
 
 
 async def number_in(log: Path) -> str:
-    text = ""
-    for _ in range(1000):
-        if (text := log_tail(log)).isdecimal():
-            return text
-        await asyncio.sleep(0.02)
-    raise AssertionError(text)
+    await until(lambda: log_tail(log).isdecimal())
+    return log_tail(log)
 
 
 def wait_for_end(pid: int) -> None:
-    end = time.monotonic() + 30
-    while is_running(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid))
 
 
 async def test_a_child_writes_to_its_log_and_stops_with_its_group(tmp_path: Path) -> None:
@@ -60,7 +52,7 @@ async def test_a_child_writes_to_its_log_and_stops_with_its_group(tmp_path: Path
     child = await start_child((sys.executable, "-c", script), log=log)
     text = await number_in(log)
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
-    await child.stop(5)
+    await child.stop(60)
     assert child.returncode == -signal.SIGTERM
     wait_for_end(int(text))
 
@@ -91,7 +83,7 @@ def test_nothing_is_left_when_a_process_is_killed(kind: str, tmp_path: Path) -> 
     child = int(starter.stdout.readline())
     os.kill(starter.pid if kind == "starter killed" else child, signal.SIGKILL)
     wait_for_end(child)
-    assert starter.wait(30) == (-signal.SIGKILL if kind == "starter killed" else 0)
+    assert starter.wait(120) == (-signal.SIGKILL if kind == "starter killed" else 0)
     starter.stdout.close()
 
 

@@ -11,6 +11,7 @@ from wideseek_core.frames import JSON, PICKLE
 from wideseek_core.helper import serve, serve_concurrently
 
 received: list[object] = []
+released = asyncio.Event()
 
 
 def handle(value: Any) -> object:
@@ -44,6 +45,12 @@ async def handle_later(value: Any) -> object:
             except asyncio.CancelledError:
                 received.append("cancelled")
                 raise
+            return value
+        case ["wait for release"]:
+            await released.wait()
+            return value
+        case ["release"]:
+            released.set()
             return value
         case _:
             return handle(value)

@@ -393,7 +393,7 @@ def test_scores_can_be_written_to_standard_output(tmp_path: Path, stub_judge: st
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
         run(["score", *files(tmp_path), f"judge.kind={stub_judge}exact", f"json_file={pipe}"])
-        text = reader.communicate(timeout=30)[0]
+        text = reader.communicate(timeout=120)[0]
     assert len(json.loads(text)["results"]) == 4
     assert pipe.is_fifo()
 

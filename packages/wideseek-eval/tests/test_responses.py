@@ -227,7 +227,7 @@ def test_responses_are_exported_to_a_pipe_as_one_file(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
         assert export_responses(tmp_path / "run", pipe) == 3
-        text = reader.communicate(timeout=30)[0]
+        text = reader.communicate(timeout=120)[0]
     assert len(text.splitlines()) == 3
 
 

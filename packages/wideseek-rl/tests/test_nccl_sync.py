@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from wideseek_core import TrainError
-from wideseek_core.testing import FakeSglang, FakeVllm, Response
+from wideseek_core.testing import FakeSglang, FakeVllm, Response, until
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
@@ -24,8 +24,6 @@ from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource, WeightSource
 
 Fake = FakeVllm | FakeSglang
-QUICK = ControlConfig(call_timeout_s=0.4, transfer_timeout_s=0.8)
-PATIENT = ControlConfig(call_timeout_s=60.0, transfer_timeout_s=60.0)
 
 
 def as_bytes(tensor: torch.Tensor) -> bytes:
@@ -63,16 +61,13 @@ class Sender:
 
     async def receive(self, _body: dict[str, Any]) -> dict[str, bytes]:
         self.listening.release()
-        for _ in range(5000):
-            if self.sent.is_set():
-                break
-            await asyncio.sleep(0.001)
+        await until(self.sent.is_set)
         return dict(self.tensors)
 
 
 @asynccontextmanager
 async def opened(
-    servers: list[Fake], sender: Sender, timeout_s: float = 1.0, config: ControlConfig = QUICK
+    servers: list[Fake], sender: Sender
 ) -> AsyncGenerator[tuple[NcclTransport, list[VllmControl | SglangControl], nn.Module]]:
     module = nn.ModuleDict({"norm": nn.LayerNorm(4), "out": nn.Linear(4, 2, bias=False)})
     async with AsyncExitStack() as stack:
@@ -81,11 +76,9 @@ async def opened(
             await stack.enter_async_context(server.serving())
         is_vllm = isinstance(servers[0], FakeVllm)
         wire = VllmNcclWire() if is_vllm else SglangNcclWire(ranks=2)
-        transport = NcclTransport(
-            ModuleSource(module), wire, sender, port=29_000, timeout_s=timeout_s
-        )
+        transport = NcclTransport(ModuleSource(module), wire, sender, port=29_000)
         control = VllmControl if is_vllm else SglangControl
-        yield transport, [control(server.url, config) for server in servers], module
+        yield transport, [control(server.url) for server in servers], module
 
 
 async def test_vllm_workers_join_behind_the_trainer_one_server_after_another() -> None:
@@ -136,7 +129,7 @@ async def test_a_server_that_refuses_does_not_leave_the_sender_waiting_for_ever(
         return Response.of({"detail": "bad shapes"}, 400)
 
     servers[0].faults["/update_weights"] = refuse
-    async with opened(servers, Sender(), timeout_s=30.0) as (transport, controls, _):
+    async with opened(servers, Sender()) as (transport, controls, _):
         await transport.connect(controls)
         failures = await transport.send(controls, 1)
         assert "bad shapes" in str(failures[servers[0].url])
@@ -155,11 +148,11 @@ async def test_a_server_that_can_not_join_does_not_leave_the_sender_waiting_for_
 
     class Waits(Sender):
         def join(self, address: str, port: int, world_size: int) -> None:
-            self.sent.wait(20)  # for a rank that never comes
+            self.sent.wait(600)  # for a rank that never comes
 
     sender = Waits()
     servers[1].faults["/init_weight_transfer_engine"] = refuse
-    async with opened(servers, sender, timeout_s=30.0) as (transport, controls, _):
+    async with opened(servers, sender) as (transport, controls, _):
         failures = await transport.connect(controls)
         assert set(failures) == {server.url for server in servers}
         assert all("invalid usage" in str(error) for error in failures.values())
@@ -176,8 +169,12 @@ async def test_a_server_that_never_receives_breaks_the_group_of_all() -> None:
         raise AssertionError
 
     servers[0].faults["/update_weights"] = hang
-    async with opened(servers, Sender(listeners=2), timeout_s=0.3) as (transport, controls, _):
+    async with opened(servers, Sender(listeners=2)) as (transport, controls, _):
         await transport.connect(controls)
+        # From here on nothing that is bounded by these is ever answered.
+        transport.timeout_s = 0.2
+        for control in controls:
+            control.client.config = ControlConfig(transfer_timeout_s=0.2)
         failures = await transport.send(controls, 1)
         assert set(failures) == {server.url for server in servers}
         assert all("no answer within" in str(error) for error in failures.values())
@@ -329,7 +326,7 @@ class Group:
 async def grouped(**settings: Any) -> AsyncGenerator[Group]:
     servers: list[Fake] = [FakeVllm(), FakeVllm(), FakeVllm()]
     sender = Sender(listeners=2)
-    async with opened(servers, sender, 60.0, PATIENT) as (transport, controls, module):
+    async with opened(servers, sender) as (transport, controls, module):
         pool = Pool([server.url for server in servers[:2]])
         config = SyncConfig.model_validate({"verify": "none", **settings})
         sync = ServerSync(pool, controls[:2], transport, ModuleSource(module), config)
@@ -380,13 +377,10 @@ async def test_a_cancelled_transfer_leaves_no_task_behind() -> None:
 
     servers[0].faults["/update_weights"] = hang
     sender = Sender(listeners=2)
-    async with opened(servers, sender, 60.0, PATIENT) as (transport, controls, _):
+    async with opened(servers, sender) as (transport, controls, _):
         await transport.connect(controls)
         sending = asyncio.create_task(transport.send(controls, 1))
-        for _ in range(60_000):
-            if "/update_weights" in servers[0].server.paths():
-                break
-            await asyncio.sleep(0.001)
+        await until(lambda: "/update_weights" in servers[0].server.paths())
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -407,7 +401,7 @@ async def test_an_error_that_is_no_servers_failure_is_raised_at_once() -> None:
 
     sender = Waits()
     servers: list[Fake] = [FakeVllm()]
-    async with opened(servers, sender, 120.0, PATIENT) as (transport, controls, _):
+    async with opened(servers, sender) as (transport, controls, _):
         transport.wire = Broken()
         with pytest.raises(KeyError, match="a bug"):
             await transport.connect(controls)

@@ -87,7 +87,7 @@ async def test_errors_and_cancelled_requests_pass_through() -> None:
         with pytest.raises(asyncio.CancelledError):
             await endless
         asked = engine.generate(PROMPT, session="c", sampling=TWELVE)
-        assert len((await asyncio.wait_for(asked, 60)).ids) == 12
+        assert len((await asyncio.wait_for(asked, 300)).ids) == 12
 
 
 async def test_a_process_that_dies_is_replaced_and_its_requests_are_sent_again(
@@ -100,13 +100,14 @@ async def test_a_process_that_dies_is_replaced_and_its_requests_are_sent_again(
             for parameter in model.parameters():
                 parameter.mul_(1.5)
         await engine.load_weights(iter(model.state_dict().items()), 3)
-        long = Sampling(max_tokens=1500)
+        first = next(pid for pid in children() if pid not in before)
+        os.kill(first, signal.SIGSTOP)  # what it is asked from here on it does not answer
+        long = Sampling(max_tokens=300)
         asked = [
             asyncio.create_task(engine.generate(PROMPT, session=f"s{n}", sampling=long))
             for n in range(4)
         ]
         await asyncio.sleep(0.1)
-        first = next(pid for pid in children() if pid not in before)
         os.kill(first, signal.SIGKILL)
         made = await asyncio.gather(*asked)
         assert engine.restarts == 1

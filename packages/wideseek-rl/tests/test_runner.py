@@ -16,6 +16,7 @@ from wideseek_core import (
     TextMetrics,
 )
 from wideseek_core.rollouts import unscored
+from wideseek_core.testing import in_simulated_time
 from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, open_reward
 from wideseek_rl.algorithm.selection import outcome_turns
 from wideseek_rl.testing import make_agent, make_turn
@@ -125,6 +126,7 @@ async def test_a_judge_that_can_never_score_ends_the_step() -> None:
     assert raised.group_contains(JudgeError, match="no endpoint")
 
 
+@in_simulated_time
 async def test_a_rollout_that_misses_its_deadline_fails_and_its_siblings_do_not() -> None:
     async def slow_second(task: Task, trial: int, seed: int) -> Episode:
         await asyncio.sleep(60 if trial == 1 else 0)
@@ -136,6 +138,7 @@ async def test_a_rollout_that_misses_its_deadline_fails_and_its_siblings_do_not(
     assert group[1].episode.error == "the rollout missed its deadline"
 
 
+@in_simulated_time
 async def test_a_group_has_a_deadline_from_the_beginning_of_its_first_rollout() -> None:
     async def slow(task: Task, trial: int, seed: int) -> Episode:
         await asyncio.sleep(60 if trial else 0)

@@ -12,6 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from wideseek_core import TrainError
+from wideseek_core.ports import free_port
+from wideseek_core.testing import in_movable_time, let_pass, until
 from wideseek_rl.engines.control.commands import (
     ARRAY_ROUTE,
     FLOAT32_HEAD_EXTENSION,
@@ -20,7 +22,7 @@ from wideseek_rl.engines.control.commands import (
     vllm_command,
 )
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
-from wideseek_rl.engines.control.process import free_port, running_server
+from wideseek_rl.engines.control.process import running_server
 from wideseek_rl.engines.control.protocol import Checksums, parsed_version
 from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
@@ -153,20 +155,37 @@ async def test_a_server_that_ends_early_shows_the_end_of_its_log(tmp_path: Path)
             pass
 
 
+@in_movable_time
 async def test_a_server_that_is_never_healthy_is_stopped(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     script = (
         "import os, pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
     )
-    config = LaunchConfig(start_timeout_s=2.0, stop_timeout_s=0.1)
-    with pytest.raises(TrainError, match="was not healthy within 2 s"):
-        async with running_server(
-            (sys.executable, "-c", script), "http://127.0.0.1:9", tmp_path / "log", config
-        ):
+    config = LaunchConfig(start_timeout_s=1000.0, stop_timeout_s=1000.0)
+
+    async def start() -> None:
+        command = (sys.executable, "-c", script)
+        async with running_server(command, "http://127.0.0.1:9", tmp_path / "log", config):
             pass
+
+    starting = asyncio.create_task(start())
+    await until(lambda: pid.exists() and pid.read_text() != "")
+    while not starting.done():
+        let_pass(1000)
+        await asyncio.sleep(0)
+    with pytest.raises(TrainError, match="was not healthy within 1000 s"):
+        await starting
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # killed; nobody has asked for its exit code yet
 
 
 async def test_workers_of_a_server_that_died_are_ended_too(tmp_path: Path) -> None:
@@ -183,16 +202,7 @@ async def test_workers_of_a_server_that_died_are_ended_too(tmp_path: Path) -> No
     async with running_server(command, url, tmp_path / "log", LaunchConfig()) as process:
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
-    for _ in range(400):
-        try:
-            os.kill(int(pid.read_text()), 0)
-        except ProcessLookupError:
-            return
-        state = Path(f"/proc/{pid.read_text()}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":  # killed; nobody has asked for its exit code yet
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the worker lives")
+    await until(lambda: not lives(int(pid.read_text())))
 
 
 async def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from wideseek_core import TrainError
-from wideseek_core.testing import FakeEngine, FakeSglang, FakeVllm, Response
+from wideseek_core.testing import FakeEngine, FakeSglang, FakeVllm, Response, until
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.engines.control.sglang import SglangControl
@@ -24,7 +24,6 @@ from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource
 
 Fake = FakeVllm | FakeSglang
-QUICK = ControlConfig(call_timeout_s=0.4, transfer_timeout_s=0.6)
 KINDS: dict[str, Callable[[], Fake]] = {
     "vllm-0.23": lambda: FakeVllm(version=(0, 23), checksum=lambda data: digest(as_tensor(data))),
     "vllm-0.32": lambda: FakeVllm(version=(0, 32)),
@@ -106,6 +105,10 @@ class Setup:
     sync: ServerSync
     module: nn.Module
 
+    def expect_hanging(self, number: int, **limits: float) -> None:
+        """Bounds the requests that a server does not answer; all others have minutes."""
+        self.sync.servers[number].client.config = ControlConfig.model_validate(limits)
+
 
 @asynccontextmanager
 async def opened(
@@ -130,7 +133,7 @@ async def opened(
             pool,
             ServerSync(
                 pool,
-                [control(server.url, QUICK) for server in servers],
+                [control(server.url) for server in servers],
                 IpcTransport(source, wire, bucket_bytes),
                 source,
                 SyncConfig.model_validate(settings),
@@ -246,16 +249,17 @@ async def test_a_server_with_other_tensors_than_were_sent_leaves_the_pool() -> N
 
 
 @pytest.mark.parametrize(
-    "fault", [hang, late(0.8)], ids=["never answers", "answers after the time-out"]
+    "fault", [hang, late(0.4)], ids=["never answers", "answers after the time-out"]
 )
 async def test_an_update_without_an_answer_costs_that_server_alone_and_is_not_repeated(
     kind: str, fault: Callable[[], Awaitable[Response | None]]
 ) -> None:
     async with opened(kind, count=2) as setup:
         setup.servers[0].faults[UPDATE[family(kind)]] = fault
+        setup.expect_hanging(0, transfer_timeout_s=0.2)
         await setup.sync.publish(1)
         assert list(setup.pool.removed) == [setup.servers[0].url]
-        assert "no answer within 0.6 s" in setup.pool.removed[setup.servers[0].url]
+        assert "no answer within 0.2 s" in setup.pool.removed[setup.servers[0].url]
         assert got(setup.servers[1]) == sent(setup.module)
         assert not setup.servers[0].engine.paused  # nobody may be left waiting
         await setup.sync.publish(2)
@@ -271,7 +275,7 @@ async def test_a_server_killed_in_an_update_costs_itself_alone(kind: str) -> Non
 
         async def die() -> None:
             killing.append(asyncio.create_task(server.server.kill()))
-            await asyncio.sleep(1)
+            await hang()
 
         server.faults[UPDATE[family(kind)]] = die
         published = await setup.sync.publish(1)
@@ -284,6 +288,7 @@ async def test_a_run_ends_with_the_reason_when_no_server_has_the_weights(kind: s
     async with opened(kind) as setup:
         server = setup.servers[0]
         server.faults[UPDATE[family(kind)]] = hang
+        setup.expect_hanging(0, transfer_timeout_s=0.2)
         with pytest.raises(TrainError, match=rf"version 1 did not reach.*{server.url}.*no answer"):
             await setup.sync.publish(1)
         assert setup.pool.version == 0
@@ -294,6 +299,7 @@ async def test_a_run_ends_with_the_reason_when_no_server_has_the_weights(kind: s
 async def test_a_run_may_end_at_the_first_failure(kind: str) -> None:
     async with opened(kind, count=2, on_failure="end") as setup:
         setup.servers[0].faults[UPDATE[family(kind)]] = hang
+        setup.expect_hanging(0, transfer_timeout_s=0.2)
         with pytest.raises(TrainError, match=setup.servers[0].url):
             await setup.sync.publish(1)
         assert setup.pool.removed == {}
@@ -303,10 +309,12 @@ async def test_a_server_that_does_not_pause_is_named_and_left_out(kind: str) -> 
     async with opened(kind, count=2) as setup:
         for path in ("/pause", "/pause_generation"):
             setup.servers[0].faults[path] = hang
+        await setup.sync.servers[0].inspect()
+        setup.expect_hanging(0, call_timeout_s=0.2)
         await setup.sync.publish(1)
         problem = setup.pool.removed[setup.servers[0].url]
         assert setup.servers[0].url in problem
-        assert "no answer within 0.4 s (POST /pause" in problem
+        assert "no answer within 0.2 s (POST /pause" in problem
         assert updates(setup.servers[0]) == 0
 
 
@@ -315,10 +323,7 @@ async def test_a_cancelled_update_leaves_no_server_paused(kind: str) -> None:
         server = setup.servers[0]
         server.faults[UPDATE[family(kind)]] = hang
         publishing = asyncio.create_task(setup.sync.publish(1))
-        for _ in range(4000):
-            if updates(server):
-                break
-            await asyncio.sleep(0.001)
+        await until(lambda: updates(server) > 0)
         assert server.engine.paused
         publishing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -331,11 +336,12 @@ async def test_held_requests_never_meet_a_flush() -> None:
         async with opened(kind, hold="always") as setup:
             server = setup.servers[0]
             assert isinstance(server, FakeSglang)
-            server.engine.token_s = 0.002
+            server.engine.hold_at = 2
             parameters = {"max_tokens": 30, "temperature": 1.0}
             request = asyncio.create_task(server.engine.sample("r", [1, 2], parameters, "v0"))
             await server.engine.reached(2)
             await setup.sync.publish(1)
+            server.engine.hold_at = None
             made, end = await request
             assert (len(made.ids), end) == (30, "length")
             assert server.crashed == ""

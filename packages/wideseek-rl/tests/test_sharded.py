@@ -2,7 +2,6 @@
 
 import os
 import random
-import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from wideseek_core import ConfigError
+from wideseek_core.ports import free_port
 from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.packing import BatchShape, plan
 from wideseek_rl.batch.samples import TrainingSample
@@ -108,12 +108,6 @@ def rank_main(rank: int, port: int, folder: str) -> None:
     found = train(Path(folder), DistributedRanks())
     torch.save(found, Path(folder) / f"rank{rank}.pt")
     distributed.destroy_process_group()
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return opened.getsockname()[1]
 
 
 def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:

@@ -16,18 +16,18 @@ from wideseek_core import (
     Finish,
     Status,
     ToolResult,
-    TrainError,
     Trajectory,
     Turn,
+    WideSeekError,
 )
 from wideseek_core.episode_records import episode_record
 from wideseek_core.json_text import to_json
+from wideseek_core.simulated_time import simulate
 from wideseek_rl.rollout.schedule_config import (
     AsyncScheduleConfig,
     SyncScheduleConfig,
     TailScheduleConfig,
 )
-from wideseek_rl.simulation.clock import simulate
 from wideseek_rl.simulation.config import LengthConfig, ScheduleSimConfig
 from wideseek_rl.simulation.engine import SimulatedEngine, Speeds
 from wideseek_rl.simulation.lengths import (
@@ -65,7 +65,7 @@ def test_what_never_happens_is_an_error() -> None:
     async def program() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(TrainError, match="never happens"):
+    with pytest.raises(WideSeekError, match="never happens"):
         simulate(program())
 
 

@@ -1,8 +1,10 @@
 """A training run that is killed again and again trains every prompt exactly once.
 
 Run as a script, this file is the one that kills: it forks runs, each in a process group of its own
-with a helper process, and ends the groups by SIGKILL a random number of events later: rollouts that
-begin, updates, files of checkpoints. More kills than the tests do:
+with a helper process. A run reports when as many events have happened as were drawn for it, and its
+group is ended by SIGKILL a moment later. Events are rollouts that begin, updates, and files of
+checkpoints. A run that has gone a few events further waits to be killed, so that none ends before,
+however fast or busy the machine is. More kills than the tests do:
 
     python packages/wideseek-rl/tests/test_training_kill.py FOLDER sync|tail|async 20
 """
@@ -18,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,14 @@ from wideseek_rl import (
 )
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.loop.loggers.protocol import LoggedRun
+from wideseek_rl.rollout.runner import Group
 from wideseek_rl.testing import make_agent, make_turn
 
 KILLS = 6
-MAX_EVENTS = {"sync": 40, "tail": 50, "async": 80}
-"""Events that a run is given at most; a step has about ten, and `async` begins three at once."""
+FURTHER = 4
+"""Events that a run may go on for after its report."""
+MAX_EVENTS = 40
+"""Events that a run is given at most; a step has about ten."""
 STEPS, PER_STEP = 16, 3
 PROMPTS = STEPS * PER_STEP
 STRAGGLER, PARTLY = 5, 11
@@ -51,21 +57,53 @@ SCHEDULES = {
 }
 
 
-_report: list[int] = []
-"""Where a run that may be killed reports its events."""
+@dataclass(slots=True)
+class Moment:
+    """When a run is to be killed."""
+
+    first_update: int
+    last_update: int
+    events: int
+    """Events after the first update until the report, if that comes before the last update."""
+    pipe: int
+    """Takes the report."""
+    reported: bool = False
+    further: int = FURTHER
+
+    def pass_event(self, updates: int) -> None:
+        """Counts an event after so many updates; the last one does not return."""
+        if self.reported:
+            self.further -= 1
+            while self.further <= 0:
+                time.sleep(60)
+            return
+        self.events -= updates >= self.first_update
+        if self.events <= 0 or updates >= self.last_update:
+            self.reported = True
+            os.write(self.pipe, b".")
 
 
-def event() -> None:
-    for pipe in _report:
-        os.write(pipe, b".")
+class Run:
+    """What happens in this process."""
+
+    updates = 0
+    moment: Moment | None = None
+
+    def event(self) -> None:
+        if self.moment is not None:
+            self.moment.pass_event(self.updates)
+
+
+RUN = Run()
 
 
 async def run_episode(task: Task, trial: int, seed: int) -> Episode:
     prompt = int(task.id)
-    event()
+    RUN.event()
     if prompt == STRAGGLER or (prompt, trial) == (PARTLY, 0):
         await asyncio.sleep(3600)
-    await asyncio.sleep(random.Random(seed).choice((0, 0.001, 0.004)))
+    if prompt != PARTLY:  # that one's deadline is short: its other rollouts do not wait
+        await asyncio.sleep(random.Random(seed).choice((0, 0.001, 0.004)))
     turn = make_turn([prompt + 100], [trial + 1])
     return Episode(
         task_id=task.id, trial=trial, trajectories=(make_agent(turn),), answer=str(trial)
@@ -78,6 +116,21 @@ class TrialJudge:
         return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
 
 
+class ByDeadline:
+    """Rollouts of which only those of two prompts have a deadline."""
+
+    def __init__(self) -> None:
+        self.patient = Rollouts(run_episode, TrialJudge(), group_size=3)
+        self.impatient = Rollouts(run_episode, TrialJudge(), group_size=3, rollout_deadline_s=0.1)
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
+        groups = await asyncio.gather(*(self.of(task).collect([task], step) for task in tasks))
+        return [group for (group,) in groups]
+
+    def of(self, task: Task) -> Rollouts:
+        return self.impatient if int(task.id) in (STRAGGLER, PARTLY) else self.patient
+
+
 class Remembers:
     """Weights that are the prompts they were trained on."""
 
@@ -87,19 +140,21 @@ class Remembers:
         self.trained: list[list[int]] = []
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
-        event()
+        RUN.event()
         await asyncio.sleep(0.002)
         self.trained.append(sorted({int(sample.ids[0]) - 100 for sample in samples}))
+        RUN.updates = len(self.trained)
         return UpdateMetrics(updates=1, samples=len(samples))
 
     async def save(self, folder: Path) -> None:
         for part in range(3):
             (folder / f"part{part}").write_text(repr(self.trained))
-            event()
+            RUN.event()
             await asyncio.sleep(0.001)
 
     async def load(self, folder: Path) -> None:
         self.trained = ast.literal_eval((folder / "part2").read_text())
+        RUN.updates = len(self.trained)
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         raise AssertionError("not asked for")
@@ -113,43 +168,42 @@ def train(folder: Path, schedule: str) -> list[list[int]]:
             "group_size": 3,
             "steps": STEPS,
             "schedule": SCHEDULES[schedule],
-            "rollout_deadline_s": 0.1,
             "checkpoint": {"every_steps": 2},
             "loggers": (),
         }
     )
     tasks = [Task(id=str(n), question="?", gold=TextGold(answers=("x",))) for n in range(PROMPTS)]
-    rollouts = Rollouts(run_episode, TrialJudge(), group_size=3, rollout_deadline_s=0.1)
     weights = Remembers()
     loggers = open_loggers(config.loggers, LoggedRun(folder=folder), episodes=True)
-    loop = TrainingLoop(config, weights, rollouts, folder=folder, loggers=loggers)
+    loop = TrainingLoop(config, weights, ByDeadline(), folder=folder, loggers=loggers)
     asyncio.run(loop.fit(tasks))
     return weights.trained
 
 
-def kill_at_random(folder: Path, schedule: str, kills: int) -> list[int]:
+def kill_again_and_again(folder: Path, schedule: str, kills: int) -> list[int]:
     """Forks runs and kills their groups; the newest checkpoint at each death."""
     chance = random.Random(f"{schedule} {os.getpid()}")
     steps: list[int] = []
-    while len(steps) < kills:
-        events, reports = os.pipe()
+    ends = STEPS - FURTHER - 1  # as many updates may be made after a report
+    for number in range(kills):
+        reports, pipe = os.pipe()
         child = os.fork()
         if child == 0:
             os.setsid()
-            os.close(events)
-            _report.append(reports)
+            os.close(reports)
+            first, last = ends * number // kills, ends * (number + 1) // kills
+            RUN.moment = Moment(first, last, chance.randint(1, MAX_EVENTS), pipe)
             command = [sys.executable, "-c", "import time; time.sleep(60)"]
             subprocess.Popen(command, stderr=subprocess.DEVNULL)
             train(folder, schedule)
             os._exit(0)
-        os.close(reports)
-        with os.fdopen(events, "rb", buffering=0) as reported:
-            if not all(reported.read(1) for _ in range(chance.randint(1, MAX_EVENTS[schedule]))):
-                os.waitpid(child, 0)
-                break  # the run has come to its end
-            time.sleep(chance.uniform(0, 0.005))
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        os.close(pipe)
+        with os.fdopen(reports, "rb", buffering=0) as reported:
+            is_there = reported.read(1)
+        time.sleep(chance.uniform(0, 0.005))
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert is_there, "a run ended before it was killed"
         found = (int(path.name[5:]) for path in (folder / "checkpoints").glob("step_*"))
         steps.append(max(found, default=0))
     return steps
@@ -168,7 +222,7 @@ def prompts_of_the_log(folder: Path) -> tuple[Counter[int], Counter[int]]:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_kills_of_everything_leave_every_prompt_trained_once(tmp_path: Path, schedule: str) -> None:
     command = [sys.executable, __file__, str(tmp_path), schedule, str(KILLS)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     deaths = json.loads(done.stdout.splitlines()[0])
     assert len(deaths) == KILLS
     assert done.stdout.splitlines()[1:] == ["every prompt exactly once"]
@@ -190,6 +244,6 @@ def check(folder: Path, schedule: str) -> None:
 
 if __name__ == "__main__":
     where, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    sys.stdout.write(json.dumps(kill_at_random(where, kind, count)) + "\n")
+    sys.stdout.write(json.dumps(kill_again_and_again(where, kind, count)) + "\n")
     check(where, kind)
     sys.stdout.write("every prompt exactly once\n")

@@ -61,7 +61,7 @@ FAULTS: dict[str, Reply] = {
     "too many": reply({}, 429, Retry_After="0.01"),
     "server error": reply({}, 500),
     "bad gateway": Reply(502, b"<html>nginx</html>", {"content-type": "text/html"}),
-    "slow": Reply(delay_s=5.0),
+    "slow": Reply(delay_s=3600.0),
     "broken JSON": Reply(200, b'{"organic": [', {"content-type": "application/json"}),
     "another shape": reply([1, 2, 3]),
     "text for a list": reply(
@@ -70,7 +70,7 @@ FAULTS: dict[str, Reply] = {
     "dropped": Reply(drop=True),
     "cut short": Reply(200, b'{"organic": []', short=True),
     "endless": Reply(200, b" " * 65536, endless=True),
-    "dripping": Reply(200, b" " * 1000, drip_s=0.5),
+    "dripping": Reply(200, b" " * 1000, drip_s=0.05),
 }
 
 
@@ -81,6 +81,8 @@ class Stub:
         self.requests: list[Request] = []
         self.replies: list[Reply] = [Reply()]
         self.handler: Callable[[Request], Reply] | None = None
+        self.gate: asyncio.Event | None = None
+        """Until it is set, nothing is answered."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -140,6 +142,8 @@ class Stub:
 
     async def _answer(self, answer: Reply, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(answer.delay_s)
+        if self.gate is not None:
+            await self.gate.wait()
         if answer.drop:
             return False
         size = len(answer.body) + (100 if answer.short else 0)

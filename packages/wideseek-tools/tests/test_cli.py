@@ -1,7 +1,6 @@
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from loopback import Request, Stub, page, reply
 
 from wideseek_core.config import load_config
+from wideseek_core.ports import free_port
 from wideseek_tools import ToolsConfig, open_tools
 from wideseek_tools.backends.retrieval_server import ServerConfig, ServerPagesConfig
 from wideseek_tools.check import CheckConfig, check
@@ -125,7 +125,7 @@ async def test_check_tells_what_works_and_what_is_missing(
             f"pages.jina.base_url={url}",
             "pages.fetch.robots=false",
             "page=http://127.0.0.1/",
-            "timeout_s=2.0",
+            "timeout_s=300.0",
         ],
     )
     found = {one.backend: one for one in await check(config)}
@@ -136,12 +136,6 @@ async def test_check_tells_what_works_and_what_is_missing(
     assert "can't be reached" in found["search: server"].note
     assert "open internet" in found["pages: fetch"].note
     assert not found["search: embedded"].works
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def test_server_serves_its_clients_until_it_is_told_to_stop(tmp_path: Path) -> None:

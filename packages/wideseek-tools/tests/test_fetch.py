@@ -1,6 +1,5 @@
 import asyncio
 import gzip
-import time
 import zlib
 from typing import Any
 
@@ -8,13 +7,14 @@ import pytest
 from loopback import Reply, Request, Stub, page
 
 from wideseek_core.errors import NoContent, ToolError, ToolRefused, ToolUnavailable
+from wideseek_core.testing import until
 from wideseek_tools.fetch.address import checked_url, is_public, public_addresses
 from wideseek_tools.fetch.config import FetchConfig
 from wideseek_tools.fetch.fetcher import Fetcher
 
-QUICK: dict[str, Any] = {
-    "timeout_s": 1.0,
-    "deadline_s": 30.0,
+PATIENT: dict[str, Any] = {
+    "timeout_s": 300.0,
+    "deadline_s": 300.0,
     "max_attempts": 1,
     "max_bytes": 100_000,
     "max_requests_per_s": None,
@@ -32,10 +32,10 @@ def config(stub: Stub, **update: object) -> FetchConfig:
         ports=(80, 443, stub.port),
         allowed_hosts=("127.0.0.1",),
         robots=False,
-        connect_timeout_s=0.5,
-        extract_timeout_s=20.0,
+        connect_timeout_s=300.0,
+        extract_timeout_s=300.0,
         extract_processes=1,
-        **QUICK,
+        **PATIENT,
     )
     return plain.model_copy(update=update)
 
@@ -161,19 +161,23 @@ async def test_gzip_bomb_stops_at_the_limit(stub: Stub) -> None:
         (Reply(drop=True), ToolUnavailable),
         (page("  ", "text/plain"), NoContent),
         (page("<html><body></body></html>"), NoContent),
-        (Reply(200, b"x" * 1000, {"content-type": "text/html"}, drip_s=0.2), ToolUnavailable),
-        (Reply(200, b"x", {"content-type": "text/html"}, delay_s=5.0), ToolUnavailable),
         (Reply(200, b"x", {"x": "y" * 300_000, "content-type": "text/html"}), ToolUnavailable),
     ],
 )
-async def test_bad_page_is_refused_in_time(
-    stub: Stub, answer: Reply, error: type[ToolError]
-) -> None:
+async def test_bad_page_is_refused(stub: Stub, answer: Reply, error: type[ToolError]) -> None:
     stub.answers([answer])
-    started = time.monotonic()
     with pytest.raises(error):
         await read(stub)
-    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(("delay_s", "drip_s"), [(0.0, 0.05), (3600.0, 0.0)])
+async def test_a_page_that_takes_too_long_is_given_up(
+    stub: Stub, delay_s: float, drip_s: float
+) -> None:
+    kind = {"content-type": "text/html"}
+    stub.answers([Reply(200, b"x" * 1000, kind, delay_s=delay_s, drip_s=drip_s)])
+    with pytest.raises(ToolUnavailable, match="no answer within"):
+        await read(stub, timeout_s=0.2)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("url", HOSTILE)
 async def test_private_host_is_refused(url: str) -> None:
-    async with Fetcher(FetchConfig(robots=False, **QUICK)) as fetcher:
+    async with Fetcher(FetchConfig(robots=False, **PATIENT)) as fetcher:
         with pytest.raises(ToolError, match=r"open internet|no address|not a URL"):
             await fetcher.read(url)
 
@@ -303,7 +307,8 @@ async def test_missing_robots_txt_allows_and_a_failing_one_does_not(
 
 
 async def test_one_host_gets_few_requests_at_once(stub: Stub) -> None:
-    stub.answers([Reply(200, b"x", {"content-type": "text/plain"}, delay_s=0.05)])
+    stub.answers([Reply(200, b"x", {"content-type": "text/plain"})])
+    stub.gate = asyncio.Event()
     answered = peak = 0
     async with Fetcher(config(stub, max_per_host=2)) as fetcher:
 
@@ -313,11 +318,14 @@ async def test_one_host_gets_few_requests_at_once(stub: Stub) -> None:
             peak = max(peak, len(stub.requests) - answered)
             answered += 1
 
-        await asyncio.gather(*(call(number) for number in range(6)))
+        calls = asyncio.gather(*(call(number) for number in range(6)))
+        await until(lambda: len(stub.requests) == 2)
+        stub.gate.set()
+        await calls
     assert (answered, peak) == (6, 2)
 
 
 async def test_extraction_that_takes_too_long_is_given_up(stub: Stub) -> None:
     stub.answers([page(ARTICLE)])
     with pytest.raises(ToolUnavailable, match="extract"):
-        await read(stub, extract_timeout_s=0.01)
+        await read(stub, extract_timeout_s=1e-6)

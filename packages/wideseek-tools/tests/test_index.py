@@ -4,7 +4,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -139,27 +138,38 @@ def test_method_the_index_was_not_built_for_is_refused(tmp_path: Path) -> None:
         IndexSearch(tmp_path / "index", Ranking(method="dense"))
 
 
+KILLED_BUILD = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from wideseek_tools.index.build import IndexConfig, build_index
+
+dies_at, delay_s = int(sys.argv[3]), float(sys.argv[4])
+death = threading.Timer(delay_s, lambda: os.kill(os.getpid(), signal.SIGKILL))
+indexed = 0
+
+def step(stage, more, total):
+    global indexed
+    indexed += more if stage == "indexing passages" else 0
+    if indexed >= dies_at and not death.is_alive():
+        death.start()
+    while indexed >= dies_at + 300:  # it waits for its death, which is to come in the midst of this
+        time.sleep(60)
+
+config = IndexConfig(batch=100, checkpoint=500)
+build_index(None, Path(sys.argv[1]), Path(sys.argv[2]), config, step)
+"""
+"""Kills itself some time after so many passages were indexed."""
+
+
 def test_killed_build_resumes_to_the_same_index(tmp_path: Path) -> None:
     pages = many(tmp_path / "pages.jsonl", 3000)
     build_index(None, pages, tmp_path / "whole")
-    code = (
-        "from pathlib import Path; from wideseek_tools.index.build import *; import sys;"
-        "build_index(None, Path(sys.argv[1]), Path(sys.argv[2]),"
-        " IndexConfig(batch=100, checkpoint=500))"
-    )
-    command = [sys.executable, "-c", code, str(pages), str(tmp_path / "killed")]
+    command = [sys.executable, "-c", KILLED_BUILD, str(pages), str(tmp_path / "killed")]
     draw = random.Random(3)
-    kills = 0
-    for pause in (0.3, 0.6):
-        process = subprocess.Popen(command)
-        building = tmp_path / ".killed.building" / "shard"
-        while process.poll() is None and not building.exists():
-            time.sleep(0.01)
-        time.sleep(pause * draw.random())
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() != 0
-    subprocess.run(command, check=True)
-    assert kills
+    for passages in (700, 1900):
+        moment = [str(passages), str(draw.random() / 20)]
+        assert subprocess.run([*command, *moment]).returncode == -signal.SIGKILL
+    subprocess.run([*command, "100000", "0"], check=True)
     killed, whole = read_index(tmp_path / "killed"), read_index(tmp_path / "whole")
     assert killed.fingerprint == whole.fingerprint
     assert asyncio.run(answers(tmp_path / "killed")) == asyncio.run(answers(tmp_path / "whole"))

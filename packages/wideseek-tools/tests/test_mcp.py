@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ pytest.importorskip("mcp")
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
+from wideseek_core.ports import free_port
 from wideseek_core.search import Document, Page
 from wideseek_tools import MemoryPages, MemorySearch, Tools
 from wideseek_tools.mcp import make_server
@@ -75,15 +75,13 @@ async def test_numbers_out_of_bounds_are_cut(topk: object) -> None:
 async def test_the_server_over_http(tmp_path: Path) -> None:
     pages = tmp_path / "pages.jsonl"
     pages.write_text('{"url": "http://a.org/io", "title": "Io", "contents": "A moon."}\n')
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = [f"search.pages={pages}", "search.kind=memory", "pages.kind=memory"]
     settings += [f"pages.path={pages}", "transport=http", f"port={port}"]
     command = [sys.executable, "-m", "wideseek_tools.cli", "mcp", *settings]
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        for _ in range(300):
+        for _ in range(3000):
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()

@@ -38,7 +38,7 @@ async def filled(method: Method) -> QdrantSearch:
     await create_collection(client, "moons", index, 3)
     end = await load(client, "moons", PASSAGES, index, mean_words=5.0, encoder=encoder)
     assert end == 3
-    await finish_loading(client, "moons", poll_s=0.01, timeout_s=5.0)
+    await finish_loading(client, "moons", poll_s=0.01, timeout_s=300.0)
     config = QdrantConfig(base_url=":memory:", collection="moons", method=method)
     return QdrantSearch(config, client, encoder=encoder)
 
@@ -178,6 +178,6 @@ async def test_server_finds_what_was_loaded() -> None:
     await client.delete_collection("wideseek-test")
     await create_collection(client, "wideseek-test", index, 3)
     await load(client, "wideseek-test", PASSAGES, index, mean_words=5.0, encoder=Letters())
-    await finish_loading(client, "wideseek-test", poll_s=0.1, timeout_s=60.0)
+    await finish_loading(client, "wideseek-test", poll_s=0.1, timeout_s=300.0)
     async with QdrantSearch(config, client, encoder=Letters()) as search:
         assert (await search.hits("volcanoes", 3))[0][0].id == "p1"

@@ -21,7 +21,7 @@ from wideseek_tools.backends.retrieval_server import (
 )
 from wideseek_tools.index.cli import main as index_main
 
-QUICK: dict[str, Any] = {"max_attempts": 1, "timeout_s": 5.0}
+ONCE: dict[str, Any] = {"max_attempts": 1, "timeout_s": 300.0}
 HIT = {"document": {"id": "1", "url": "u", "contents": "x"}, "score": 1.0}
 
 
@@ -33,7 +33,7 @@ def test_own_servers_have_no_rate_limit_and_no_bound_on_the_queue() -> None:
 
 async def test_thousands_of_searches_at_once_are_all_answered(stub: Stub) -> None:
     stub.answers([reply({"result": [[HIT]]})])
-    config = ServerConfig(base_url=stub.url, deadline_s=5.0)
+    config = ServerConfig(base_url=stub.url, deadline_s=300.0, timeout_s=300.0)
     async with open_server(config) as search:
         found = await asyncio.gather(*(search.search(str(number), 1) for number in range(3000)))
     assert all(len(documents) == 1 for documents in found)
@@ -43,7 +43,7 @@ async def test_several_servers_share_the_work_and_stand_in_for_each_other(stub: 
     async with Stub() as other:
         for server in (stub, other):
             server.answers([reply({"result": [[HIT]]})])
-        config = ServerConfig(base_url=stub.url, more_base_urls=(other.url,), **QUICK)
+        config = ServerConfig(base_url=stub.url, more_base_urls=(other.url,), **ONCE)
         async with open_server(config) as search:
             await asyncio.gather(*(search.search(str(number), 1) for number in range(20)))
             assert len(stub.requests) == len(other.requests) == 10
@@ -60,7 +60,7 @@ async def test_several_servers_share_the_work_and_stand_in_for_each_other(stub: 
 )
 async def test_an_answer_without_a_result_is_a_failure(stub: Stub, answer: object) -> None:
     stub.answers([reply(answer)])
-    async with open_server(ServerConfig(base_url=stub.url, **QUICK)) as search:
+    async with open_server(ServerConfig(base_url=stub.url, **ONCE)) as search:
         with pytest.raises(ToolUnavailable):
             await search.search("x", 1)
 

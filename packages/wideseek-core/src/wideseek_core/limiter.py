@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -40,15 +39,16 @@ class RequestLimiter:
         limits, attempts = self._limits, 0
         async with self._slot():
             await self._pace()
-            started = time.monotonic()
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + limits.deadline_s
             while True:
-                left_s = max(0.0, limits.deadline_s - (time.monotonic() - started))
+                left_s = max(0.0, deadline - loop.time())
                 attempts += 1
                 try:
                     return await attempt(min(limits.timeout_s, left_s))
                 except ServiceError as fault:
                     pause_s = self._pause_s(fault, attempts)
-                    left_s = limits.deadline_s - (time.monotonic() - started)
+                    left_s = deadline - loop.time()
                     is_last = attempts >= limits.max_attempts or pause_s >= left_s
                     if is_last or not fault.can_pass:
                         raise _final(fault, name or self._name, attempts) from None
@@ -72,7 +72,7 @@ class RequestLimiter:
     async def _pace(self) -> None:
         """Waits for the next start that the rate limit allows."""
         if self._limits.max_requests_per_s is not None:
-            now = time.monotonic()
+            now = asyncio.get_running_loop().time()
             start = max(now, self._next_start)
             self._next_start = start + 1.0 / self._limits.max_requests_per_s
             await asyncio.sleep(start - now)

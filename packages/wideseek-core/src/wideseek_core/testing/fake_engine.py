@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wideseek_core.testing.waiting import until
+
 _JOINED = {
     "q_proj": ("qkv_proj", 0),
     "k_proj": ("qkv_proj", 1),
@@ -59,6 +61,8 @@ class FakeEngine:
     eos_ids: tuple[int, ...] = ()
     token_s: float = 0.0
     """Time of one token."""
+    hold_at: int | None = None
+    """Tokens at which every request waits until this is changed; None for no waiting."""
     processed_logprobs: bool = True
     """Whether temperature shows in log-probabilities."""
     top_logprob: float = -2.0
@@ -98,6 +102,7 @@ class FakeEngine:
             request.cached = self._lookup(key, prompt)
             while len(request.ids) < parameters["max_tokens"]:
                 await asyncio.sleep(self.token_s)
+                await until(lambda: not self._is_held(request))
                 if not request.aborted:
                     await self._go.wait()
                 if request.aborted:
@@ -109,6 +114,10 @@ class FakeEngine:
             del self.running[name]
             known = self.cache.setdefault(key, [])
             known.append(((*prompt, *request.ids), fingerprint(self.weights)))
+
+    def _is_held(self, request: Running) -> bool:
+        is_there = self.hold_at is not None and len(request.ids) >= self.hold_at
+        return is_there and not request.aborted
 
     def _next(
         self, request: Running, prompt: Sequence[int], seed: int, stops: Sequence[int]
@@ -136,11 +145,11 @@ class FakeEngine:
 
     async def reached(self, tokens: int, requests: int = 1) -> None:
         """Waits until so many requests run and have at least so many tokens each."""
-        for _ in range(20_000):
-            if sum(len(request.ids) >= tokens for request in self.running.values()) >= requests:
-                return
-            await asyncio.sleep(0.0005)
-        raise TimeoutError(f"{len(self.running)} requests run")
+
+        def true() -> bool:
+            return sum(len(one.ids) >= tokens for one in self.running.values()) >= requests
+
+        await until(true)
 
     def pause(self, *, abort: bool) -> None:
         """Stops sampling; requests are given up or held."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from wideseek_core import ConfigError
 from wideseek_core.config import environment as variable
+from wideseek_core.ports import free_port
 from wideseek_core.processes import LocalChild, start_child
 from wideseek_rl.cluster.launcher import SlotRequest
-from wideseek_rl.engines.control.process import free_port
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 

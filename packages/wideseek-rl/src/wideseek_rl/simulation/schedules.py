@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wideseek_core import Config, Episode, Score, ScoreState, TableMetrics, Task, TextGold
+from wideseek_core.simulated_time import simulate
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
 from wideseek_rl.rollout.scored import ScoredEpisode
-from wideseek_rl.simulation.clock import simulate
 from wideseek_rl.simulation.engine import SimulatedEngine, Speeds
 from wideseek_rl.simulation.lengths import Lengths, RolloutLength
 

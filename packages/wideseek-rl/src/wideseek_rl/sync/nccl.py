@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wideseek_core import PeerFailed, TrainError
-from wideseek_rl.engines.control.process import free_port
+from wideseek_core.ports import free_port
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.fanout import Failures, in_thread, on_each
 from wideseek_rl.sync.source import WeightSource
@@ -137,6 +137,8 @@ class NcclTransport:
 
     async def send(self, servers: Sequence[ServerControl], version: int) -> Failures:
         """Broadcasts all weights. Every member has to take part, or none gets anything."""
+        if not servers:
+            return {}  # nobody would receive what is sent
         urls = [server.client.url for server in servers]
         if self._broken or set(urls) != set(self._members):
             missing = ", ".join(set(self._members) - set(urls)) or self._broken

@@ -1,7 +1,6 @@
 """A server as a child process: a log file, a bounded start and stop, and no life of its own."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,13 +32,6 @@ async def running_server(
         yield child
     finally:
         await child.stop(config.stop_timeout_s)
-
-
-def free_port() -> int:
-    """A port that nothing listens on at present."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until_healthy(

@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from wideseek_core import TrainError
+from wideseek_core.errors import WideSeekError
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class _Jumping(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None:
-            raise TrainError("the simulation waits for something that never happens")
+            raise WideSeekError("the simulation waits for something that never happens")
         self._loop.jump(max(timeout, 0.0))
         return super().select(0)
 
