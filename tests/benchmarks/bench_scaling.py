@@ -32,7 +32,12 @@ from wideseek_core import Sampling
 from wideseek_core.config import Config, load_config
 from wideseek_rl import LossConfig, ModelConfig, PolicyModel, TorchTrainerConfig, open_engine
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.cluster.config import EnginePlacement, LocalPlacement, TrainerPlacement
+from wideseek_rl.cluster.config import (
+    EnginePlacement,
+    LocalPlacement,
+    RayPlacement,
+    TrainerPlacement,
+)
 from wideseek_rl.cluster.estimate import PEAK_FLOPS
 from wideseek_rl.cluster.open import open_launcher
 from wideseek_rl.cluster.shapes import shape_of
@@ -63,6 +68,14 @@ class ScalingConfig(Config):
     trainer: Literal["torch", "nemo_aligner"] = "torch"
     tensor_parallel: int = Field(default=1, ge=1)
     """Ranks that share every layer, with `nemo_aligner`."""
+    pipeline_parallel: int = Field(default=1, ge=1)
+    """Stages with equally many layers each, with `nemo_aligner`."""
+    distributed_optimizer: bool = False
+    """Divide Adam's moments among the data-parallel ranks of `nemo_aligner`."""
+    launcher: Literal["local", "ray"] = "local"
+    """What starts the processes."""
+    address: str = "auto"
+    """Of the Ray cluster."""
     engine_python: Path | None = None
     trainer_python: Path | None = None
     steps: int = Field(default=4, ge=2)
@@ -105,7 +118,7 @@ def shape(rehearse: bool) -> DecoderConfig:
     """The model: Qwen3-4B's shape, or a tiny one."""
     if rehearse:
         return DecoderConfig(
-            vocab_size=999, hidden_size=32, layers=2, heads=2, kv_heads=1, head_dim=16, ffn_size=64
+            vocab_size=999, hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=64
         )
     return DecoderConfig(
         vocab_size=151_936,
@@ -140,15 +153,7 @@ class Measurement:
         """All steps."""
         config, rehearse = self._config, self._config.rehearse
         each = 0 if rehearse else 1
-        placement = LocalPlacement(
-            trainer=TrainerPlacement(
-                gpus=self._half * each,
-                processes=self._half,
-                tensor_parallel=config.tensor_parallel,
-                python=config.trainer_python,
-            ),
-            engines=EnginePlacement(replicas=self._half, gpus=each),
-        )
+        placement = self._placement(each)
         model = PolicyModel(ModelConfig(model=str(self._model), device="cpu"))
         async with AsyncExitStack() as stack:
             opened = open_launcher(placement, self._folder / f"logs-{self._scale.gpus}")
@@ -169,6 +174,19 @@ class Measurement:
             assert isinstance(engine, ServedEngine)
             await self._steps(engine, trainer)
         return self._scale
+
+    def _placement(self, each: int) -> LocalPlacement | RayPlacement:
+        """Half of the GPUs for the trainer, the others for an engine each."""
+        trainer = TrainerPlacement(
+            gpus=self._half * each,
+            processes=self._half,
+            tensor_parallel=self._config.tensor_parallel,
+            python=self._config.trainer_python,
+        )
+        engines = EnginePlacement(replicas=self._half, gpus=each)
+        if self._config.launcher == "local":
+            return LocalPlacement(trainer=trainer, engines=engines)
+        return RayPlacement(trainer=trainer, engines=engines, address=self._config.address)
 
     def _engine_config(self, each: int) -> VllmEngineConfig | SglangEngineConfig:
         config = self._config
@@ -192,7 +210,9 @@ class Measurement:
         if config.trainer == "nemo_aligner":
             return NemoAlignerConfig(
                 tensor_parallel=config.tensor_parallel,
-                data_parallel=self._half // config.tensor_parallel,
+                pipeline_parallel=config.pipeline_parallel,
+                data_parallel=self._half // (config.tensor_parallel * config.pipeline_parallel),
+                distributed_optimizer=config.distributed_optimizer,
                 sequence_parallel=config.tensor_parallel > 1,
                 precision="float32" if config.rehearse else "bfloat16",
                 recompute="none" if config.rehearse else "full",
