@@ -55,13 +55,15 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation site, in which a broken link or an unknown name is an error.
 
-    Beside it the files that only their hosts run: by their schemas, and the Dockerfile by hadolint.
+    Beside it the files that only their hosts run: by their schemas, the Dockerfile by hadolint, and
+    the script for SLURM by shellcheck.
     """
     sync(session, "--only-group", "docs")
     session.run("mkdocs", "build", "-q", "-d", session.create_tmp())
     for schema, files in SCHEMAS.items():
         session.run("check-jsonschema", "-q", "--builtin-schema", f"vendor.{schema}", *files)
     session.run("hadolint", "docker/Dockerfile")
+    session.run("shellcheck", "examples/cluster/slurm.sh")
 
 
 SCHEMAS = {
@@ -99,9 +101,13 @@ def nemo_aligner(session: nox.Session) -> None:
 
 @nox.session
 def ray(session: nox.Session) -> None:
-    """Runs on a Ray cluster of several nodes on this machine; some minutes."""
+    """Runs on a Ray cluster of several nodes on this machine; some minutes.
+
+    `-- -m ray` repeats the one with kills with ten seeds.
+    """
     sync(session, "--extra", "ray")
-    session.run("pytest", "-q", "-m", "ray", "tests/extras/test_ray.py", *session.posargs)
+    quick = ("-m", "ray and not slow")
+    session.run("pytest", "-q", *(session.posargs or quick), "tests/extras/test_ray.py")
 
 
 @nox.session

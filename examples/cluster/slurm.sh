@@ -11,7 +11,7 @@
 #   sbatch examples/cluster/slurm.sh
 # A job that is ended by its time limit is submitted again and resumes from the last checkpoint.
 set -euo pipefail
-nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
 ray=.venv/bin/ray

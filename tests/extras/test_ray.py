@@ -36,14 +36,20 @@ def patiently(start: Callable[[], Any]) -> Any:
 class Nodes:
     """A head without CPUs, a node for the trainer, and two nodes for one engine each."""
 
-    def __init__(self, cluster: Any) -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: Any, mark: str) -> None:
+        self.cluster, self.mark = cluster, mark
         self._add(num_cpus=2, resources={"training": 2})
-        self.sampling = [self._add(num_cpus=1, resources={"sampling": 1}) for _ in range(2)]
-        cluster.wait_for_nodes()
+        self.sampling: list[Any] = []
+        self.complete()
 
     def _add(self, **resources: Any) -> Any:
         return patiently(lambda: self.cluster.add_node(wait=False, **resources))
+
+    def complete(self) -> None:
+        """Starts the nodes that are missing."""
+        while len(self.sampling) < 2:
+            self.sampling.append(self._add(num_cpus=1, resources={"sampling": 1}))
+        self.cluster.wait_for_nodes(timeout=300)
 
     @property
     def address(self) -> str:
@@ -51,7 +57,7 @@ class Nodes:
 
     def lose_an_engine(self) -> None:
         """Kills a node without any warning."""
-        self.cluster.remove_node(self.sampling[1], allow_graceful=False)
+        self.cluster.remove_node(self.sampling.pop(), allow_graceful=False)
 
     @property
     def placement(self) -> list[str]:
@@ -66,22 +72,37 @@ class Nodes:
 
 
 MARK = "WIDESEEK_TEST_MARK"
-"""Variable that all processes of a test inherit, so that no others are taken for them."""
+"""Variable that all processes of the cluster inherit, so that no others are taken for them."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Nodes]:
+    """Four raylets, which take longer to start than anything that runs on them."""
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    mark = str(tmp_path_factory.mktemp("cluster"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARK, mark)
+        # Python processes that wait for work on every node are of no use here.
+        patch.setenv("RAY_enable_worker_prestart", "0")
+        patch.setenv("RAY_prestart_worker_first_driver", "0")
+        head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False}
+        started = patiently(
+            lambda: Cluster(initialize_head=True, head_node_args={**head, "no_monitor": True})
+        )
+        yield Nodes(started, mark)
+        started.shutdown()
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Nodes]:
-    monkeypatch.setenv(MARK, str(tmp_path))
-    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
-
-    head = {"num_cpus": 0, "include_dashboard": False}
-    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
-    yield Nodes(cluster)
-    cluster.shutdown()
+def nodes(cluster: Nodes) -> Nodes:
+    """The cluster with all of its nodes."""
+    cluster.complete()
+    return cluster
 
 
-def processes(module: str, mark: Path) -> list[int]:
-    """The processes of a module that belong to this test, without those that watch over them."""
+def processes(module: str, mark: str) -> list[int]:
+    """The processes of a module in a cluster, without those that watch over them."""
     found: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -145,16 +166,18 @@ class Run:
         return Counter(record["episode"]["task_id"] for record in records)
 
 
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 10))]
+)
 def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     seed: int, nodes: Nodes, tmp_path: Path
 ) -> None:
     run = Run(tmp_path / "run", nodes.placement, seed)
     try:
         run.reach(1)
-        os.kill(processes(ENGINE, tmp_path)[0], signal.SIGKILL)
+        os.kill(processes(ENGINE, nodes.mark)[0], signal.SIGKILL)
         run.reach(2)
-        os.kill(processes(RANK, tmp_path)[-1], signal.SIGKILL)
+        os.kill(processes(RANK, nodes.mark)[-1], signal.SIGKILL)
         run.reach(4)
         nodes.lose_an_engine()
         output = run.finish()
@@ -167,7 +190,7 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     assert "a process that samples has died" in output
     assert "no room for 1 x engine" in output
     assert (run.folder / "logs" / "trainer-1.log").exists()
-    assert not processes(RANK, tmp_path)
+    assert not processes(RANK, nodes.mark)
 
 
 async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
