@@ -64,7 +64,7 @@ def test_the_version_is_shown(capsys: Captured) -> None:
     assert capsys.readouterr().out == "wideseek 0.1.0\n"
 
 
-@pytest.mark.parametrize("name", ["train", "sft", "widesearch", "qa", "ask"])
+@pytest.mark.parametrize("name", ["train", "sft", "widesearch", "qa", "ask", "cluster"])
 def test_a_dry_run_shows_settings_that_can_be_given_back(
     name: str, capsys: Captured, tmp_path: Path
 ) -> None:

@@ -1,11 +1,14 @@
 """Weights through NCCL: who joins as which rank, both ends at once, and ranks that fail."""
 
 import asyncio
+import ctypes
+import pickle
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -19,6 +22,7 @@ from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.nccl import NcclTransport, SglangNcclWire, VllmNcclWire
+from wideseek_rl.sync.plain_vllm import packs, pickled_identifier
 from wideseek_rl.sync.senders import NewVllmSender, OldVllmSender
 from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource, WeightSource
@@ -45,10 +49,10 @@ class Sender:
         self.joined = {"address": address, "port": port, "world_size": world_size}
 
     def init_fields(self) -> dict[str, Any]:
-        return {"packed": True}
+        return {"packed": True, "packed_buffer_size_bytes": 7}
 
     def update_fields(self) -> dict[str, Any]:
-        return {"packed_buffer_size_bytes": 7}
+        return self.init_fields()
 
     def broadcast(self, source: WeightSource) -> None:
         for _ in range(self.listeners):
@@ -99,7 +103,11 @@ async def test_vllm_workers_join_behind_the_trainer_one_server_after_another() -
             assert info["names"] == ["norm.weight", "norm.bias", "out.weight"]
             assert info["dtype_names"] == ["float32"] * 3
             assert info["shapes"] == [[4], [4], [2, 4]]
-            assert info["packed_buffer_size_bytes"] == 7
+            assert server.init_info is not None
+            told = (server.init_info, info)[server.version < (0, 29)]
+            assert (told["packed"], told["packed_buffer_size_bytes"]) == (True, 7)
+            other = (info, server.init_info)[server.version < (0, 29)]
+            assert "packed" not in other  # which that release would refuse
         assert servers[1].engine.label == "5"
         await transport.close()
         assert sender.left
@@ -406,3 +414,33 @@ async def test_an_error_that_is_no_servers_failure_is_raised_at_once() -> None:
         with pytest.raises(KeyError, match="a bug"):
             await transport.connect(controls)
         sender.sent.set()
+
+
+class Unpacked(ctypes.Structure):
+    """NCCL's identifier as vLLM declares it."""
+
+    _fields_: ClassVar = [("internal", ctypes.c_byte * 128)]
+
+
+def test_the_identifier_of_a_group_is_what_workers_of_vllm_unpickle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "vllm.distributed.device_communicators.pynccl_wrapper"
+    module = ModuleType(name)
+    vars(module)["ncclUniqueId"] = Unpacked
+    while name:
+        monkeypatch.setitem(sys.modules, name, module)
+        name = name.rpartition(".")[0]
+    identifier = bytes(range(128, 256))
+    found = pickle.loads(pickled_identifier(identifier))
+    assert isinstance(found, Unpacked)
+    assert bytes(found) == identifier
+
+
+def test_tensors_are_packed_up_to_the_size_of_the_buffer() -> None:
+    module = nn.ModuleDict({"norm": nn.LayerNorm(4), "out": nn.Linear(4, 2, bias=False)})
+    source = ModuleSource(module)
+    every = b"".join(as_bytes(tensor) for _, tensor in source.tensors())
+    cut = [as_bytes(pack) for pack in packs(source, 20)]
+    assert [len(pack) for pack in cut] == [32, 32]  # more than 20 bytes: with the second norm's
+    assert b"".join(cut) == every

@@ -1,13 +1,15 @@
 """Training by NeMo-Aligner against the torch trainer, on the CPU, in an environment that has it.
 
-Run by `nox -s nemo_aligner`. Each case starts real ranks, which talk over gloo.
+Run by `nox -s nemo_aligner`. Each case has real ranks, which talk over gloo; most are forks of one
+process, so that NeMo is imported once.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,20 +17,32 @@ import torch
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError
+from wideseek_core.testing.fake_sglang import FakeSglang
+from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.cluster.launcher import Launcher, SlotRequest
+from wideseek_rl.cluster.local import LocalLauncher
+from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
+from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.sync.open import open_control
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer, open_nemo_aligner
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.objectives.config import CorrectionConfig
+from wideseek_rl.trainers.remote.client import Processes, RemoteTransport
+from wideseek_rl.trainers.remote.requests import Route
 from wideseek_rl.trainers.torch import TorchTrainer
+
+from .forked_ranks import ForkedLauncher
 
 pytestmark = pytest.mark.nemo_aligner
 
-OPTIMIZER = OptimizerConfig(lr=1e-2, grad_clip=0.5, warmup_updates=2)
+OPTIMIZER = OptimizerConfig(lr=1e-2, grad_clip=0.5, warmup_updates=2, eps=1e-5)
+PLAIN = LossConfig()
 
 FAMILIES = {
     "qwen3": {},
@@ -71,20 +85,30 @@ def some_samples(count: int = 7, seed: int = 0) -> list[TrainingSample]:
     return made
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Generator[ForkedLauncher]:
+    with ForkedLauncher(tmp_path_factory.mktemp("logs")) as launcher:
+        yield launcher
+
+
 @asynccontextmanager
 async def opened(
-    model: Decoder, folder: Path, loss: LossConfig, **settings: Any
+    model: Decoder, folder: Path, launcher: Launcher, loss: LossConfig = PLAIN, **settings: Any
 ) -> AsyncGenerator[NemoAlignerTrainer]:
     """Ranks that hold a copy of the model."""
     save_model(model, folder / "start", None)
-    config = NemoAlignerConfig(optimizer=OPTIMIZER, max_batch_tokens=64, **settings)
+    given: dict[str, Any] = {"max_batch_tokens": 64, **settings}
+    config = NemoAlignerConfig(optimizer=OPTIMIZER, **given)
     copy = PolicyModel(ModelConfig(model=str(folder / "start"), device="cpu"))
-    async with open_nemo_aligner(config, loss, copy) as trainer:
+    async with open_nemo_aligner(config, loss, copy, Processes(launcher=launcher)) as trainer:
         yield trainer
 
 
-def weights_of(trainer: NemoAlignerTrainer) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy() for name, tensor in trainer.weights.tensors()}
+async def weights_of(trainer: NemoAlignerTrainer) -> dict[str, NDArray[Any]]:
+    tensors = await asyncio.to_thread(lambda: dict(trainer.weights.tensors()))
+    infos = [(info.name, info.shape) for info in trainer.weights.metadata()]
+    assert infos == [(name, tuple(tensor.shape)) for name, tensor in tensors.items()]
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def relative_change(
@@ -98,75 +122,128 @@ def relative_change(
     return (distance / change) ** 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
-    """How the ranks share the work."""
-
-    tensor_parallel: int = 1
-    data_parallel: int = 1
-    sequence_parallel: bool = False
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Fields of a `NemoAlignerConfig`."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 async def follows_torch(
     model: Decoder,
     folder: Path,
-    loss: LossConfig,
-    division: Division,
+    launcher: Launcher,
     batches: Sequence[Sequence[TrainingSample]],
+    loss: LossConfig = PLAIN,
+    *,
+    division: dict[str, Any],
     **shared: Any,
 ) -> None:
     """Asserts that updates by the ranks have the loss, the gradient and the effect of torch's."""
     start = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
-    async with opened(model, folder, loss, **division.settings, **shared) as trainer:
+    async with opened(model, folder, launcher, loss, **division, **shared) as trainer:
         settings = TorchTrainerConfig(optimizer=OPTIMIZER, share_prefixes=False, **shared)
         torch_trainer = TorchTrainer(model, settings, loss)
-        for samples in batches:
+        for number, samples in enumerate(batches):
             wanted, found = torch_trainer.update(samples), await trainer.update(samples)
-            assert found.loss == pytest.approx(wanted.loss, rel=1e-5, abs=1e-7)
-            assert found.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-5)
+            near = 1e-5 if number < 3 else 1e-3  # Adam makes much of small differences
+            assert found.loss == pytest.approx(wanted.loss, rel=near, abs=1e-7)
+            assert found.grad_norm == pytest.approx(wanted.grad_norm, rel=near)
             assert found.lr == wanted.lr
-            assert found.entropy == pytest.approx(wanted.entropy, rel=1e-5)
+            assert found.entropy == pytest.approx(wanted.entropy, rel=near)
             assert (found.updates, found.tokens_trained) == (wanted.updates, wanted.tokens_trained)
-        assert relative_change(weights_of(trainer), model, start) < 1e-3
+        assert relative_change(await weights_of(trainer), model, start) < 1e-3
+        assert await trainer.drift() == 0.0
 
 
-@pytest.mark.parametrize(
-    "family", ["qwen3", "llama", pytest.param("qwen2", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("family", FAMILIES)
 async def test_updates_of_each_family_are_those_of_the_torch_trainer(
-    family: str, tmp_path: Path
+    family: str, tmp_path: Path, forks: ForkedLauncher
 ) -> None:
-    model, division = tiny(**FAMILIES[family]), Division(tensor_parallel=2)
-    batches = [some_samples(seed=seed) for seed in range(3)]
-    await follows_torch(model, tmp_path, LossConfig(), division, batches)
+    batches = [some_samples(seed=seed) for seed in range(20 if family == "qwen3" else 3)]
+    model = tiny(**FAMILIES[family])
+    await follows_torch(model, tmp_path, forks, batches, division={"tensor_parallel": 2})
 
 
-@pytest.mark.parametrize(
-    "division",
-    [Division(tensor_parallel=2, sequence_parallel=True), Division(data_parallel=2)],
-    ids=str,
-)
+DIVISIONS: dict[str, dict[str, Any]] = {
+    "one": {"max_batch_tokens": 1000},
+    "sequence": {"tensor_parallel": 2, "sequence_parallel": True},
+    "data": {"data_parallel": 2},
+    "divided": {"data_parallel": 2, "distributed_optimizer": True},
+    "tensor and divided": {
+        "tensor_parallel": 2,
+        "data_parallel": 2,
+        "distributed_optimizer": True,
+        "sequence_parallel": True,
+    },
+    "pipeline": {"pipeline_parallel": 2},
+    "pipeline and tensor": {"pipeline_parallel": 2, "tensor_parallel": 2},
+    "pipeline and divided": {
+        "pipeline_parallel": 2,
+        "data_parallel": 2,
+        "distributed_optimizer": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", DIVISIONS)
 async def test_updates_do_not_depend_on_the_division_among_ranks(
-    division: Division, tmp_path: Path
+    name: str, tmp_path: Path, forks: ForkedLauncher
 ) -> None:
     # One sample: a data-parallel rank has nothing to do and must still join in.
     batches = [some_samples(), some_samples(1, seed=1), some_samples(seed=2)]
-    await follows_torch(tiny(), tmp_path, LossConfig(), division, batches)
+    await follows_torch(tiny(), tmp_path, forks, batches, division=DIVISIONS[name])
+
+
+async def test_untied_output_weights_of_the_last_stage_are_trained(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    model, batches = tiny(**FAMILIES["llama"]), [some_samples(seed=seed) for seed in range(2)]
+    division = {"pipeline_parallel": 2, "distributed_optimizer": True}
+    await follows_torch(model, tmp_path, forks, batches, division=division)
+
+
+async def test_ranks_of_several_hosts_meet_at_the_first_one(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    forks.hosts = ("127.0.0.1", "127.0.0.2")
+    try:
+        division = {"data_parallel": 2, "tensor_parallel": 2}
+        await follows_torch(tiny(), tmp_path, forks, [some_samples()], division=division)
+    finally:
+        forks.hosts = forks.hosts[:1]
+
+
+async def test_samples_with_equal_prompts_are_no_group(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    """NeMo-Aligner takes a baseline over equal prompts; turns of one rollout may have the same."""
+    samples = some_samples()
+    shortest = min(map(len, samples)) // 2
+    for sample in samples:
+        sample.ids[:shortest] = samples[0].ids[:shortest]
+    await follows_torch(tiny(), tmp_path, forks, [samples], division={})
+
+
+CALLS = {
+    "chunk": "reinforce.ReinforceRolloutBatch().chunk(rank=0, split_size=2, seed=0)",
+    "baseline": "reinforce.calculate_rloo_baseline(prompts=None, reward=None, mask=None)",
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_is_wrong_in_nemo_aligner_can_not_be_called(
+    name: str, forks: ForkedLauncher
+) -> None:
+    code = f"from nemo_aligner.algorithms import reinforce; {CALLS[name]}"
+    async with forks.slots(SlotRequest(role=f"call-{name}")) as (slot,):
+        child = await slot.start((sys.executable, "-c", code))
+        assert await child.wait() == 1
+    assert "wrong in this release and must not be called" in slot.log.read_text()
 
 
 @pytest.mark.parametrize(
-    ("loss", "shared"),
+    ("loss", "shared", "division"),
     [
         (
             LossConfig(kl=0.1, correction=CorrectionConfig(kind="tis", high=1.5), temperature=0.7),
             {"updates_per_step": 2},
+            {},
         ),
-        pytest.param(
+        (
             LossConfig(
                 ratio="sequence",
                 surrogate="cispo",
@@ -175,26 +252,31 @@ async def test_updates_do_not_depend_on_the_division_among_ranks(
                 correction=CorrectionConfig(kind="mis"),
             ),
             {"ratio_stop": "micro_batch"},
-            marks=pytest.mark.slow,
+            {"pipeline_parallel": 2, "distributed_optimizer": True},
         ),
     ],
     ids=["tis and k3", "sequences, mis and k2"],
 )
 async def test_reference_and_old_log_probabilities_are_those_of_the_torch_trainer(
-    tmp_path: Path, loss: LossConfig, shared: dict[str, Any]
+    tmp_path: Path,
+    loss: LossConfig,
+    shared: dict[str, Any],
+    division: dict[str, Any],
+    forks: ForkedLauncher,
 ) -> None:
     batches = [some_samples(seed=seed) for seed in range(2)]
     settings = {"recompute_logprobs": True, **shared}
-    await follows_torch(tiny(), tmp_path, loss, Division(), batches, **settings)
+    await follows_torch(tiny(), tmp_path, forks, batches, loss, division=division, **settings)
 
 
 async def test_log_probabilities_are_those_of_the_model_and_a_killed_rank_is_one_clear_error(
     tmp_path: Path,
 ) -> None:
+    """With ranks that are started as in a run."""
     model, samples = tiny(), some_samples()
-    async with opened(model, tmp_path, LossConfig()) as trainer:
+    async with opened(model, tmp_path, LocalLauncher(tmp_path / "logs")) as trainer:
         found = await trainer.logprobs(samples)
-        trainer.processes[0].kill()
+        trainer.group.children[0].kill()
         with pytest.raises(TrainError, match="a rank of the trainer ended"):
             await trainer.update(samples)
     for sample, values in zip(samples, found, strict=True):
@@ -208,23 +290,78 @@ async def test_log_probabilities_are_those_of_the_model_and_a_killed_rank_is_one
         np.testing.assert_allclose(values, wanted, atol=2e-5)
 
 
-async def test_a_checkpoint_resumes_on_other_ranks_and_in_the_torch_trainer(tmp_path: Path) -> None:
-    model, loss, later = tiny(), LossConfig(), some_samples(seed=5)
-    async with opened(model, tmp_path / "two", loss, tensor_parallel=2) as trainer:
+@pytest.mark.parametrize(
+    ("saving", "loading"),
+    [
+        ({"tensor_parallel": 2}, {}),
+        ({"pipeline_parallel": 2}, {"tensor_parallel": 2, "distributed_optimizer": True}),
+        ({"data_parallel": 2, "distributed_optimizer": True}, {"pipeline_parallel": 2}),
+    ],
+    ids=["tensor to one", "pipeline to divided", "divided to pipeline"],
+)
+async def test_a_checkpoint_resumes_on_other_ranks_and_in_the_torch_trainer(
+    saving: dict[str, Any], loading: dict[str, Any], tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    model, later = tiny(), some_samples(seed=5)
+    async with opened(model, tmp_path / "first", forks, **saving) as trainer:
         await trainer.update(some_samples())
         (tmp_path / "saved").mkdir()
         await trainer.save(tmp_path / "saved")
+        saved = await weights_of(trainer)
         wanted = await trainer.update(later)
-        # Norms that every rank holds: NeMo-Aligner alone lets those of queries and keys drift.
-        assert await trainer.drift() == 0.0
-    async with opened(tiny(), tmp_path / "one", loss) as trainer:
+    async with opened(tiny(), tmp_path / "second", forks, **loading) as trainer:
         await trainer.load(tmp_path / "saved")
+        loaded = await weights_of(trainer)
         resumed = await trainer.update(later)
-    loaded = load_model(tmp_path / "saved" / "model", "cpu", torch.float32)
-    torch_trainer = TorchTrainer(loaded, TorchTrainerConfig(optimizer=OPTIMIZER), loss)
-    torch_trainer.load(tmp_path / "saved")
-    in_torch = torch_trainer.update(later)
-    for metrics in (resumed, in_torch):
+    assert all(np.array_equal(loaded[name], saved[name]) for name in saved)
+    in_torch = TorchTrainer(
+        load_model(tmp_path / "saved" / "model", "cpu", torch.float32),
+        TorchTrainerConfig(optimizer=OPTIMIZER),
+        PLAIN,
+    )
+    in_torch.load(tmp_path / "saved")
+    for metrics in (resumed, in_torch.update(later)):
         assert metrics.loss == pytest.approx(wanted.loss, rel=1e-5)
         assert metrics.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-5)
         assert metrics.lr == wanted.lr
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+async def test_ranks_send_their_weights_straight_to_servers(
+    kind: Literal["vllm", "sglang"], tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    server = FakeVllm() if kind == "vllm" else FakeSglang()
+    division: dict[str, Any] = {"tensor_parallel": 2, "pipeline_parallel": 2}
+    async with server.serving(), opened(tiny(), tmp_path, forks, **division) as trainer:
+        route = Route(kind=kind, sync=SyncConfig(), control=ControlConfig(), dtype="bfloat16")
+        transport = RemoteTransport(trainer.group, route)
+        control = open_control(kind, server.url, ControlConfig())
+        assert await transport.connect([control]) == {}
+        for version in (1, 2):
+            await trainer.update(some_samples(seed=version))
+            assert await transport.send([control], version) == {}
+            await check_sent(server, transport, trainer)
+        assert server.engine.label == "2"
+        server.corrupt = True
+        assert await transport.send([control], 3) == {}
+        with pytest.raises(AssertionError):
+            await check_sent(server, transport, trainer)
+
+
+async def check_sent(
+    server: FakeVllm | FakeSglang, transport: RemoteTransport, trainer: NemoAlignerTrainer
+) -> None:
+    """Asserts that a server has the weights of the ranks.
+
+    By checksums where these are known without the server's own code.
+    """
+    if isinstance(server, FakeVllm):
+        control = open_control("vllm", server.url, ControlConfig())
+        reported = {server.url: await control.checksums()}
+        assert await transport.compare(reported) == {}
+    held = server.engine.weights
+    weights = await weights_of(trainer)
+    assert {"model.embed_tokens.weight", "model.norm.weight"} <= held.keys()
+    for name in weights.keys() & held.keys():  # servers hold some projections joined
+        rounded = torch.as_tensor(weights[name]).bfloat16().contiguous()
+        assert held[name] == rounded.view(torch.uint8).numpy().tobytes(), name

@@ -4,8 +4,8 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,31 @@ async def opened(folder: Path, count: int = 1, **settings: Any) -> AsyncGenerato
 
 async def tensors_of(trainer: Trainer) -> dict[str, torch.Tensor]:
     return await asyncio.to_thread(lambda: dict(trainer.weights.tensors()))
+
+
+def listening_addresses(groups: Sequence[int]) -> set[str]:
+    """Addresses that processes of the given groups listen on, in Linux's hexadecimal."""
+    inodes: set[str] = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(folder.name)) in groups:
+                links = [os.readlink(link) for link in (folder / "fd").iterdir()]
+                inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    found: set[str] = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.add(fields[1].partition(":")[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux shows sockets in /proc")
+async def test_ranks_of_one_host_listen_on_loopback_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path, 2) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        groups = [child.pid for child in trainer.group.children]
+        assert listening_addresses(groups) == {"0100007F"}
 
 
 async def test_ranks_make_the_updates_of_a_trainer_in_this_process(tmp_path: Path) -> None:

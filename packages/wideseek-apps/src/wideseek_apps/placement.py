@@ -61,9 +61,15 @@ def _trainer(config: Any, placement: TrainerPlacement, dtype: str) -> Config:
     if isinstance(config, NemoAlignerConfig):
         if not ranks:
             raise ConfigError("placement.trainer.processes: NeMo-Aligner needs at least one")
+        share = parallel * config.pipeline_parallel
+        if ranks % share:
+            raise ConfigError(
+                f"placement.trainer: {ranks} ranks are not divided by tensor_parallel={parallel} "
+                f"times trainer.pipeline_parallel={config.pipeline_parallel}"
+            )
         update: dict[str, object] = {
             "tensor_parallel": parallel,
-            "data_parallel": ranks // parallel,
+            "data_parallel": ranks // share,
         }
         if placement.python is not None:
             update["python"] = placement.python

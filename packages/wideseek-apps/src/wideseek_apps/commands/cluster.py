@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from wideseek_apps.launch import show_settings
 from wideseek_core.commands import Command
 from wideseek_core.config import Config, load_arguments
 from wideseek_core.progress import show
@@ -20,11 +21,14 @@ def run(arguments: Sequence[str]) -> None:
     """Shows a cluster. Raises `ConfigError` if there is none."""
     from wideseek_core.extras import require_modules
 
-    config = load_arguments(ClusterCommand, arguments, usage=USAGE).config
+    loaded = load_arguments(ClusterCommand, arguments, usage=USAGE)
+    if loaded.dry_run:
+        show_settings(loaded.config)
+        return
     require_modules("ray", feature="wideseek cluster", install="wideseek-rl[ray]")
     from wideseek_rl.cluster.ray.overview import cluster_text
 
-    show(cluster_text(config.address))
+    show(cluster_text(loaded.config.address))
 
 
 COMMAND = Command(summary="Show what runs where in a Ray cluster.", run=run, group="Machine")

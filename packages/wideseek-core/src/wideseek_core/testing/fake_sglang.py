@@ -208,7 +208,9 @@ class FakeSglang:
     async def _update_tensor(self, request: Request) -> Response:
         body = request.json()
         content = unpickled(body["serialized_named_tensors"][0])
-        flat: bytes = content["flattened_tensor"]
+        flat: Any = content["flattened_tensor"]
+        if hasattr(flat, "numpy"):  # a tensor of the CPU from another process
+            flat = flat.numpy().tobytes()
         tensors = {m.name: flat[m.start_idx : m.end_idx] for m in content["metadata"]}
         return await self._updated(body, tensors)
 

@@ -44,7 +44,8 @@ class TrainerLoad:
     batch_tokens: int
     """Tokens of a micro-batch."""
     recompute: Recompute
-    recompute_every: int = 1
+    recompute_every: float = 1.0
+    """Layers of which one is recomputed."""
     offload: bool = False
     reference: bool = False
     """Whether a reference model is held for the KL term."""

@@ -226,6 +226,8 @@ class VllmNcclWire:
     async def join(self, server: ServerControl, group: dict[str, Any]) -> None:
         """Has the server's workers join; it answers when they have."""
         limit = server.client.config.transfer_timeout_s
+        if not await _packs_from_the_start(server):
+            group = {key: value for key, value in group.items() if key not in PACKING}
         body = {"init_info": group}
         await server.client.post("/init_weight_transfer_engine", body, timeout_s=limit)
 
@@ -236,6 +238,8 @@ class VllmNcclWire:
     async def receive(self, server: ServerControl, update: dict[str, Any], label: str) -> None:
         """Receives; the label comes at the end."""
         limit = server.client.config.transfer_timeout_s
+        if await _packs_from_the_start(server):
+            update = {key: value for key, value in update.items() if key not in PACKING}
         await server.client.post("/update_weights", {"update_info": update}, timeout_s=limit)
 
     async def finish(self, server: ServerControl, label: str) -> None:
@@ -243,6 +247,14 @@ class VllmNcclWire:
         limit = server.client.config.transfer_timeout_s
         body = {"weight_version": label}
         await server.client.post("/finish_weight_update", body, timeout_s=limit)
+
+
+PACKING = ("packed", "packed_buffer_size_bytes")
+"""Fields that vLLM takes when its workers join (from 0.29 on) or with each update (before)."""
+
+
+async def _packs_from_the_start(server: ServerControl) -> bool:
+    return (await server.inspect()).version >= (0, 29)
 
 
 @dataclass(slots=True)

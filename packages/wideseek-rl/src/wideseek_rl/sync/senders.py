@@ -11,23 +11,26 @@ from typing import Any, cast
 import torch
 
 from wideseek_core import ConfigError
+from wideseek_rl.sync.plain_vllm import PlainVllmSender
 from wideseek_rl.sync.source import WeightSource
 
 PACKED_BYTES = 2**30
 """Size of the buffers in which small tensors travel together."""
 
 
-def vllm_sender(buffer_bytes: int = PACKED_BYTES) -> "OldVllmSender | NewVllmSender":
+def vllm_sender(
+    buffer_bytes: int = PACKED_BYTES,
+) -> "OldVllmSender | NewVllmSender | PlainVllmSender":
     """The sender that fits the installed vLLM: its trainer interface changed with 0.29.
 
-    Raises `ConfigError` without vLLM.
+    Without vLLM, as beside trainers that exclude it, one that needs nothing of it.
     """
     try:
         from vllm.distributed.weight_transfer import (  # pyright: ignore[reportMissingImports]
             nccl_engine,  # pyright: ignore[reportUnknownVariableType]
         )
-    except ImportError as error:
-        raise ConfigError(f"weights through NCCL need vLLM beside the trainer: {error}") from None
+    except ImportError:
+        return PlainVllmSender(buffer_bytes)
     engine = cast("Any", nccl_engine)
     if hasattr(engine, "NCCLTrainerWeightTransferEngine"):
         return NewVllmSender(engine, buffer_bytes)

@@ -4,7 +4,6 @@ Imported after `compat.install`.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +18,9 @@ from torch import Tensor
 
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig
-from wideseek_rl.trainers.loss import LossInputs, policy_loss, without_runaway
+from wideseek_rl.trainers.loss import SUMS, LossInputs, policy_loss, without_runaway
 from wideseek_rl.trainers.megatron.batches import PackedBatch
-from wideseek_rl.trainers.megatron.layout import Entry, Split, entries, join, part, shard, unshard
-from wideseek_rl.trainers.megatron.model import build_model, token_logprobs
+from wideseek_rl.trainers.megatron.model import bare, build_model, hidden_states, token_logprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,11 +74,11 @@ class PolicyActor(MegatronGPTReinforceActorModel):
 
     def model_provider_func(self, pre_process: bool, post_process: bool) -> Any:
         """Our model; NeMo's own never passes the q/k norms on to the layer spec."""
-        assert pre_process, "there is one pipeline stage"
-        assert post_process, "there is one pipeline stage"
         return build_model(
             self.transformer_config,
             self.shape,
+            first=pre_process,
+            last=post_process,
             padded_vocabulary=self.padded_vocab_size,
             max_tokens=self.cfg.encoder_seq_length,
         )
@@ -103,11 +101,14 @@ class PolicyActor(MegatronGPTReinforceActorModel):
             model=self.model,
             num_microbatches=count,
             forward_only=forward_only,
-            seq_length=1,  # only pipelines use it
+            seq_length=1,  # stages tell each other the lengths
             micro_batch_size=1,
         )
-        sums = torch.stack([torch.cat([r["loss"][None], r["sums"]]) for r in results]).sum(0)
+        sums = torch.zeros(1 + len(SUMS), dtype=torch.float64, device=torch.cuda.current_device())
+        for result in results:  # none but on the last stage
+            sums += torch.cat([result["loss"][None], result["sums"]])
         dist.all_reduce(sums, group=parallel_state.get_data_parallel_group())
+        sums = from_last_stage(sums)
         return float(sums[0]), sums[1:]
 
     def _items(self, part: Part) -> Iterator[tuple[PackedBatch, Tensor, Tensor | None]]:
@@ -117,7 +118,8 @@ class PolicyActor(MegatronGPTReinforceActorModel):
     def _forward_step(self, scale: int) -> Any:
         def step(items: Iterator[tuple[PackedBatch, Tensor, Tensor | None]], model: Any) -> Any:
             batch, old, reference = next(items)
-            logprobs, entropy = self._logprobs(batch, model)
+            states, is_last = self._states(batch, model)
+            logprobs, entropy = self._logprobs(states, batch) if is_last else (states, None)
 
             def loss(logprobs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
                 inputs = LossInputs(
@@ -143,21 +145,30 @@ class PolicyActor(MegatronGPTReinforceActorModel):
 
         return step
 
-    def _logprobs(self, batch: PackedBatch, model: Any) -> tuple[Tensor, Tensor]:
-        bare = model.module if hasattr(model, "module") else model
+    def _states(self, batch: PackedBatch, model: Any) -> tuple[Tensor, bool]:
+        """The hidden states that a stage gives, and whether it is the last one."""
+        stage = bare(model)
+        states = hidden_states(stage, batch, self.frequencies)
+        if stage.post_process:
+            return states, True
+        return states.to(stage.config.pipeline_dtype), False
+
+    def _logprobs(self, states: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         return token_logprobs(
-            bare, batch, self.frequencies, self.shape, temperature=self.loss.temperature
+            bare(self.model), states, batch, self.shape, temperature=self.loss.temperature
         )
 
     def finish_training_step(self) -> None:
         """NeMo-Aligner's reductions, and the one it forgets.
 
         Every tensor-parallel rank has a whole copy of the q/k norms but sees the gradient of its
-        own heads alone. Under sequence parallelism NeMo-Aligner sums all norms, these among them.
+        own heads alone. Under sequence parallelism NeMo-Aligner sums all norms, these among them,
+        and so does megatron-core under the distributed optimizer.
         """
         super().finish_training_step()
         ranks = parallel_state.get_tensor_model_parallel_world_size()
-        if not self.shape.qk_norm or ranks == 1 or self.cfg.sequence_parallel:
+        summed = self.cfg.sequence_parallel or self.use_mcore_dist_optim
+        if not self.shape.qk_norm or ranks == 1 or summed:
             return
         for name, parameter in self.named_parameters():
             if "q_layernorm" in name or "k_layernorm" in name:
@@ -168,8 +179,31 @@ class PolicyActor(MegatronGPTReinforceActorModel):
     @torch.no_grad()
     def logprobs(self, batches: Sequence[PackedBatch]) -> list[Tensor]:
         """Log-probabilities of the trained tokens under the weights as they are, `[N]` each."""
-        with self._autocast():
-            return [self._logprobs(batch, self.model)[0] for batch in batches]
+
+        def step(items: Iterator[PackedBatch], model: Any) -> Any:
+            batch = next(items)
+            states, is_last = self._states(batch, model)
+
+            def found(states: Tensor, **_: Any) -> Tensor:
+                return self._logprobs(states, batch)[0] if is_last else states
+
+            return states, found
+
+        set_sync_funcs(self, forward_only=True)
+        results: list[Tensor] = get_forward_backward_func()(
+            forward_step_func=step,
+            data_iterator=iter(batches),
+            model=self.model,
+            num_microbatches=len(batches),
+            forward_only=True,
+            seq_length=1,
+            micro_batch_size=1,
+            collect_non_loss_data=True,
+        )
+        sizes = [len(batch.targets) for batch in batches]
+        device = torch.cuda.current_device()
+        own = torch.cat(results).float() if results else torch.empty(sum(sizes), device=device)
+        return list(torch.split(from_last_stage(own), sizes))
 
     def keep_reference(self) -> None:
         """Remembers the weights as they are as those of the reference model, in host memory."""
@@ -180,50 +214,15 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         with cpu_weight_swap(self, self.init_policy_state_dict, megatron_amp_O2=False):
             return self.logprobs(batches)
 
-    @torch.no_grad()
-    def drift(self) -> float:
-        """How far apart the copies of a parameter that all tensor-parallel ranks hold are."""
-        group = parallel_state.get_tensor_model_parallel_group()
-        worst = 0.0
-        for entry, parameter in self.named_entries():
-            if entry.split is Split.REPLICATED:
-                highest, lowest = parameter.detach().clone(), parameter.detach().clone()
-                dist.all_reduce(highest, dist.ReduceOp.MAX, group=group)
-                dist.all_reduce(lowest, dist.ReduceOp.MIN, group=group)
-                worst = max(worst, float((highest - lowest).max()))
-        return worst
 
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        """The arithmetic that the schedule uses in training."""
-        enabled = bool(self.transformer_config.enable_autocast)
-        with torch.autocast("cuda", torch.bfloat16, enabled=enabled):
-            yield
-
-    # Weights.
-
-    def named_entries(self) -> Iterator[tuple[Entry, torch.nn.Parameter]]:
-        """Each parameter with its place in a Hugging Face checkpoint, in that one's order."""
-        bare = self.model.module if hasattr(self.model, "module") else self.model
-        own = dict(bare.named_parameters())
-        for entry in entries(self.shape):
-            yield entry, own[entry.name]
-
-    def gather(self, entry: Entry, own: Tensor) -> dict[str, Tensor]:
-        """The Hugging Face tensors of a parameter, its gradient or a moment, on every rank."""
-        size = parallel_state.get_tensor_model_parallel_world_size()
-        shards = [own.detach()]
-        if size > 1:
-            shards = [torch.empty_like(own) for _ in range(size)]
-            group = parallel_state.get_tensor_model_parallel_group()
-            dist.all_gather(shards, own.detach().contiguous(), group=group)
-        return part(entry, unshard(entry, shards), self.shape)
-
-    def scatter(self, entry: Entry, tensors: Sequence[Tensor]) -> Tensor:
-        """This rank's part of a parameter, from its whole Hugging Face tensors."""
-        rank = parallel_state.get_tensor_model_parallel_rank()
-        size = parallel_state.get_tensor_model_parallel_world_size()
-        return shard(entry, join(entry, tensors, self.shape), rank, size)
+def from_last_stage(values: Tensor) -> Tensor:
+    """What the last stage of this rank's pipeline has; overwrites what others have."""
+    if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+        group = parallel_state.get_pipeline_model_parallel_group()
+        last = parallel_state.get_pipeline_model_parallel_last_rank()
+        values = values.contiguous()
+        dist.broadcast(values, last, group=group)
+    return values
 
 
 def actor_class(

@@ -7,6 +7,7 @@ other, `install` raises, since a patch that no longer fits fails silently.
 import contextlib
 import sys
 import types
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from wideseek_core import ConfigError
+from wideseek_core import ConfigError, TrainError
 
 VERSIONS = {
     "nemo-aligner": "0.7.0",
@@ -35,6 +36,7 @@ def install() -> None:
     if not torch.cuda.is_available():
         _run_on_cpu()
     _complete_nemo()
+    _refuse_defects()
 
 
 def check_versions() -> None:
@@ -63,6 +65,24 @@ def _stub_trt_llm() -> None:
     sys.modules[stub.__name__] = stub
 
 
+def _refuse_defects() -> None:
+    """Makes what is wrong in NeMo-Aligner raise: none of it may take part in a run.
+
+    `ReinforceRolloutBatch.chunk` gives every data-parallel rank the whole batch, and the baseline
+    takes responses for a group when their prompts are equal.
+    """
+    reinforce = import_module("nemo_aligner.algorithms.reinforce")
+    reinforce.__dict__["ReinforceRolloutBatch"].chunk = _refused("ReinforceRolloutBatch.chunk")
+    reinforce.__dict__["calculate_rloo_baseline"] = _refused("calculate_rloo_baseline")
+
+
+def _refused(name: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TrainError(f"NeMo-Aligner's {name} is wrong in this release and must not be called")
+
+    return refuse
+
+
 def _complete_nemo() -> None:
     """Replaces what NeMo takes from apex or TransformerEngine without a guard."""
     overrides = import_module("nemo.collections.nlp.parts.nlp_overrides")
@@ -76,10 +96,22 @@ def _complete_nemo() -> None:
     name = "set_defaults_if_not_set_tensor_model_parallel_attributes"
     build = import_module("nemo.collections.nlp.modules.common.megatron.build_model")
     build.__dict__[name] = layers.__dict__[name]
+    # The distributed optimizer asks for TransformerEngine's release even where nothing is in FP8.
+    sharding = import_module("megatron.core.optimizer.distrib_optimizer")
+    quantize = sharding.__dict__["quantize_param_shard"]
+
+    def quantize_if_any(model_params: Any, *rest: Any, **named: Any) -> None:
+        if model_params:
+            quantize(model_params, *rest, **named)
+
+    sharding.__dict__["quantize_param_shard"] = quantize_if_any
 
 
 class _CudaNamesCpu(TorchFunctionMode):
-    """Tensors made with `device="cuda"` are made on the CPU: schedules and timers ask for it."""
+    """Tensors made with `device="cuda"` are made on the CPU: schedules and timers ask for it.
+
+    Tensors of the CPU call themselves ones of CUDA: the distributed optimizer asks for that.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -87,7 +119,10 @@ class _CudaNamesCpu(TorchFunctionMode):
         given = dict(kwargs or {})
         if str(given.get("device", "")).startswith("cuda"):
             given["device"] = torch.device("cpu")
-        return func(*args, **given)
+        found = func(*args, **given)
+        if func == torch.Tensor.type and isinstance(found, str):
+            return f"torch.cuda.{found.rpartition('.')[2]}"
+        return found
 
 
 def _run_on_cpu() -> None:

@@ -15,7 +15,8 @@ class NemoAlignerConfig(Config):
     """Training by NeMo-Aligner on megatron-core, in one process a rank."""
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
-        {"python", "tensor_parallel", "data_parallel", "sequence_parallel", "recompute", "logs"}
+        {"python", "tensor_parallel", "pipeline_parallel", "data_parallel", "sequence_parallel"}
+        | {"distributed_optimizer", "recompute", "logs"}
         | {"max_batch_tokens", "start_timeout_s", "update_timeout_s"}
     )
     """Keys that a resumed run may change."""
@@ -25,8 +26,12 @@ class NemoAlignerConfig(Config):
     """Interpreter of the environment with the extra `nemo-aligner`; null for the running one."""
     tensor_parallel: int = Field(default=1, ge=1)
     """Ranks that share each layer. Divides the heads and the key-value heads of the model."""
+    pipeline_parallel: int = Field(default=1, ge=1)
+    """Stages with equally many layers each; micro-batches pass through them one after another."""
     data_parallel: int = Field(default=1, ge=1)
     """Groups of such ranks, each with its share of the samples."""
+    distributed_optimizer: bool = False
+    """Divide Adam's moments among data-parallel ranks instead of keeping copies."""
     sequence_parallel: bool = False
     """Divide the activations between layers among tensor-parallel ranks, too."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -54,6 +59,11 @@ class NemoAlignerConfig(Config):
     update_timeout_s: float = Field(default=3600.0, gt=0)
     """Time that one update, or saving, may take."""
 
+    @property
+    def ranks(self) -> int:
+        """Processes that train."""
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
+
 
 def check_model(shape: DecoderConfig, config: NemoAlignerConfig, loss: LossConfig) -> None:
     """Raises `ConfigError` for a model or a loss that can't be trained, or not divided so."""
@@ -77,5 +87,10 @@ def check_model(shape: DecoderConfig, config: NemoAlignerConfig, loss: LossConfi
     for name, size in sizes.items():
         if size % ranks:
             raise ConfigError(f"trainer.tensor_parallel={ranks} does not divide {size} {name}")
+    if shape.layers % config.pipeline_parallel:
+        raise ConfigError(
+            f"trainer.pipeline_parallel={config.pipeline_parallel} does not divide "
+            f"{shape.layers} layers"
+        )
     if config.sequence_parallel and ranks == 1:
         raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from megatron.core import parallel_state
-from megatron.core.tensor_parallel.layers import param_is_not_tensor_parallel_duplicate
 from nemo_aligner.algorithms.reinforce import ReinforceTrainer
 from nemo_aligner.utils.distributed import ScopedTimer
 from nemo_aligner.utils.train_script_utils import FakeCheckpointCallback, FakeScheduler
@@ -26,7 +24,8 @@ from wideseek_rl.trainers.loss import COUNTS, SUMS
 from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
 from wideseek_rl.trainers.megatron.batches import PackedBatch, collate, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
-from wideseek_rl.trainers.optimizer import learning_rate, set_learning_rate
+from wideseek_rl.trainers.megatron.optimizers import DividedAdam, RankOptimizer, WholeAdam
+from wideseek_rl.trainers.optimizer import learning_rate
 
 MAX_BROKEN = 3
 """Updates in succession whose gradient may be other than finite."""
@@ -84,6 +83,11 @@ class PolicyTrainer(ReinforceTrainer):
             run_timer=SimpleNamespace(start_time=lambda: None, is_finished=lambda: False),
         )
         self._config = config
+        self.adam: RankOptimizer = (
+            DividedAdam(optimizer, config.optimizer.eps)
+            if config.distributed_optimizer
+            else WholeAdam(optimizer)
+        )
         self._next_update, self._done = next_update, done
         self._parts: list[Part] = []
         self.broken = 0
@@ -157,7 +161,7 @@ class PolicyTrainer(ReinforceTrainer):
             logger.warning("mean ratio %.3g: the rest is given up", stats.mean_ratio(sums))
             stats.stopped = True
             return False
-        norm = clip_gradients(self.model, self._config.optimizer.grad_clip)
+        norm = self.adam.clip(self._config.optimizer.grad_clip)
         if not math.isfinite(norm):
             stats.skipped += 1
             self.broken += 1
@@ -168,8 +172,7 @@ class PolicyTrainer(ReinforceTrainer):
         self.broken = 0
         stats.norms.append(norm)
         stats.lr = learning_rate(self._config.optimizer, self.reinforce_optimization_step)
-        set_learning_rate(self.optimizer, stats.lr)
-        self.optimizer.step()
+        self.adam.step(stats.lr)
         self.reinforce_optimization_step += 1
         return True
 
@@ -215,24 +218,6 @@ class _Stats:
             "grad_norm": math.fsum(self.norms) / max(len(self.norms), 1),
             "lr": self.lr,
         }
-
-
-def clip_gradients(actor: torch.nn.Module, max_norm: float) -> float:
-    """Scales the gradient to at most `max_norm`; returns the norm that it had over all ranks.
-
-    Parameters that every tensor-parallel rank holds count once. NeMo's version needs apex.
-    """
-    with_gradient = [p for p in actor.parameters() if p.grad is not None]
-    own = [p for p in with_gradient if param_is_not_tensor_parallel_duplicate(p)]
-    squares = torch.zeros((), device=torch.cuda.current_device(), dtype=torch.float64)
-    for parameter in own:
-        squares += parameter.grad.double().pow(2).sum()  # type: ignore[union-attr]
-    dist.all_reduce(squares, group=parallel_state.get_model_parallel_group())
-    norm = float(squares.sqrt())
-    if norm > max_norm:
-        for parameter in with_gradient:
-            parameter.grad.mul_(max_norm / (norm + 1e-6))  # type: ignore[union-attr]
-    return norm
 
 
 class _Silent:

@@ -6,7 +6,7 @@ gradients and Adam's moments as well as weights, and a round trip is exact.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -39,16 +39,34 @@ class Entry:
     parts: tuple[str, ...]
     """Hugging Face names: one, gate and up, or query, key and value."""
     split: Split
+    stage: int = 0
+    """The pipeline stage that holds it."""
+    copied: bool = False
+    """Whether it is a second copy, which is read from a checkpoint but not written."""
 
 
-def entries(config: DecoderConfig) -> Iterator[Entry]:
-    """All parameters of a model, in the order of a Hugging Face checkpoint."""
-    yield _entry("embedding.word_embeddings.weight", Split.VOCABULARY, "model.embed_tokens.weight")
+EMBEDDING = "model.embed_tokens.weight"
+
+
+def entries(config: DecoderConfig, stages: int = 1) -> Iterator[Entry]:
+    """All parameters of a model, in the order of a Hugging Face checkpoint.
+
+    Each of the pipeline's `stages` has equally many layers and numbers its own from 0. The first
+    one has the embedding, the last one the output matrix: a copy of the embedding if both are tied.
+    """
+    each, last = config.layers // stages, stages - 1
+    yield _entry("embedding.word_embeddings.weight", Split.VOCABULARY, EMBEDDING)
     for layer in range(config.layers):
-        yield from _layer(config, f"decoder.layers.{layer}.", f"model.layers.{layer}.")
-    yield _entry("decoder.final_layernorm.weight", Split.REPLICATED, "model.norm.weight")
+        ours, theirs = f"decoder.layers.{layer % each}.", f"model.layers.{layer}."
+        for entry in _layer(config, ours, theirs):
+            yield replace(entry, stage=layer // each)
+    norm = _entry("decoder.final_layernorm.weight", Split.REPLICATED, "model.norm.weight")
+    yield replace(norm, stage=last)
+    output = _entry("output_layer.weight", Split.VOCABULARY, "lm_head.weight")
     if not config.tied_embeddings:
-        yield _entry("output_layer.weight", Split.VOCABULARY, "lm_head.weight")
+        yield replace(output, stage=last)
+    elif last:
+        yield replace(output, parts=(EMBEDDING,), stage=last, copied=True)
 
 
 def _layer(config: DecoderConfig, ours: str, theirs: str) -> Iterator[Entry]:

@@ -6,7 +6,10 @@ import torch
 from megatron.core import parallel_state, tensor_parallel
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import (
+    TransformerBlockSubmodules,
+    get_num_layers_to_build,
+)
 from torch import Tensor, nn
 
 from wideseek_rl.models.config import DecoderConfig
@@ -27,9 +30,18 @@ class RMSNorm(nn.RMSNorm):
 
 
 def build_model(
-    config: Any, shape: DecoderConfig, *, padded_vocabulary: int, max_tokens: int
+    config: Any,
+    shape: DecoderConfig,
+    *,
+    first: bool,
+    last: bool,
+    padded_vocabulary: int,
+    max_tokens: int,
 ) -> GPTModel:
-    """A `GPTModel` of a `TransformerConfig`, with the attention and norms of this package."""
+    """A pipeline stage of a `TransformerConfig`, with the attention and norms of this package."""
+    # Micro-batches differ in length, so stages tell each other the shape of what they send.
+    config.variable_seq_lengths = True
+    config.pipeline_dtype = torch.float32  # of the hidden states between layers, under autocast too
     spec = get_gpt_layer_local_spec(qk_layernorm=shape.qk_norm, normalization="RMSNorm")
     layer = spec.submodules
     layer.input_layernorm = layer.pre_mlp_layernorm = RMSNorm
@@ -37,63 +49,67 @@ def build_model(
     attention.core_attention = PackedCoreAttention
     if shape.qk_norm:
         attention.q_layernorm = attention.k_layernorm = RMSNorm
-    block = TransformerBlockSubmodules(layer_specs=[spec] * shape.layers, layer_norm=RMSNorm)
+    layers = [spec] * get_num_layers_to_build(config)
+    block = TransformerBlockSubmodules(layer_specs=layers, layer_norm=RMSNorm)
     return GPTModel(
         config=config,
         transformer_layer_spec=block,
         vocab_size=padded_vocabulary,
         max_sequence_length=max_tokens,
+        pre_process=first,
+        post_process=last,
         position_embedding_type="rope",
         share_embeddings_and_output_weights=shape.tied_embeddings,
         parallel_output=True,
     )
 
 
+def bare(model: Any) -> GPTModel:
+    """The model within what trains it: a list of one, and wrappers around that."""
+    if isinstance(model, list):
+        (model,) = model
+    while hasattr(model, "module"):
+        model = model.module
+    return model
+
+
+def hidden_states(model: GPTModel, batch: PackedBatch, frequencies: Tensor) -> Tensor:
+    """The hidden states that a stage gives, `[T, 1, D]`, or a rank's part of the tokens.
+
+    `frequencies` are the rotary ones, `[head_dim / 2]`, in radians a position. Stages behind the
+    first one take the states that the schedule has given them.
+    """
+    angles = batch.positions.float()[:, None] * frequencies  # [T, head_dim / 2]
+    rotary = torch.cat((angles, angles), -1)[:, None, None]  # [T, 1, 1, head_dim]
+    embedded = None
+    if model.pre_process:
+        embedded = model.embedding(input_ids=batch.ids[None], position_ids=batch.positions[None])
+    return model.decoder(hidden_states=embedded, attention_mask=batch.ends, rotary_pos_emb=rotary)
+
+
 def token_logprobs(
-    model: GPTModel,
-    batch: PackedBatch,
-    frequencies: Tensor,
-    shape: DecoderConfig,
-    *,
-    temperature: float,
+    model: GPTModel, states: Tensor, batch: PackedBatch, shape: DecoderConfig, *, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Log-probability, with gradient, and entropy of each trained token, `[N]` each, in nats.
 
-    `frequencies` are the rotary ones, `[head_dim / 2]`, in radians a position. The same on every
-    tensor-parallel rank.
+    From the hidden states of the last stage. The same on every tensor-parallel rank.
     """
-    hidden = _hidden(model, batch, frequencies)[batch.places]  # [N, D]
+    if model.config.sequence_parallel:
+        states = tensor_parallel.gather_from_sequence_parallel_region(
+            states, tensor_parallel_output_grad=True
+        )
     # megatron-core 0.12.3 loses the sum of a gradient that is not contiguous when it reduces it
     # over ranks, so nothing may come between this copy and the product with the output weights.
-    hidden = hidden.contiguous()
+    hidden = states.squeeze(1)[batch.places].contiguous()  # [N, D]
     if not model.config.sequence_parallel:
         hidden = tensor_parallel.copy_to_tensor_model_parallel_region(hidden)
-    weight = (
-        model.embedding.word_embeddings.weight
-        if shape.tied_embeddings
-        else model.output_layer.weight
-    )
+    tied = shape.tied_embeddings
     return vocabulary_logprobs(
         hidden,
-        weight,
+        model.shared_embedding_or_output_weight() if tied else model.output_layer.weight,
         batch.targets,
         vocabulary=shape.vocab_size,
         temperature=temperature,
         rank=parallel_state.get_tensor_model_parallel_rank(),
         group=parallel_state.get_tensor_model_parallel_group(),
     )
-
-
-def _hidden(model: GPTModel, batch: PackedBatch, frequencies: Tensor) -> Tensor:
-    """The last hidden states, `[T, D]`."""
-    angles = batch.positions.float()[:, None] * frequencies  # [T, head_dim / 2]
-    rotary = torch.cat((angles, angles), -1)[:, None, None]  # [T, 1, 1, head_dim]
-    embedded = model.embedding(input_ids=batch.ids[None], position_ids=batch.positions[None])
-    states = model.decoder(
-        hidden_states=embedded, attention_mask=batch.ends, rotary_pos_emb=rotary
-    )  # [T, 1, D], or a rank's part of the tokens
-    if model.config.sequence_parallel:
-        states = tensor_parallel.gather_from_sequence_parallel_region(
-            states, tensor_parallel_output_grad=True
-        )
-    return states.squeeze(1)

@@ -1,7 +1,6 @@
 """Sets NeMo-Aligner up around one model, in every rank. Imported after `compat.install`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from nemo_aligner.utils.train_script_utils import (
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from wideseek_core import CheckpointError
+from wideseek_core.config import environment
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.hf_format import read_config, save_folder
@@ -31,8 +31,16 @@ from wideseek_rl.trainers.megatron.batches import collate, pack
 from wideseek_rl.trainers.megatron.environment import RankEnvironment
 from wideseek_rl.trainers.megatron.fit import PolicyTrainer
 from wideseek_rl.trainers.megatron.layout import Entry
+from wideseek_rl.trainers.megatron.optimizers import MOMENTS
 from wideseek_rl.trainers.megatron.setup import Setup
+from wideseek_rl.trainers.megatron.weights import RankWeights
+from wideseek_rl.trainers.remote.meeting import join_ranks
+from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
+    Compare,
+    Connect,
+    Describe,
+    Described,
     Done,
     Drift,
     Load,
@@ -40,71 +48,77 @@ from wideseek_rl.trainers.remote.requests import (
     Metrics,
     Request,
     Save,
+    Send,
     Values,
     Weight,
     Weights,
 )
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 OPTIMIZER = "optimizer.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
 class OpenTrainer:
     """A trainer with its model, and what can be asked of them between updates."""
 
-    setup: Setup
-    trainer: PolicyTrainer
-    actor: PolicyActor
+    def __init__(self, setup: Setup, trainer: PolicyTrainer, actor: PolicyActor) -> None:
+        self.setup, self.trainer, self.actor = setup, trainer, actor
+        self.weights = RankWeights(actor.model, actor.shape)
+        self._first = dist.get_rank() == 0
+        self._publisher = Publisher(self.weights, first=self._first)
 
     def answers(self, request: Request) -> Iterator[object]:
         """Carries out what the client asks for between updates; gives what it is answered."""
         match request:
             case Logprobs(samples):
                 yield Values(values=self.logprobs(samples))
-                return
             case Drift():
-                yield Metrics(values={"drift": self.actor.drift()})
-                return
+                yield Metrics(values={"drift": self.weights.drift()})
             case Save(folder):
                 self.save(folder)
+                yield Done()
             case Load(folder):
                 self.load(folder)
+                yield Done()
+            case Describe():
+                infos = self.weights.metadata()
+                yield Described(tensors=[(one.name, one.dtype, one.shape) for one in infos])
             case Weights():
-                for name, tensor in self.weights():
-                    yield Weight(name=name, values=tensor.float().cpu().numpy())
+                for name, tensor in self.weights.tensors():
+                    values = tensor.float().cpu().numpy() if self._first else NOTHING
+                    yield Weight(name=name, values=values)
+                yield Done()
+            case Connect() | Send() | Compare():
+                yield self._publisher.answer(request)
             case _:
                 raise TypeError(f"not a request between updates: {request}")
-        yield Done()
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._publisher.close()
 
     def logprobs(self, samples: list[TrainingSample]) -> list[NDArray[Any]]:
-        """Log-probabilities of the trained tokens of each sample, computed by every rank alike."""
+        """Log-probabilities of each sample's tokens, 0 where they do not train; on every rank."""
         lengths = [len(sample) for sample in samples]
-        values: list[NDArray[Any]] = []
-        for chosen in pack(lengths, range(len(samples)), self.setup.config.max_batch_tokens):
-            batch = collate(samples, chosen, multiple=self._multiple, device=_device())
-            (found,) = self.actor.logprobs([batch])
+        packed = pack(lengths, range(len(samples)), self.setup.config.max_batch_tokens)
+        batches = [
+            collate(samples, chosen, multiple=self.setup.config.tensor_parallel, device=_device())
+            for chosen in packed
+        ]
+        values = [np.zeros(length, dtype=np.float32) for length in lengths]
+        for chosen, found in zip(packed, self.actor.logprobs(batches), strict=True):
             counts = np.cumsum([samples[index].trained for index in chosen])[:-1]
-            values += np.split(found.float().cpu().numpy(), counts)
+            for index, part in zip(chosen, np.split(found.cpu().numpy(), counts), strict=True):
+                values[index][samples[index].weights != 0] = part
         return values
-
-    @property
-    def _multiple(self) -> int:
-        return self.setup.config.tensor_parallel
-
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """All weights by their Hugging Face names, one parameter's at a time on every rank."""
-        for entry, parameter in self.actor.named_entries():
-            yield from self.actor.gather(entry, parameter).items()
 
     def save(self, folder: Path) -> None:
         """Writes `model/` in Hugging Face format and `optimizer.safetensors`, from rank 0.
 
         Both are those of the torch trainer, whatever the number of ranks: either can resume them.
         """
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self.weights()}
-        state = dict(self._moments())
-        if dist.get_rank() == 0:
+        weights = self._kept(self.weights.tensors())
+        state = self._kept(self._moments())
+        if self._first:
 
             def write(target: Path) -> None:
                 write_model_tensors(weights, target, torch.float32)
@@ -115,17 +129,27 @@ class OpenTrainer:
             write_tensors(state, folder / OPTIMIZER)
         dist.barrier()
 
+    def _kept(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """All tensors on the first rank; the others only help to gather them."""
+        kept: dict[str, Tensor] = {}
+        for name, tensor in tensors:
+            if self._first:
+                kept[name] = tensor.to("cpu", copy=True).contiguous()
+        return kept
+
     def _moments(self) -> Iterator[tuple[str, Tensor]]:
         updates = self.trainer.reinforce_optimization_step
         yield "updates", torch.tensor(updates)
         yield "broken", torch.tensor(self.trainer.broken)
-        state = self.trainer.optimizer.state
-        for entry, parameter in self.actor.named_entries():
-            if parameter not in state:
+        if not updates:
+            return
+        for entry, parameter in self.weights.entries():
+            own = {} if parameter is None else self.trainer.adam.moments(parameter)
+            if entry.copied:
                 continue
             for moment in MOMENTS:
-                for name, tensor in self.actor.gather(entry, state[parameter][moment]).items():
-                    yield f"{moment}.{name}", tensor.cpu().contiguous()
+                for name, tensor in self.weights.gather(entry, own.get(moment)).items():
+                    yield f"{moment}.{name}", tensor
             for name in entry.parts:
                 yield f"step.{name}", torch.tensor(float(updates))
 
@@ -138,46 +162,51 @@ class OpenTrainer:
                 updates = int(file.get_tensor("updates"))
                 known = set(file.keys())
                 broken = int(file.get_tensor("broken")) if "broken" in known else 0
-                optimizer = self.trainer.optimizer
-                optimizer.state.clear()
-                for entry, parameter in self.actor.named_entries():
-                    if f"exp_avg.{entry.parts[0]}" in known:
-                        optimizer.state[parameter] = self._state(file, entry, parameter)
+                self.trainer.adam.clear()
+                for entry, parameter in self.weights.entries():
+                    if parameter is not None and f"exp_avg.{entry.parts[0]}" in known:
+                        self._fill(file, entry, parameter)
         except (OSError, KeyError) as error:
             raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None
         self.trainer.reinforce_optimization_step = updates
         self.trainer.broken = broken
 
-    def _state(self, file: Any, entry: Entry, parameter: Tensor) -> dict[str, Tensor]:
-        state = {"step": file.get_tensor(f"step.{entry.parts[0]}").float()}
+    def _fill(self, file: Any, entry: Entry, parameter: nn.Parameter) -> None:
+        moments: dict[str, Tensor] = {}
         for moment in MOMENTS:
             whole = [file.get_tensor(f"{moment}.{name}").float() for name in entry.parts]
-            state[moment] = self.actor.scatter(entry, whole).to(parameter.device).contiguous()
-        return state
+            own = self.weights.scatter(entry, whole)
+            moments[moment] = own.to(parameter.device, copy=True).contiguous()
+        steps = file.get_tensor(f"step.{entry.parts[0]}").float()
+        self.trainer.adam.fill(parameter, moments, steps)
 
     @torch.no_grad()
     def load_weights(self, folder: Path) -> None:
         """Reads a model folder. Raises `CheckpointError`."""
-        parts = {
-            name: (entry, parameter)
-            for entry, parameter in self.actor.named_entries()
-            for name in entry.parts
-        }
-        waiting: dict[str, dict[str, Tensor]] = {}
+        wanted = list(self.weights.entries())
+        missing = {name for entry, _ in wanted for name in entry.parts}
+        waiting: dict[tuple[str, ...], dict[str, Tensor]] = {}
         for file, name, tensor in read_tensors(folder, "cpu"):
-            if name not in parts:
-                continue  # a tied head that some writers add
-            entry, parameter = parts.pop(name)
-            found = waiting.setdefault(entry.name, {})
-            found[name] = tensor
-            if len(found) == len(entry.parts):
-                del waiting[entry.name]
-                own = self.actor.scatter(entry, [found[part] for part in entry.parts])
-                if own.shape != parameter.shape:
-                    raise CheckpointError(f"{file}: {name!r} has another shape than config.json")
-                parameter.copy_(own)
-        if parts:
-            raise CheckpointError(f"{folder}: tensor {min(parts)!r} is missing")
+            missing.discard(name)
+            for entry, parameter in wanted:
+                if parameter is None or name not in entry.parts:
+                    continue
+                found = waiting.setdefault(entry.parts, {})
+                found[name] = tensor
+                if len(found) == len(entry.parts):
+                    del waiting[entry.parts]
+                    own = self.weights.scatter(entry, [found[part] for part in entry.parts])
+                    if own.shape != parameter.shape:
+                        raise CheckpointError(
+                            f"{file}: {name!r} has another shape than config.json"
+                        )
+                    parameter.copy_(own)
+        if missing:
+            raise CheckpointError(f"{folder}: tensor {min(missing)!r} is missing")
+
+
+NOTHING = np.zeros(0, dtype=np.float32)
+"""What ranks other than the first have for an answer; nobody reads it."""
 
 
 def open_trainer(
@@ -191,10 +220,12 @@ def open_trainer(
     Raises `CheckpointError` for a folder that can't be read.
     """
     shape, config = read_config(setup.model), setup.config
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
     trainer = Trainer(
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
-        devices=config.tensor_parallel * config.data_parallel,
-        num_nodes=1,
+        # Of this host; `RankEnvironment` knows of all ranks, on however many hosts they are.
+        devices=int(environment("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(environment("GROUP_WORLD_SIZE", "1")),
         precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
         logger=False,
         enable_checkpointing=False,
@@ -205,12 +236,13 @@ def open_trainer(
             no_ddp_communication_hook=True,
             gradient_as_bucket_view=True,
             find_unused_parameters=False,
-            process_group_backend="nccl" if torch.cuda.is_available() else "gloo",
+            process_group_backend=backend,
         ),
     )
     rotary = frequencies(shape.rope, shape.head_dim).to(_device())
     limit = config.max_mean_ratio if config.ratio_stop == "micro_batch" else None
     actor = actor_class(shape, rotary, setup.loss, limit)(nemo_config(shape, setup), trainer)
+    join_ranks(backend)
     init_distributed(trainer, actor, False)
     init_using_ptl(trainer, actor, None, list(range(64)))
     optimizer, _ = extract_optimizer_scheduler_from_ptl_model(actor)
@@ -226,11 +258,11 @@ def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
     """The model configuration that NeMo reads."""
     config, optimizer = setup.config, setup.config.optimizer
     recompute = {"none": None, "core_attn": "selective", "full": "full"}[config.recompute]
-    values = {
+    values: dict[str, Any] = {
         "micro_batch_size": 1,
         "global_batch_size": config.data_parallel,
         "tensor_model_parallel_size": config.tensor_parallel,
-        "pipeline_model_parallel_size": 1,
+        "pipeline_model_parallel_size": config.pipeline_parallel,
         "sequence_parallel": config.sequence_parallel,
         "encoder_seq_length": config.max_tokens,
         "max_position_embeddings": config.max_tokens,
@@ -283,6 +315,11 @@ def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
             "forward_micro_batch_size": 1,
         },
     }
+    if config.distributed_optimizer:
+        values["optim"] |= {
+            "name": "mcore_distributed_optim",
+            "average_in_collective": False,  # gloo has sums alone
+        }
     return OmegaConf.create(values)
 
 

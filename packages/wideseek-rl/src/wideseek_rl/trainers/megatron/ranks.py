@@ -55,6 +55,7 @@ def _run(setup: Setup, channel: Channel) -> None:
     except Closed:
         pass
     finally:
+        opened.close()
         torch.distributed.destroy_process_group()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wideseek_core import ConfigError, RanksLost, TrainError, WorkerError, errors
+from wideseek_core.config import environment as variable
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
 from wideseek_core.processes import Child, log_tail
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
@@ -153,7 +154,8 @@ async def open_ranks(command: RankCommand, launcher: Launcher) -> AsyncGenerator
     `TrainError` with the reason if they can't start.
     """
     request = SlotRequest(role="trainer", count=command.count, gpus=command.gpus)
-    async with launcher.slots(request) as slots:
+    async with launcher.slots(request) as places:
+        slots = by_host(places)
         children: list[Child] = []
         try:
             port = await slots[0].free_port()
@@ -172,6 +174,12 @@ async def open_ranks(command: RankCommand, launcher: Launcher) -> AsyncGenerator
             await group.close()
 
 
+def by_host(slots: Sequence[Slot]) -> list[Slot]:
+    """Places with those of a host behind one another, so that neighbouring ranks share hosts."""
+    hosts = list(dict.fromkeys(slot.host for slot in slots))
+    return sorted(slots, key=lambda slot: hosts.index(slot.host))
+
+
 def rank_command(command: RankCommand) -> tuple[str, ...]:
     """The command line of every rank."""
     python = str(command.python or sys.executable)
@@ -181,15 +189,21 @@ def rank_command(command: RankCommand) -> tuple[str, ...]:
 async def _start(
     command: RankCommand, slots: Sequence[Slot], rank: int, slot: Slot, port: int
 ) -> Child:
+    hosts = list(dict.fromkeys(other.host for other in slots))
     beside = [other for other in slots if other.host == slot.host]
-    environment = {
+    environment = {  # as torchrun sets them
         "RANK": str(rank),
         "LOCAL_RANK": str(beside.index(slot)),
         "WORLD_SIZE": str(len(slots)),
+        "LOCAL_WORLD_SIZE": str(len(beside)),
+        "GROUP_RANK": str(hosts.index(slot.host)),
+        "GROUP_WORLD_SIZE": str(len(hosts)),
         "MASTER_ADDR": slots[0].host,
         "MASTER_PORT": str(port),
         "TQDM_DISABLE": "1",
     }
+    if all(host.startswith("127.") for host in hosts) and not variable("GLOO_SOCKET_IFNAME", ""):
+        environment["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     devices = [device for other in beside for device in other.devices or ()]
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, devices))

@@ -20,6 +20,7 @@ from wideseek_rl.models.open import open_model
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.ranks import DistributedRanks
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
+from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
     Close,
@@ -68,8 +69,7 @@ class TorchRank:
         self._channel = channel
         device = _device(setup.device)
         if count > 1:
-            distributed: Any = torch.distributed
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            join_ranks("nccl" if device.type == "cuda" else "gloo")
             channel.share()
         model = open_model(setup.model, device, getattr(torch, setup.dtype))
         tokenizer = setup.model / "tokenizer.json"
