@@ -157,7 +157,8 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
         ("limits.Turns=3", "unknown key 'limits.Turns'; did you mean 'limits.turns'?"),
         ("limits/turns=3", "unknown key 'limits/turns'; the parts of a key are joined by dots"),
         ("limits:turns=3", "unknown key 'limits:turns'; the parts of a key are joined by dots"),
-        ("--limits.turns=3", "unknown option '--limits.turns=3': give limits.turns=3"),
+        ("--limits.turns=3", "unknown option '--limits.turns=3': write limits.turns=3"),
+        ("--goal", "unknown option '--goal': write goal=VALUE"),
         ("", "an empty argument: give CONFIG.yaml or key=value"),
         ("goal=''", "goal must not be empty"),
         ("goal=[a", "'goal=[a': the value is not YAML"),
@@ -395,6 +396,8 @@ def test_settings_beside_a_question_are_still_settings(tmp_path: Path) -> None:
         ("=3", "'=3': the key has an empty part"),
         ("answer=", "'answer=': no value"),
         ("--quiet", "unknown option '--quiet': words with a dash go behind --"),
+        ("--answer=text", "unknown option '--answer=text': write answer=text"),
+        ("--answer", "unknown option '--answer': write answer=VALUE"),
         ("-5 degrees", "unknown option '-5 degrees': words with a dash go behind --"),
     ],
 )

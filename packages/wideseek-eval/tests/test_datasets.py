@@ -280,6 +280,24 @@ def test_nothing_is_reported_where_tasks_name_their_keys(
     assert caplog.text == ""
 
 
+def test_a_key_that_looks_like_an_optional_one_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = PLAIN | {"uniqe_columns": ["Moon"], "Language": "en", "notes": "x", "sources": 1}
+    load_one(tmp_path, row | {"source": "moons"})
+    assert "the key 'uniqe_columns' of 1 tasks means nothing; did you mean 'unique_columns'?" in (
+        caplog.text
+    )
+    assert "'Language' of 1 tasks means nothing; did you mean 'language'?" in caplog.text
+    assert "notes" not in caplog.text
+    assert "sources" not in caplog.text
+
+
+def test_a_key_column_that_the_table_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names 'Planet', which is not a column of the table"):
+        load_one(tmp_path, PLAIN | {"unique_columns": ["Planet"]})
+
+
 def test_column_names_match_as_written_only_if_that_is_asked_for(tmp_path: Path) -> None:
     row = PLAIN | {"unique_columns": ["moon"], "evaluation": {"required": ["m o o n", "radius"]}}
     path = write(tmp_path / "set.jsonl", row)

@@ -159,7 +159,11 @@ def test_a_sweep_point_may_look_like_a_setting(tmp_path: Path, stub_judge: str) 
         (["sweep", "width", "none.yaml"], "no such config file: none.yaml"),
         (["score", "tasks=t"], "missing key 'responses'"),
         (["score", "t.jsonl"], "no such config file: t.jsonl"),
-        (["score", "--tasks", "t"], "unknown option '--tasks'"),
+        (["score", "--tasks", "t"], "unknown option '--tasks': write tasks=VALUE"),
+        (["compare", "a", "--draws", "0"], "unknown option '--draws': write draws=VALUE"),
+        (["compare", "a", "--seed=-1"], "unknown option '--seed=-1': write seed=-1"),
+        (["compare", "a", "--json-file=x"], "unknown option '--json-file=x': write json_file=x"),
+        (["export", "a", "a.xlsx"], "a.xlsx: .xlsx can't be written; use .csv, .parquet, or set"),
         (["score", "tasks=t", "responses=r", "max_concurrent=0"], "max_concurrent: .* (got 0)"),
         (["score", "tasks=t", "responses=r", "expect=few"], "expect: .* valid integer"),
         (

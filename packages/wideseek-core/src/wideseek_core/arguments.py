@@ -55,15 +55,23 @@ def split_arguments(
             found.dry_run = True
         elif words and not _is_setting(argument, keys):
             if argument.startswith("-") and len(argument) > 1:
-                raise ConfigError(f"unknown option {argument!r}: words with a dash go behind --")
+                meant = _meant(argument, keys) or "words with a dash go behind --"
+                raise ConfigError(f"unknown option {argument!r}: {meant}")
             found.words.append(argument)
         elif argument.startswith("-"):
-            setting = argument.lstrip("-")
-            meant = setting if setting.partition(".")[0] in keys else "CONFIG.yaml or key=value"
-            raise ConfigError(f"unknown option {argument!r}: give {meant}")
+            meant = _meant(argument, keys) or "give CONFIG.yaml or key=value"
+            raise ConfigError(f"unknown option {argument!r}: {meant}")
         else:
             found.settings.append(argument)
     return found
+
+
+def _meant(option: str, keys: Collection[str]) -> str:
+    """How the setting is written that an option seems to be meant for; empty for none."""
+    name, equals, value = option.lstrip("-").partition("=")
+    if name.replace("-", "_").partition(".")[0] not in keys:
+        return ""
+    return f"write {name.replace('-', '_')}={value if equals else 'VALUE'}"
 
 
 def _help_key(rest: list[str]) -> str:

@@ -22,7 +22,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     path, models, secret = _place(cls, problem["loc"])
     where, kind = ".".join(path), problem["type"]
-    value = problem.get("input")
+    value: object = problem.get("input")
     shown = (
         "" if secret or isinstance(value, dict | list | BaseModel) else f" (got {_short(value)})"
     )
@@ -35,7 +35,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
     if kind == "union_tag_invalid":
         return _unknown_kind(where, problem.get("ctx", {}))
     if kind in _NOT_A_MAPPING:
-        return f"{where}: {_keys_wanted(where, _siblings(cls, path), value)}{shown}"
+        return f"{where}: {_keys_wanted(where, _siblings(cls, path), problem['input'])}{shown}"
     if kind in _NOT_A_LIST:
         return f"{where}: a list is wanted, such as {where}=[A,B]{shown}"
     message = problem["msg"].removeprefix("Value error, ")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from wideseek_core import Config
+from wideseek_core import Config, ConfigError
 from wideseek_core.config import load_config
 from wideseek_core.progress import show
 from wideseek_core.tracing import write_inspect_log, write_otlp
@@ -17,6 +17,8 @@ USAGE = "wideseek-eval export RUN TARGET [KEY=VALUE ...]"
 
 Format = Literal["responses", "csv", "parquet", "inspect", "otlp"]
 _BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".eval": "inspect"}
+_OTHERS = (".xlsx", ".xls", ".ods", ".html", ".htm", ".md", ".txt", ".tsv", ".pdf", ".yaml", ".db")
+"""Endings that nobody gives to response files."""
 
 
 class ExportConfig(Config):
@@ -30,7 +32,7 @@ class ExportConfig(Config):
     """`responses` of the official format, `csv` or `parquet` with a row for each rollout (Parquet
     needs the extra `parquet`), an `inspect` log that `inspect view` opens, or `otlp`: OpenTelemetry
     spans with the attributes of GenAI and OpenInference, one trace a line. null goes by the
-    target's ending: .csv, .parquet, .eval (inspect), and responses for any other."""
+    target's ending: .csv, .parquet, .eval (inspect), and responses for files and folders of JSON."""
     content: bool = True
     """Whether OTLP traces hold the text of prompts, answers and pages."""
     model: str = "wideseek"
@@ -40,8 +42,18 @@ class ExportConfig(Config):
 def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
     config = load_config(ExportConfig, arguments, positional=("run", "target"), usage=USAGE)
-    count, noun = _export(config, config.format or _BY_SUFFIX.get(config.target.suffix))
+    count, noun = _export(config, config.format or _format_of(config.target))
     show(f"{count} {noun}: {config.target}")
+
+
+def _format_of(target: Path) -> Format:
+    """What a target's ending means. Raises `ConfigError` for that of another program's files."""
+    ending = target.suffix.lower()
+    if ending in _BY_SUFFIX:
+        return _BY_SUFFIX[ending]
+    if ending in _OTHERS:
+        raise ConfigError(f"{target}: {ending} can't be written; use .csv, .parquet, or set format")
+    return "responses"
 
 
 def _export(config: ExportConfig, form: Format | None) -> tuple[int, str]:

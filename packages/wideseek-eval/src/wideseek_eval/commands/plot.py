@@ -45,9 +45,10 @@ def run(arguments: Sequence[str]) -> None:
     config = load_config(
         PlotConfig, as_settings(arguments, PlotConfig, "target", "runs"), usage=USAGE
     )
-    if config.target.suffix not in (".svg", ".png"):
+    ending = config.target.suffix.lower()
+    if ending not in (".svg", ".png"):
         raise ConfigError(f"{config.target}: the name of a picture must end in .svg or .png")
-    if config.target.suffix == ".png":
+    if ending == ".png":
         require_modules("resvg_py", feature="a PNG picture", install="wideseek-eval[png]")
     runs = [_labelled(text) for text in config.runs]
     kind = config.kind or ("training" if all(is_training(path) for _, path in runs) else "width")
@@ -55,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     title = "Training curves" if kind == "training" else "Scores by the number of subagents"
     panels = make(runs, config.metrics)
     svg = draw(title, panels, note=note_on(panels))
-    content = svg if config.target.suffix == ".svg" else _png(svg, config.zoom)
+    content = svg if ending == ".svg" else _png(svg, config.zoom)
     write_atomically(config.target, content)
     number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     show(f"{title.lower()} of {number}: {config.target}")

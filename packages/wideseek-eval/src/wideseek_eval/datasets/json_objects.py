@@ -1,8 +1,10 @@
 """The JSON objects of task files: reading them, and errors that name file and line."""
 
+import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +28,8 @@ class TaskFile:
     """Why tasks were left out."""
     chosen_keys: Counter[str] = field(default_factory=Counter[str])
     """Key columns that were chosen for tasks that name none."""
+    misspelled: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """Keys that mean nothing, each with the key that it looks like."""
 
 
 def read_json_objects(path: Path) -> Iterator[tuple[str, JsonObject]]:
@@ -56,8 +60,11 @@ def collect(
     read: Callable[[int, JsonObject], Task],
     *,
     skip_malformed: bool = False,
+    keys: Sequence[str] = (),
 ) -> TaskFile:
     """The tasks of a file; malformed ones are skipped only if that is allowed.
+
+    Keys that mean nothing are left alone, but those that look like one of `keys` are counted.
 
     Raises `DataError` naming file and line of the first malformed task or repeated id.
     """
@@ -74,7 +81,19 @@ def collect(
             continue
         file.places[task.id] = place
         file.tasks.append(task)
+        file.misspelled.update(_misspelled(frozenset(values), tuple(keys)))
     return file
+
+
+@lru_cache
+def _misspelled(names: frozenset[str], known: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Names that are not known, with the one that each looks like and that is not there."""
+    missing = [name for name in known if name not in names]
+    pairs = (
+        (name, difflib.get_close_matches(name.lower(), missing, n=1, cutoff=0.8))
+        for name in sorted(names.difference(known))
+    )
+    return [(name, near[0]) for name, near in pairs if near]
 
 
 def text_of(values: JsonObject, *names: str) -> str:

@@ -18,6 +18,12 @@ from wideseek_eval.datasets.json_objects import (
 )
 from wideseek_eval.datasets.reference_tables import ReferenceReader
 
+OPTIONAL_KEYS = (
+    *("instance_id", "unique_columns", "required", "evaluation"),
+    *("is_markdown", "language", "source"),
+)
+"""Keys of a task that may be left out, so that a misspelled one would go unnoticed."""
+
 
 def load_jsonl(
     path: Path,
@@ -36,7 +42,9 @@ def load_jsonl(
         answer_keys=(answer_key,) if answer_key else ("answer", "gt"),
         tables=ReferenceReader(normalize_columns=normalize_columns, chosen_keys=keys),
     )
-    file = collect(read_json_objects(path), reader.read, skip_malformed=skip_malformed)
+    file = collect(
+        read_json_objects(path), reader.read, skip_malformed=skip_malformed, keys=OPTIONAL_KEYS
+    )
     file.chosen_keys = keys
     return file
 

@@ -92,6 +92,9 @@ def _report(path: Path, file: TaskFile) -> None:
             sum(file.chosen_keys.values()),
             names,
         )
+    for (name, meant), count in file.misspelled.items():
+        line = "%s: the key %r of %d tasks means nothing; did you mean %r?"
+        logger.warning(line, path, name, count, meant)
     if not file.tasks:
         raise DataError(f"{path}: no tasks")
 

@@ -52,11 +52,13 @@ class ReferenceReader:
         """
         table = read_table(text, form)
         evaluation = mapping_of(values, "evaluation")
-        required = _names(evaluation, values, "required") or table.columns
+        named = _names(evaluation, values, "required")
+        required = named or table.columns
         self._check(required, table.columns, "'required'", "the table")
         keys = _names(evaluation, values, "unique_columns")
         if keys:
-            self._check(keys, required, "'unique_columns'", "'required'")
+            place = "'required'" if named else "the table"
+            self._check(keys, required, "'unique_columns'", place)
         else:
             keys = (self._found_key(table, required),)
             self.chosen_keys[keys[0]] += 1
