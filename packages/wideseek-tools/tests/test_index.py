@@ -75,6 +75,22 @@ async def test_index_of_pages_finds_and_reads(tmp_path: Path) -> None:
         assert store.lookup(found[0].url).text == found[0].text
 
 
+async def test_a_page_that_is_given_again_is_indexed_once(tmp_path: Path) -> None:
+    pages = write(
+        tmp_path / "pages.jsonl",
+        [
+            {"url": "https://a.org/x", "contents": "The first moon."},
+            {"url": "https://a.org/y", "contents": "Another moon."},
+            {"url": "https://A.org:443/%78", "contents": "The second moon."},
+        ],
+    )
+    info = build_index(None, pages, tmp_path / "index", IndexConfig(batch=1, checkpoint=1))
+    assert (info.passages, info.pages) == (2, 2)
+    async with IndexSearch(tmp_path / "index") as search:
+        found = await search.search("moon", 5)
+    assert {document.text for document in found} == {"Another moon.", "The second moon."}
+
+
 async def test_index_of_a_corpus_keeps_its_ids(tmp_path: Path) -> None:
     rows = [{"id": "p-1", "url": "http://a.org/i", "contents": '"Io"\nVolcanoes.'}]
     corpus, pages = write(tmp_path / "c.jsonl", rows), moons(tmp_path / "pages.jsonl")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ async def test_pages_are_found_by_any_form_of_their_url() -> None:
         assert (await pages.read(url)).text == "text"
     with pytest.raises(NoContent, match="Europa"):
         await pages.read("https://w.org/wiki/Europa")
+
+
+async def test_a_page_that_is_given_again_is_found_once(tmp_path: Path) -> None:
+    urls = {"https://a.org/x": "first moon", "a.org/y": "other", "https://A.org/%78": "second moon"}
+    rows = [json.dumps({"url": url, "contents": text}) for url, text in urls.items()]
+    (tmp_path / "pages.jsonl").write_text("\n".join(rows))
+    search = MemorySearch.from_files(tmp_path / "pages.jsonl")
+    assert [document.text for document in await search.search("moon", 5)] == ["second moon"]
 
 
 async def test_exact_fragment_wins() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wideseek_core.errors import CorruptFile, DataError, NoContent, ToolRefused
-from wideseek_tools.page_store import PageStore, build_store
+from wideseek_tools.page_store import PageStore, build_store, repeated_rows
 
 
 def pages_file(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -49,6 +49,12 @@ def test_later_page_of_one_url_wins(tmp_path: Path) -> None:
     with PageStore(built(tmp_path, rows)) as store:
         assert store.lookup("a.org/x").text == "new"
         assert len(store) == 2
+
+
+def test_rows_that_a_later_page_replaces_are_known(tmp_path: Path) -> None:
+    urls = ("a.org/x", "a.org/y", "https://A.org:443/%78", "a.org/x#part", "a.org/y", "a.org/y")
+    store = built(tmp_path, [{"url": url, "contents": "text"} for url in urls])
+    assert repeated_rows(store) == {0, 1, 4}
 
 
 def test_exact_fragment_wins_over_the_page(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ async def test_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
     pages = tmp_path / "pages.jsonl"
     pages.write_text(
         "".join(f'{{"url": "http://a.org/{n}", "contents": "moon {n}"}}\n' for n in range(10))
+        + '{"url": "HTTP://a.org:80/%39", "contents": "the page of 9 again"}\n'
     )
     client, index = AsyncQdrantClient(":memory:"), IndexConfig(batch=3)
     await create_collection(client, "c", index, 1)

@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -68,6 +69,23 @@ def build_store(pages: Path, to: Path, advance: Callable[[int], None] = lambda _
         raise CorruptFile(f"{to}: {error}") from None
     finally:
         link.close()
+
+
+def repeated_rows(store: Path) -> frozenset[int]:
+    """Rows of the file behind a complete store, from 0, that a later page of the same URL replaces.
+
+    However a URL is spelled: see `page_key`.
+    """
+    found: list[int] = []
+    with closing(sqlite3.connect(store)) as link:
+        groups = link.execute("select key from pages group by key having count(*) > 1").fetchall()
+        for (key,) in groups:
+            latest: dict[str, int] = {}
+            rows = link.execute("select id, url from pages where key=? order by id", (key,))
+            for identity, url in rows:  # ids count the rows from 1
+                found += [latest[name]] if (name := page_key(url)) in latest else []
+                latest[name] = identity - 1
+    return frozenset(found)
 
 
 def _commit(link: sqlite3.Connection, batch: list[Row]) -> None:

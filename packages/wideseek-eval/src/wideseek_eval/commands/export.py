@@ -32,7 +32,7 @@ class ExportConfig(Config):
     """`responses` of the official format, `csv` or `parquet` with a row for each rollout (Parquet
     needs the extra `parquet`), an `inspect` log that `inspect view` opens, or `otlp`: OpenTelemetry
     spans with the attributes of GenAI and OpenInference, one trace a line. null goes by the
-    target's ending: .csv, .parquet, .eval (inspect), and responses for files and folders of JSON."""
+    target's ending: .csv, .parquet, .eval (inspect), and responses for JSON files and folders."""
     content: bool = True
     """Whether OTLP traces hold the text of prompts, answers and pages."""
     model: str = "wideseek"

@@ -82,11 +82,12 @@ class MemorySearch:
     def from_files(
         cls, pages: Path, corpus: Path | None = None, *, words: int = 100
     ) -> "MemorySearch":
-        """Over the passages of `corpus`, else one passage per page."""
+        """Over the passages of `corpus`, else one passage per page, the last one of its URL."""
         if corpus is not None:
             passages: Iterable[Passage] = map(passage_of_row, read_rows(corpus))
         else:
-            passages = (passage_of_page(row, words) for row in read_rows(pages))
+            rows = {page_key(row.text("url")): row for row in read_rows(pages)}
+            passages = (passage_of_page(row, words) for row in rows.values())
         return cls(passage.document() for passage in passages)
 
     async def search(self, query: str, k: int) -> list[Document]:

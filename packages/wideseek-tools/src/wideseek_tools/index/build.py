@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from wideseek_tools.index.manifest import (
 )
 from wideseek_tools.index.scan import Step, scan
 from wideseek_tools.index.shard import create_shard, lexical_model, load_shard, point
-from wideseek_tools.page_store import STORE, build_store
+from wideseek_tools.page_store import STORE, build_store, repeated_rows
 from wideseek_tools.passages import Mark, Passage, Row, passage_of_page, passage_of_row, read_rows
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Progress(Record):
 
     fingerprint: str
     points: int = 0
+    rows: int = 0
+    """Of the file, those that became no points among them."""
     line: int = 0
     offset: int = 0
 
@@ -59,6 +61,13 @@ class Plan:
     source: Source
     fingerprint: str
     step: Step
+    left_out: frozenset[int] = frozenset()
+    """Rows that become no passage, since a later one is the same page."""
+
+    @property
+    def points(self) -> int:
+        """How many passages there will be."""
+        return self.source.rows - len(self.left_out)
 
 
 def build_index(
@@ -131,13 +140,17 @@ def _scan(
 
 
 def _build(plan: Plan, pages: Path, sources: tuple[Source, ...]) -> IndexInfo:
-    progress = _progress(plan)
-    total = sources[-1].rows
+    progress, total = _progress(plan), sources[-1].rows
     stored = build_store(
         pages, plan.work / STORE, lambda done: plan.step("storing pages", done, total)
     )
     if stored != total:
         raise DataError(f"{pages} changed while it was read: {total} pages, then {stored}")
+    if repeated := repeated_rows(plan.work / STORE):
+        line = "%s: %d pages are given again further down; the last one of each is kept"
+        logger.warning(line, pages, len(repeated))
+    if plan.passages == pages:
+        plan = replace(plan, left_out=repeated)
     encoder = open_encoder(plan.config.encoder) if plan.config.method != "bm25" else None
     try:
         _write_shard(plan, progress, encoder)
@@ -148,8 +161,8 @@ def _build(plan: Plan, pages: Path, sources: tuple[Source, ...]) -> IndexInfo:
     info = IndexInfo(
         fingerprint=plan.fingerprint,
         config=plan.config,
-        passages=plan.source.rows,
-        pages=stored,
+        passages=plan.points,
+        pages=stored - len(repeated),
         mean_words=plan.source.mean_words,
         dimension=encoder.size if encoder else 0,
         sources=sources,
@@ -191,7 +204,7 @@ def _write_shard(plan: Plan, progress: Progress, encoder: Encoder | None) -> Non
     else:
         shard = load_shard(folder)
     try:
-        plan.step("indexing passages", progress.points, plan.source.rows)
+        plan.step("indexing passages", progress.points, plan.points)
         _load_points(plan, progress, encoder, shard)
         plan.step("optimising", 0, 0)
         shard.optimize()
@@ -203,8 +216,8 @@ def _write_shard(plan: Plan, progress: Progress, encoder: Encoder | None) -> Non
         raise CorruptFile(f"{folder}: the shard can't be written: {error}") from None
     finally:
         shard.close()
-    if count != plan.source.rows:
-        raise CorruptFile(f"{folder}: {count} points, expected {plan.source.rows}")
+    if count != plan.points:
+        raise CorruptFile(f"{folder}: {count} points, expected {plan.points}")
 
 
 def _load_points(
@@ -212,9 +225,10 @@ def _load_points(
 ) -> None:
     lexical = lexical_model(plan.config, plan.source.mean_words)
     points, flushed = progress.points, progress.points
-    rows = read_rows(plan.passages, Mark(progress.line, progress.offset))
+    read = enumerate(read_rows(plan.passages, Mark(progress.line, progress.offset)), progress.rows)
+    rows = ((number, row) for number, row in read if number not in plan.left_out)
     for batch in _batches(rows, plan.config.batch):
-        passages = [plan.make(row) for row in batch]
+        passages = [plan.make(row) for _, row in batch]
         vectors = encoder.encode([p.searchable for p in passages], queries=False) if encoder else []
         shard.update(
             edge.UpdateOperation.upsert_points(
@@ -230,18 +244,22 @@ def _load_points(
             )
         )
         points += len(batch)
-        plan.step("indexing passages", len(batch), plan.source.rows)
+        plan.step("indexing passages", len(batch), plan.points)
         if points - flushed >= plan.config.checkpoint:
             shard.flush()
-            end = batch[-1].end
+            number, last = batch[-1]
             mark = Progress(
-                fingerprint=plan.fingerprint, points=points, line=end.line, offset=end.offset
+                fingerprint=plan.fingerprint,
+                points=points,
+                rows=number + 1,
+                line=last.end.line,
+                offset=last.end.offset,
             )
             write_atomically(plan.work / PROGRESS, mark.model_dump_json())
             flushed = points
 
 
-def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+def _batches(rows: Iterable[tuple[int, Row]], size: int) -> Iterator[list[tuple[int, Row]]]:
     source = iter(rows)
     while batch := list(islice(source, size)):
         yield batch

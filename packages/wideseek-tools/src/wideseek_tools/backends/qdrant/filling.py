@@ -15,7 +15,7 @@ from wideseek_tools.backends.qdrant.search import connect
 from wideseek_tools.encoders.encoder import open_encoder
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.scan import Step, scan
-from wideseek_tools.page_store import build_store
+from wideseek_tools.page_store import build_store, repeated_rows
 from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
 
 
@@ -40,27 +40,29 @@ async def fill_collection(
 ) -> int:
     """Loads all passages, waits until they are indexed, returns their number.
 
-    Points are written in order under their row numbers, so the collection's size tells where to go
-    on. Raises `ConfigError` if no server answers.
+    Points are numbered in the order of their rows, so the collection's size tells where to go on.
+    Raises `ConfigError` if no server answers.
     """
     make: Callable[[Row], Passage] = (
         passage_of_row if corpus else partial(passage_of_page, words=config.passage_words)
     )
     source = scan(corpus or pages, "corpus" if corpus else "pages", make, step)
     build_store(pages, target.store, lambda done: step("storing pages", done, 0))
+    left_out = repeated_rows(target.store) if corpus is None else frozenset[int]()
+    total = source.rows - len(left_out)
     client = client or connect(
         QdrantConfig(base_url=target.base_url, collection=target.collection, grpc=target.grpc)
     )
     encoder = open_encoder(config.encoder) if config.method != "bm25" else None
     try:
         done = await _start(client, target, config, encoder.size if encoder else 0)
-        if done > source.rows:
+        if done > total:
             raise DataError(f"collection {target.collection!r} holds other passages: {done}")
-        step("loading passages", done, source.rows)
+        step("loading passages", done, total)
         await load(
             client,
             target.collection,
-            _rest(corpus or pages, make, done, step, source.rows),
+            _rest(_kept(corpus or pages, left_out), make, done, step, total),
             config,
             mean_words=source.mean_words,
             encoder=encoder,
@@ -87,9 +89,14 @@ async def _start(
     return (await client.count(target.collection, exact=True)).count
 
 
+def _kept(path: Path, left_out: frozenset[int]) -> Iterator[Row]:
+    """The rows that become passages: of a page that is given again, the last one."""
+    return (row for number, row in enumerate(read_rows(path)) if number not in left_out)
+
+
 def _rest(
-    path: Path, make: Callable[[Row], Passage], done: int, step: Step, total: int
+    rows: Iterator[Row], make: Callable[[Row], Passage], done: int, step: Step, total: int
 ) -> Iterator[Passage]:
-    for row in islice(read_rows(path), done, None):
+    for row in islice(rows, done, None):
         step("loading passages", 1, total)
         yield make(row)
