@@ -11,7 +11,9 @@ from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
+from wideseek_rl.trainers.masters import Step
 from wideseek_rl.trainers.micro_batch_loss import token_logprobs
+from wideseek_rl.trainers.update_stats import UpdateStats
 
 
 def loss_of(
@@ -212,3 +214,41 @@ def test_the_farthest_log_ratio_still_trains() -> None:
     assert torch.equal(bounded, torch.tensor([True, False] * 2 + [False] * 2))
     unbounded = within(ratios, LossConfig(max_log_ratio=None))
     assert torch.equal(unbounded, torch.tensor([True] * 4 + [False] * 2))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.7, 1.0, 2.5])
+def test_any_temperature_above_zero_is_taken(temperature: float) -> None:
+    assert LossConfig(temperature=temperature).temperature == temperature
+    with pytest.raises(ValidationError):
+        LossConfig(temperature=0)
+
+
+def test_the_metrics_of_a_step_are_means_over_its_tokens_and_counts() -> None:
+    stats = UpdateStats(samples=3, zero_advantage_samples=2, device=torch.device("cpu"))
+    sums = {name: 3.0 * number for number, name in enumerate(SUMS, 1)} | {"tokens": 4.0}
+    stats.add_update(torch.tensor(list(sums.values())), 0.5, Step(norm=2.0, changed=0.25))
+    stats.add_update(torch.zeros(len(SUMS)), 1.5, None)
+    found = stats.metrics(seconds=7.0)
+    assert (found.updates, found.samples, found.zero_advantage_samples) == (1, 3, 2)
+    assert (found.tokens_trained, found.loss, found.grad_norm, found.changed) == (4, 1.0, 2.0, 0.25)
+    assert (found.masked_tokens, found.dropped_tokens) == (sums["masked"], sums["dropped"])
+    for name in SUMS:
+        if name not in ("tokens", "masked", "dropped"):
+            assert getattr(found, name) == sums[name] / 4, name
+
+
+def test_a_step_that_trains_no_token_has_neutral_metrics() -> None:
+    stats = UpdateStats(samples=0, zero_advantage_samples=0, device=torch.device("cpu"))
+    found = stats.metrics(seconds=0.0)
+    assert (found.ratio, found.importance, found.changed, found.loss_scale) == (1.0,) * 4
+    assert (found.loss, found.grad_norm, found.entropy, found.mismatch, found.kl) == (0.0,) * 5
+
+
+def test_the_mismatch_of_a_step_leaves_out_what_is_not_finite() -> None:
+    stats = UpdateStats(samples=1, zero_advantage_samples=0, device=torch.device("cpu"))
+    sampled = torch.tensor([-1.0, -2.0, -math.inf, math.nan])
+    stats.add_mismatch(torch.tensor([-1.5, -1.5, -1.0, -1.0]), sampled, 20.0)
+    found = stats.metrics(seconds=0.0)
+    assert found.mismatch == pytest.approx(0.5)
+    wanted = (math.exp(0.5) - 0.5 - 1 + math.exp(-0.5) + 0.5 - 1) / 2
+    assert found.mismatch_kl == pytest.approx(wanted, rel=1e-5)

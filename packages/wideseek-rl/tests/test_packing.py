@@ -38,6 +38,25 @@ def test_no_row_is_lost_and_no_batch_is_too_large(
     assert all(len(batch) * max(map(len, batch)) <= budget for batch in batches)
 
 
+@pytest.mark.parametrize(("pairs", "rows"), [(15, 1), (16, 1), (31, 1), (32, 2), (48, 3)])
+def test_the_pairs_of_masks_bound_a_batch(pairs: int, rows: int) -> None:
+    trees = [single(sample(2, 2)) for _ in range(3)]
+    batches = pack(trees, 1000, pairs)
+    assert len(batches[0]) == rows
+    assert sum(map(len, batches)) == 3
+
+
+def test_sequences_are_shared_out_evenly_among_ranks() -> None:
+    samples = [sample(length, 1) for length in (30, 20, 20, 10, 10, 9)]
+    shape = BatchShape(max_tokens=64, kind="packed", share=False, ranks=2)
+    batches = plan(samples, shape)
+    lengths = [sorted(len(tree) for tree in batch) for batch in batches]
+    assert lengths == [
+        [10, 11, 31],
+        [11, 21, 21],
+    ]
+
+
 def test_collating_pads_on_the_right_and_points_at_the_predicting_states() -> None:
     batch = collate([single(sample(2, 2)), single(sample(1, 2))])
     assert torch.equal(batch.ids, torch.tensor([[1, 1, 2, 3], [1, 2, 3, 0]]))

@@ -79,6 +79,15 @@ def test_rows_that_share_too_little_stay_apart() -> None:
     assert [len(tree) for tree in build_prefix_trees(together, 10_000)] == [1510]
 
 
+def test_rows_that_share_nothing_are_trees_of_one_node() -> None:
+    trees = build_prefix_trees([sample([4, 2, 3]), sample([5, 6]), sample([7, 8, 9])], 100)
+    assert [(tree.ids.tolist(), len(tree.starts)) for tree in trees] == [
+        ([4, 2, 3], 1),
+        ([5, 6], 1),
+        ([7, 8, 9], 1),
+    ]
+
+
 def test_no_tree_is_larger_than_allowed() -> None:
     samples = [sample([1, 2, 3]), sample([1, 2, 4, 5])]
     assert [len(tree) for tree in build_prefix_trees(samples, 4)] == [3, 4]

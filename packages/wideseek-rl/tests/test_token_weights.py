@@ -59,6 +59,12 @@ def test_each_scale_by_hand(scale: LossScale, first: float, second: float, third
     assert weights[0] == [[first, second], [third]]
 
 
+def test_a_turn_of_one_token_counts_as_a_turn() -> None:
+    tokens = [[[1, 3, 0], [1]]]
+    assert token_weights(tokens, ("turn",)) == [[[1 / 2, 1 / 2, 0.0], [1.0]]]
+    assert token_weights(tokens, ("rollout_turns",)) == [[[1 / 3, 1 / 3, 0.0], [1 / 3]]]
+
+
 def test_scales_multiply() -> None:
     tokens = [[[2, 3], [4]], [[7]]]
     assert token_weights(tokens, ("group", "agent", "agent_tokens")) == token_weights(
