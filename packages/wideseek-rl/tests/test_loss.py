@@ -252,3 +252,21 @@ def test_the_mismatch_of_a_step_leaves_out_what_is_not_finite() -> None:
     assert found.mismatch == pytest.approx(0.5)
     wanted = (math.exp(0.5) - 0.5 - 1 + math.exp(-0.5) + 0.5 - 1) / 2
     assert found.mismatch_kl == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "low", "high"),
+    [
+        (0.5, -0.5, 1, 0),
+        (0.5, 0.5, 0, 0),  # not clipped: a good token that grew rarer
+        (0.5, 0.0, 0, 0),
+        (1.5, 0.5, 0, 1),
+        (1.5, -0.5, 0, 0),
+        (1.5, 0.0, 0, 0),
+    ],
+)
+def test_only_tokens_that_lose_their_gradient_count_as_clipped(
+    ratio: float, advantage: float, low: int, high: int
+) -> None:
+    sums = dict(zip(SUMS, loss_of([ratio], [advantage]).sums.tolist(), strict=True))
+    assert (sums["clipped_low"], sums["clipped_high"]) == (low, high)
