@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from wideseek_core.config import child_environment
+from wideseek_core.ports import free_port
 from wideseek_core.processes import BUFFER_BYTES
 from wideseek_rl.cluster.launcher import SlotRequest
-from wideseek_rl.engines.control.process import free_port
 
 MODULE = "wideseek_rl.trainers.megatron.ranks"
 MAX_REQUEST = 1 << 20
