@@ -16,7 +16,8 @@ from wideseek_core.config import load_config
 @pytest.mark.parametrize("cls", [AskConfig, WideSearchConfig, TrainConfig])
 def test_the_start_policy_is_used_as_it_was_taught(cls: type[AskConfig]) -> None:
     team = load_config(cls, []).team
-    assert (team.calls, team.lead.prompts, team.lead.max_turns) == ("reference", "compact", 6)
+    rule = "report" if cls is AskConfig else "reference"
+    assert (team.calls, team.lead.prompts, team.lead.max_turns) == (rule, "compact", 6)
     assert (team.subagent.prompts, team.subagent.max_turns, team.single.max_turns) == (
         "compact",
         6,
@@ -80,3 +81,16 @@ def test_a_language_that_a_model_was_not_taught_is_said(language: str, warned: i
     assert len(lines) == warned
     expected = f"the model of subagent_policy knows only en, and not the language {language}"
     assert all(line == expected for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ([], "report"),
+        (["team.top_k=2", "team.lead.max_turns=2"], "report"),
+        (["team.calls=reference"], "reference"),
+    ],
+)
+def test_a_question_has_broken_calls_written_again(settings: list[str], rule: str) -> None:
+    team = load_config(AskConfig, settings).team
+    assert (team.calls, team.lead.prompts) == (rule, "compact")

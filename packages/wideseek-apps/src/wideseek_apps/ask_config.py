@@ -1,9 +1,9 @@
 """Configuration of the command `ask`; reading it loads no model and no judge."""
 
 import sys
-from typing import Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wideseek_apps.checks import check_team
 from wideseek_apps.policy import LocalPolicy, PolicyConfig
@@ -46,6 +46,18 @@ class AskConfig(TeamsConfig):
     policy: PolicyConfig = LocalPolicy(
         temperature=0.0, engine=BuiltinEngineConfig(dtype="auto", processes=0)
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_broken_calls_written_again(cls, values: Any) -> Any:
+        """Whatever rule a model was trained under: no broken call is shown as an answer."""
+        if not isinstance(values, dict):
+            return values
+        raw = cast(dict[str, Any], values)
+        team = raw.get("team")
+        if team is not None and not isinstance(team, dict):
+            return raw
+        return raw | {"team": {"calls": "report"} | cast(dict[str, Any], team or {})}
 
 
 def check_ask(config: AskConfig) -> None:
