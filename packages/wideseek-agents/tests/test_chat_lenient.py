@@ -553,14 +553,31 @@ async def test_a_refusal_is_the_answer() -> None:
         "maximum sequence length is 4096 but got 5000 tokens",
         "tokens in request exceed max tokens for model",
         "Prompt 超长",
+        "输入tokens超限",
+        "prompt tokens too long",
+        "the max input characters is 24000",
+        "The sum of prompt length (5000) should not exceed max_num_tokens (4096)",
+        "Prompt length 9000 is greater than max_seq_len 8192",
+        "Input tokens exceed the configured limit of 272000 tokens.",
+        "max_tokens + prompt tokens exceed the limit of 4096",
+        "Total tokens of image and text exceed max message tokens",
+        "string_above_max_length: Invalid 'messages[0].content': string too long.",
     ],
 )
 def test_further_words_for_too_long(text: str) -> None:
     assert says_too_long(text)
 
 
-def test_too_many_tokens_a_minute_is_not_too_long() -> None:
-    text = "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 8000"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 8000",
+        "too many tokens per minute",
+        "daily token limit reached, try again tomorrow",
+        "max_tokens must be at least 1",
+    ],
+)
+def test_other_limits_of_tokens_are_not_too_long(text: str) -> None:
     assert not says_too_long(text)
 
 

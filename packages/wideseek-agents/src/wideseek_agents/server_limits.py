@@ -4,7 +4,10 @@ import re
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|context (?:length|window|size|limit)|maximum context|max_model_len"
-    r"|too many (?:input )?tokens|(?:prompt|input|message|conversation|request) (?:is|was) too long"
+    r"|too many (?:input )?tokens(?! per)|max_num_tokens|max_seq_len|session_len"
+    r"|(?:prompt|input|messages?|conversation|request)(?: tokens)? (?:(?:is|are|was) )?too long"
+    r"|(?:input|prompt|total) tokens (?:of .{1,40} )?exceed|total number of tokens exceeds"
+    r"|max input characters|string_above_max_length|tokens? ?(?:数量)?超"
     r"|input length|number of tokens allowed|max(?:imum)? (?:input|prompt) (?:length|tokens?)"
     r"|inputs?` (?:tokens|must have less)|longer than the (?:maximum|model)"
     r"|token (?:count|limit) (?:is )?exceed|exceeds? the (?:token|model'?s?) (?:limit|max)"
