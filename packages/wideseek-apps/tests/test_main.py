@@ -9,6 +9,7 @@ import yaml
 
 from wideseek_apps.main import main
 from wideseek_apps.program import command_name, program
+from wideseek_core import ConfigError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -95,3 +96,8 @@ def test_the_environment_is_shown_without_secrets(
 def test_a_command_without_settings_takes_none(capsys: Captured) -> None:
     assert run("env", "verbose=1") == 2
     assert capsys.readouterr().err == "ConfigError: unknown key 'verbose'\n"
+
+
+def test_the_usage_of_a_passed_on_command_is_that_of_wideseek() -> None:
+    with pytest.raises(ConfigError, match=r"usage: wideseek report RUN"):
+        program().run(["report", "runs/a", "runs/b"])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import yaml
 
-from wideseek_core import Config
+from wideseek_core import Config, ConfigError
 from wideseek_core.commands import Program
 from wideseek_core.exits import HelpRequested, leave_on_interrupt, raise_on_interrupt
 from wideseek_core.progress import logging_to_console, show
@@ -24,13 +24,18 @@ def working() -> Generator[None]:
 
 
 def pass_on(program: Program, arguments: Sequence[str], *, shown: str = "wideseek") -> None:
-    """Runs a command of a package's own program, in whose help `shown` is the program's name."""
+    """Runs a command of a package's own program, in whose usage `shown` is the program's name."""
     try:
         with working():
             program.run(arguments)
     except HelpRequested as request:
-        text = str(request).replace(f"{program.name} ", f"{shown} ")
-        raise HelpRequested(text) from None
+        raise HelpRequested(_renamed(str(request), program.name, shown)) from None
+    except ConfigError as error:
+        raise ConfigError(_renamed(str(error), program.name, shown)) from None
+
+
+def _renamed(text: str, program: str, shown: str) -> str:
+    return text.replace(f"{program} ", f"{shown} ")
 
 
 def show_settings(config: Config) -> None:
