@@ -232,10 +232,16 @@ def test_other_text_is_an_answer(text: str, format: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 50_000, "{\n" * 50_000, "<tool_call " * 20_000, "search(" * 20_000]
+    "text",
+    [
+        *("[" * 50_000, "{\n" * 50_000, "\n" * 90_000, "<tool_call " * 9000, "search(a=\n" * 9000),
+        "search\n" + "[" * 900 + "]" * 900,
+        "search\n" + '{"tool_calls": ' * 900 + "1" + "}" * 900,
+    ],
 )
 def test_hostile_text_is_read_in_time(text: str) -> None:
-    assert len(foreign_calls(f"{text} search", TOOLS)) <= 1
+    for ending in ("", " search"):
+        assert len(foreign_calls(f"{text}{ending}", TOOLS)) <= 1
 
 
 def test_arguments_that_no_record_can_hold_are_malformed() -> None:

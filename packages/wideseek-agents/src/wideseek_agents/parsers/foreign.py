@@ -30,6 +30,8 @@ _QUOTED = re.compile(r"`[^`\n]+`|^[ \t]*\|.*\|[ \t]*$", re.M)
 """Inline code and the rows of tables, in which nothing is called."""
 _LINE_OF_JSON = re.compile(r"^[ \t]*(?=[\[{])", re.M)
 _MAX_STARTS = 50
+_MAX_DEPTH = 5
+"""Lists and messages around a call."""
 
 
 def foreign_calls(text: str, tools: Collection[str]) -> list[WrittenCall]:
@@ -73,18 +75,18 @@ def _values(text: str, place: int) -> list[JsonValue]:
     return values
 
 
-def _calls_in(values: list[JsonValue]) -> Iterator[JsonValue]:
+def _calls_in(values: list[JsonValue], depth: int = 0) -> Iterator[JsonValue]:
     """The objects that spell calls, of lists and of whole messages too."""
     for value in values:
-        if isinstance(value, list):
-            yield from _calls_in(value)
+        if isinstance(value, list) and depth < _MAX_DEPTH:
+            yield from _calls_in(value, depth + 1)
             continue
         fields = value if isinstance(value, dict) else cast(dict[str, JsonValue], {})
         inner = fields.get("tool_calls") or fields.get("function_call")
-        if "name" in fields or inner is None:
+        if "name" in fields or inner is None or depth >= _MAX_DEPTH:
             yield value
         else:
-            yield from _calls_in(inner if isinstance(inner, list) else [inner])
+            yield from _calls_in(inner if isinstance(inner, list) else [inner], depth + 1)
 
 
 def _malformed(text: str, named: str) -> list[WrittenCall]:
