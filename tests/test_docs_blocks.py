@@ -34,6 +34,7 @@ from wideseek_tools import ToolsConfig
 
 from .conftest import ROOT, World, write_lines
 from .docs_commands import PAGES, Block, ShownCommand, blocks, commands, words_of
+from .fork_server import ForkServer
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 COMMANDS = list({command.text: command for page in PAGES for command in commands(page)}.values())
@@ -101,18 +102,15 @@ class WorkingFolder:
     policy: Path
     endpoint: str
     environment: dict[str, str]
+    server: ForkServer
 
-    def python(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        """Runs Python in the folder."""
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
+    def run(self, program: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Runs a command of this project in the folder."""
+        return self.server.main(MODULES[program], arguments, self.folder.parent)
+
+    def example(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Runs a block of Python in the folder."""
+        return self.server.script(text, self.folder.parent)
 
     def meant(self, word: str) -> str:
         """A word of a command, with the test's files for the reader's own."""
@@ -148,9 +146,9 @@ def working(
     world: World,
     surroundings: dict[str, str],
     endpoint: str,
-) -> WorkingFolder:
+) -> Iterator[WorkingFolder]:
     """The folder, with pages, an index, tasks, runs and responses."""
-    folder = tmp_path_factory.mktemp("working")
+    folder = tmp_path_factory.mktemp("working") / "folder"
     shutil.copytree(ROOT / "configs", folder / "configs")
     for name in ("packages", "tests", "scripts", "examples", "noxfile.py"):
         if (ROOT / name).exists():
@@ -166,14 +164,17 @@ def working(
     for plugin in PLUGINS:
         _install(plugin, installed)
     path = os.pathsep.join([str(ROOT / "tests" / "docs_stubs"), str(installed)])
-    made = WorkingFolder(
-        folder=folder,
-        policy=policy,
-        endpoint=endpoint,
-        environment={**surroundings, **keys, "PYTHONPATH": path, "PYTHONWARNINGS": "default"},
-    )
-    _fill(made)
-    return made
+    environment = {**surroundings, **keys, "PYTHONPATH": path, "PYTHONWARNINGS": "default"}
+    with ForkServer(PRELOADED, folder, environment) as server:
+        made = WorkingFolder(
+            folder=folder,
+            policy=policy,
+            endpoint=endpoint,
+            environment=environment,
+            server=server,
+        )
+        _fill(made)
+        yield made
 
 
 def _install(plugin: Path, folder: Path) -> None:
@@ -203,13 +204,12 @@ def test_a_distribution_of_the_examples_can_be_built(tmp_path: Path) -> None:
 
 def _fill(working: WorkingFolder) -> None:
     """Builds what commands of the documentation read: an index, and runs to compare."""
-    build = ["-m", "wideseek_apps", "index", "build", "pages.jsonl", "to=my-index"]
-    done = working.python(*build)
+    done = working.run("wideseek", ["index", "build", "pages.jsonl", "to=my-index"])
     assert done.returncode == 0, done.stderr
     data = ["data.kind=jsonl", "data.path=tasks.jsonl"]
     world = ["world.kind=corpus", "world.pages=pages.jsonl"]
     model = [f"policy.model={working.policy}", *LOCAL, "run.folder=runs/a"]
-    done = working.python("-m", "wideseek_apps", "widesearch", *data, *world, *model)
+    done = working.run("wideseek", ["widesearch", *data, *world, *model])
     assert done.returncode == 0, done.stderr
     for name in ("b", "train/before", "train/after", "widesearch"):
         shutil.copytree(working.folder / "runs" / "a", working.folder / "runs" / name)
@@ -225,7 +225,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 @of("python")
 def test_an_example_runs_as_printed(block: Block, working: WorkingFolder) -> None:
-    done = working.python("-W", "error", "-c", block.text)
+    done = working.example(block.text)
     assert done.returncode == 0, done.stderr
 
 
@@ -265,45 +265,7 @@ def test_no_block_is_of_a_language_that_nothing_checks() -> None:
 # Commands.
 
 
-def is_quick(command: ShownCommand) -> bool:
-    """Whether a command only shows something, so that many of them can share a process."""
-    return not {"--help", "--dry-run"}.isdisjoint(command.text.split())
-
-
-QUICK = [command for command in COMMANDS if is_quick(command)]
-SLOW = [command for command in COMMANDS if not is_quick(command)]
-SHARED_PROCESS = """
-import importlib, io, json, sys, traceback
-from contextlib import redirect_stderr, redirect_stdout
-calls = json.loads(sys.argv[1])
-for module, arguments in calls:
-    code, shown = 0, io.StringIO()
-    with redirect_stdout(shown), redirect_stderr(shown):
-        try:
-            sys.argv = [module, *arguments]
-            importlib.import_module(module).main()
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            code = traceback.format_exc()
-    print(json.dumps([code or 0, shown.getvalue()]))
-"""
-
-
-def test_commands_that_only_show_something_work_as_printed(working: WorkingFolder) -> None:
-    """All in one process: starting Python and reading the settings' classes takes most of it."""
-    calls: list[tuple[str, list[str]]] = []
-    for command in QUICK:
-        program, *arguments = [working.meant(word) for word in words_of(command.text)]
-        calls.append((MODULES[program], _small(program, arguments, working)))
-    done = working.python("-c", SHARED_PROCESS, json.dumps(calls))
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    pairs = zip(QUICK, results, strict=True)
-    assert [(command.name, *result) for command, result in pairs if result[0] != 0] == []
-
-
-@pytest.mark.parametrize("command", SLOW, ids=[command.name for command in SLOW])
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
 def test_a_command_works_as_printed(command: ShownCommand, working: WorkingFolder) -> None:
     words = words_of(command.text)
     synopsis = any(word.startswith("[") for word in words)
@@ -337,9 +299,9 @@ NOT_RUN = {
 def _run(program: str, arguments: list[str], working: WorkingFolder) -> None:
     arguments = _small(program, arguments, working)
     if "serve" in arguments[:1] and "--help" not in arguments:
-        _serve(_script(program), arguments, working)
+        _serve(f"from {MODULES[program]} import main; main()", arguments, working)
         return
-    done = working.python("-c", _script(program), *arguments)
+    done = working.run(program, arguments)
     # An answer that nothing supports ends with 1, and the stub's is one.
     allowed = (0, 1) if arguments[:1] == ["ask"] else (0,)
     assert done.returncode in allowed, done.stderr
@@ -354,10 +316,14 @@ MODULES = {
     "wideseek-judge": "wideseek_judge.cli",
 }
 """Where the console commands are."""
-
-
-def _script(program: str) -> str:
-    return f"from {MODULES[program]} import main; main()"
+PRELOADED = (
+    "wideseek_apps.evaluation",
+    "wideseek_apps.training",
+    "wideseek_rl.engines.builtin.engine",
+    "wideseek_rl.trainers.torch",
+    *MODULES.values(),
+)
+"""What most commands import."""
 
 
 def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[str]:
@@ -396,7 +362,7 @@ def _serve(script: str, arguments: list[str], working: WorkingFolder) -> None:
         if "http://" in line:
             break
     running.send_signal(signal.SIGINT)
-    rest, _ = running.communicate(timeout=60)
+    rest, _ = running.communicate(timeout=600)
     assert "http://" in "".join(said), said
     assert running.returncode in (0, 130), rest
 
@@ -425,8 +391,6 @@ def _check_nox(arguments: Sequence[str]) -> None:
 
 def test_the_environment_of_the_tests_is_that_of_the_documentation(working: WorkingFolder) -> None:
     """The stub is loaded: otherwise examples would ask the internet."""
-    done = working.python(
-        "-c", "import httpx; print(httpx.AsyncHTTPTransport.handle_async_request)"
-    )
-    assert "sitecustomize" in done.stdout or "_answer" in done.stdout
+    shown = "import httpx2; print(httpx2.AsyncHTTPTransport.handle_async_request)"
+    assert "_answer" in working.example(shown).stdout
     assert os.environ.get("PYTHONPATH", "") != working.environment["PYTHONPATH"]
