@@ -16,14 +16,15 @@ from wideseek_core import MalformedCall, WrittenCall
 
 _FENCE = r"^[ \t]*(?:`{3,}|~{3,})[^\n`]*$"
 _TAG = (
-    r"(?:<|&lt;)\s*[|｜]?\s*/?\s*(?:(?:antml:)?(?:tools?|functions?)[ _▁-]?(?:calls?|use)"
-    r"(?:[ _▁-]|section|argument|begin|start|end|sep)*|python_tag|(?:antml:)?invoke|function)"
+    r"(?:<|&lt;)\s*[|｜]?\s*/?\s*(?:\w{1,20}:)?(?:(?:tools?|functions?)[ _▁-]?(?:calls?|use)"
+    r"(?:[ _▁-]|section|argument|begin|start|end|sep)*|python_tag|invoke|function)"
 )
+_CONTROL = r"<[|｜][^|｜<>\n]{1,40}[|｜]>"
 _MARKUP = re.compile(
-    rf"{_FENCE}|{_TAG}[^>{{}}\[\]\n]{{0,200}}(?:>|&gt;)|\[/?TOOL_CALLS\]", re.M | re.I
+    rf"{_FENCE}|{_CONTROL}|{_TAG}[^>{{}}\[\]\n]{{0,200}}(?:>|&gt;)|\[/?TOOL_CALLS\]", re.M | re.I
 )
 """What stands around a call in one format or another."""
-_CALL_MARK = re.compile(rf"{_TAG}|\[TOOL_CALLS\]", re.I)
+_CALL_MARK = re.compile(rf"{_TAG}|\[TOOL_CALLS\]|\bto=(?:functions|tools)\.", re.I)
 _MARKED_JSON = re.compile(rf"\s*(?:{_TAG}[^>]{{0,200}}(?:>|&gt;)|\[TOOL_CALLS\])\s*[\[{{<]", re.I)
 """A response that begins with a call, whatever it calls."""
 _QUOTED = re.compile(r"`[^`\n]+`|^[ \t]*\|.*\|[ \t]*$", re.M)
@@ -95,8 +96,9 @@ def _malformed(text: str, named: str) -> list[WrittenCall]:
     found = re.search(rf"(?<![\w-])({named})(?![\w-])", plain) if named else None
     if found is not None:
         marked = _CALL_MARK.search(plain) is not None
+        bare = _MARKUP.sub("\n", plain)
         shapes = (pattern.replace("NAME", f"(?:{named})") for pattern in _SHAPES)
-        if marked or any(re.search(shape, plain, re.M | re.I) for shape in shapes):
+        if marked or any(re.search(shape, bare, re.M | re.I) for shape in shapes):
             return [MalformedCall(problem="not_json", text=text, name=found[1])]
     return [MalformedCall(problem="not_json", text=text)] if _MARKED_JSON.match(plain) else []
 
@@ -108,8 +110,9 @@ _SHAPES = (
     rf"\b(?:name|tool|tool_name|action|function){_QUOTE}?\s*:"
     rf"\s*{_QUOTE}(?:\w+[./])?NAME(?::\d+)?{_QUOTE}",
     # search(query="a") at the end, alone or in a list
-    r"^[ \t]*\[?(?:\w+\.)?NAME\(\s*(?:\w+\s*=|[\"'\[{])[^\0]{0,4000}\)"
-    r"\s*\]?\s*(?:^[ \t]*[`~]{3,})?\s*\Z",
+    r"^[ \t]*\[?(?:print\()?(?:\w+\.)?NAME\(\s*(?:\w+\s*=|[\"'\[{])[^\0]{0,4000}\)\s*\]?\s*\Z",
+    # >>>search
+    r"^>>>[ \t]*NAME[ \t]*$",
     # Action: search
     r"^[ \t*]*Action[*]*\s*:[ \t*`]*NAME\b[^\0]{0,4000}^[ \t*]*Action Input",
 )
