@@ -114,6 +114,7 @@ async def test_arguments_that_are_not_json_are_malformed_and_not_sent_back() -> 
         {"id": "1", "function": {"name": "search", "arguments": '{"query": "a'}},
         {"id": "2", "function": {"name": None, "arguments": "{}"}},
         {"id": "3", "function": {"name": "search", "arguments": '"{\\"query\\": \\"a\\"}"'}},
+        {"id": "4", "function": {"name": "functions.sea\x00rch:0", "arguments": "{}"}},
         "no call",
     ]
     message = {"content": "", "tool_calls": calls}
@@ -122,7 +123,7 @@ async def test_arguments_that_are_not_json_are_malformed_and_not_sent_back() -> 
         conversation = policy.open([SEARCH])
         reply = await conversation.reply([HELLO])
         await conversation.reply([HELLO])
-    first, second, third = reply.native_calls
+    first, second, third, _ = reply.native_calls
     assert isinstance(first, MalformedCall)
     assert (first.problem, first.name) == ("not_json", "search")
     assert isinstance(second, MalformedCall)
@@ -133,6 +134,7 @@ async def test_arguments_that_are_not_json_are_malformed_and_not_sent_back() -> 
         {"name": "search", "arguments": "{}"},
         {"name": "unknown", "arguments": "{}"},
         {"name": "search", "arguments": '{"query": "a"}'},
+        {"name": "functions_sea_rch_0", "arguments": "{}"},
     ]
 
 

@@ -1,9 +1,11 @@
 """Native tool calls through whole rollouts: each is answered by its own result."""
 
 import json
+import re
 from typing import Any
 
 import httpx2
+import pytest
 
 from wideseek_agents import ChatPolicy, SingleConfig, Team, TeamConfig
 from wideseek_core import Status, Task
@@ -122,3 +124,48 @@ async def test_an_aborted_response_of_the_lead_is_an_error_of_the_episode(
         episode = await Team(CONFIG, policy, world, world).run(task)
     assert (episode.answer, episode.main.status) == ("", Status.ABORTED)
     assert "abort" in episode.error
+
+
+def item(id: Any, name: Any, arguments: Any) -> dict[str, Any]:
+    return {"id": id, "function": {"name": name, "arguments": arguments}}
+
+
+QUERY = '{"query": "Triton"}'
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [item(None, "search", QUERY), item("", "search", QUERY)],
+        [item("same", "search", QUERY), item("same", "search", QUERY)],
+        [item(str(number), "search", QUERY) for number in range(30)],
+        [item("a", "functions.search:0", QUERY), item("b", "sea\x00rch", "{}")],
+        [item("a", None, "{}"), item("b", "search", "{"), item("c", "search", None), "text"],
+        [item("a", "search", '{"query": "</tool_call> <|im_end|> \\ud800"}')],
+        item("a", "search", {"query": ["Triton"]}),
+    ],
+)
+async def test_a_strict_server_accepts_what_is_sent_back(
+    calls: Any, world: World, task: Task
+) -> None:
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        messages: list[Any] = json.loads(request.content)["messages"]
+        for place, message in enumerate(messages):
+            sent = message.get("tool_calls", [])
+            ids = [call["id"] for call in sent]
+            answers = messages[place + 1 : place + 1 + len(sent)]
+            valid = ids == [answer.get("tool_call_id") for answer in answers]
+            valid = valid and len(set(ids)) == len(ids) and all(ids)
+            for call in sent:
+                valid = valid and re.fullmatch(r"[\w-]{1,64}", call["function"]["name"]) is not None
+                valid = valid and isinstance(json.loads(call["function"]["arguments"]), dict)
+            if not valid:
+                return httpx2.Response(400, json={"error": {"message": "invalid history"}})
+        if any(message["role"] == "assistant" for message in messages):
+            return completion({"content": "done"})
+        return completion({"content": None, "tool_calls": calls}, "tool_calls")
+
+    settings = Server(completion({"content": ""})).policy(native_tools=True).config
+    policy = ChatPolicy(settings, transport=httpx2.MockTransport(serve))
+    answer, status, _ = await run(policy, world, task)
+    assert (answer, status) == ("done", Status.FINISHED)

@@ -50,6 +50,8 @@ _LASTING_ERRORS = re.compile(
 )
 """Kinds of errors, as words, that no further attempt changes."""
 _MAX_NESTING = 50
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_MAX_NAME_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +220,10 @@ def _without_thinking(content: str) -> str:
 
 
 def _sent_call(call: WrittenCall) -> Json:
-    """A call in the history: what can't be parsed would make strict servers refuse all of it."""
+    """A call in the history: what is not valid would make strict servers refuse all of it."""
     arguments = call.arguments if isinstance(call, ToolCall) else {}
     function: Json = {
-        "name": call.name or "unknown",
+        "name": _NOT_IN_NAMES.sub("_", call.name)[:_MAX_NAME_CHARS] or "unknown",
         "arguments": json.dumps(arguments, ensure_ascii=False),
     }
     return {"id": call.id, "type": "function", "function": function}
