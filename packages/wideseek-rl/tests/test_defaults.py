@@ -30,6 +30,7 @@ def test_the_algorithm_is_multi_agent_grpo() -> None:
     algorithm = RLConfig().algorithm
     assert isinstance(algorithm, GroupRelativeConfig)
     assert (algorithm.weighting, algorithm.selection) == ("agent", "outcome")
+    assert algorithm.constant_tokens == 1000
     assert algorithm.advantage == AdvantageConfig(std="sample", eps=1e-6, min_spread=0)
     reward = algorithm.reward
     assert reward.weights == {"score": 1.0, "format": 0.1, "access": 0.05, "length": -0.1}

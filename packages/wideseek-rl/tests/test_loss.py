@@ -217,10 +217,12 @@ def test_the_farthest_log_ratio_still_trains() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.7, 1.0, 2.5])
-def test_any_temperature_above_zero_is_taken(temperature: float) -> None:
-    assert LossConfig(temperature=temperature).temperature == temperature
-    with pytest.raises(ValidationError):
-        LossConfig(temperature=0)
+def test_any_temperature_and_any_bound_of_the_kl_above_zero_is_taken(temperature: float) -> None:
+    config = LossConfig(temperature=temperature, kl_clamp=temperature)
+    assert (config.temperature, config.kl_clamp) == (temperature, temperature)
+    for key in ("temperature", "kl_clamp"):
+        with pytest.raises(ValidationError):
+            LossConfig.model_validate({key: 0})
 
 
 def test_the_metrics_of_a_step_are_means_over_its_tokens_and_counts() -> None:
@@ -235,6 +237,15 @@ def test_the_metrics_of_a_step_are_means_over_its_tokens_and_counts() -> None:
     for name in SUMS:
         if name not in ("tokens", "masked", "dropped"):
             assert getattr(found, name) == sums[name] / 4, name
+
+
+def test_the_metrics_of_a_step_of_one_token_are_its_own() -> None:
+    stats = UpdateStats(samples=1, zero_advantage_samples=0, device=torch.device("cpu"))
+    sums = {name: 3.0 for name in SUMS} | {"tokens": 1.0}
+    stats.add_update(torch.tensor(list(sums.values())), 0.5, Step(norm=2.0, changed=1.0))
+    stats.add_mismatch(torch.tensor([-1.5]), torch.tensor([-1.0]), 20.0)
+    found = stats.metrics(seconds=1.0)
+    assert (found.ratio, found.entropy, found.importance, found.mismatch) == (3.0, 3.0, 3.0, 0.5)
 
 
 def test_a_step_that_trains_no_token_has_neutral_metrics() -> None:
