@@ -41,6 +41,14 @@ def test_engines_and_trainer_are_divided_as_placed() -> None:
     assert engine.sync.transfer == "nccl"  # pyright: ignore
 
 
+def test_stages_take_their_part_of_the_ranks() -> None:
+    nemo = ("trainer.kind=nemo_aligner", "placement.trainer.tensor_parallel=2")
+    trainer = resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=2")).trainer
+    assert (trainer.tensor_parallel, trainer.data_parallel) == (2, 1)  # pyright: ignore
+    with pytest.raises(ConfigError, match=r"4 ranks are not divided by tensor_parallel=2 times"):
+        resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=3"))
+
+
 def test_engines_on_the_trainers_gpus_take_their_part_and_weights_by_ipc() -> None:
     found = resolved(config(*EIGHT, "placement.engines.colocated=true"))
     engine = found.policy.engine

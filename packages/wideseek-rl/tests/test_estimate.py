@@ -52,6 +52,21 @@ def test_offloading_moves_masters_and_moments_to_the_host() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "bytes_of_a_parameter"),
+    [
+        ({"tensor_parallel": 2}, 16 / 2),
+        ({"tensor_parallel": 2, "pipeline_parallel": 2}, 16 / 4),
+        ({"tensor_parallel": 2, "distributed_optimizer": True}, 8 / 2 + 8 / 8),
+    ],
+)
+def test_ranks_of_nemo_aligner_share_weights_and_moments(
+    changes: dict[str, object], bytes_of_a_parameter: float
+) -> None:
+    memory = trainer_memory(LARGE, load(kind="nemo_aligner", ranks=8, **changes))
+    assert memory.weights * 2**30 == pytest.approx(bytes_of_a_parameter * LARGE.parameters)
+
+
+@pytest.mark.parametrize(
     ("shape", "ranks", "measured_tokens_per_s"), [(SMALL, 1, 35_709), (LARGE, 2, 28_049)]
 )
 def test_speed_of_training_is_what_was_measured(

@@ -52,6 +52,21 @@ def test_weights_survive_the_way_to_megatron_and_back(family: str, ranks: int) -
     assert all(torch.equal(back[name], theirs[name]) for name in theirs)
 
 
+def test_stages_hold_equally_many_layers_and_the_last_one_a_copy_of_the_tied_embedding() -> None:
+    found = list(entries(SHAPE, 2))
+    assert {entry.stage for entry in found} == {0, 1}
+    layers = [
+        [e.name for e in found if e.stage == stage and "layers" in e.name] for stage in (0, 1)
+    ]
+    assert layers[0] == layers[1]  # each stage numbers its own
+    assert all("model.layers.1." in p for e in found[1:-2] if e.stage for p in e.parts)
+    embedding, *_, norm, output = found
+    assert (embedding.stage, norm.stage, output.stage) == (0, 1, 1)
+    assert output.parts == embedding.parts
+    assert [entry for entry in found if entry.copied] == [output]
+    assert not any(entry.copied for entry in entries(SHAPE))
+
+
 def test_queries_keys_and_values_are_joined_group_by_group() -> None:
     shape = DecoderConfig(
         vocab_size=8, hidden_size=4, layers=1, heads=4, kv_heads=2, head_dim=2, ffn_size=4
@@ -157,6 +172,7 @@ def test_log_probabilities_entropy_and_gradient_leave_the_padding_out() -> None:
     [
         (SHAPE, {"tensor_parallel": 4}, "tensor_parallel=4 does not divide 2 key-value heads"),
         (SHAPE, {"sequence_parallel": True}, "sequence_parallel needs trainer.tensor_parallel"),
+        (SHAPE, {"pipeline_parallel": 4}, "pipeline_parallel=4 does not divide 2 layers"),
         (FAMILIES["untied"], {"tensor_parallel": 3}, "tensor_parallel=3 does not divide 4 heads"),
         (
             DecoderConfig(

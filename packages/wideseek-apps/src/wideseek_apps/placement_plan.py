@@ -114,6 +114,8 @@ def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad
         kind="nemo_aligner" if getattr(trainer, "kind", "") == "nemo_aligner" else "torch",
         ranks=placement.trainer.ranks or 1,
         tensor_parallel=placement.trainer.tensor_parallel,
+        pipeline_parallel=getattr(trainer, "pipeline_parallel", 1),
+        distributed_optimizer=getattr(trainer, "distributed_optimizer", False),
         batch_tokens=getattr(trainer, "max_batch_tokens", 0),
         recompute=RECOMPUTE.get(recompute, "none"),
         recompute_every=getattr(trainer, "recompute_every", 1),

@@ -20,8 +20,10 @@ OVERHEAD_GIB = 2.0
 """Kernels, buffers of logits and of communication."""
 STATE_BYTES = 16
 """Of a trained parameter: weight and gradient, float32 master, two moments."""
+MOMENT_BYTES = 8
+"""Of these, the moments."""
 HOST_BYTES = 12
-"""Of these, master and moments, which may be kept in the memory of the host."""
+"""Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host."""
 
 MFU = {"torch": 0.44, "torch_sharded": 0.41, "nemo_aligner": 0.33}
 """Share of the peak that training reaches."""
@@ -41,6 +43,9 @@ class TrainerLoad:
     kind: Literal["torch", "nemo_aligner"]
     ranks: int
     tensor_parallel: int
+    pipeline_parallel: int = 1
+    distributed_optimizer: bool = False
+    """Whether data-parallel ranks of NeMo-Aligner divide the moments."""
     batch_tokens: int
     """Tokens of a micro-batch."""
     recompute: Recompute
@@ -70,8 +75,12 @@ class Memory:
 
 def trainer_memory(shape: ModelShape, load: TrainerLoad) -> Memory:
     """Memory of one rank of the trainer."""
-    holders = load.ranks if load.kind == "torch" else load.tensor_parallel
+    holders = load.tensor_parallel * load.pipeline_parallel
+    if load.kind == "torch":
+        holders = load.ranks
     state = STATE_BYTES * shape.parameters / holders
+    if load.distributed_optimizer:
+        state -= MOMENT_BYTES * shape.parameters * (1 / holders - 1 / load.ranks)
     host = 0.0
     if load.offload:
         host = HOST_BYTES * shape.parameters / holders
