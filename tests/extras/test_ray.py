@@ -27,7 +27,7 @@ RANK = "wideseek_rl.trainers.remote.torch_ranks"
 
 def patiently(start: Callable[[], Any]) -> Any:
     """Starts a node; Ray gives it 30 seconds, and a busy machine may need more than one attempt."""
-    for _ in range(3):
+    for _ in range(5):
         with contextlib.suppress(Exception):  # Ray raises no other class here
             return start()
     return start()
