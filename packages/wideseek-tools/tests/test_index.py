@@ -142,8 +142,12 @@ def test_malformed_input_leaves_no_index(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pages\.jsonl:2: missing 'contents'"):
         build_index(None, pages, tmp_path / "index")
     assert not (tmp_path / "index").exists()
-    empty = tmp_path / "empty.jsonl"
-    empty.touch()
+
+
+def test_a_file_without_pages_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    assert build_index(None, tmp_path / "empty.jsonl", tmp_path / "index").passages == 0
+    assert "empty.jsonl: there is nothing in it" in caplog.text
 
 
 def test_method_the_index_was_not_built_for_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The first pass over an input: checks every line, hashes the file, measures passages."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from wideseek_core.errors import DataError
 from wideseek_core.files import sha256, write_atomically
 from wideseek_tools.index.manifest import Source
 from wideseek_tools.passages import Passage, Row, read_rows
+
+logger = logging.getLogger(__name__)
 
 Step = Callable[[str, int, int], None]
 """Called with the stage, the items done since the last call, and the total (0 if unknown)."""
@@ -40,6 +43,8 @@ def _measure(path: Path, name: str, passage: Callable[[Row], Passage], step: Ste
         rows += 1
         if rows % 1000 == 0:
             step(f"reading {name}", 1000, 0)
+    if not rows:
+        logger.warning("%s: there is nothing in it", path)
     return Source(
         name=name,
         sha256=sha256(path),
