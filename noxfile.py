@@ -48,7 +48,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     groups = ("--group", "bench", "--group", "docs", "--group", "notebooks")
     sync(session, *groups, "--extra", "atlas-build", "--extra", "official")
-    session.run("basedpyright", "--pythonpath", _python(session))
+    session.run("basedpyright", "--threads", "2", "--pythonpath", _python(session))
 
 
 @nox.session

@@ -1,6 +1,7 @@
 """Ctrl-C ends a command at any moment in one line."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,9 +56,12 @@ def test_while_libraries_are_loaded(
 
 def test_while_agents_work(surroundings: dict[str, str], tmp_path: Path) -> None:
     err = tmp_path / "err.txt"
-    running = started(["ask", QUESTION], surroundings, err)
-    until(running, lambda: "agent 0 lead" in err.read_text())
-    assert interrupted(running, err)[-1] == "interrupted"
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that they do not come to an end
+        server = f"{{kind: server, base_url: 'http://127.0.0.1:{silent.getsockname()[1]}'}}"
+        world = [f"world.tools={{search: {server}, pages: {server}}}", "team.tool_timeout_s=3600"]
+        running = started(["ask", QUESTION, "world.kind=tools", *world], surroundings, err)
+        until(running, lambda: "agent 0 lead" in err.read_text())
+        assert interrupted(running, err)[-1] == "interrupted"
 
 
 def test_while_processes_sample(policy: Path, surroundings: dict[str, str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wideseek_core import ConfigError, ContextOverflow, Finish, PolicyError, Sampling
+from wideseek_core.testing import until
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
@@ -249,10 +250,7 @@ async def test_tokens_of_two_versions_are_told_apart() -> None:
     model, old, ids = tiny(eos=()), tiny(eos=()), prompt(3, 50)
     engine = TorchEngine(model)
     made = asyncio.create_task(engine.generate(ids, session="a", sampling=Sampling(max_tokens=900)))
-    for _ in range(10_000):
-        if engine.computed_tokens > 55:
-            break
-        await asyncio.sleep(0.001)
+    await until(lambda: engine.computed_tokens > 55)
     async with engine.paused():
         model.load_state_dict(tiny(seed=1, eos=()).state_dict())
         engine.reset_cache()

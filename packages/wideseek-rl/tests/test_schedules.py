@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from wideseek_core import Task, TextGold, VersionSpan
+from wideseek_core.testing import in_simulated_time
 from wideseek_rl import (
     CheckpointConfig,
     GroupRelativeConfig,
@@ -136,6 +137,7 @@ def prompts_of(world: World) -> list[int]:
 
 
 @pytest.mark.parametrize("schedule", AHEAD)
+@in_simulated_time
 async def test_every_prompt_of_an_epoch_trains_once(
     tmp_path: Path, schedule: dict[str, Any]
 ) -> None:
@@ -146,6 +148,7 @@ async def test_every_prompt_of_an_epoch_trains_once(
     assert prompts_of(world) == list(range(24))
 
 
+@in_simulated_time
 async def test_tail_batching_is_on_policy_and_gathers_slow_prompts_in_few_steps(
     tmp_path: Path,
 ) -> None:
@@ -160,6 +163,7 @@ async def test_tail_batching_is_on_policy_and_gathers_slow_prompts_in_few_steps(
 
 
 @pytest.mark.parametrize("max_staleness", [1, 2, 3])
+@in_simulated_time
 async def test_staleness_is_bounded_whatever_takes_long(tmp_path: Path, max_staleness: int) -> None:
     world = World(slow(*range(0, 24, 5)))
     schedule = {"kind": "async", "max_staleness": max_staleness}
@@ -168,6 +172,7 @@ async def test_staleness_is_bounded_whatever_takes_long(tmp_path: Path, max_stal
     assert sum(world.began.values()) == 24
 
 
+@in_simulated_time
 async def test_asynchronous_rollouts_begin_before_the_weights_that_they_train(
     tmp_path: Path,
 ) -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 from wideseek_core.errors import ToolUnavailable
+from wideseek_core.testing import until
 from wideseek_tools.batching import Batcher
 from wideseek_tools.index.build import build_index
 from wideseek_tools.index.search import IndexSearch
@@ -233,8 +234,7 @@ async def test_full_queue_is_503_with_retry_after(index: Path) -> None:
         waiting = [ask("a")]
         await search.started.wait()
         waiting += [ask("b"), ask("bad")]
-        await asyncio.sleep(0.1)
-        assert search.batcher.waiting == 2
+        await until(lambda: search.batcher.waiting == 2)
         refused = await ask("c")
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"

@@ -11,15 +11,34 @@ T = TypeVar("T")
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Runs timers in their order without waiting for them."""
+    """Runs timers in their order without waiting for them.
+
+    No time passes while work given to `asyncio.to_thread` goes on: it takes no simulated time.
+    """
 
     def __init__(self) -> None:
         self._now = 0.0
+        self.in_threads = 0
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
         """Simulated seconds since the beginning."""
         return self._now
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":
+        """Counts what threads do."""
+        future = super().run_in_executor(executor, func, *args)
+        self.in_threads += 1
+        future.add_done_callback(self._count_down)
+        return future
+
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        """Waits for the threads, which another one does."""
+        self.in_threads += 1
+        await super().shutdown_default_executor(*args)
+
+    def _count_down(self, _future: "asyncio.Future[Any]") -> None:
+        self.in_threads -= 1
 
     def jump(self, seconds: float) -> None:
         """Lets time pass."""
@@ -27,13 +46,15 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Never waits: simulated programs have timers alone."""
+    """Waits for threads alone: else simulated programs have only timers."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
         super().__init__()
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> Any:
+        if self._loop.in_threads and timeout != 0:
+            return super().select()
         if timeout is None:
             raise WideSeekError("the simulation waits for something that never happens")
         self._loop.jump(max(timeout, 0.0))
