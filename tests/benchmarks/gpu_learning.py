@@ -21,6 +21,7 @@ import json
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -359,7 +360,9 @@ class Learning:
         scores = {metric: values_by_question(results, metric) for metric in METRICS}
         self.progress.scores[one.name] = scores
         self.progress.write()
-        means = {m: round(fmean(v[0] for v in found.values()), 4) for m, found in scores.items()}
+        means = {
+            m: round(fmean(v[0] for v in found.values()), 4) for m, found in scores.items() if found
+        }
         self.results.note(one.name, {"questions": len(tasks), **means})
 
     async def seed(self, seed: int) -> None:
@@ -390,6 +393,8 @@ def newest_step(folder: Path) -> int:
 def paired(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """B minus A over the questions of both, with a 95 % interval by bootstrap of the questions."""
     shared = sorted(a.keys() & b.keys())
+    if not shared:
+        return {"questions": 0}
     before, after = (np.array([fmean(side[q]) for q in shared]) for side in (a, b))
     gaps = after - before
     low, high = np.quantile(resampled_means(gaps[:, None], DRAWS, 0)[:, 0], [0.025, 0.975])
@@ -476,6 +481,9 @@ async def run(plan: Plan, progress: Progress, results: Results, reserve_s: float
             except ToBeContinued as reason:
                 results.note("to be continued", str(reason))
                 return
+            except Exception as error:  # noqa: BLE001 - what was measured before is still written
+                results.note(f"FAILED seed {seed}", f"{type(error).__name__}: {error}"[:800])
+                traceback.print_exc()
 
 
 def main() -> None:
