@@ -37,6 +37,21 @@ class Depot(Config):
     limits: Limits = Limits(turns=9)
 
 
+class Harbour(Config):
+    kind: Literal["harbour"] = "harbour"
+
+
+class Yard(Config):
+    kind: Literal["yard"] = "yard"
+    gate: str
+    yard: str = ""
+
+
+class Stop(Config):
+    place: Annotated[Harbour | Yard, Field(discriminator="kind")] = Harbour()
+    at: Literal["bow", "stern"] | tuple[Literal["bow", "stern"], ...] = "bow"
+
+
 class Trip(Config):
     """Where to, and by what."""
 
@@ -46,6 +61,7 @@ class Trip(Config):
     depot: Depot = Depot(first=Train(engine="steam", cars=7))
     key: SecretStr | None = None
     spare: Limits | None = None
+    stop: Stop = Stop()
 
     @model_validator(mode="after")
     def _goal_is_named(self) -> "Trip":
@@ -129,6 +145,10 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
         ("spare.turms=1", "unknown key 'spare.turms'; did you mean 'spare.turns'?"),
         ("zzz=1", "unknown key 'zzz'"),
         ("vehicle.kind=train", "missing key 'vehicle.engine'"),
+        ("stop.place.kind=yard", "missing key 'stop.place.gate'"),
+        ("stop.place={kind: yard, gate: g, yard: [1]}", "stop.place.yard: input should be a valid"),
+        ("stop.at=mast", "stop.at: input should be 'bow' or 'stern' (got 'mast')"),
+        ("stop.at=[bow, mast]", "stop.at"),
         ("goal=", "'goal=': no value; write goal=null or goal='' for none"),
         ("limits.turns= ", "'limits.turns= ': no value; write limits.turns=null or "),
         ("goal=null", "goal: input should be a valid string (got None)"),

@@ -13,6 +13,8 @@ MAX_VALUE_CHARS = 80
 
 _NOT_A_MAPPING = ("model_type", "model_attributes_type", "dict_type")
 _NOT_A_LIST = ("tuple_type", "list_type", "set_type")
+_TYPE = re.compile(r"[a-z-]+\[.*\]|str|int|float|bool", re.DOTALL)
+"""A member of a plain union, which a location names beside the keys."""
 _SPELLED_OTHERWISE = re.compile(r"[/:>-]+|__")
 """What some write between the parts of a key, where a dot is meant."""
 
@@ -74,8 +76,11 @@ def _place(
     models, secret = [cls], False
     for part in location:
         tagged = [model for model in models if part == kind_of(model)]
-        if tagged and not any(part in model.model_fields for model in models):
+        # The tag stands where several classes may; a class of them may have a field of that name.
+        if tagged and (len(models) > 1 or part not in tagged[0].model_fields):
             models = tagged
+            continue
+        if _TYPE.fullmatch(str(part)) and path:
             continue
         path.append(str(part))
         around = models or around
