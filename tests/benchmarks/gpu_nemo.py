@@ -4,10 +4,10 @@
     python tests/benchmarks/gpu_nemo.py OUT --rehearse --nemo-python PYTHON
 
 PYTHON is the interpreter of an environment with NeMo-Aligner, and of one with vLLM. Every part has
-a limit of its own and OUT/nemo.json is written after every figure, so that a part that fails or
-takes too long costs no other one. `--parts` picks some of `gradients`, `speed`, `sync` and `run`.
-`--rehearse` does all of it on the CPU, with tiny models and a stub of vLLM, and leaves out cases
-that differ by a setting alone.
+a limit of its own, `--seconds` is one of all, and OUT/nemo.json is written after every figure, so
+that a part that fails or takes too long costs no other one. `--parts` picks some of `speed`,
+`sync`, `run` and `gradients`. `--rehearse` does all of it on the CPU, with tiny models and a stub
+of vLLM, and leaves out cases that differ by a setting alone.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ from wideseek_rl.trainers.remote.requests import Describe, Described
 from wideseek_rl.trainers.torch import TorchTrainer
 
 START = time.monotonic()
+STUB = "wideseek_core.testing.fake_vllm"
+EAGER = ("--enforce-eager",)
+"""Servers start in half the time, and nothing here depends on their speed."""
 OPTIMIZER = OptimizerConfig(lr=1e-4, grad_clip=1.0, eps=1e-5)
 DIVISIONS: dict[str, dict[str, Any]] = {
     "one rank": {},
@@ -62,7 +66,8 @@ DIVISIONS: dict[str, dict[str, Any]] = {
 }
 PACKED = (7681, 2047, 5121, 3583, 8190, 2562, 3584)
 ROWS = (8192,) * 4
-LIMITS_S = {"gradients": 130, "speed": 230, "sync": 190, "run": 170}
+LIMITS_S = {"speed": 190, "sync": 150, "run": 140, "gradients": 95}
+"""Of each part; what was found until then is kept."""
 
 
 @dataclass
@@ -107,17 +112,14 @@ class Bench:
                 torch.cuda.empty_cache()
         return folder
 
-    def launcher(self, first: int = 0) -> LocalLauncher:
-        """Ranks on the GPUs from a number on."""
-        devices = {} if self.rehearse else {f"trainer-{n}": (first + n,) for n in range(2)}
-        return LocalLauncher(self.out / "logs", devices | self._engine_devices(first))
-
-    def _engine_devices(self, first: int) -> dict[str, tuple[int, ...]]:
-        return {} if self.rehearse else {"engine-0": (first,)}
+    def launcher(self, logs: str = "logs") -> LocalLauncher:
+        """Ranks on the GPUs in their order."""
+        devices = {} if self.rehearse else {f"trainer-{n}": (n,) for n in range(2)}
+        return LocalLauncher(self.out / logs, devices)
 
     @asynccontextmanager
     async def ranks(
-        self, model: Path, *, unfused: bool = False, **settings: Any
+        self, model: Path, *, unfused: bool = False, logs: str = "logs", **settings: Any
     ) -> AsyncGenerator[NemoAlignerTrainer]:
         """Ranks of NeMo-Aligner on the first GPUs."""
         config = NemoAlignerConfig(optimizer=OPTIMIZER, **settings)
@@ -133,7 +135,7 @@ class Bench:
             request_timeout_s=60,
         )
         os.environ["PYTHONPATH"] = f"{here}:{os.environ.get('PYTHONPATH', '')}"
-        async with open_ranks(command, self.launcher()) as group:
+        async with open_ranks(command, self.launcher(logs)) as group:
             described = await group.ask(Describe(), Described)
             vocabulary = described.tensors[0][2][0]
             yield NemoAlignerTrainer(group, described, setup.loss, vocabulary)
@@ -181,27 +183,24 @@ async def speed(bench: Bench) -> None:
     lengths: dict[str, tuple[int, ...]] = {"packed 32k": PACKED, "rows of 8k": ROWS}
     if bench.rehearse:
         lengths = {name: tuple(n // 100 for n in some) for name, some in lengths.items()}
-    for name in ("tiny",) if bench.rehearse else ("1.7b", "4b"):
-        cases: list[tuple[str, bool, dict[str, Any]]] = [
-            ("TP 2", False, {"tensor_parallel": 2, "sequence_parallel": True}),
-            ("TP 2, attention recomputed", False, {"tensor_parallel": 2, "recompute": "core_attn"}),
-            ("TP 2, unfused", True, {"tensor_parallel": 2, "sequence_parallel": True}),
-        ]
-        if bench.rehearse:
-            cases = cases[-1:]  # every rank imports NeMo for half a minute
-        if name != "4b":  # float32 weights, gradients and moments of 4B do not fit one GPU
-            cases.insert(0, ("TP 1", False, {}))
-        for label, unfused, division in cases:
-            await bench.part(
-                f"speed, {name}, {label}",
-                lambda n=name, w=label, u=unfused, d=division: _nemo_speed(
-                    bench, n, w, u, d, lengths
-                ),
-                70,
-            )
-        await bench.part(
-            f"speed, {name}, torch", lambda n=name: _torch_speed(bench, n, lengths), 90
-        )
+    small, large = ("tiny", "tiny") if bench.rehearse else ("1.7b", "4b")
+    both: dict[str, Any] = {"tensor_parallel": 2, "sequence_parallel": True}
+    limit = 1000 if bench.rehearse else 60
+
+    async def nemo(name: str, label: str, *, unfused: bool = False, **division: Any) -> None:
+        work = partial(_nemo_speed, bench, name, label, unfused, division, lengths)
+        await bench.part(f"speed, {name}, {label}", work, limit)
+
+    await nemo(small, "TP 1")  # what 4B needs in float32 does not fit one GPU
+    if not bench.rehearse:
+        await nemo(small, "TP 2", **both)
+        await nemo(large, "TP 2", **both)
+    await nemo(small, "TP 2, unfused", unfused=True, **both)
+    for name in dict.fromkeys((small, large)):
+        work = partial(_torch_speed, bench, name, lengths)
+        await bench.part(f"speed, {name}, torch", work, limit)
+    if not bench.rehearse:
+        await nemo(small, "TP 2, attention recomputed", recompute="core_attn", **both)
 
 
 async def _nemo_speed(
@@ -212,7 +211,7 @@ async def _nemo_speed(
     division: dict[str, Any],
     lengths: dict[str, tuple[int, ...]],
 ) -> None:
-    settings = {"recompute": "full", **division, "max_batch_tokens": 32_768}
+    settings: dict[str, Any] = {"recompute": "full", **division, "max_batch_tokens": 32_768}
     precision = "float32" if bench.rehearse else "bfloat16"
     async with bench.ranks(
         bench.model(name), unfused=unfused, precision=precision, **settings
@@ -280,40 +279,52 @@ def _used_mib() -> list[int]:
 async def sync(bench: Bench) -> None:
     """Weights of the ranks to vLLM: of one to a server beside it, of two to one on their GPU."""
     small, large = ("tiny", "tiny") if bench.rehearse else ("1.7b", "4b")
-    for label, name, gpu, division in (
+    for name in (small, large):
+        bench.model(name)
+    cases: list[tuple[str, str, int, dict[str, Any]]] = [
         ("one rank, NCCL", small, 1, {}),
         ("TP 2, CUDA IPC", large, 0, {"tensor_parallel": 2}),
-    ):
-        await bench.part(
-            f"sync, {name}, {label}",
-            lambda a=label, n=name, g=gpu, d=division: _one_sync(bench, a, n, g, d),
-            LIMITS_S["sync"] / 2 + 40,
+    ]
+    limit = 1000 if bench.rehearse else LIMITS_S["sync"]
+    await asyncio.gather(  # no optimizer has made a step, so both fit
+        *(
+            bench.part(
+                f"sync, {name}, {label}",
+                lambda a=label, n=name, g=gpu, d=division: _one_sync(bench, a, n, g, d),
+                limit,
+            )
+            for label, name, gpu, division in cases
         )
+    )
 
 
 async def _one_sync(
     bench: Bench, label: str, name: str, gpu: int, division: dict[str, Any]
 ) -> None:
     folder = bench.model(name)
-    stub = (sys.executable, "-m", "wideseek_core.testing.fake_vllm")
+    stub = (sys.executable, "-m", STUB)
     real = (bench.vllm, "-m", "vllm.entrypoints.cli.main")
     nccl = gpu == 1 and not bench.rehearse
     config = VllmEngineConfig(
         launch=LaunchConfig(
             program=stub if bench.rehearse else real,
-            memory_share=0.8 if gpu else 0.3,
+            memory_share=0.7 if gpu else 0.3,
             context_tokens=4096,
+            extra_args=() if bench.rehearse else EAGER,
         ),
         sync=SyncConfig(transfer="nccl" if nccl else "ipc"),
     )
     precision = "float32" if bench.rehearse else "bfloat16"
     model = PolicyModel(ModelConfig(model=str(folder), device="cpu"))
     devices = {} if bench.rehearse else {"engine-0": (gpu,)}
-    hosts = EngineHosts(launcher=LocalLauncher(bench.out / "logs", devices), gpus=len(devices))
+    logs = f"logs-sync-{gpu}"
+    hosts = EngineHosts(launcher=LocalLauncher(bench.out / logs, devices), gpus=len(devices))
     async with AsyncExitStack() as stack:
         starting = stack.enter_async_context(open_engine(config, model, hosts))
         ranks, engine = await asyncio.gather(
-            stack.enter_async_context(bench.ranks(folder, precision=precision, **division)),
+            stack.enter_async_context(
+                bench.ranks(folder, precision=precision, logs=logs, **division)
+            ),
             starting,
         )
         assert isinstance(engine, ServedEngine)
@@ -353,6 +364,7 @@ async def run(bench: Bench) -> None:
         settings.append(f"policy.engine.launch.program=[{sys.executable},-m,{STUB}]")
     else:
         settings.append(f"placement.engines.python={bench.vllm}")
+        settings.append(f"policy.engine.launch.extra_args=[{','.join(EAGER)}]")
     log = bench.out / "run.log"
     with log.open("wb") as output:
         command = (sys.executable, "-m", "wideseek_apps", "train", *settings)
@@ -365,9 +377,6 @@ async def run(bench: Bench) -> None:
                 await process.wait()
             _report_run(bench, folder)
     bench.note("run, exit code", code)
-
-
-STUB = "wideseek_core.testing.fake_vllm"
 
 
 def _report_run(bench: Bench, folder: Path) -> None:
@@ -389,6 +398,7 @@ async def main() -> None:
     parser.add_argument("--nemo-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--vllm-python", default=sys.executable)
     parser.add_argument("--parts", default=",".join(LIMITS_S))
+    parser.add_argument("--seconds", type=float, default=575)
     parser.add_argument("--rehearse", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -402,7 +412,8 @@ async def main() -> None:
             rehearse=given.rehearse,
         )
         for name in given.parts.split(","):
-            limit = LIMITS_S[name] * (10 if given.rehearse else 1)
+            left = given.seconds - (time.monotonic() - START)
+            limit = 1000 if given.rehearse else min(LIMITS_S[name], left)
             await bench.part(name, lambda work=works[name]: work(bench), limit)
 
 
