@@ -118,7 +118,7 @@ def shape(rehearse: bool) -> DecoderConfig:
     """The model: Qwen3-4B's shape, or a tiny one."""
     if rehearse:
         return DecoderConfig(
-            vocab_size=999, hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=64
+            vocab_size=1000, hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=64
         )
     return DecoderConfig(
         vocab_size=151_936,
