@@ -84,6 +84,8 @@ def test_a_configuration_passes_the_checks(
 ) -> None:
     for variable in ("OPENAI_API_KEY", "SERPER_API_KEY", "JINA_API_KEY"):
         monkeypatch.setenv(variable, "key-of-a-test")
+    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / file).write_text("{}")
     command, files, settings = COMMANDS[name]
     paths = [str(CONFIGS / file) for file in files]
     main([*command.split(), *paths, *(text.format(tmp_path) for text in settings), "--dry-run"])

@@ -94,3 +94,25 @@ def test_a_language_that_a_model_was_not_taught_is_said(language: str, warned: i
 def test_a_question_has_broken_calls_written_again(settings: list[str], rule: str) -> None:
     team = load_config(AskConfig, settings).team
     assert (team.calls, team.lead.prompts) == (rule, "compact")
+
+
+@pytest.mark.parametrize("cls", [AskConfig, WideSearchConfig, TrainConfig])
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [('{"max_position_embeddings": 8192}', 8192), ('{"max_position_embeddings": 131072}', 32000)],
+)
+def test_a_general_model_gets_its_own_window(
+    cls: type[AskConfig], config: str, window: int, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    settings = [f"policy.model={tmp_path}"]
+    policy = load_config(cls, settings).policy
+    assert isinstance(policy, LocalPolicy)
+    assert (policy.window, policy.turn_tokens) == (window, window)
+    policy = load_config(cls, [*settings, "policy.window=900"]).policy
+    assert isinstance(policy, LocalPolicy)
+    assert (policy.window, policy.turn_tokens) == (900, 900)
+    (tmp_path / "wideseek.json").write_text("{}")
+    policy = load_config(cls, settings).policy
+    assert isinstance(policy, LocalPolicy)
+    assert (policy.window, policy.turn_tokens) == (4096, 320 if cls is TrainConfig else 512)

@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
 from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig, open_served_policy
+from wideseek_apps.profiles import general_window, profile_of
 from wideseek_core import Config, Policy
 from wideseek_rl import BuiltinEngineConfig, EngineConfig, ModelConfig
 
@@ -19,12 +20,24 @@ class LocalPolicy(ModelConfig):
     kind: Literal["local"] = "local"
     engine: EngineConfig = BuiltinEngineConfig(dtype="auto")
     window: int = Field(default=4096, ge=64)
-    """Tokens of one agent's whole conversation."""
+    """Tokens of one agent's whole conversation. The default is that of models that were taught to
+    work as agents here; any other gets its own window, of 32,000 tokens at most."""
     turn_tokens: int = Field(default=512, ge=1)
-    """Most tokens of one turn."""
+    """Most tokens of one turn; for a model that was not taught so, as many as its window."""
     temperature: float = Field(default=1.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_the_limits_of_its_model(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        raw = cast(dict[str, Any], values)
+        if profile_of(raw) is not None:
+            return raw
+        window = raw.get("window", general_window(raw.get("model")))
+        return {"window": window, "turn_tokens": window} | raw
 
 
 class EndpointPolicy(ChatPolicyConfig):

@@ -1,5 +1,6 @@
 """Settings of a team that belong to a model: read from the model's folder, never assumed."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ from wideseek_rl.models import smollm2
 from wideseek_rl.models.names import START, named_model
 from wideseek_rl.models.start_policy import start_policy
 
+MAX_WINDOW = 32_000
+"""Tokens of an agent's conversation that a general model gets at most."""
 _SERVED = ("vllm", "sglang")
 """Policies behind servers of which the model's folder is known, too."""
 
@@ -43,6 +46,18 @@ def profile_of(policy: object) -> ModelProfile | None:
         return read_profile(local_folder(str(model)))
     except DataError as error:
         raise ConfigError(str(error)) from None
+
+
+def general_window(model: object) -> int:
+    """The window of a model that was not taught to work as an agent: its own, within limits."""
+    try:
+        config = json.loads((local_folder(str(model)) / "config.json").read_bytes())
+        positions = config["max_position_embeddings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        positions = None  # whoever loads the model says what is wrong with it
+    return (
+        min(positions, MAX_WINDOW) if isinstance(positions, int) and positions > 0 else MAX_WINDOW
+    )
 
 
 def language_warnings(policies: Mapping[str, object], language: Language) -> list[str]:

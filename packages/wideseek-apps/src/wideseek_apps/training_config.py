@@ -15,7 +15,7 @@ from wideseek_apps.checks import (
 )
 from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig
 from wideseek_apps.presets import small_mixture, small_tables
-from wideseek_apps.profiles import taught_team
+from wideseek_apps.profiles import profile_of, taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
 from wideseek_core import Config
 from wideseek_eval import DataConfig
@@ -32,6 +32,11 @@ from wideseek_rl.cluster.config import Placement
 
 SetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Name of an evaluation set, which a folder is named after."""
+
+
+_TURN_TOKENS = 320
+_TAUGHT_POLICY = LocalPolicy.model_construct(set(), turn_tokens=_TURN_TOKENS)
+"""The default, whose limit of a turn is not handed on to a general model."""
 
 
 class EvaluationConfig(Config):
@@ -67,7 +72,7 @@ class TrainConfig(Config):
 
     folder: Path = Path("runs/train")
     """Where the run is written; one that was interrupted is resumed."""
-    policy: LocalPolicy = LocalPolicy(turn_tokens=320)
+    policy: LocalPolicy = _TAUGHT_POLICY
     fixed_role: FixedRole | None = None
     """A role whose model is not trained, in training and in evaluation; null trains both roles of
     one model."""
@@ -111,9 +116,12 @@ class TrainConfig(Config):
         if not isinstance(values, dict):
             return values
         raw = cast(dict[str, Any], values)
-        policy = raw.get("policy", cls.model_fields["policy"].default)
+        policy: object = raw.get("policy", cls.model_fields["policy"].default)
+        if isinstance(policy, dict) and profile_of(cast(object, policy)) is not None:
+            raw = raw | {"policy": {"turn_tokens": _TURN_TOKENS} | cast(dict[str, Any], policy)}
         role, other = _fixed(raw.get("fixed_role"))
-        models = (other, policy) if role == "lead" else (policy, other)
+        chosen = cast(object, policy)
+        models = (other, chosen) if role == "lead" else (chosen, other)
         return raw | {"team": taught_team(raw.get("team"), *models)}
 
     @model_validator(mode="after")
