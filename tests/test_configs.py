@@ -7,6 +7,7 @@ import pytest
 
 from wideseek_apps.main import main
 from wideseek_core.config import load_config
+from wideseek_data.teaching.listing import Listing
 from wideseek_tools.server.config import ServeConfig
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "an endpoint": ("widesearch", ("endpoint.yaml",), ()),
     "the web": ("ask", ("endpoint.yaml", "web.yaml"), ("question=Which?",)),
     "the start policy": ("sft", ("start_policy.yaml",), ()),
-    "SmolLM2's start": ("sft", ("sft_smollm2.yaml",), ("parent=null", "sft.lora=null")),
+    "SmolLM2's start": (
+        "sft",
+        ("sft_smollm2.yaml",),
+        ("parent=null", "sft.lora=null", "demos.listings={}/listings.jsonl"),
+    ),
     "SmolLM2": ("train", ("train/smollm2.yaml",), SMOLLM2),
     "SmolLM2 and vLLM": ("train", ("train/smollm2.yaml", "engine/vllm.yaml"), SMOLLM2),
     "SmolLM2 and SGLang": ("train", ("train/smollm2.yaml", "engine/sglang.yaml"), SMOLLM2),
@@ -73,6 +78,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "tasks of a page store": ("data build", ("data/wikitables.yaml",), (FOLDER,)),
 }
 """Sub-command, files, and the settings that only a user knows; `{}` is a model's folder."""
+
+
+LISTING = Listing(
+    id="a", title="Neptune", section="Moons", key="Moon", columns=(), rows=(), url="u", pages=()
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -86,6 +96,7 @@ def test_a_configuration_passes_the_checks(
         monkeypatch.setenv(variable, "key-of-a-test")
     for file in ("config.json", "tokenizer.json", "model.safetensors"):
         (tmp_path / file).write_text("{}")
+    (tmp_path / "listings.jsonl").write_text(f"{LISTING.model_dump_json()}\n")
     command, files, settings = COMMANDS[name]
     paths = [str(CONFIGS / file) for file in files]
     main([*command.split(), *paths, *(text.format(tmp_path) for text in settings), "--dry-run"])
