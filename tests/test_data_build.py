@@ -275,6 +275,20 @@ async def test_demonstrations_are_right_and_of_both_roles(tmp_path: Path) -> Non
     assert len(ids) >= 10
 
 
+async def test_a_data_set_whose_files_do_not_fit_together_is_named(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    await build(config)
+    settings = DemonstrateConfig(data=config.folder, file=tmp_path / "demos.jsonl")
+    path = config.folder / "tables.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(DataError, match="is on a table that is not there"):
+        await demonstrate(settings)
+    for text, problem in (("{}", "splits: Field required"), ('{"splits": {"a": "x"}}', "splits.a")):
+        (config.folder / "config.json").write_text(text)
+        with pytest.raises(DataError, match=rf"config\.json: {problem}"):
+            await demonstrate(settings)
+
+
 async def test_demonstrations_can_be_of_some_shapes_alone(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     await build(config)

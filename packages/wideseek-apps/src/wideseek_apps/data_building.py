@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 
+from pydantic import BaseModel, ValidationError
+
 from wideseek_agents import ChatPolicy, ScriptedPolicy, Team, TeamConfig
 from wideseek_apps.data_config import DataBuildConfig, DemonstrateConfig
 from wideseek_apps.policy import open_policy
@@ -31,6 +33,7 @@ from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
 RESUMABLE_KEYS = ("writer", "scores", "rewriting.budget", "rewriting.max_concurrent")
 """Settings that a resumed build may change."""
+CONFIG = "config.json"
 INVENTED = InventedTables(amounts=Amounts(wide_per_table=6, short_per_table=9))
 
 
@@ -40,9 +43,7 @@ async def build(config: DataBuildConfig) -> BuildReport:
     Raises `ConfigError`, `DataError`, and `PolicyUnavailable` if nobody serves the writer.
     """
     with sole_writer(config.folder):
-        store_config(
-            config.folder / "config.json", config, resuming=True, resumable_keys=RESUMABLE_KEYS
-        )
+        store_config(config.folder / CONFIG, config, resuming=True, resumable_keys=RESUMABLE_KEYS)
         async with AsyncExitStack() as stack:
             judge = await stack.enter_async_context(open_judge(JudgeConfig()))
             writer = None
@@ -159,18 +160,31 @@ def read_world(folder: Path, split: str, kinds: Sequence[str]) -> TableWorld:
         for plan in read_plans(folder)
         if plan.recipe.kind in kinds and split_of(plan.entities, shares) == split
     ]
+    tables = {table.id: table for table in read_tables(folder)}
+    for plan in plans:
+        for name in filter(None, (plan.recipe.table, plan.recipe.other)):
+            if name not in tables:
+                raise DataError(f"{folder}: task {plan.task.id} is on a table that is not there")
     return TableWorld(
-        tables={table.id: table for table in read_tables(folder)},
+        tables=tables,
         pages=tuple(read_stored_pages(folder)),
         plans=tuple(plans),
     )
 
 
+class _Splits(BaseModel):
+    splits: dict[str, float]
+
+
 def read_shares(folder: Path) -> Mapping[str, float]:
-    """The shares of the splits that a data set was built with."""
-    shares = read_config(folder / "config.json")["splits"]
-    assert isinstance(shares, dict)
-    return {name: float(str(share)) for name, share in shares.items()}
+    """The shares of the splits that a data set was built with. Raises `DataError`."""
+    path = folder / CONFIG
+    try:
+        return _Splits.model_validate(read_config(path)).splits
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {where}: {problem['msg']}") from None
 
 
 def report_text(report: BuildReport, folder: Path) -> str:
