@@ -48,7 +48,7 @@ def line(name: str, steps: list[dict[str, float]], cpu_s: float) -> str:
     """One row of the table."""
     sampled = sum(step["tokens/generated"] for step in steps)
     inside = sum(step["time/rollouts_s"] for step in steps)
-    trained = sum(step["update/tokens_trained"] for step in steps)
+    trained = sum(step.get("update/tokens_trained", 0.0) for step in steps)
     updating = sum(step["time/update_s"] for step in steps)
     median = statistics.median(step["time/step_s"] for step in steps)
     return (
