@@ -107,15 +107,18 @@ async def test_empty_answer_is_an_empty_list(stub: Stub, name: str) -> None:
     assert await search(searches(stub.url)[name]) == []
 
 
+def limits(fault: str) -> dict[str, float]:
+    """Short ones for answers that would take a minute and more."""
+    return {"timeout_s": 0.2} if fault in ("slow", "dripping") else {}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_fault_becomes_a_tool_error(stub: Stub, name: str, fault: str) -> None:
     stub.answers([FAULTS[fault]])
     config = searches(stub.url)[name]
-    if fault in ("slow", "dripping"):  # these would take a minute and more
-        config = config.model_copy(update={"timeout_s": 0.2})
     with pytest.raises(ToolError) as caught:
-        await search(config)
+        await search(config.model_copy(update=limits(fault)))
     assert "secret" not in repr(caught.value)
 
 
@@ -202,9 +205,10 @@ async def test_unknown_page_of_a_retrieval_server(stub: Stub) -> None:
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "endless"])
 async def test_page_fault_becomes_a_tool_error(stub: Stub, fault: str) -> None:
     stub.answers([FAULTS[fault]])
+    config = pages(stub.url)["server"].model_copy(update=limits(fault))
     async with AsyncExitStack() as stack:
         with pytest.raises(ToolError):
-            await (await open_pages(pages(stub.url)["server"], stack)).read("http://a.org")
+            await (await open_pages(config, stack)).read("http://a.org")
 
 
 def rows(query: str, k: int) -> list[Mapping[str, str]]:
