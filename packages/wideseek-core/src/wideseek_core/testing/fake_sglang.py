@@ -259,8 +259,10 @@ class FakeSglang:
         return Response(content_type="text/plain")
 
 
-async def _serve(port: int) -> None:
-    async with FakeSglang(port=port).serving():
+async def _serve(host: str, port: int) -> None:
+    fake = FakeSglang(port=port)
+    fake.server.host = host
+    async with fake.serving():
         await asyncio.Event().wait()
 
 
@@ -268,8 +270,9 @@ def main() -> None:
     """Serves until it is stopped; options of the real server are accepted and ignored."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     known, _others = parser.parse_known_args()
-    asyncio.run(_serve(known.port))
+    asyncio.run(_serve(known.host, known.port))
 
 
 if __name__ == "__main__":

@@ -317,8 +317,10 @@ class FakeVllm:
         )
 
 
-async def _serve(port: int, version: tuple[int, int]) -> None:
-    async with FakeVllm(port=port, version=version).serving():
+async def _serve(host: str, port: int, version: tuple[int, int]) -> None:
+    fake = FakeVllm(port=port, version=version)
+    fake.server.host = host
+    async with fake.serving():
         await asyncio.Event().wait()
 
 
@@ -326,8 +328,9 @@ def main() -> None:
     """Serves until it is stopped; options of the real server are accepted and ignored."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     known, _others = parser.parse_known_args()
-    asyncio.run(_serve(known.port, (0, 32)))
+    asyncio.run(_serve(known.host, known.port, (0, 32)))
 
 
 if __name__ == "__main__":

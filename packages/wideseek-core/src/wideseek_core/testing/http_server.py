@@ -51,6 +51,8 @@ class HttpServer:
 
     handler: Handler
     port: int = 0
+    host: str = "127.0.0.1"
+    """Where it listens: on the address of a node only where a cluster reaches it there."""
     requests: list[Request] = field(default_factory=list[Request])
     """Every request so far, in order of arrival."""
     _server: asyncio.Server | None = None
@@ -60,7 +62,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """The address, the same for all of its lives."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -76,7 +78,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Listens; after a `kill` at the same port again."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def kill(self) -> None:
