@@ -4,6 +4,7 @@ Started by the client with the variables of `torch.distributed` (RANK, WORLD_SIZ
 MASTER_ADDR, MASTER_PORT). Rank 0 reads requests, hands them to all ranks, and answers.
 """
 
+import gc
 import sys
 
 import torch
@@ -48,6 +49,8 @@ def _run(setup: Setup, channel: Channel) -> None:
         channel.answer(Metrics(values=metrics))
 
     opened = open_trainer(setup, next_update=next_update, done=done)
+    # NeMo-Aligner collects garbage twice an update; what has been imported is none, and much.
+    gc.freeze()
     channel.share()
     channel.answer(Done())
     try:
