@@ -50,9 +50,12 @@ def types(session: nox.Session) -> None:
     sync(session, *groups, "--extra", "atlas-build", "--extra", "official")
     # With threads the cells of notebooks are read as JSON, so those are checked by themselves.
     python = ("--pythonpath", _python(session))
-    notebooks = sorted(str(path) for path in ROOT.glob("examples/**/*.ipynb"))
-    session.run("basedpyright", *python, "--threads", "2")
-    session.run("basedpyright", *python, *notebooks)
+    notebooks = "examples/notebooks"
+    examples = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*"))
+    examples.remove(notebooks)
+    code = (part for part in CODE if part != "examples")
+    session.run("basedpyright", *python, "--threads", "2", *code, *examples)
+    session.run("basedpyright", *python, notebooks)
 
 
 @nox.session
@@ -203,7 +206,10 @@ def _overrides(dist: Path) -> Path:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed and memory, as ratios measured in one run; `-- NAME ...` picks benchmarks."""
+    """Speed and memory, as ratios measured in one run; `-- NAME ...` picks benchmarks.
+
+    Beside them are longer measurements, `run_*.py`, and those for GPUs, `gpu_*.py`: by hand.
+    """
     sync(session, "--group", "bench", "--extra", "official")
     chosen = [name for name in session.posargs if not name.startswith("-")]
     options = [name for name in session.posargs if name.startswith("-")]

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_gpu_training import PEAK_FLOPS, documents, flops, random_model, shape
+from gpu_training import PEAK_FLOPS, documents, flops, random_model, shape
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_rl import LossConfig, ModelConfig, OptimizerConfig, PolicyModel, TorchTrainerConfig

@@ -1,6 +1,6 @@
 """The main job killed by SIGKILL, helper processes and all, at random times, and then resumed.
 
-    python tests/benchmarks/bench_kill.py runs/killed --schedule async --kills 20
+    python tests/benchmarks/run_kill.py runs/killed --schedule async --kills 20
 
 A small run of `wideseek train` on the atlas: 16 questions, two rollouts each, a checkpoint a step.
 It prints at which checkpoint each death found the run, and whether every question was trained on

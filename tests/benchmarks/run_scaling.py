@@ -1,6 +1,6 @@
 """How rollouts, training and weight sync scale with the GPUs of one host.
 
-    python tests/benchmarks/bench_scaling.py [SETTINGS.yaml] [KEY=VALUE ...]
+    python tests/benchmarks/run_scaling.py [SETTINGS.yaml] [KEY=VALUE ...]
 
 For each number of GPUs, half train and half sample, with random weights in a model's shape and
 made-up rollouts whose lengths follow a recorded distribution. Measured are time by part, tokens/s,

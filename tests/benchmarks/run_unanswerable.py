@@ -1,6 +1,6 @@
 """How often questions that the bundled atlas can't answer get an answer that looks supported.
 
-    uv run python tests/benchmarks/bench_unanswerable.py [MODEL_FOLDER]
+    uv run python tests/benchmarks/run_unanswerable.py [MODEL_FOLDER]
 
 Two hundred questions, half of them wide, are put to the agents as `wideseek ask` puts them. An
 answer counts as marked if `ask` would end with a status other than 0: it gave no answer, or it

@@ -1,6 +1,6 @@
 """The torch trainer on GPUs: gradients, speed, memory; JSON lines on stdout and in $OUT.
 
-`python tests/benchmarks/bench_gpu_training.py [--shape 1.7b] PART...` on one GPU, where PART is
+`python tests/benchmarks/gpu_training.py [--shape 1.7b] PART...` on one GPU, where PART is
 
     gradients   compiled bfloat16 layers against eager float32 ones on the same packed trees
     step        seconds of an update on one packed window of 32,768 tokens, model FLOPs used and

@@ -1,6 +1,6 @@
 """What a busy neighbour costs the default training: steps and tokens/s, alone and beside a loop.
 
-    uv run python tests/benchmarks/bench_busy_core.py [--seconds 180] [KEY=VALUE ...]
+    uv run python tests/benchmarks/run_busy_core.py [--seconds 180] [KEY=VALUE ...]
 
 Trains the start policy twice from the beginning for the same time: alone, then beside one process
 that never rests. Run it on a machine that does nothing else. Settings such as `rl.seed=1` are

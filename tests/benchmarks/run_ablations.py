@@ -4,7 +4,7 @@ Every variant trains the start policy for equally many steps of equally many rol
 seed, and is measured on the same held-out questions; the measurement before training is shared.
 Runs follow one another, each in a process of its own; one that is there already is not repeated.
 
-    python tests/benchmarks/bench_ablations.py runs/ablations [--steps 8] [--only base,async]
+    python tests/benchmarks/run_ablations.py runs/ablations [--steps 8] [--only base,async]
 
 It writes the table to `FOLDER/ablations.md` after every run.
 """
