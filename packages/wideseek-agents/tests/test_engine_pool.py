@@ -412,6 +412,19 @@ async def test_a_cancelled_request_ends_at_the_server_and_frees_its_place() -> N
         assert (await sample(pool, "c")).ids == whole(3)
 
 
+async def test_who_cancels_while_a_request_ends_does_not_keep_its_place() -> None:
+    servers = fakes(1, token_s=0.005)
+    async with opened(servers, max_running=1) as pool:
+        (running,) = started(pool, "a", tokens=1000)
+        await servers[0].engine.reached(1)
+        running.cancel()
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        async with asyncio.timeout(60):
+            assert (await sample(pool, "b")).ids == whole(3)
+
+
 async def test_closing_the_pool_ends_what_waits() -> None:
     servers = fakes(1, token_s=0.005)
     async with servers[0].serving():

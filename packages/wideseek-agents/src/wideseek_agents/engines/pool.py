@@ -246,8 +246,11 @@ class EnginePool:
         finally:
             request.cancel()
             lost.cancel()
-            await asyncio.gather(request, lost, return_exceptions=True)
-            self._placement.release(slot)
+            try:
+                await asyncio.gather(request, lost, return_exceptions=True)
+            finally:
+                # Whoever asked may be cancelled while the request ends.
+                self._placement.release(slot)
         self._check_sampled(part, slot, sampling)
         if part.versions is None:
             return replace(part, versions=one_version(version, len(part.ids)))

@@ -156,9 +156,11 @@ class TrainingLoop:
             if self._final is not None:
                 await self._report_final(state.step, await self._final(state.step))
         finally:
-            await schedule.close()
-            for metric_logger in self._loggers:
-                await metric_logger.close()
+            try:
+                await schedule.close()
+            finally:
+                for metric_logger in self._loggers:
+                    await metric_logger.close()
         return self._summary(state)
 
     async def _save(self, schedule: Schedule, state: TrainerState) -> None:

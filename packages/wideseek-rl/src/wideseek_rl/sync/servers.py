@@ -211,8 +211,10 @@ class ServerSync:
         finally:
             # Also those that failed: a server that is left paused would hang whoever asks it next.
             ends: Failures = {}
-            await on_each(servers, self._reopen, ends)
-            self._released = False
+            try:
+                await on_each(servers, self._reopen, ends)
+            finally:
+                self._released = False
         failures = {**ends, **failures}
         paused_s = time.monotonic() - started
         return failures, Published(
