@@ -11,7 +11,7 @@ CALL = '{"name": "search", "arguments": {"query": "Triton"}}'
 
 
 async def play(text: str, world: World, task: Task, **team: str) -> tuple[str, str]:
-    """The answer of an agent that says a text and then `done`, and what its first turn was told."""
+    """The answer of an agent that says a text and then `done`, and the notes on its first turn."""
     config = TeamConfig.model_validate(
         {"workflow": "single_agent", "single": SingleConfig(requests_per_turn=2), **team}
     )
@@ -51,9 +51,9 @@ async def test_a_call_that_can_be_read_is_made(text: str, world: World, task: Ta
     ],
 )
 async def test_any_other_call_is_answered_by_an_error(text: str, world: World, task: Task) -> None:
-    answer, told = await play(text, world, task)
+    answer, notes = await play(text, world, task)
     assert (answer, world.queries) == ("done", [])
-    assert "was not made" in told
+    assert "was not made" in notes
 
 
 async def test_the_rule_of_the_reference_takes_them_for_answers(world: World, task: Task) -> None:
@@ -71,5 +71,5 @@ async def test_arguments_nested_without_end_are_refused_and_recorded(
 ) -> None:
     deep = f"{'[' * 300}{']' * 300}"
     text = f'<tool_call>{{"name": "search", "arguments": {{"query": {deep}}}}}</tool_call>'
-    answer, told = await play(text, world, task)
-    assert (answer, "its arguments" in told) == ("done", True)
+    answer, notes = await play(text, world, task)
+    assert (answer, "its arguments" in notes) == ("done", True)

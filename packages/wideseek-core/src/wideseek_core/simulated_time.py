@@ -13,7 +13,7 @@ T = TypeVar("T")
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """Runs timers in their order without waiting for them.
 
-    No time passes while work given to `asyncio.to_thread` goes on: it takes no simulated time.
+    No time passes while work given to `asyncio.to_thread` is running: it takes no simulated time.
     """
 
     def __init__(self) -> None:

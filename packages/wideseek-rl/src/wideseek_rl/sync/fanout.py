@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from wideseek_core import TrainError, WideSeekError
 from wideseek_rl.engines.control.protocol import ServerControl
@@ -49,7 +49,7 @@ async def in_thread(work: Callable[[], T], timeout_s: float, name: str) -> T:
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]
+            future.set_result(cast(T, result))
 
     def run() -> None:
         try:

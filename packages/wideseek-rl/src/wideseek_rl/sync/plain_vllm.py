@@ -41,11 +41,11 @@ class PlainVllmSender:
         torch.cuda.synchronize()
 
     def init_fields(self) -> dict[str, Any]:
-        """Packing, for releases that are told when they join."""
+        """Packing, for releases that read it when they join."""
         return {"packed": True, "packed_buffer_size_bytes": self.buffer_bytes}
 
     def update_fields(self) -> dict[str, Any]:
-        """Packing, for releases that are told with each update."""
+        """Packing, for releases that read it with each update."""
         return self.init_fields()
 
     def broadcast(self, source: WeightSource) -> None:
