@@ -46,7 +46,7 @@ from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.tensor_files import read_tensors
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.servers import ServerSync
-from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer
+from wideseek_rl.trainers.megatron.client import VARIABLES, NemoAlignerTrainer
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.open import open_trainer
@@ -160,6 +160,7 @@ class Bench:
             count=config.ranks,
             gpus=0 if self.rehearse else 1,
             python=self._steered(steering) if steering else self.nemo,
+            variables=VARIABLES,
             start_timeout_s=120,
             request_timeout_s=100,
         )

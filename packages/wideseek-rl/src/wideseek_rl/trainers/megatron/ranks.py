@@ -5,7 +5,6 @@ MASTER_ADDR, MASTER_PORT). Rank 0 reads requests, hands them to all ranks, and a
 """
 
 import gc
-import os
 import sys
 
 import torch
@@ -31,9 +30,6 @@ def main() -> None:
 
 
 def _run(setup: Setup, channel: Channel) -> None:
-    # megatron-core starts collectives before the products that they overlap with, and counts on
-    # the GPU to keep that order.
-    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
     compat.install()
     # Only now can NeMo be imported.
     from wideseek_rl.trainers.megatron.fit import Closed
