@@ -1,374 +1,259 @@
 """How rollouts, training and weight sync scale with the GPUs of one host.
 
-    python tests/benchmarks/run_scaling.py [SETTINGS.yaml] [KEY=VALUE ...]
+    python tests/benchmarks/run_scaling.py tests/benchmarks/scaling.yaml [KEY=VALUE ...]
 
-For each number of GPUs, half train and half sample, with random weights in a model's shape and
-made-up rollouts whose lengths follow a recorded distribution. Measured are time by part, tokens/s,
-MFU, the pause of a sync and idle shares: rollouts and training in turn (`sync`), and at the same
-time (`async`), with one engine killed on the way. `rehearse=true` does the same with stub servers
-and a tiny model on the CPU. Results go to `out` as JSON.
+Agents are made up; their lengths follow a recorded distribution, and weights are random in a
+model's shape. Half of the GPUs train and half sample. Servers and groups of ranks of all sizes are
+started at the same time; then are measured
+
+- `training`: updates of each group of ranks, with a fixed number of samples per GPU,
+- `rollouts`: tokens a second of 1, 2, 4 ... engines, with a fixed number of agents per engine,
+- `steps`: whole steps of half of the GPUs training beside the others sampling, one after the other
+  (`sync`) and at the same time (`async`); then with one engine killed, until it is replaced.
+
+Each figure is written to OUT/scaling.json at once, and a part that fails or takes too long costs
+no other. `rehearse=true` does the same with stub servers and a tiny model on the CPU.
 """
 
 import asyncio
 import json
-import os
-import random
-import signal
+import logging
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-import numpy as np
-import torch
-from pydantic import Field
+from scaling_setup import Held, Places, ScalingConfig, made_model, open_places
+from scaling_work import Steps, Work
 
 from wideseek_apps.served_engine import ServedEngine
-from wideseek_core import Sampling
-from wideseek_core.config import Config, load_config
-from wideseek_rl import LossConfig, ModelConfig, PolicyModel, TorchTrainerConfig, open_engine
-from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.cluster.config import (
-    EnginePlacement,
-    LocalPlacement,
-    RayPlacement,
-    TrainerPlacement,
-)
-from wideseek_rl.cluster.estimate import PEAK_FLOPS
-from wideseek_rl.cluster.open import open_launcher
-from wideseek_rl.cluster.shapes import shape_of
-from wideseek_rl.engines.control.config import LaunchConfig
-from wideseek_rl.engines.hosts import EngineHosts
-from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
-from wideseek_rl.models.config import DecoderConfig
-from wideseek_rl.models.decoder import new_model
-from wideseek_rl.models.hf_format import save_model
-from wideseek_rl.sync.config import SyncConfig
-from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
-from wideseek_rl.trainers.open import open_trainer
+from wideseek_core.config import load_config
 from wideseek_rl.trainers.protocol import Trainer
-from wideseek_rl.trainers.remote.client import Processes
 
-LENGTHS = ((700, 180), (1500, 320), (3700, 900), (8200, 1400), (15_000, 2600))
-"""Prompt and response tokens of an agent; one of these is drawn for each."""
-
-
-class ScalingConfig(Config):
-    """What is measured."""
-
-    gpus: tuple[int, ...] = (2, 4, 8)
-    """Numbers of GPUs, half of which train."""
-    model: Path | None = None
-    """A model folder; null makes one with random weights in the shape of Qwen3-4B."""
-    engine: Literal["vllm", "sglang"] = "vllm"
-    trainer: Literal["torch", "nemo_aligner"] = "torch"
-    tensor_parallel: int = Field(default=1, ge=1)
-    """Ranks that share every layer, with `nemo_aligner`."""
-    pipeline_parallel: int = Field(default=1, ge=1)
-    """Stages with equally many layers each, with `nemo_aligner`."""
-    distributed_optimizer: bool = False
-    """Divide Adam's moments among the data-parallel ranks of `nemo_aligner`."""
-    launcher: Literal["local", "ray"] = "local"
-    """What starts the processes."""
-    address: str = "auto"
-    """Of the Ray cluster."""
-    engine_python: Path | None = None
-    trainer_python: Path | None = None
-    steps: int = Field(default=4, ge=2)
-    """Steps of each kind; the first one is a warm-up and does not count."""
-    agents_per_gpu: int = Field(default=64, ge=1)
-    """Agents of a step for each GPU that samples: weak scaling."""
-    kill: bool = True
-    """Kill one engine during the last overlapped step."""
-    rehearse: bool = False
-    """Stub servers and a tiny model on the CPU."""
-    out: Path = Path("runs/scaling.json")
+START = time.monotonic()
+CLOSING_S = 5.0
+"""Time that is kept for ending processes."""
 
 
-@dataclass(slots=True)
-class Part:
-    """Seconds of the parts of one step, and what was worked through."""
+class Results:
+    """Figures by part, in a file from the moment that they are there."""
 
-    sample_s: float = 0.0
-    train_s: float = 0.0
-    sync_s: float = 0.0
-    step_s: float = 0.0
-    sampled: int = 0
-    trained: int = 0
-    pause_s: float = 0.0
+    def __init__(self, config: ScalingConfig) -> None:
+        self._file = config.out / "scaling.json"
+        self._seconds = config.seconds
+        self.values: dict[str, Any] = {
+            "cards": _cards(),
+            "versions": _versions("torch", config.engine),
+            "settings": config.model_dump(mode="json"),
+        }
 
+    def note(self, name: str, value: object) -> None:
+        """Keeps a figure."""
+        self.values[name] = value
+        shown = value[-1] if isinstance(value, list) and value else value
+        line = json.dumps(shown, default=str)[-700:]
+        sys.stdout.write(f"[{time.monotonic() - START:6.1f} s] {name}: {line}\n")
+        sys.stdout.flush()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self.values, indent=1, default=str) + "\n")
 
-@dataclass(slots=True)
-class Scale:
-    """One number of GPUs."""
+    def seconds_left(self) -> float:
+        """Until everything has to be over."""
+        return self._seconds - CLOSING_S - (time.monotonic() - START)
 
-    gpus: int
-    cards: str
-    sync: list[Part] = field(default_factory=list[Part])
-    overlapped: list[Part] = field(default_factory=list[Part])
-    restarted: int = 0
-    failed_requests: int = 0
-
-
-def shape(rehearse: bool) -> DecoderConfig:
-    """The model: Qwen3-4B's shape, or a tiny one."""
-    if rehearse:
-        return DecoderConfig(
-            vocab_size=1000, hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=64
-        )
-    return DecoderConfig(
-        vocab_size=151_936,
-        hidden_size=2560,
-        layers=36,
-        heads=32,
-        kv_heads=8,
-        head_dim=128,
-        ffn_size=9728,
-        max_positions=40_960,
-    )
-
-
-def made_model(folder: Path, rehearse: bool) -> Path:
-    """A model folder with random weights."""
-    model = new_model(shape(rehearse), 0)
-    save_model(model if rehearse else model.to(torch.bfloat16), folder / "model", None)
-    return folder / "model"
+    async def part(
+        self, name: str, work: Callable[[], Awaitable[None]], limit_s: float = 3600.0
+    ) -> None:
+        """One part; the others still count when it fails."""
+        started = time.monotonic()
+        try:
+            await asyncio.wait_for(work(), max(min(self.seconds_left(), limit_s), 0.0))
+        except Exception as error:
+            logging.exception("%s failed", name)
+            self.note(f"FAILED {name}", f"{type(error).__name__}: {error}"[:900])
+        self.note(f"seconds of {name}", round(time.monotonic() - started, 1))
 
 
 class Measurement:
-    """Trainer and engines on so many GPUs, and the steps made with them."""
+    """Everything that is opened, and what is measured with it."""
 
-    def __init__(self, config: ScalingConfig, gpus: int, folder: Path, model: Path) -> None:
-        self._config, self._folder, self._model = config, folder, model
-        self._half = gpus // 2
-        self._scale = Scale(gpus=gpus, cards=_cards())
-        self._random = random.Random(gpus)
-        self._vocabulary = shape(config.rehearse).vocab_size
+    def __init__(self, config: ScalingConfig, results: Results, places: Places) -> None:
+        self._config, self._results, self._places = config, results, places
+        self._work = Work(config)
+        half, gpus = config.half, config.gpus
+        self._back = Held(places.servers("back", range(half, gpus)))
+        """The engines of whole steps."""
+        self._front = Held(places.servers("front", range(half))) if config.apart else None
+        self._groups: dict[int, Held[Trainer]] = {}
+        for size in config.groups:
+            if size == half or "training" in config.parts or "steps" in config.parts:
+                self._groups[size] = Held(places.trainer(size))
 
-    async def run(self) -> Scale:
-        """All steps."""
-        config, rehearse = self._config, self._config.rehearse
-        each = 0 if rehearse else 1
-        placement = self._placement(each)
-        model = PolicyModel(ModelConfig(model=str(self._model), device="cpu"))
-        async with AsyncExitStack() as stack:
-            opened = open_launcher(placement, self._folder / f"logs-{self._scale.gpus}")
-            launcher = await stack.enter_async_context(opened)
-            hosts = EngineHosts(launcher=launcher, gpus=each, max_restarts=3)
-            engine = await stack.enter_async_context(
-                open_engine(self._engine_config(each), model, hosts)
+    async def run(self) -> None:
+        """Waits for all processes and measures, the largest group first: it needs all GPUs."""
+        held: list[Held[Any]] = [*self._servers, *self._groups.values()]
+        start_s = self._config.start_s
+        await self._results.part("starting", lambda: _all_there(held), start_s)
+        half = self._config.half
+        for size in [size for size in self._groups if size != half]:
+            await self._train(size)
+            if size > half or "steps" not in self._config.parts:
+                await self._groups.pop(size).close()
+        some = [count for count in self._config.engines if count <= half]
+        apart = asyncio.create_task(self._rollouts(some))  # on other GPUs than the next group
+        await self._train(half)
+        await apart
+        await self._rollouts([count for count in self._config.engines if count > half])
+        if self._front is not None:
+            await self._front.close()
+            self._front = None
+        if "steps" in self._config.parts:
+            for size in sorted(self._groups):
+                await self._results.part(f"steps, {2 * size} GPUs", partial(self._steps, size))
+                await self._groups.pop(size).close()
+
+    @property
+    def _servers(self) -> list[Held[ServedEngine]]:
+        return [self._back] if self._front is None else [self._front, self._back]
+
+    async def close(self) -> None:
+        """Ends all processes."""
+        held: list[Held[Any]] = [*self._servers, *self._groups.values()]
+        await asyncio.gather(*(one.close() for one in held))
+
+    async def _train(self, size: int) -> None:
+        if "training" in self._config.parts:
+            work = partial(self._updates, size)
+            await self._results.part(f"training, {size} GPUs", work, self._config.part_s)
+
+    async def _updates(self, size: int) -> None:
+        trainer = self._groups[size].get()
+        batch = self._work.samples(self._config.samples * size)
+        done: list[dict[str, float]] = []
+        for _ in range(1 + self._config.repeats):  # the first one is a warm-up
+            done.append((await self._work.update(trainer, batch, size)).figures)
+            self._results.note(f"training, {size} GPUs", done)
+
+    async def _rollouts(self, counts: Sequence[int]) -> None:
+        if "rollouts" not in self._config.parts:
+            return
+        for count in counts:
+            work = partial(self._sample, count)
+            await self._results.part(f"rollouts, {count} engines", work, self._config.part_s)
+
+    async def _sample(self, count: int) -> None:
+        sets = [self._back] if count <= self._config.half else self._servers
+        urls = [url for servers in sets for url in servers.get().pool.states]
+        async with self._places.some(urls[-count:]) as engine:
+            await self._work.rollouts(engine, 4 * count)  # a warm-up
+            _, step = await self._work.rollouts(engine, self._config.agents * count)
+        self._results.note(f"rollouts, {count} engines", step.figures)
+
+    async def _steps(self, size: int) -> None:
+        trainer = self._groups[size].get()
+        async with self._engines(size) as engine:
+            steps = Steps(
+                self._config,
+                self._work,
+                engine,
+                trainer,
+                size,
+                lambda name, value: self._results.note(f"steps, {2 * size} GPUs, {name}", value),
+                self._results.seconds_left,
             )
-            processes = Processes(
-                launcher=launcher,
-                count=self._half,
-                gpus=each,
-                python=str(config.trainer_python or ""),
+            await steps.run(kill=self._config.kill and size == self._config.half)
+
+    @asynccontextmanager
+    async def _engines(self, size: int) -> AsyncGenerator[ServedEngine]:
+        """As many engines as ranks, the last ones."""
+        back = self._back.get()
+        if size == self._config.half:
+            yield back
+            return
+        async with self._places.some(list(back.pool.states)[-size:]) as engine:
+            yield engine
+
+
+async def _all_there(held: Sequence[Held[Any]]) -> None:
+    """Waits for everything, also when something fails, and then raises why it did."""
+    ends = await asyncio.gather(*(one.opened() for one in held), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+
+
+def scaling(values: dict[str, Any], config: ScalingConfig) -> dict[str, float]:
+    """Speed a GPU, relative to the smallest number of GPUs: 1 is linear."""
+    found: dict[str, float] = {}
+
+    def add(name: str, sizes: Sequence[int], rates: dict[int, float]) -> None:
+        known = [size for size in sizes if size in rates]
+        for size in known[1:]:
+            found[f"{name}, {known[0]} to {size}"] = round(
+                rates[size] / rates[known[0]] * known[0] / size, 3
             )
-            trainer = await stack.enter_async_context(
-                open_trainer(self._trainer_config(), LossConfig(), model, processes)
-            )
-            assert isinstance(engine, ServedEngine)
-            await self._steps(engine, trainer)
-        return self._scale
 
-    def _placement(self, each: int) -> LocalPlacement | RayPlacement:
-        """Half of the GPUs for the trainer, the others for an engine each."""
-        trainer = TrainerPlacement(
-            gpus=self._half * each,
-            processes=self._half,
-            tensor_parallel=self._config.tensor_parallel,
-            python=self._config.trainer_python,
-        )
-        engines = EnginePlacement(replicas=self._half, gpus=each)
-        if self._config.launcher == "local":
-            return LocalPlacement(trainer=trainer, engines=engines)
-        return RayPlacement(trainer=trainer, engines=engines, address=self._config.address)
-
-    def _engine_config(self, each: int) -> VllmEngineConfig | SglangEngineConfig:
-        config = self._config
-        program: tuple[str, ...] = ()
-        if config.rehearse:
-            stub = f"wideseek_core.testing.fake_{config.engine}"
-            program = (sys.executable, "-m", stub)
-        elif config.engine_python is not None:
-            modules = {"vllm": "vllm.entrypoints.cli.main", "sglang": "sglang.launch_server"}
-            program = (str(config.engine_python), "-m", modules[config.engine])
-        kind = VllmEngineConfig if config.engine == "vllm" else SglangEngineConfig
-        return kind(
-            replicas=self._half,
-            launch=LaunchConfig(program=program, context_tokens=32_000),
-            sync=SyncConfig(transfer="nccl" if each else "ipc"),
-        )
-
-    def _trainer_config(self) -> TorchTrainerConfig | NemoAlignerConfig:
-        config = self._config
-        tokens = 2000 if config.rehearse else 32_768
-        if config.trainer == "nemo_aligner":
-            return NemoAlignerConfig(
-                tensor_parallel=config.tensor_parallel,
-                pipeline_parallel=config.pipeline_parallel,
-                data_parallel=self._half // (config.tensor_parallel * config.pipeline_parallel),
-                distributed_optimizer=config.distributed_optimizer,
-                sequence_parallel=config.tensor_parallel > 1,
-                precision="float32" if config.rehearse else "bfloat16",
-                recompute="none" if config.rehearse else "full",
-                max_batch_tokens=tokens,
-                python=config.trainer_python,
-            )
-        return TorchTrainerConfig(
-            autocast="off" if config.rehearse else "bfloat16",
-            recompute="none" if config.rehearse else "mixed",
-            max_batch_tokens=tokens,
-            threads=1 if config.rehearse else None,
-        )
-
-    async def _steps(self, engine: ServedEngine, trainer: Trainer) -> None:
-        sync = engine.sync(trainer)
-        version = 0
-        batch, _ = await self._rollouts(engine, version)
-        for step in range(self._config.steps):
-            started = time.monotonic()
-            batch, part = await self._rollouts(engine, version)
-            version += 1
-            await self._train(trainer, sync, batch, version, part)
-            part.step_s = time.monotonic() - started
-            if step:
-                self._scale.sync.append(part)
-        for step in range(self._config.steps):
-            started = time.monotonic()
-            coming = asyncio.create_task(self._rollouts(engine, version))
-            if self._config.kill and step == self._config.steps - 1:
-                _kill_one(engine)
-            version += 1
-            spent = Part()
-            await self._train(trainer, sync, batch, version, spent)
-            batch, part = await coming
-            part.train_s, part.sync_s, part.pause_s = spent.train_s, spent.sync_s, spent.pause_s
-            part.trained, part.step_s = spent.trained, time.monotonic() - started
-            if step:
-                self._scale.overlapped.append(part)
-        self._scale.restarted = engine.pool.counts.deaths
-        self._scale.failed_requests = engine.pool.counts.resent
-
-    async def _rollouts(
-        self, engine: ServedEngine, version: int
-    ) -> tuple[list[TrainingSample], Part]:
-        started = time.monotonic()
-        count = self._config.agents_per_gpu * self._half
-        made = await asyncio.gather(
-            *(self._agent(engine, f"{version}-{number}") for number in range(count))
-        )
-        sampled = sum(sample.trained for sample in made)
-        return list(made), Part(sample_s=time.monotonic() - started, sampled=sampled)
-
-    async def _agent(self, engine: ServedEngine, name: str) -> TrainingSample:
-        prompt, response = self._random.choice(LENGTHS)
-        if self._config.rehearse:
-            prompt, response = prompt // 100, response // 100
-        ids = [self._random.randrange(3, self._vocabulary) for _ in range(prompt)]
-        sampling = Sampling(max_tokens=response, seed=self._random.randrange(2**31))
-        made = await engine.generate(ids, session=name, sampling=sampling)
-        await engine.close_session(name)
-        return _sample([*ids, *made.ids], made.logprobs, self._random.uniform(-1, 1))
-
-    async def _train(
-        self, trainer: Trainer, sync: Any, batch: Sequence[TrainingSample], version: int, part: Part
-    ) -> None:
-        started = time.monotonic()
-        async with sync.updating() as commit:
-            await trainer.update(batch)
-            part.train_s = time.monotonic() - started
-            commit(version)
-        part.sync_s = time.monotonic() - started - part.train_s
-        part.pause_s = sync.last.paused_s
-        part.trained = sum(map(len, batch))
-
-
-def _sample(ids: Sequence[int], logprobs: Sequence[float], advantage: float) -> TrainingSample:
-    length, trained = len(ids), len(logprobs)
-    weights = np.zeros(length, np.float32)
-    weights[length - trained :] = 1e-4
-    old = np.zeros(length, np.float32)
-    old[length - trained :] = logprobs
-    return TrainingSample(
-        ids=np.array(ids, np.int32),
-        weights=weights,
-        advantages=np.full(length, advantage, np.float32),
-        logprobs=old,
-    )
-
-
-def _kill_one(engine: ServedEngine) -> None:
-    """Kills the process that listens at the first address."""
-    port = next(iter(engine.pool.states)).rsplit(":", 1)[1].encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--port" in words and words[words.index(b"--port") + 1] == port:
-            os.kill(int(folder.name), signal.SIGKILL)
-
-
-def _cards() -> str:
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
-
-
-def summary(scale: Scale, model: Path) -> dict[str, float | str]:
-    """The figures of one number of GPUs."""
-    half = scale.gpus // 2
-    figures: dict[str, float | str] = {"gpus": scale.gpus, "cards": scale.cards}
-    for name, parts in (("sync", scale.sync), ("async", scale.overlapped)):
-        total = {key: sum(getattr(part, key) for part in parts) for key in asdict(Part())}
-        seconds = total["step_s"]
-        figures |= {
-            f"{name}/step_s": seconds / len(parts),
-            f"{name}/sampled_per_s": total["sampled"] / total["sample_s"],
-            f"{name}/trained_per_s": total["trained"] / total["train_s"],
-            f"{name}/pause_s": max(part.pause_s for part in parts),
-            f"{name}/engines_idle": 1 - total["sample_s"] / seconds,
-            f"{name}/trainer_idle": 1 - total["train_s"] / seconds,
+    sampled = {
+        n: values[key]["sampled_per_s"]
+        for n in config.engines
+        if (key := f"rollouts, {n} engines") in values
+    }
+    add("rollouts", config.engines, sampled)
+    groups = sorted(config.groups)
+    trained = {
+        n: max(one["trained_per_s"] for one in values[key])
+        for n in groups
+        if (key := f"training, {n} GPUs") in values
+    }
+    add("training", groups, trained)
+    for kind in ("sync", "async"):
+        steps = {
+            2 * n: 2 * n / min(one["step_s"] for one in values[key])
+            for n in groups
+            if (key := f"steps, {2 * n} GPUs, {kind}") in values
         }
-        if (found := shape_of(model)) is not None and torch.cuda.is_available():
-            length = sum(prompt + response for prompt, response in LENGTHS) / len(LENGTHS)
-            flops = found.training_flops(length) * float(figures[f"{name}/trained_per_s"])
-            figures[f"{name}/mfu"] = flops / (half * PEAK_FLOPS)
-    return figures | {"deaths": scale.restarted, "resent": scale.failed_requests}
-
-
-async def measure(config: ScalingConfig) -> list[dict[str, float | str]]:
-    """All numbers of GPUs, one after another; what is done is written at once."""
-    found: list[dict[str, float | str]] = []
-    with tempfile.TemporaryDirectory() as work:
-        model = config.model or made_model(Path(work), config.rehearse)
-        for gpus in config.gpus:
-            scale = await Measurement(config, gpus, Path(work), model).run()
-            found.append(summary(scale, model))
-            sys.stdout.write(json.dumps(found[-1]) + "\n")
-            sys.stdout.flush()
-            config.out.parent.mkdir(parents=True, exist_ok=True)
-            config.out.write_text(json.dumps(found, indent=1) + "\n")
+        add(f"steps, {kind}", [2 * n for n in groups], steps)
     return found
 
 
-def relative(found: Sequence[dict[str, float | str]]) -> str:
-    """Speed a GPU of the largest number against that of the smallest: 1 is linear."""
-    lines: list[str] = []
-    first, last = found[0], found[-1]
-    for name in ("sync/sampled_per_s", "sync/trained_per_s", "async/step_s"):
-        ratio = float(last[name]) / float(first[name])
-        if not name.endswith("step_s"):
-            ratio *= float(first["gpus"]) / float(last["gpus"])
-        else:
-            ratio = 1 / ratio
-        lines.append(f"{name}: {ratio:.2f} of linear")
-    return "\n".join(lines)
+def _cards() -> str:
+    query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    try:
+        return subprocess.check_output(query, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "CPU"
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed here"
+    return found
+
+
+async def measure(config: ScalingConfig) -> None:
+    """All parts."""
+    results = Results(config)
+    model = await asyncio.to_thread(made_model, config)
+    results.note("model", str(model))
+    async with open_places(config) as places:
+        measurement = Measurement(config, results, places)
+        try:
+            await measurement.run()
+        finally:
+            results.note("scaling", scaling(results.values, config))
+            await measurement.close()
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load_config(ScalingConfig, sys.argv[1:])
-    sys.stdout.write(relative(asyncio.run(measure(settings))) + "\n")
+    asyncio.run(measure(settings))

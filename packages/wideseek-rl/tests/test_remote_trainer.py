@@ -36,7 +36,7 @@ from wideseek_rl.trainers.remote.client import (
     with_meeting_place,
 )
 from wideseek_rl.trainers.remote.publishing import Publisher
-from wideseek_rl.trainers.remote.requests import Compare, Connect, Route, Send
+from wideseek_rl.trainers.remote.requests import Compare, Connect, Digest, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
 
 CONFIG = TorchTrainerConfig(
@@ -199,11 +199,14 @@ async def test_a_rank_whose_update_fails_early_gathers_as_often_as_the_others() 
             readings.append(source.readings)
             publisher.compare(Compare({}))
             readings.append(source.readings)
+            publisher.digest(Digest("wideseek"))
+            publisher.compare(Compare({}))  # of what was gathered for the checksums
+            readings.append(source.readings)
         publisher.close()
         return readings
 
     of_first, of_others = [await asyncio.to_thread(asked, first=first) for first in (True, False)]
-    assert of_first == of_others == [1, 2, 3, 4]
+    assert of_first == of_others == [1, 2, 3, 4, 5, 6]
 
 
 async def test_ranks_send_their_weights_to_servers_and_compare_checksums(tmp_path: Path) -> None:
@@ -218,11 +221,14 @@ async def test_ranks_send_their_weights_to_servers_and_compare_checksums(tmp_pat
             await trainer.update(samples())
             assert await transport.send(controls, version) == {}
             reported = {control.client.url: await control.checksums() for control in controls}
+            if version == 2:
+                await transport.prepare(next(iter(reported.values())).algorithm)
             assert await transport.compare(reported) == {}
         assert {server.engine.label for server in servers} == {"2"}
         assert servers[0].engine.weights == servers[1].engine.weights
         servers[1].corrupt = True
         assert await transport.send(controls, 3) == {}
+        await transport.prepare("sha256")
         reported = {control.client.url: await control.checksums() for control in controls}
         (problem,) = (await transport.compare(reported)).values()
         assert "tensors are not what was sent" in str(problem)

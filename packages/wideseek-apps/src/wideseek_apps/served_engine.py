@@ -79,9 +79,8 @@ class ServedEngine:
         controls = [self.control(url) for url in self.pool.states]
         if isinstance(weights, RemoteWeights):
             transport = RemoteTransport(weights.group, self._route())
-            compare = transport.compare
             self._sync = ServerSync(
-                self.pool, controls, transport, weights, settings, compare=compare
+                self.pool, controls, transport, weights, settings, comparer=transport
             )
             return self._sync
         import torch

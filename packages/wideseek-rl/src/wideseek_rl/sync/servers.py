@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from wideseek_core import PeerFailed, TrainError
-from wideseek_rl.engines.control.protocol import Algorithm, Checksums, ServerControl
-from wideseek_rl.sync.checksum import SentTensors
+from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures, on_each
 from wideseek_rl.sync.protocol import Commit, ReplicaPool, Transport
 from wideseek_rl.sync.source import WeightSource
+from wideseek_rl.sync.verification import Comparer, SourceComparer, Verification
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class ServerSync:
         transport: how tensors reach them.
         source: the weights.
         config: what else an update does.
-        compare: finds the servers whose checksums are not those of what was sent; by default
+        comparer: finds the servers whose checksums are not those of what was sent; by default
             the source's are computed here.
         cancel_stale: ends what the next version would make too old, before anything is paused:
             requests must not be ended inside a paused server.
@@ -54,16 +54,19 @@ class ServerSync:
     transport: Transport
     source: WeightSource
     config: SyncConfig = field(default_factory=SyncConfig)
-    compare: Callable[[dict[str, Checksums]], Awaitable[Failures]] | None = None
+    comparer: Comparer | None = None
     cancel_stale: Callable[[int], Awaitable[None]] | None = None
     last: Published | None = None
     """What the last update did."""
     _version: int | None = None
     _connected: bool = False
     _released: bool = False
-    _algorithm: Algorithm | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _verification: Verification = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._verification = Verification(self.comparer or SourceComparer(self.source))
 
     @asynccontextmanager
     async def updating(self) -> AsyncGenerator[Commit]:
@@ -232,52 +235,8 @@ class ServerSync:
             await on_each(servers, lambda server: server.reset_cache(), failures)
 
     async def _verify(self, servers: Sequence[ServerControl], failures: Failures) -> None:
-        if self.config.verify == "none":
-            return
-        if self.compare is not None:
-            await self._verify_elsewhere(self.compare, servers, failures)
-            return
-        sent = await asyncio.to_thread(lambda: SentTensors(dict(self.source.tensors())))
-        own = asyncio.create_task(self._compute_ahead(sent))
-
-        async def check(server: ServerControl) -> None:
-            reported = await server.checksums()
-            await own
-            self._algorithm = reported.algorithm
-            url = server.client.url
-            if not _comparable(url, reported):
-                return
-            wrong = await asyncio.to_thread(sent.mismatches, reported)
-            if wrong:
-                names = ", ".join(wrong[:3])
-                raise TrainError(f"{url}: {len(wrong)} tensors are not what was sent: {names}")
-
-        try:
-            await on_each(servers, check, failures)
-        finally:
-            await asyncio.gather(own, return_exceptions=True)
-
-    async def _verify_elsewhere(
-        self,
-        compare: Callable[[dict[str, Checksums]], Awaitable[Failures]],
-        servers: Sequence[ServerControl],
-        failures: Failures,
-    ) -> None:
-        reported: dict[str, Checksums] = {}
-
-        async def ask(server: ServerControl) -> None:
-            found = await server.checksums()
-            if _comparable(server.client.url, found):
-                reported[server.client.url] = found
-
-        await on_each(servers, ask, failures)
-        if reported:
-            failures |= await compare(reported)
-
-    async def _compute_ahead(self, sent: SentTensors) -> None:
-        """Computes our checksums while the servers compute theirs, in the way known from before."""
-        if self._algorithm is not None:
-            await asyncio.to_thread(sent.compute, self._algorithm)
+        if self.config.verify != "none":
+            await self._verification.verify(servers, failures)
 
     async def _settle(self, version: int, failures: Failures) -> None:
         """Drops what failed and opens the rest for the new version."""
@@ -308,10 +267,3 @@ class ServerSync:
         if failures:
             reasons = "; ".join(str(error) for error in failures.values())
             raise TrainError(f"the engines did not {what} their memory: {reasons}")
-
-
-def _comparable(url: str, reported: Checksums) -> bool:
-    """Whether a server holds whole tensors."""
-    if reported.ranks > 1:
-        logger.warning("%s: tensors are split among GPUs and can't be verified", url)
-    return reported.ranks == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wideseek_core import ConfigError, PeerFailed, TrainError
 from wideseek_rl.batch.samples import Floats, TrainingSample
 from wideseek_rl.cluster.launcher import Launcher
-from wideseek_rl.engines.control.protocol import Checksums, ServerControl
+from wideseek_rl.engines.control.protocol import Algorithm, Checksums, ServerControl
 from wideseek_rl.models.policy import PolicyModel
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures
@@ -23,6 +23,7 @@ from wideseek_rl.trainers.remote.requests import (
     Connect,
     Describe,
     Described,
+    Digest,
     Done,
     Load,
     Logprobs,
@@ -90,7 +91,7 @@ class RemoteWeights:
 
 
 class RemoteTransport:
-    """Has the ranks themselves send their weights to servers; a `Transport`."""
+    """Has the ranks themselves send their weights to servers; a `Transport` and a `Comparer`."""
 
     def __init__(self, group: RankGroup, route: Route) -> None:
         sync = with_meeting_place(route.sync, group.slots[0].host)
@@ -106,6 +107,10 @@ class RemoteTransport:
         """See `Transport`."""
         urls = tuple(server.client.url for server in servers)
         return _failures(await self._group.ask(Send(urls, version), Reached))
+
+    async def prepare(self, algorithm: Algorithm) -> None:
+        """Has the ranks compute checksums of what they sent; see `Comparer`."""
+        await self._group.ask(Digest(algorithm), Done)
 
     async def compare(self, reported: dict[str, Checksums]) -> Failures:
         """Which servers have other tensors than what was sent, and which tensors."""

@@ -6,14 +6,22 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from wideseek_core import PeerFailed, TrainError, WideSeekError
-from wideseek_rl.engines.control.protocol import Checksums, ServerControl
+from wideseek_core import PeerFailed, WideSeekError
+from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.fanout import Failures
 from wideseek_rl.sync.open import open_control, open_transport
 from wideseek_rl.sync.protocol import Transport
 from wideseek_rl.sync.source import CastSource, TensorInfo, WeightSource
-from wideseek_rl.trainers.remote.requests import Compare, Connect, Reached, Send
+from wideseek_rl.sync.verification import differences
+from wideseek_rl.trainers.remote.requests import (
+    Compare,
+    Connect,
+    Digest,
+    Done,
+    Reached,
+    Send,
+)
 
 
 class GatheredOnce:
@@ -48,16 +56,27 @@ class Publisher:
         self._source: GatheredOnce | None = None
         self._transport: Transport | None = None
         self._runner = asyncio.Runner()
+        self._digested = False
+        """Whether the tensors were gathered for the comparison that is to come."""
+        self._sent: SentTensors | None = None
+        """These tensors and their checksums; of the first rank alone."""
 
     def close(self) -> None:
         """Ends what talks to the servers; nothing can be asked any more."""
         self._runner.close()
 
-    def answer(self, request: Connect | Send | Compare) -> Reached:
+    def answer(self, request: Connect | Send | Digest | Compare) -> Reached | Done:
         """Does what is asked for."""
-        if isinstance(request, Connect):
-            return self.connect(request)
-        return self.send(request) if isinstance(request, Send) else self.compare(request)
+        match request:
+            case Connect():
+                return self.connect(request)
+            case Send():
+                return self.send(request)
+            case Digest():
+                self.digest(request)
+                return Done()
+            case Compare():
+                return self.compare(request)
 
     def connect(self, request: Connect) -> Reached:
         """Meets servers; see `Transport.connect`."""
@@ -81,6 +100,7 @@ class Publisher:
     def send(self, request: Send) -> Reached:
         """Sends all weights to servers that were met."""
         assert self._source is not None
+        self._sent, self._digested = None, False
         if not self._first:
             self._source.drain()
             return Reached(failures={})
@@ -93,27 +113,27 @@ class Publisher:
         finally:
             self._source.drain()
 
+    def digest(self, request: Digest) -> None:
+        """Computes checksums of what was sent, ahead of `compare`."""
+        self._sent, self._digested = self._gathered(), True
+        if self._sent is not None:
+            self._sent.compute(request.algorithm)
+
     def compare(self, request: Compare) -> Reached:
         """The first tensors of each server that are not what was sent."""
+        sent = self._sent if self._digested else self._gathered()
+        self._sent, self._digested = None, False
+        return Reached(failures=differences(sent, dict(request.reported)) if sent else {})
+
+    def _gathered(self) -> SentTensors | None:
+        """All tensors, on the first rank; the others only help to gather them."""
         assert self._source is not None
         if not self._first:
             self._source.drain()
-            return Reached(failures={})
+            return None
         sent = SentTensors(dict(self._source.tensors()))
         self._source.drain()  # a later failure must not find this reading and take it for its own
-        failures: dict[str, str] = {}
-        for url, reported in request.reported.items():
-            if problem := _difference(sent, reported):
-                failures[url] = f"{url}: {problem}"
-        return Reached(failures=failures)
-
-
-def _difference(sent: SentTensors, reported: Checksums) -> str:
-    try:
-        wrong = sent.mismatches(reported)
-    except TrainError as error:
-        return str(error)
-    return f"{len(wrong)} tensors are not what was sent: {', '.join(wrong[:3])}" if wrong else ""
+        return sent
 
 
 def _reached(failures: Failures) -> Reached:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.engines.control.config import ControlConfig
-from wideseek_rl.engines.control.protocol import Checksums
+from wideseek_rl.engines.control.protocol import Algorithm, Checksums
 from wideseek_rl.sync.config import SyncConfig
 
 
@@ -90,6 +90,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Digest:
+    """Compute checksums of what was sent, which `Compare` then needs; answered by `Done`."""
+
+    algorithm: Algorithm
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
     """Which tensors of each server are not what was sent; answered by `Reached`."""
 
@@ -102,7 +109,18 @@ class Close:
 
 
 Request = (
-    Update | Logprobs | Save | Load | Describe | Weights | Drift | Connect | Send | Compare | Close
+    Update
+    | Logprobs
+    | Save
+    | Load
+    | Describe
+    | Weights
+    | Drift
+    | Connect
+    | Send
+    | Digest
+    | Compare
+    | Close
 )
 
 

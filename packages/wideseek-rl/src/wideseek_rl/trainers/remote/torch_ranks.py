@@ -28,6 +28,7 @@ from wideseek_rl.trainers.remote.requests import (
     Connect,
     Describe,
     Described,
+    Digest,
     Done,
     Failed,
     Load,
@@ -102,7 +103,7 @@ class TorchRank:
                 for name, tensor in self._trainer.weights.tensors():
                     yield Weight(name=name, values=tensor.float().cpu().numpy())
                 yield Done()
-            case Connect() | Send() | Compare():
+            case Connect() | Send() | Digest() | Compare():
                 yield self._publisher.answer(request)
             case _:
                 raise TypeError(f"not a request of the torch trainer: {request}")
