@@ -5,7 +5,8 @@
         --servers '1.7b;1.7b, float32 head;4b'
 
 The second command puts the servers on GPU 0 and `LLM.generate` and the trainer's weights on GPU 1,
-compares their throughput, and sends weights through NCCL.
+sends weights through NCCL, and compares throughput; `--routes arrays --bursts 5 --seconds 165`
+measures one route more often and ends in time.
 
 Starts servers through our control code, samples through our pool, and writes OUT/engines.json after
 every part. FOLDER is a model in Hugging Face format; the larger ones have random weights.
@@ -14,6 +15,7 @@ every part. FOLDER is a model in Hugging Face format; the larger ones have rando
 import argparse
 import asyncio
 import contextlib
+import copy
 import json
 import os
 import random
@@ -22,9 +24,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,7 +59,6 @@ from wideseek_rl.sync.source import ModuleSource
 START = time.monotonic()
 GIB = 2**30
 CONCURRENT, PROMPT_TOKENS, RESPONSE_TOKENS = 256, 256, 256
-BURSTS = 3
 GRAPHS = {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 224, 256]}
 """Fewer than vLLM captures by itself, of servers and `LLM` alike, so that they start sooner."""
 SHAPES = {
@@ -364,8 +366,22 @@ async def agreement(results: Results, name: str, server: Server, model: Any) -> 
     results.note(f"{name}: equal tokens of 64 for an equal seed, alone and in a batch", same)
 
 
+@dataclass(frozen=True)
+class Bursts:
+    """How throughput is measured."""
+
+    count: int
+    routes: tuple[str, ...]
+    deadline: float
+    """Monotonic time at which no further burst begins."""
+
+
 async def throughput(
-    results: Results, server: Server, several: Server | None, offline: Offline | None
+    results: Results,
+    server: Server,
+    several: Server | None,
+    offline: Offline | None,
+    bursts: Bursts,
 ) -> None:
     """256 agents at once through the pool, in turn with `LLM.generate` on the same prompts."""
     vocabulary = SHAPES["1.7b"]["vocab_size"]
@@ -382,11 +398,7 @@ async def throughput(
                         vocab_size=vocabulary,
                     )
                 )
-                for route, url in (
-                    ("arrays", server.url),
-                    ("generate", server.url),
-                    ("completions", server.url),
-                )
+                for route, url in ((route, server.url) for route in bursts.routes)
             }
         if several is not None:
             pools["pool, 4 API processes"] = several.pool
@@ -395,7 +407,10 @@ async def throughput(
         if offline is not None:
             await offline.burst(prompts(32, 64, vocabulary, seed=90), 16, seeds[:32])
         rates: dict[str, list[int]] = {name: [] for name in (*pools, "LLM.generate")}
-        for turn in range(BURSTS):
+        for turn in range(bursts.count):
+            if time.monotonic() > bursts.deadline:
+                results.note("bursts left out for time", bursts.count - turn)
+                break
             # Salted with the version, so that no route finds the prompts of another in the cache.
             for number, (name, pool) in enumerate(pools.items()):
                 pool.version = 1000 + 10 * turn + number
@@ -416,64 +431,50 @@ async def throughput(
     results.note("prefix hits, 224 of 256 tokens shared", share)
 
 
-async def nccl_updates(results: Results, name: str, servers: Sequence[Server], model: Any) -> None:
-    """Weight updates of idle servers on other GPUs, sent to all of them at once, and the gaps."""
-    vocabulary = model.config.vocab_size
-    asked = prompts(1, 64, vocabulary, seed=7)[0]
-    source = ModuleSource(model, torch.bfloat16)
-    transport = NcclTransport(source, VllmNcclWire(), vllm_sender())
-    controls = [server.control for server in servers]
-    sync = ServerSync(_Pools([server.pool for server in servers]), controls, transport, source)
-    rows: list[dict[str, float]] = []
-    gaps: list[list[float]] = []
-    for number in range(1, 6):
-        change(model, 0.05)
-        done = await sync.publish(number)
-        made = [
-            await server.pool.generate(asked, session="n", sampling=Sampling(max_tokens=96, seed=3))
-            for server in servers
-        ]
-        gaps.append([round(gap(model, asked, one), 5) for one in made])
-        row = {"pause to resume": done.paused_s, "sent": done.sent_s, "verified": done.verified_s}
-        rows.append({key: round(value, 3) for key, value in row.items()})
-        results.note(f"{name}: weight updates by NCCL, idle, seconds", rows)
-        results.note(f"{name}: mean |logprob - trainer| after each, by server", gaps)
-    await transport.close()
+class NcclUpdates:
+    """Weight updates of an idle server on another GPU; the group stays from round to round."""
 
+    def __init__(self, results: Results, name: str, server: Server, model: Any) -> None:
+        self._results, self._name, self._server, self._model = results, name, server, model
+        source = ModuleSource(model, torch.bfloat16)
+        self._transport = NcclTransport(source, VllmNcclWire(), vllm_sender(), timeout_s=60)
+        self._sync = ServerSync(server.pool, [server.control], self._transport, source)
 
-@dataclass
-class _Pools:
-    """The pools of several servers that are updated together; a `ReplicaPool`."""
+    async def round(self, label: str, count: int) -> None:
+        """Changes of all weights, each sent, verified and sampled from."""
+        asked = prompts(1, 64, self._model.config.vocab_size, seed=7)[0]
+        sampling = Sampling(max_tokens=96, seed=3)
+        pool, rows, gaps = self._server.pool, list[dict[str, float]](), list[dict[str, float]]()
+        for _ in range(count):
+            change(self._model, 0.05)
+            stale = await pool.generate(asked, session="n", sampling=sampling)
+            done = await self._sync.publish(pool.version + 1)
+            made = await pool.generate(asked, session="n", sampling=sampling)
+            row = {"pause to resume": done.paused_s, "sent": done.sent_s}
+            row["verified"] = done.verified_s
+            rows.append({key: round(value, 3) for key, value in row.items()})
+            found = {
+                "stale": gap(self._model, asked, stale),
+                "synced": gap(self._model, asked, made),
+            }
+            gaps.append({key: round(value, 4) for key, value in found.items()})
+            self._results.note(f"{self._name}: updates by NCCL, idle, {label}", rows)
+            self._results.note(f"{self._name}: mean |logprob - trainer| around them, {label}", gaps)
+        reported = await self._server.control.checksums()
+        self._results.note(f"{self._name}: tensors verified each time", len(reported.by_name))
 
-    pools: Sequence[EnginePool]
+    async def against_float32(self) -> None:
+        """Log-probabilities against the same weights computed in float32."""
+        exact = copy.deepcopy(self._model).float()
+        asked = prompts(16, 64, self._model.config.vocab_size, seed=37)
+        _, made = await burst(self._server.pool, asked, 64, range(len(asked)))
+        gaps = [gap(exact, ids, one) for ids, one in zip(asked, made, strict=True)]
+        value = {"mean": round(sum(gaps) / len(gaps), 5), "largest of a response": max(gaps)}
+        value["tokens"] = sum(len(one.ids) for one in made)
+        self._results.note(f"{self._name}: |logprob - float32 with the same weights|", value)
 
-    @property
-    def version(self) -> int:
-        return self.pools[0].version
-
-    @version.setter
-    def version(self, value: int) -> None:
-        for pool in self.pools:
-            pool.version = value
-
-    @property
-    def states(self) -> dict[str, str]:
-        return {url: state for pool in self.pools for url, state in pool.states.items()}
-
-    @asynccontextmanager
-    async def hold(self) -> AsyncGenerator[None]:
-        async with AsyncExitStack() as stack:
-            for pool in self.pools:
-                await stack.enter_async_context(pool.hold())
-            yield
-
-    async def remove(self, url: str, problem: str = "") -> None:
-        for pool in self.pools:
-            await pool.remove(url, problem)
-
-    def mark_current(self, url: str) -> None:
-        for pool in self.pools:
-            pool.mark_current(url)
+    async def close(self) -> None:
+        await self._transport.close()
 
 
 def compare(results: Results, made: Sequence[Generated], other: dict[str, Any]) -> None:
@@ -633,7 +634,9 @@ async def lost_replica(results: Results, first: Server, second: Server, vocabula
         )
 
 
-async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str], apart: int | None) -> None:
+async def run(
+    kind: str, out: Path, folder: Path, chosen: Sequence[str], apart: int | None, bursts: Bursts
+) -> None:
     results = Results(out / f"engines-{kind}.json")
     results.note(
         "machine",
@@ -685,12 +688,15 @@ async def run(kind: str, out: Path, folder: Path, chosen: Sequence[str], apart: 
             }
             if offline is not None:
                 group.create_task(results.part("start of LLM", lambda: offline.wait("READY"), 400))
+            updates = Updating()
+            if apart is not None:
+                updates = await first_rounds(results, starting, shapes)
         servers = {name: task.result() for name, task in starting.items()}
         results.note("all engines ready after, seconds", round(time.monotonic() - START, 1))
         if apart is None:
-            await measure(results, servers, offline, folder, shapes)
+            await measure(results, servers, offline, folder, shapes, bursts)
         else:
-            await measure_apart(results, servers, offline, shapes)
+            await measure_apart(results, servers, offline, updates, bursts)
     finally:
         if offline is not None:
             offline.close()
@@ -718,32 +724,59 @@ async def start(
         return None
 
 
+@dataclass
+class Updating:
+    """The trainer's models of a second GPU, and what sends them to servers, by server."""
+
+    models: dict[str, Any] = field(default_factory=dict[str, Any])
+    updates: dict[str, NcclUpdates] = field(default_factory=dict[str, NcclUpdates])
+
+
+async def first_rounds(
+    results: Results,
+    starting: Mapping[str, "asyncio.Task[Server | None]"],
+    shapes: dict[str, Path],
+) -> Updating:
+    """Updates of servers that are ready while others start: slower than later, but early."""
+    found = Updating({name: load(shapes[name], with_weights=False) for name in ("1.7b", "4b")})
+    for name in (name for name in starting if name != "1.7b"):
+        server = await starting[name]
+        if server is not None:
+            model = found.models[name.partition(",")[0]]
+            found.updates[name] = one = NcclUpdates(results, name, server, model)
+            work = partial(one.round, "while other engines start", 2)
+            await results.part(f"NCCL {name}", work, 60)
+    return found
+
+
+async def last_round(results: Results, name: str, updates: NcclUpdates) -> None:
+    """Updates, and the gap before another server's updates change the model."""
+    await results.part(f"NCCL {name}", partial(updates.round, "all started", 4), 30)
+    if name != "4b":
+        await results.part(f"float32 {name}", updates.against_float32, 20)
+    await updates.close()
+
+
 async def measure_apart(
     results: Results,
     servers: dict[str, Server | None],
     offline: Offline | None,
-    shapes: dict[str, Path],
+    updating: Updating,
+    bursts: Bursts,
 ) -> None:
-    """What wants a second GPU."""
+    """What wants a second GPU. Bursts come before the server's weights change."""
     large = servers.get("1.7b")
+    for name, one in updating.updates.items():
+        await last_round(results, name, one)
     if large is not None and offline is not None:
-        await results.part("throughput", lambda: throughput(results, large, None, offline), 90)
+        await results.part(
+            "throughput", lambda: throughput(results, large, None, offline, bursts), 120
+        )
     if offline is not None:
         offline.close()
-    for name in ("1.7b", "4b"):
-        found = [s for key, s in servers.items() if key.partition(",")[0] == name and s is not None]
-        if not found:
-            continue
-        model = load(shapes[name], with_weights=False)
-        for number, server in enumerate(found):  # two ranks of a group can't share a GPU
-            label = f"{name}, server {number}"
-            await results.part(
-                f"NCCL {label}",
-                lambda n=label, s=server, m=model: nccl_updates(results, n, [s], m),
-                60,
-            )
-        del model
-        torch.cuda.empty_cache()
+    if large is not None:
+        one = NcclUpdates(results, "1.7b", large, updating.models["1.7b"])
+        await last_round(results, "1.7b", one)
 
 
 async def measure(
@@ -752,6 +785,7 @@ async def measure(
     offline: Offline | None,
     folder: Path,
     shapes: dict[str, Path],
+    bursts: Bursts,
 ) -> None:
     small = servers.get("small")
     if small is not None:
@@ -769,7 +803,9 @@ async def measure(
     large = servers.get("1.7b")
     if large is not None:
         several = servers.get("1.7b, 4 API processes")
-        await results.part("throughput", lambda: throughput(results, large, several, offline))
+        await results.part(
+            "throughput", lambda: throughput(results, large, several, offline, bursts)
+        )
     if offline is not None:
         offline.close()
     for name in ("0.4b", "1.7b", "1.7b, 4 API processes"):
@@ -799,10 +835,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--servers", default="small;replica;1.7b;0.4b", help="which to start")
     parser.add_argument("--apart", type=int, help="GPU of the servers, if it is another one")
+    parser.add_argument("--bursts", type=int, default=3, help="how often throughput is measured")
+    parser.add_argument("--routes", default="arrays;generate;completions", help="of vLLM's servers")
+    parser.add_argument("--seconds", type=float, default=540, help="when bursts have to end")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     chosen = given.servers.split(";")
-    asyncio.run(run(given.kind, given.out, given.model.absolute(), chosen, given.apart))
+    bursts = Bursts(given.bursts, tuple(given.routes.split(";")), START + given.seconds)
+    asyncio.run(run(given.kind, given.out, given.model.absolute(), chosen, given.apart, bursts))
 
 
 if __name__ == "__main__":

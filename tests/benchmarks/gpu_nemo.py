@@ -5,13 +5,15 @@
 
 PYTHON is the interpreter of an environment with NeMo-Aligner, and of one with vLLM. Every part has
 a limit of its own, `--seconds` is one of all, and OUT/nemo.json is written after every figure, so
-that a part that fails or takes too long costs no other one. `--parts` picks some of `speed`,
-`sync`, `run` and `gradients`. `--rehearse` does all of it on the CPU, with tiny models and a stub
-of vLLM, and leaves out cases that differ by a setting alone.
+that a part that fails or takes too long costs no other one. `--parts` picks some of `gradients`,
+`speed`, `speed_tp2`, `sync` and `run`; two processes with two GPUs each, by CUDA_VISIBLE_DEVICES,
+can share the work and, with `--models`, the random models. `--rehearse` does all of it on the CPU,
+with tiny models and a stub of vLLM, and leaves out cases that differ by a setting alone.
 """
 
 import argparse
 import asyncio
+import fcntl
 import json
 import os
 import statistics
@@ -29,6 +31,7 @@ from typing import Any
 
 import torch
 from gpu_training import PEAK_FLOPS, documents, flops, random_model, shape
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_rl import LossConfig, ModelConfig, OptimizerConfig, PolicyModel, TorchTrainerConfig
@@ -40,16 +43,17 @@ from wideseek_rl.engines.open import open_engine
 from wideseek_rl.engines.served_config import VllmEngineConfig
 from wideseek_rl.models.decoder import new_model
 from wideseek_rl.models.hf_format import save_model
+from wideseek_rl.models.tensor_files import read_tensors
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.servers import ServerSync
-from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer
+from wideseek_rl.trainers.megatron.client import VARIABLES, NemoAlignerTrainer
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.open import open_trainer
+from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
 from wideseek_rl.trainers.remote.client import Processes
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_rl.trainers.remote.requests import Describe, Described
-from wideseek_rl.trainers.torch import TorchTrainer
 
 START = time.monotonic()
 STUB = "wideseek_core.testing.fake_vllm"
@@ -58,15 +62,24 @@ EAGER = ("--enforce-eager",)
 OPTIMIZER = OptimizerConfig(lr=1e-4, grad_clip=1.0, eps=1e-5)
 DIVISIONS: dict[str, dict[str, Any]] = {
     "one rank": {},
+    "two micro-batches": {"max_batch_tokens": 340},
+    "four micro-batches": {"max_batch_tokens": 160},
     "TP 2": {"tensor_parallel": 2},
     "TP 2, sequence parallel": {"tensor_parallel": 2, "sequence_parallel": True},
     "DP 2": {"data_parallel": 2},
     "DP 2, distributed optimizer": {"data_parallel": 2, "distributed_optimizer": True},
     "PP 2": {"pipeline_parallel": 2},
+    "PP 2, four micro-batches": {"pipeline_parallel": 2, "max_batch_tokens": 160},
 }
-PACKED = (7681, 2047, 5121, 3583, 8190, 2562, 3584)
-ROWS = (8192,) * 4
-LIMITS_S = {"speed": 190, "sync": 150, "run": 140, "gradients": 95}
+LENGTHS = (40, 90, 31, 64, 77, 120, 58, 33, 45, 66)
+UPDATES = 20
+BATCHES = {
+    "packed 32k": (7681, 2047, 5121, 3583, 8190, 2562, 3584),
+    "rows of 8k": (8192,) * 4,
+    "one of 32k": (32_768,),
+}
+WARM = 2
+LIMITS_S = {"gradients": 90, "speed": 150, "speed_tp2": 160, "sync": 170, "run": 150}
 """Of each part; what was found until then is kept."""
 
 
@@ -76,6 +89,7 @@ class Bench:
 
     out: Path
     folder: Path
+    models: Path
     nemo: Path
     vllm: str
     rehearse: bool
@@ -89,6 +103,10 @@ class Bench:
         line = f"[{time.monotonic() - START:6.1f}s] {name}: {json.dumps(value, default=str)}"
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
+        self.write()
+
+    def write(self) -> None:
+        """Writes all figures."""
         (self.out / "nemo.json").write_text(json.dumps(self.values, indent=1, default=str) + "\n")
 
     async def part(self, name: str, work: Callable[[], Awaitable[None]], limit_s: float) -> None:
@@ -101,170 +119,318 @@ class Bench:
             traceback.print_exc()
         self.note(f"seconds of {name}", round(time.monotonic() - started, 1))
 
+    @property
+    def gpus(self) -> list[int]:
+        """The GPUs to use, by the numbers that the driver gives them."""
+        return [int(n) for n in os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")]
+
     def model(self, name: str) -> Path:
-        """A folder with random weights in a shape; made once."""
-        folder = self.folder / name
-        if not folder.exists():
-            made = random_model(shape(name), torch.float32 if self.rehearse else torch.bfloat16)
-            save_model(made, folder, None)
-            del made
-            if not self.rehearse:
-                torch.cuda.empty_cache()
+        """A folder with random weights in a shape; made once, by a process of its own."""
+        folder = self.models / name
+        with (self.models / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "config.json").exists():
+                subprocess.run(
+                    (sys.executable, __file__, str(folder), "--make", name), check=True, timeout=100
+                )
         return folder
 
-    def launcher(self, logs: str = "logs") -> LocalLauncher:
-        """Ranks on the GPUs in their order."""
-        devices = {} if self.rehearse else {f"trainer-{n}": (n,) for n in range(2)}
+    def launcher(self, logs: str = "logs", gpu: int = 0) -> LocalLauncher:
+        """Ranks on the GPUs in their order, from one on."""
+        given = self.gpus[gpu:]
+        devices = {} if self.rehearse else {f"trainer-{n}": (g,) for n, g in enumerate(given)}
         return LocalLauncher(self.out / logs, devices)
 
     @asynccontextmanager
     async def ranks(
-        self, model: Path, *, unfused: bool = False, logs: str = "logs", **settings: Any
+        self,
+        model: Path,
+        *,
+        steering: Path | None = None,
+        logs: str = "logs",
+        gpu: int = 0,
+        **settings: Any,
     ) -> AsyncGenerator[NemoAlignerTrainer]:
-        """Ranks of NeMo-Aligner on the first GPUs."""
+        """Ranks of NeMo-Aligner, by default on the first GPUs; `steering` is that of the bench."""
         config = NemoAlignerConfig(optimizer=OPTIMIZER, **settings)
         setup = Setup(model=model.resolve(), config=config, loss=LossConfig())
-        here = Path(__file__).parent
         command = RankCommand(
-            module="gpu_nemo_unfused" if unfused else "wideseek_rl.trainers.megatron.ranks",
+            module="gpu_nemo_ranks" if steering else "wideseek_rl.trainers.megatron.ranks",
             setup=setup.model_dump_json(),
             count=config.ranks,
             gpus=0 if self.rehearse else 1,
-            python=self.nemo,
+            python=self._steered(steering) if steering else self.nemo,
+            variables=VARIABLES,
             start_timeout_s=120,
-            request_timeout_s=60,
+            request_timeout_s=100,
         )
-        os.environ["PYTHONPATH"] = f"{here}:{os.environ.get('PYTHONPATH', '')}"
-        async with open_ranks(command, self.launcher(logs)) as group:
+        async with open_ranks(command, self.launcher(logs, gpu)) as group:
             described = await group.ask(Describe(), Described)
             vocabulary = described.tensors[0][2][0]
             yield NemoAlignerTrainer(group, described, setup.loss, vocabulary)
 
+    def _steered(self, steering: Path) -> Path:
+        """An interpreter whose processes find the steered rank and its file."""
+        script = steering.with_suffix(".sh")
+        memory = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+        path = f"PYTHONPATH={Path(__file__).parent}:$PYTHONPATH"
+        line = f'exec env {path} SRC="{Path(__file__).parent}:$SRC" {memory}'
+        script.write_text(f'#!/bin/sh\n{line} STEERING={steering.resolve()} {self.nemo} "$@"\n')
+        script.chmod(0o755)
+        return script
+
 
 async def gradients(bench: Bench) -> None:
-    """Losses, gradient norms and changed weights against the torch trainer, in float32."""
+    """Gradients and twenty updates against the torch trainer, in float32, all cases at once."""
     config = replace(shape("tiny"), layers=4)
-    model = new_model(config, 0)
-    save_model(model, bench.folder / "small", None)
-    start = {name: p.detach().clone() for name, p in model.named_parameters()}
-    device = "cpu" if bench.rehearse else "cuda"
-    batches = [documents((40, 90, 31, 64, 77), config.vocab_size, seed=n) for n in range(2)]
-    settings = TorchTrainerConfig(optimizer=OPTIMIZER, share_prefixes=False, matmul="highest")
-    trainer = TorchTrainer(model.to(device), settings, LossConfig())
-    wanted = [trainer.update(batch) for batch in batches]
-    after = {name: p.detach().cpu() for name, p in model.named_parameters()}
-    change = sum(float((after[name] - start[name]).pow(2).sum()) for name in after)
-    chosen = ("one rank", "PP 2") if bench.rehearse else tuple(DIVISIONS)
-    for name in chosen:
-        division = DIVISIONS[name]
-        async with bench.ranks(bench.folder / "small", max_batch_tokens=128, **division) as ranks:
-            found = [await ranks.update(batch) for batch in batches]
-            weights = await asyncio.to_thread(_tensors, ranks)
-            drift = await ranks.drift()
-        distance = sum(float((weights[n] - after[n]).pow(2).sum()) for n in after)
-        bench.note(
-            f"gradients, {name}",
-            {
-                "grad_norm": max(
-                    abs(f.grad_norm / w.grad_norm - 1) for f, w in zip(found, wanted, strict=True)
-                ),
-                "change": (distance / change) ** 0.5,
-                "drift": drift,
-            },
+    if not bench.rehearse:
+        config = replace(
+            config,
+            hidden_size=512,
+            heads=8,
+            kv_heads=4,
+            head_dim=64,
+            ffn_size=1536,
+            vocab_size=4096,
         )
+    save_model(new_model(config, 0), bench.folder / "small", None)
+    samples = [documents(LENGTHS, config.vocab_size, seed=n) for n in range(UPDATES)]
+    wanted = asyncio.create_task(_torch_updates(bench, samples))
+    chosen = ("one rank", "PP 2") if bench.rehearse else tuple(DIVISIONS)
+    works = (
+        bench.part(f"gradients, {name}", partial(_compared, bench, name, samples, wanted), 1000)
+        for name in chosen
+    )
+    await asyncio.gather(*works)
 
 
-def _tensors(ranks: NemoAlignerTrainer) -> dict[str, torch.Tensor]:
-    return dict(ranks.weights.tensors())
+@dataclass
+class Trained:
+    """What some updates did."""
+
+    metrics: list[UpdateMetrics]
+    first: dict[str, torch.Tensor]
+    """Adam's first moments after one update: its gradient, but for a factor."""
+    weights: dict[str, torch.Tensor]
+
+
+async def _torch_updates(bench: Bench, batches: Sequence[list[TrainingSample]]) -> Trained:
+    config = TorchTrainerConfig(
+        optimizer=OPTIMIZER, share_prefixes=False, matmul="highest", compile=False
+    )
+    model = PolicyModel(ModelConfig(model=str(bench.folder / "small"), device="cpu"))
+    launcher = bench.launcher("logs-gradients-torch")
+    processes = Processes(launcher=launcher, count=1, gpus=0 if bench.rehearse else 1)
+    async with open_trainer(config, LossConfig(), model, processes) as trainer:
+        return await _updates(bench, "torch", trainer, batches)
+
+
+async def _compared(
+    bench: Bench,
+    name: str,
+    batches: Sequence[list[TrainingSample]],
+    reference: asyncio.Task[Trained],
+) -> None:
+    logs = f"logs-gradients-{list(DIVISIONS).index(name)}"
+    settings: dict[str, Any] = {"max_batch_tokens": 1000, **DIVISIONS[name]}
+    async with bench.ranks(bench.folder / "small", logs=logs, **settings) as ranks:
+        found = await _updates(bench, name, ranks, batches)
+        drift = await ranks.drift()
+    wanted = await asyncio.shield(reference)
+    start = load_tensors(bench.folder / "small")
+    errors = {n: _relative(found.first[n], wanted.first[n]) for n in wanted.first}
+    worst = max(errors, key=lambda n: errors[n])
+    change = {n: wanted.weights[n] - start[n] for n in start}
+    norms = [
+        abs(f.grad_norm / w.grad_norm - 1)
+        for f, w in zip(found.metrics, wanted.metrics, strict=True)
+    ]
+    bench.note(
+        f"gradients, {name}",
+        {
+            "worst tensor": (worst, errors[worst]),
+            "all tensors": _distance(found.first, wanted.first) / _distance(wanted.first),
+            "loss": abs(found.metrics[0].loss / wanted.metrics[0].loss - 1),
+            "norm, first and worst update": (norms[0], max(norms)),
+            f"change after {UPDATES}": _distance(found.weights, wanted.weights) / _distance(change),
+            "drift": drift,
+            "update_s": statistics.median(one.seconds for one in found.metrics),
+        },
+    )
+
+
+async def _updates(
+    bench: Bench, name: str, trainer: Trainer, batches: Sequence[list[TrainingSample]]
+) -> Trained:
+    metrics = [await trainer.update(batches[0])]
+    folder = bench.folder / f"saved-{name.replace(' ', '-')}"
+    folder.mkdir()
+    await trainer.save(folder)
+    saved = load_file(folder / "optimizer.safetensors")
+    mark = "exp_avg."
+    first = {n.removeprefix(mark): t.double() for n, t in saved.items() if n.startswith(mark)}
+    metrics += [await trainer.update(batch) for batch in batches[1:]]
+    weights = await asyncio.to_thread(lambda: dict(trainer.weights.tensors()))
+    return Trained(metrics, first, {n: t.cpu().double() for n, t in weights.items()})
+
+
+def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model folder."""
+    return {name: tensor.double() for _, name, tensor in read_tensors(folder, "cpu")}
+
+
+def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found - wanted).pow(2).sum().sqrt() / wanted.pow(2).sum().sqrt())
+
+
+def _distance(some: dict[str, torch.Tensor], other: dict[str, torch.Tensor] | None = None) -> float:
+    parts = [t if other is None else t - other[n] for n, t in some.items()]
+    return sum(float(part.pow(2).sum()) for part in parts) ** 0.5
 
 
 async def speed(bench: Bench) -> None:
-    """Tokens a second, MFU and memory: ours and unfused, at TP 1 and TP 2, and plain torch."""
-    lengths: dict[str, tuple[int, ...]] = {"packed 32k": PACKED, "rows of 8k": ROWS}
+    """The small shape on one GPU: ours, and on the other one unfused and the torch trainer."""
+    name = "tiny" if bench.rehearse else "1.7b"
+    ours = [
+        Case("packed 32k", "full"),
+        Case("packed 32k", "mlp"),
+        Case("rows of 8k", "mlp"),
+        Case("one of 32k", "mlp", repeats=2),
+        Case("packed 32k", "full", 10),
+        Case("packed 32k", "mlp", 18),
+        Case("rows of 8k", "mlp", 18),
+        Case("packed 32k", "mlp", 15),
+        Case("packed 32k", "full", 8),
+    ]
+    unfused = [Case("packed 32k", "full", repeats=2), Case("rows of 8k", "full", repeats=2)]
     if bench.rehearse:
-        lengths = {name: tuple(n // 100 for n in some) for name, some in lengths.items()}
+        ours, unfused = ours[:2], unfused[:1]
+
+    async def others() -> None:
+        await _nemo_speed(bench, name, "TP 1, unfused", 1, unfused, unfused=True)
+        await bench.part(f"speed, {name}, torch", lambda: _torch_speed(bench, name, 1), 60)
+
+    await asyncio.gather(
+        bench.part("speed, TP 1", lambda: _nemo_speed(bench, name, "TP 1", 0, ours), 150),
+        bench.part("speed, others", others, 150),
+    )
+
+
+async def speed_tp2(bench: Bench) -> None:
+    """Both shapes on two GPUs that share every layer and its tokens."""
     small, large = ("tiny", "tiny") if bench.rehearse else ("1.7b", "4b")
     both: dict[str, Any] = {"tensor_parallel": 2, "sequence_parallel": True}
-    limit = 1000 if bench.rehearse else 60
+    cases = {
+        large: [
+            Case("packed 32k", "full", repeats=2),
+            Case("packed 32k", "mlp"),
+            Case("rows of 8k", "mlp", repeats=2),
+            Case("one of 32k", "mlp", repeats=2),
+            Case("packed 32k", "mlp", 24),
+        ],
+        small: [
+            Case("packed 32k", "full", repeats=2),
+            Case("packed 32k", "mlp"),
+            Case("rows of 8k", "mlp", repeats=2),
+            Case("packed 32k", "none"),
+        ],
+    }
+    for name in dict.fromkeys((large, small)):
+        chosen = cases[name][:2] if bench.rehearse else cases[name]
+        work = partial(_nemo_speed, bench, name, "TP 2", 0, chosen, **both)
+        await bench.part(f"speed, {name}, TP 2", work, 110)
 
-    async def nemo(name: str, label: str, *, unfused: bool = False, **division: Any) -> None:
-        work = partial(_nemo_speed, bench, name, label, unfused, division, lengths)
-        await bench.part(f"speed, {name}, {label}", work, limit)
 
-    await nemo(small, "TP 1")  # what 4B needs in float32 does not fit one GPU
-    if not bench.rehearse:
-        await nemo(small, "TP 2", **both)
-        await nemo(large, "TP 2", **both)
-    await nemo(small, "TP 2, unfused", unfused=True, **both)
-    for name in dict.fromkeys((small, large)):
-        work = partial(_torch_speed, bench, name, lengths)
-        await bench.part(f"speed, {name}, torch", work, limit)
-    if not bench.rehearse:
-        await nemo(small, "TP 2, attention recomputed", recompute="core_attn", **both)
+@dataclass(frozen=True)
+class Case:
+    """What is timed, with what of how many layers computed again."""
+
+    batch: str
+    recompute: str
+    layers: int | None = None
+    repeats: int = 3
 
 
 async def _nemo_speed(
     bench: Bench,
     name: str,
     label: str,
-    unfused: bool,
-    division: dict[str, Any],
-    lengths: dict[str, tuple[int, ...]],
+    gpu: int,
+    cases: Sequence[Case],
+    *,
+    unfused: bool = False,
+    **division: Any,
 ) -> None:
-    settings: dict[str, Any] = {"recompute": "full", **division, "max_batch_tokens": 32_768}
+    """One group of ranks, through all cases."""
+    steering = bench.out / f"steering-{name}-{label.replace(' ', '-').replace(',', '')}.json"
+    steering.write_text(json.dumps({"unfused": unfused}))
+    settings = {**division, "max_batch_tokens": 32_768}
     precision = "float32" if bench.rehearse else "bfloat16"
+    gpus = division.get("tensor_parallel", 1)
+    logs = f"logs-{steering.stem}"
     async with bench.ranks(
-        bench.model(name), unfused=unfused, precision=precision, **settings
+        await asyncio.to_thread(bench.model, name),
+        precision=precision,
+        logs=logs,
+        gpu=gpu,
+        steering=steering,
+        **settings,
     ) as ranks:
-        gpus = division.get("tensor_parallel", 1)
-        for batch, some in lengths.items():
-            await _timed(bench, f"{name}, {label}, {batch}", ranks.update, name, some, gpus)
+        for case in cases:
+            steering.write_text(json.dumps({"recompute": case.recompute, "layers": case.layers}))
+            kind = case.recompute if case.layers is None else f"{case.recompute} of {case.layers}"
+            found = await _timed(
+                bench, f"{name}, {label}, {case.batch}, {kind}", ranks.update, case, name, gpus
+            )
+            found["peak_gib"] = [
+                float(path.read_text()) for path in sorted(bench.out.glob(f"{steering.name}.rank*"))
+            ]
+            bench.write()
 
 
-async def _torch_speed(bench: Bench, name: str, lengths: dict[str, tuple[int, ...]]) -> None:
+async def _torch_speed(bench: Bench, name: str, gpu: int) -> None:
     config = TorchTrainerConfig(
         optimizer=OPTIMIZER,
-        max_batch_tokens=max(sum(some) for some in lengths.values()),
+        max_batch_tokens=33_792,
         share_prefixes=False,
-        recompute="mixed",
+        recompute="mlp",
         autocast="off" if bench.rehearse else "bfloat16",
         compile=not bench.rehearse,
     )
-    model = PolicyModel(ModelConfig(model=str(bench.model(name)), device="cpu"))
-    count = 2 if name == "4b" else 1
-    processes = Processes(launcher=bench.launcher(), count=count, gpus=0 if bench.rehearse else 1)
+    folder = await asyncio.to_thread(bench.model, name)
+    model = PolicyModel(ModelConfig(model=str(folder), device="cpu"))
+    launcher = bench.launcher("logs-torch", gpu)
+    processes = Processes(launcher=launcher, count=1, gpus=0 if bench.rehearse else 1)
     async with open_trainer(config, LossConfig(), model, processes) as trainer:
-        for batch, some in lengths.items():
-            given = some * count
-            await _timed(
-                bench, f"{name}, torch x{count}, {batch}", trainer.update, name, given, count
-            )
+        for batch in ("packed 32k", "rows of 8k"):
+            case = Case(batch, "mlp")
+            await _timed(bench, f"{name}, torch, {batch}, mlp", trainer.update, case, name, 1)
 
 
 async def _timed(
     bench: Bench,
     label: str,
     update: Callable[[Sequence[TrainingSample]], Awaitable[Any]],
+    case: Case,
     name: str,
-    lengths: Sequence[int],
     gpus: int,
-) -> None:
+) -> dict[str, Any]:
+    lengths = [n // 100 if bench.rehearse else n for n in BATCHES[case.batch]]
     samples = documents(lengths, shape(name).vocab_size)
     seconds: list[float] = []
-    for _ in range(5):
+    for _ in range(WARM + case.repeats):
         started = time.perf_counter()
         await update(samples)
         seconds.append(time.perf_counter() - started)
-    median = statistics.median(seconds[2:])
-    bench.note(
-        label,
-        {
-            "seconds": [round(one, 3) for one in seconds],
-            "tokens_per_s": round(sum(lengths) / median),
-            "mfu": round(flops(shape(name), lengths) / median / PEAK_FLOPS / gpus, 4),
-            "used_mib": _used_mib(),
-        },
-    )
+    median = statistics.median(seconds[WARM:])
+    found = {
+        "seconds": [round(one, 3) for one in seconds],
+        "tokens_per_s": round(sum(lengths) / median),
+        "mfu": round(flops(shape(name), lengths) / median / PEAK_FLOPS / gpus, 4),
+        "used_mib": _used_mib(),
+    }
+    bench.note(label, found)
+    return found
 
 
 def _used_mib() -> list[int]:
@@ -277,30 +443,20 @@ def _used_mib() -> list[int]:
 
 
 async def sync(bench: Bench) -> None:
-    """Weights of the ranks to vLLM: of one to a server beside it, of two to one on their GPU."""
-    small, large = ("tiny", "tiny") if bench.rehearse else ("1.7b", "4b")
-    for name in (small, large):
-        bench.model(name)
-    cases: list[tuple[str, str, int, dict[str, Any]]] = [
-        ("one rank, NCCL", small, 1, {}),
-        ("TP 2, CUDA IPC", large, 0, {"tensor_parallel": 2}),
-    ]
+    """Weights that two ranks share to vLLM: on the GPU of the first one, and on the other."""
+    name = "tiny" if bench.rehearse else "4b"
+    await asyncio.to_thread(bench.model, name)
+    cases: list[tuple[str, int]] = [("TP 2, NCCL", 1), ("TP 2, CUDA IPC", 0)]
     limit = 1000 if bench.rehearse else LIMITS_S["sync"]
     await asyncio.gather(  # no optimizer has made a step, so both fit
         *(
-            bench.part(
-                f"sync, {name}, {label}",
-                lambda a=label, n=name, g=gpu, d=division: _one_sync(bench, a, n, g, d),
-                limit,
-            )
-            for label, name, gpu, division in cases
+            bench.part(f"sync, {name}, {label}", partial(_one_sync, bench, label, name, gpu), limit)
+            for label, gpu in cases
         )
     )
 
 
-async def _one_sync(
-    bench: Bench, label: str, name: str, gpu: int, division: dict[str, Any]
-) -> None:
+async def _one_sync(bench: Bench, label: str, name: str, gpu: int) -> None:
     folder = bench.model(name)
     stub = (sys.executable, "-m", STUB)
     real = (bench.vllm, "-m", "vllm.entrypoints.cli.main")
@@ -308,7 +464,7 @@ async def _one_sync(
     config = VllmEngineConfig(
         launch=LaunchConfig(
             program=stub if bench.rehearse else real,
-            memory_share=0.7 if gpu else 0.3,
+            memory_share=0.35,
             context_tokens=4096,
             extra_args=() if bench.rehearse else EAGER,
         ),
@@ -316,14 +472,14 @@ async def _one_sync(
     )
     precision = "float32" if bench.rehearse else "bfloat16"
     model = PolicyModel(ModelConfig(model=str(folder), device="cpu"))
-    devices = {} if bench.rehearse else {"engine-0": (gpu,)}
+    devices = {} if bench.rehearse else {"engine-0": (bench.gpus[gpu],)}
     logs = f"logs-sync-{gpu}"
     hosts = EngineHosts(launcher=LocalLauncher(bench.out / logs, devices), gpus=len(devices))
     async with AsyncExitStack() as stack:
         starting = stack.enter_async_context(open_engine(config, model, hosts))
         ranks, engine = await asyncio.gather(
             stack.enter_async_context(
-                bench.ranks(folder, precision=precision, logs=logs, **division)
+                bench.ranks(folder, precision=precision, logs=logs, tensor_parallel=2)
             ),
             starting,
         )
@@ -399,22 +555,45 @@ async def main() -> None:
     parser.add_argument("--vllm-python", default=sys.executable)
     parser.add_argument("--parts", default=",".join(LIMITS_S))
     parser.add_argument("--seconds", type=float, default=575)
+    parser.add_argument("--models", type=Path, help="folder that keeps the random models")
+    parser.add_argument("--make", help="only make the model of a shape, in OUT")
     parser.add_argument("--rehearse", action="store_true")
     given = parser.parse_args()
+    if given.make:
+        kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        save_model(random_model(shape(given.make), kind), given.out, None)
+        return
     given.out.mkdir(parents=True, exist_ok=True)
-    works = {"gradients": gradients, "speed": speed, "sync": sync, "run": run}
+    if given.models:
+        given.models.mkdir(parents=True, exist_ok=True)
+    works = {
+        "gradients": gradients,
+        "speed": speed,
+        "speed_tp2": speed_tp2,
+        "sync": sync,
+        "run": run,
+    }
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(
             out=given.out,
             folder=Path(folder),
+            models=given.models or Path(folder),
             nemo=given.nemo_python,
             vllm=given.vllm_python,
             rehearse=given.rehearse,
         )
-        for name in given.parts.split(","):
+        parts = given.parts.split(",")
+        shapes = {"speed": ("1.7b",), "speed_tp2": ("4b", "1.7b"), "sync": ("4b",)}
+        making = [
+            asyncio.create_task(asyncio.to_thread(bench.model, name))
+            for name in dict.fromkeys(n for part in parts for n in shapes.get(part, ()))
+            if not given.rehearse
+        ]
+        for name in parts:
             left = given.seconds - (time.monotonic() - START)
             limit = 1000 if given.rehearse else min(LIMITS_S[name], left)
             await bench.part(name, lambda work=works[name]: work(bench), limit)
+        await asyncio.gather(*making, return_exceptions=True)
 
 
 if __name__ == "__main__":

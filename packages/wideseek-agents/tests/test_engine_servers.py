@@ -250,6 +250,14 @@ async def test_requests_that_an_update_finds_in_sglangs_queue_are_sent_again() -
         assert (pool.counts.resent, pool.counts.deaths) == (1, 0)
 
 
+async def test_greedy_requests_are_answered_on_every_route(kind: str) -> None:
+    async with opened(kind) as (pool, fake):
+        greedy = Sampling(max_tokens=3, temperature=0, seed=7)
+        made = await pool.generate(PROMPT, session="a", sampling=greedy)
+    assert list(made.ids) == expected(fake.engine, PROMPT, 3, 7)
+    assert made.logprobs[0] == draw(fingerprint(fake.engine.weights), PROMPT, 7, 1000)[1]
+
+
 @pytest.mark.parametrize("logprob", [-6.9077, -0.001])
 async def test_a_flat_or_certain_distribution_tells_nothing_of_the_convention(
     kind: str, logprob: float

@@ -15,11 +15,14 @@ from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.decoder import new_model
 from wideseek_rl.trainers.config import LossConfig
+from wideseek_rl.trainers.head import HeadOptions
+from wideseek_rl.trainers.loss import LossOutputs
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import collate, cost, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
+from wideseek_rl.trainers.megatron.kernels import rms_norm
 from wideseek_rl.trainers.megatron.layout import entries, join, part, shard, unshard
-from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs
+from wideseek_rl.trainers.megatron.vocabulary import Head, vocabulary_logprobs, vocabulary_loss
 
 SHAPE = DecoderConfig(
     vocab_size=301, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=96
@@ -152,9 +155,9 @@ def test_log_probabilities_entropy_and_gradient_leave_the_padding_out() -> None:
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     hidden, weight = torch.randn(5, 8, requires_grad=True), torch.randn(10, 8, requires_grad=True)
     targets, slope = torch.tensor([0, 8, 3, 3, 7]), torch.randn(5)
-    found, entropy = vocabulary_logprobs(
-        hidden, weight, targets, vocabulary=9, temperature=0.7, rank=0, group=dist.group.WORLD
-    )
+    options = HeadOptions(temperature=0.7, max_logits=20)  # two tokens at a time
+    head = Head(vocabulary=9, rank=0, group=dist.group.WORLD, options=options)
+    found, entropy = vocabulary_logprobs(hidden, weight, targets, head)
     every = (hidden @ weight[:9].T / 0.7).log_softmax(-1)
     wanted = every.gather(-1, targets[:, None])[:, 0]
     assert torch.allclose(found, wanted, atol=1e-6)
@@ -165,6 +168,43 @@ def test_log_probabilities_entropy_and_gradient_leave_the_padding_out() -> None:
         strict=True,
     ):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.usefixtures("group")
+def test_a_loss_made_with_its_gradient_is_that_of_the_log_probabilities() -> None:
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+    hidden, weight = torch.randn(5, 8, requires_grad=True), torch.randn(10, 8, requires_grad=True)
+    targets, slope = torch.tensor([0, 8, 3, 3, 7]), torch.randn(5)
+    head = Head(vocabulary=9, rank=0, group=dist.group.WORLD, options=HeadOptions(max_logits=20))
+
+    def loss(logprobs: torch.Tensor, entropies: torch.Tensor, span: slice) -> LossOutputs:
+        total = (logprobs.exp() * slope[span]).sum()
+        return LossOutputs(loss=total, sums=torch.stack([entropies.sum(), logprobs.sum()]))
+
+    found = vocabulary_loss(hidden, weight, targets, head, loss)
+    logprobs, entropies = vocabulary_logprobs(hidden, weight, targets, head)
+    wanted = loss(logprobs, entropies, slice(None))
+    assert torch.allclose(found.loss, wanted.loss, atol=1e-6)
+    assert torch.allclose(found.sums, wanted.sums, atol=1e-5)
+    for ours, theirs in zip(
+        torch.autograd.grad(found.loss * 3, (hidden, weight)),
+        torch.autograd.grad(wanted.loss * 3, (hidden, weight)),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 16), (6, 1, 3, 16)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norms_are_those_of_torch_rounded_once(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+    states, weight = torch.randn(shape).to(dtype), torch.randn(16)
+    wanted = torch.nn.functional.rms_norm(states.float(), (16,), weight, 1e-6)
+    found = rms_norm(states, weight, 1e-6)
+    assert found.dtype == dtype
+    assert torch.allclose(
+        found.float(), wanted.to(dtype).float(), rtol=1e-6 if dtype.itemsize == 4 else 8e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.open import open_control
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, TorchTrainerConfig
+from wideseek_rl.trainers.megatron.batches import deal, pack
 from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer, open_nemo_aligner
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.objectives.config import CorrectionConfig
+from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.client import Processes, RemoteTransport
 from wideseek_rl.trainers.remote.requests import Route
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -187,6 +189,42 @@ async def test_updates_do_not_depend_on_the_division_among_ranks(
     # One sample: a data-parallel rank has nothing to do and must still join in.
     batches = [some_samples(), some_samples(1, seed=1), some_samples(seed=2)]
     await follows_torch(tiny(), tmp_path, forks, batches, division=DIVISIONS[name])
+
+
+@pytest.mark.parametrize(("count", "max_tokens"), [(1, 1000), (2, 100), (4, 50)])
+async def test_updates_do_not_depend_on_the_number_of_micro_batches(
+    count: int, max_tokens: int, tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    batches = [some_samples(seed=1)]
+    lengths = [len(sample) for sample in batches[0]]
+    assert len(pack(lengths, deal(lengths, 1)[0], max_tokens)) == count
+    division = {"max_batch_tokens": max_tokens}
+    await follows_torch(tiny(), tmp_path, forks, batches, division=division)
+
+
+async def test_what_is_computed_again_changes_nothing_in_half_precision(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    """Layers are computed again outside of the schedule's arithmetic, and must not leave theirs."""
+    shared = {"precision": "bfloat16", "tensor_parallel": 2, "sequence_parallel": True}
+    kinds: dict[str, dict[str, Any]] = {
+        "none": {},
+        "attention": {"recompute": "core_attn"},
+        "feed-forward": {"recompute": "mlp", "recompute_layers": 1},
+        "one layer": {"recompute": "full", "recompute_layers": 1},
+    }
+    exact = TorchTrainer(tiny(), TorchTrainerConfig(optimizer=OPTIMIZER), PLAIN)
+    wanted, found = exact.update(some_samples()), dict[str, UpdateMetrics]()
+    for name, kind in kinds.items():
+        async with opened(tiny(), tmp_path / name, forks, **shared, **kind) as trainer:
+            found[name] = await trainer.update(some_samples())
+            assert await trainer.drift() == 0.0
+    for name, metrics in found.items():
+        assert metrics.loss == found["none"].loss, name
+        assert metrics.grad_norm == pytest.approx(found["none"].grad_norm, rel=1e-6), name
+        assert metrics.grad_norm != wanted.grad_norm  # it is bfloat16
+        assert metrics.loss == pytest.approx(wanted.loss, rel=0.05, abs=1e-3)
+        assert metrics.grad_norm == pytest.approx(wanted.grad_norm, rel=0.05)
 
 
 async def test_untied_output_weights_of_the_last_stage_are_trained(

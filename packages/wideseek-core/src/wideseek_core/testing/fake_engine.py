@@ -201,6 +201,10 @@ class FakeEngine:
             parts[place] = data
             self.weights[whole] = b"".join(parts[at] for at in sorted(parts))
 
+    def logprob_scale(self, temperature: float) -> float:
+        """Factor of reported log-probabilities; greedy ones are those of temperature 1."""
+        return 1 / temperature if self.processed_logprobs and temperature > 0 else 1.0
+
     def checksums(self) -> dict[str, str]:
         """The SHA-256 of every tensor."""
         return {name: hashlib.sha256(data).hexdigest() for name, data in self.weights.items()}

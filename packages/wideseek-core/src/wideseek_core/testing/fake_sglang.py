@@ -169,8 +169,7 @@ class FakeSglang:
             pairs = zip(made.logprobs, made.ids, strict=True)
             meta["output_token_logprobs"] = [[logprob, token, None] for logprob, token in pairs]
         if body.get("top_logprobs_num"):
-            heat = body["sampling_params"]["temperature"]
-            scale = 1 / heat if self.engine.processed_logprobs else 1.0
+            scale = self.engine.logprob_scale(body["sampling_params"]["temperature"])
             meta["output_top_logprobs"] = [
                 [[self.engine.top_logprob * scale, token, None]] for token in made.ids
             ]

@@ -171,7 +171,7 @@ class FakeVllm:
     def _logprobs(self, made: Running, parameters: dict[str, Any]) -> dict[str, Any] | None:
         if parameters.get("logprobs") is None:
             return None
-        scale = 1 / parameters["temperature"] if self.engine.processed_logprobs else 1.0
+        scale = self.engine.logprob_scale(parameters["temperature"])
         content: list[dict[str, Any]] = []
         for token, logprob in zip(made.ids, made.logprobs, strict=True):
             entry: dict[str, Any] = {

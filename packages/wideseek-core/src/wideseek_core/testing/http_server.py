@@ -149,6 +149,10 @@ class HttpServer:
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
             return answer.result() if answer.done() else None
+        except (ConnectionError, asyncio.IncompleteReadError):
+            raise  # a handler that plays a crash
+        except Exception as error:  # noqa: BLE001 - the client's error then says what is wrong here
+            return Response.of({"error": f"{type(error).__name__}: {error}"}, 500)
         finally:
             answer.cancel()
             gone.cancel()

@@ -89,7 +89,7 @@ class _Logprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         states, weight = _cast(states), _cast(weight)
         parts = [
-            _statistics(_logits(states[span], weight, options.temperature), targets[span])
+            _statistics(logits_of(states[span], weight, options.temperature), targets[span])
             for span in spans(len(states), options.chunk(weight))
         ]
         logprobs, entropies, normalizers = (
@@ -109,9 +109,9 @@ class _Logprobs(torch.autograd.Function):
             tuple[Tensor, ...], ctx.saved_tensors
         )
         options: HeadOptions = ctx.options
-        total = _Gradients(states, weight, of_weight=ctx.needs_input_grad[1])
+        total = Gradients(states, weight, of_weight=ctx.needs_input_grad[1])
         for span in spans(len(states), options.chunk(weight)):
-            logits = _logits(states[span], weight, options.temperature)
+            logits = logits_of(states[span], weight, options.temperature)
             second = (
                 of_entropies[span] if options.entropy_grad and of_entropies is not None else None
             )
@@ -140,15 +140,15 @@ class _Loss(torch.autograd.Function):
         loss: SpanLoss,
     ) -> tuple[Tensor, Tensor, Tensor]:
         states, weight = _cast(states), _cast(weight)
-        total = _Gradients(states, weight, of_weight=ctx.needs_input_grad[1])
+        total = Gradients(states, weight, of_weight=ctx.needs_input_grad[1])
         value = torch.zeros((), device=states.device)
         sums: list[Tensor] = []
         logprobs = torch.empty(len(states), device=states.device)
         for span in spans(len(states), options.chunk(weight)):
-            logits = _logits(states[span], weight, options.temperature)
+            logits = logits_of(states[span], weight, options.temperature)
             found, entropies, normalizers = _statistics(logits, targets[span])
             logprobs[span] = found
-            outputs, first, second = _local(loss, found, entropies, span, options.entropy_grad)
+            outputs, first, second = local_loss(loss, found, entropies, span, options.entropy_grad)
             value += outputs.loss.detach()
             sums.append(outputs.sums)
             gradient = _logit_gradient(
@@ -171,7 +171,7 @@ class _Loss(torch.autograd.Function):
         return states.mul_(of_value.to(states.dtype)), of_weight, None, None, None
 
 
-class _Gradients:
+class Gradients:
     """Gradients of hidden states and, unless it is frozen, output matrix, summed in float32."""
 
     def __init__(self, states: Tensor, weight: Tensor, *, of_weight: bool) -> None:
@@ -201,7 +201,7 @@ class _Gradients:
             )
 
 
-def _local(
+def local_loss(
     loss: SpanLoss, logprobs: Tensor, entropies: Tensor, span: slice, entropy_grad: bool
 ) -> tuple[LossOutputs, Tensor, Tensor | None]:
     """A span's loss, with its gradient for each log-probability and, if wanted, entropy."""
@@ -221,7 +221,7 @@ def _cast(tensor: Tensor) -> Tensor:
     return tensor.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else tensor
 
 
-def _logits(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
+def logits_of(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
     """Float32 logits, `[n, V]`."""
     if states.device.type == "cpu" or states.dtype == torch.float32:
         with torch.autocast(states.device.type, enabled=False):

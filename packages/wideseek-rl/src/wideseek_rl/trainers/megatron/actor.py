@@ -18,9 +18,26 @@ from torch import Tensor
 
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig
-from wideseek_rl.trainers.loss import SUMS, LossInputs, policy_loss, without_runaway
+from wideseek_rl.trainers.loss import (
+    SUMS,
+    LossInputs,
+    LossOutputs,
+    policy_loss,
+    without_runaway,
+)
 from wideseek_rl.trainers.megatron.batches import PackedBatch
-from wideseek_rl.trainers.megatron.model import bare, build_model, hidden_states, token_logprobs
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
+from wideseek_rl.trainers.megatron.model import (
+    bare,
+    build_model,
+    hidden_states,
+    output_head,
+    set_recompute,
+    trained_states,
+)
+from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs, vocabulary_loss
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,15 +54,14 @@ class Part:
 class PolicyActor(MegatronGPTReinforceActorModel):
     """The actor whose tokens carry weights that already normalise the loss.
 
-    `shape`, `frequencies`, `loss` and `max_mean_ratio` (of a micro-batch) are set on a subclass
-    before construction, because NeMo builds the model within its own constructor (see
-    `actor_class`).
+    `shape`, `frequencies`, `loss` and `settings` are set on a subclass before construction, because
+    NeMo builds the model within its own constructor (see `actor_class`).
     """
 
     shape: DecoderConfig
     frequencies: Tensor
     loss: LossConfig
-    max_mean_ratio: float | None
+    settings: NemoAlignerConfig
 
     # What NeMo expects of NVIDIA's container, apex or TransformerEngine.
 
@@ -72,16 +88,25 @@ class PolicyActor(MegatronGPTReinforceActorModel):
     def _restore_sequence_parallelism_args(self) -> None:
         """Does nothing, since nothing was reset."""
 
+    def _reset_activation_checkpointing_args(self) -> None:
+        """Keeps what is computed again: NeMo knows of none of it and would not restore it."""
+
+    def _restore_activation_checkpointing_args(self) -> None:
+        """Does nothing, since nothing was reset."""
+
     def model_provider_func(self, pre_process: bool, post_process: bool) -> Any:
         """Our model; NeMo's own never passes the q/k norms on to the layer spec."""
-        return build_model(
+        model = build_model(
             self.transformer_config,
             self.shape,
             first=pre_process,
             last=post_process,
             padded_vocabulary=self.padded_vocab_size,
             max_tokens=self.cfg.encoder_seq_length,
+            dtype=getattr(torch, self.settings.precision),
         )
+        set_recompute(model, self.settings.recompute, self.settings.recompute_layers)
+        return model
 
     # Training.
 
@@ -119,31 +144,44 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         def step(items: Iterator[tuple[PackedBatch, Tensor, Tensor | None]], model: Any) -> Any:
             batch, old, reference = next(items)
             states, is_last = self._states(batch, model)
-            logprobs, entropy = self._logprobs(states, batch) if is_last else (states, None)
+            if not is_last:
+                return states, None  # which asks for no loss
+            outputs = self._loss_of(states, batch, old, reference)
 
-            def loss(logprobs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-                inputs = LossInputs(
-                    logprobs=logprobs,
-                    old_logprobs=old,
-                    advantages=batch.advantages,
-                    weights=batch.weights,
-                    entropy=entropy,
-                    reference_logprobs=reference,
-                    # The sampler's are the old ones unless those are recomputed.
-                    sampled_logprobs=batch.logprobs,
-                    sequences=batch.turns if self.loss.sequence == "turn" else batch.owners,
-                )
-                outputs = policy_loss(inputs, self.loss)
-                if self.max_mean_ratio is not None:
-                    outputs = without_runaway(outputs, self.max_mean_ratio)
-                return outputs.loss * scale, {
-                    "loss": outputs.loss.detach().double(),
-                    "sums": outputs.sums,
-                }
+            def scaled(loss: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+                return loss * scale, {"loss": loss.detach().double(), "sums": outputs.sums}
 
-            return logprobs, loss
+            return outputs.loss, scaled
 
         return step
+
+    def _loss_of(
+        self, states: Tensor, batch: PackedBatch, old: Tensor, reference: Tensor | None
+    ) -> LossOutputs:
+        """The loss of a micro-batch from the hidden states of the last stage."""
+
+        def loss(logprobs: Tensor, entropy: Tensor, span: slice) -> LossOutputs:
+            inputs = LossInputs(
+                logprobs=logprobs,
+                old_logprobs=old[span],
+                advantages=batch.advantages[span],
+                weights=batch.weights[span],
+                entropy=entropy,
+                reference_logprobs=None if reference is None else reference[span],
+                # The sampler's are the old ones unless those are recomputed.
+                sampled_logprobs=batch.logprobs[span],
+                sequences=(batch.turns if self.loss.sequence == "turn" else batch.owners)[span],
+            )
+            return policy_loss(inputs, self.loss)
+
+        together = self.settings.ratio_stop == "micro_batch"
+        if self.loss.needs_sequences or together:
+            outputs = loss(*self._logprobs(states, batch), ALL)
+            return without_runaway(outputs, self.settings.max_mean_ratio) if together else outputs
+        model = bare(self.model)
+        weight, head = output_head(model, self.shape, temperature=self.loss.temperature)
+        hidden = trained_states(model, states, batch)
+        return vocabulary_loss(hidden, weight, batch.targets, head, loss)
 
     def _states(self, batch: PackedBatch, model: Any) -> tuple[Tensor, bool]:
         """The hidden states that a stage gives, and whether it is the last one."""
@@ -154,9 +192,17 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         return states.to(stage.config.pipeline_dtype), False
 
     def _logprobs(self, states: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        return token_logprobs(
-            bare(self.model), states, batch, self.shape, temperature=self.loss.temperature
+        """Log-probability, with gradient, and entropy of each trained token, `[N]` each."""
+        model = bare(self.model)
+        weight, head = output_head(model, self.shape, temperature=self.loss.temperature)
+        return vocabulary_logprobs(
+            trained_states(model, states, batch), weight, batch.targets, head
         )
+
+    def allreduce_gradients(self) -> None:
+        """Over data-parallel ranks; NeMo's version copies all gradients even for a single one."""
+        if parallel_state.get_data_parallel_world_size() > 1:
+            super().allreduce_gradients()
 
     def finish_training_step(self) -> None:
         """NeMo-Aligner's reductions, and the one it forgets.
@@ -226,15 +272,10 @@ def from_last_stage(values: Tensor) -> Tensor:
 
 
 def actor_class(
-    shape: DecoderConfig, frequencies: Tensor, loss: LossConfig, max_mean_ratio: float | None
+    shape: DecoderConfig, frequencies: Tensor, loss: LossConfig, settings: NemoAlignerConfig
 ) -> type[PolicyActor]:
     """An actor class for one model: NeMo constructs the model before there is an instance."""
-    given = {
-        "shape": shape,
-        "frequencies": frequencies,
-        "loss": loss,
-        "max_mean_ratio": max_mean_ratio,
-    }
+    given = {"shape": shape, "frequencies": frequencies, "loss": loss, "settings": settings}
     return type("Actor", (PolicyActor,), given)
 
 

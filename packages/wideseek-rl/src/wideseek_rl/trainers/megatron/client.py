@@ -21,6 +21,9 @@ from wideseek_rl.trainers.remote.requests import Describe, Described, Drift, Met
 from wideseek_rl.trainers.screening import screen
 
 MODULE = "wideseek_rl.trainers.megatron.ranks"
+VARIABLES = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+"""megatron-core starts collectives before the products that they overlap with, and counts on the
+GPU to keep that order."""
 
 
 class NemoAlignerTrainer(RemoteTrainer):
@@ -85,6 +88,7 @@ async def open_nemo_aligner(
         count=config.ranks,
         gpus=processes.gpus if processes else 0,
         python=config.python,
+        variables=VARIABLES,
         start_timeout_s=config.start_timeout_s,
         request_timeout_s=config.update_timeout_s,
     )

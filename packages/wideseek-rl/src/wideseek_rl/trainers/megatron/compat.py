@@ -96,6 +96,13 @@ def _complete_nemo() -> None:
     name = "set_defaults_if_not_set_tensor_model_parallel_attributes"
     build = import_module("nemo.collections.nlp.modules.common.megatron.build_model")
     build.__dict__[name] = layers.__dict__[name]
+    _compute_in_the_type_of_the_input(layers)
+    rope = import_module("megatron.core.models.common.embeddings.rope_utils")
+    kernels = import_module("wideseek_rl.trainers.megatron.kernels")
+    # megatron-core has a single kernel for it in TransformerEngine alone.
+    rope.__dict__["_apply_rotary_pos_emb_bshd"] = lambda states, angles, **_: kernels.rotary(
+        states, angles
+    )
     # The distributed optimizer asks for TransformerEngine's release even where nothing is in FP8.
     sharding = import_module("megatron.core.optimizer.distrib_optimizer")
     quantize = sharding.__dict__["quantize_param_shard"]
@@ -105,6 +112,23 @@ def _complete_nemo() -> None:
             quantize(model_params, *rest, **named)
 
     sharding.__dict__["quantize_param_shard"] = quantize_if_any
+
+
+def _compute_in_the_type_of_the_input(layers: types.ModuleType) -> None:
+    """Linear layers cast their float32 weights to the type of the hidden states.
+
+    Autocast would do so too, but megatron-core computes layers again outside of it.
+    """
+    name = "linear_with_grad_accumulation_and_async_allreduce"
+    linear = layers.__dict__[name]
+
+    def cast(input: Any, weight: Any, bias: Any, *rest: Any, **named: Any) -> Any:
+        bias = None if bias is None else bias.to(input.dtype)
+        return linear(input, weight.to(input.dtype), bias, *rest, **named)
+
+    # The function reads this attribute of whatever has its name.
+    cast.__dict__["warned"] = True
+    layers.__dict__[name] = cast
 
 
 class _CudaNamesCpu(TorchFunctionMode):

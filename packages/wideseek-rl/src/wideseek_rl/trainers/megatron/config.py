@@ -16,7 +16,7 @@ class NemoAlignerConfig(Config):
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"python", "tensor_parallel", "pipeline_parallel", "data_parallel", "sequence_parallel"}
-        | {"distributed_optimizer", "recompute", "logs"}
+        | {"distributed_optimizer", "recompute", "recompute_layers", "logs"}
         | {"max_batch_tokens", "start_timeout_s", "update_timeout_s"}
     )
     """Keys that a resumed run may change."""
@@ -36,8 +36,11 @@ class NemoAlignerConfig(Config):
     """Divide the activations between layers among tensor-parallel ranks, too."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the passes; parameters and optimizer are in float32 in either case."""
-    recompute: Literal["none", "core_attn", "full"] = "none"
-    """What the backward pass computes again to save memory: nothing, attention, or whole layers."""
+    recompute: Literal["none", "core_attn", "mlp", "full"] = "none"
+    """What the backward pass computes again to save memory: nothing, attention, the feed-forward
+    block, or the whole layer."""
+    recompute_layers: int | None = Field(default=None, ge=0)
+    """In how many layers of each stage; null for all. The fewer, the faster and the more memory."""
     optimizer: OptimizerConfig = OptimizerConfig()
     updates_per_step: int = Field(default=1, ge=1)
     """Optimizer steps per training step; prompts are dealt among them."""

@@ -1,6 +1,6 @@
 """A megatron-core `GPTModel` without TransformerEngine, and log-probabilities of its tokens."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from megatron.core import parallel_state, tensor_parallel
@@ -13,13 +13,18 @@ from megatron.core.transformer.transformer_block import (
 from torch import Tensor, nn
 
 from wideseek_rl.models.config import DecoderConfig
+from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import PackedBatch
-from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs
+from wideseek_rl.trainers.megatron.kernels import rms_norm
+from wideseek_rl.trainers.megatron.vocabulary import Head
+
+Recompute = Literal["none", "core_attn", "mlp", "full"]
+"""What of a layer the backward pass computes again: nothing, a part of it, or all."""
 
 
 class RMSNorm(nn.RMSNorm):
-    """torch's RMSNorm with the constructor that a layer spec calls."""
+    """RMSNorm with the constructor that a layer spec calls, in the type of its input."""
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         device = None if config.use_cpu_initialization else torch.cuda.current_device()
@@ -27,6 +32,10 @@ class RMSNorm(nn.RMSNorm):
         for parameter in self.parameters():
             # Under sequence parallelism each rank sees a part of the tokens, and its gradient.
             parameter.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norms the last dimension."""
+        return rms_norm(x, self.weight, self.eps or 0.0)
 
 
 def build_model(
@@ -37,11 +46,17 @@ def build_model(
     last: bool,
     padded_vocabulary: int,
     max_tokens: int,
+    dtype: torch.dtype,
 ) -> GPTModel:
-    """A pipeline stage of a `TransformerConfig`, with the attention and norms of this package."""
+    """A pipeline stage of a `TransformerConfig`, with the attention and norms of this package.
+
+    Its hidden states are of type `dtype`, which all its layers compute in.
+    """
     # Micro-batches differ in length, so stages tell each other the shape of what they send.
     config.variable_seq_lengths = True
-    config.pipeline_dtype = torch.float32  # of the hidden states between layers, under autocast too
+    config.pipeline_dtype = dtype
+    # Weights are read from a folder; random ones would take minutes on a CPU.
+    config.init_method = config.output_layer_init_method = _unchanged
     spec = get_gpt_layer_local_spec(qk_layernorm=shape.qk_norm, normalization="RMSNorm")
     layer = spec.submodules
     layer.input_layernorm = layer.pre_mlp_layernorm = RMSNorm
@@ -64,6 +79,22 @@ def build_model(
     )
 
 
+def _unchanged(weight: Tensor) -> Tensor:
+    return weight
+
+
+def set_recompute(model: GPTModel, kind: Recompute, layers: int | None = None) -> None:
+    """Has the backward pass compute a part of the first layers again; of all by default."""
+    block = model.decoder
+    count = len(block.layers) if layers is None else min(layers, len(block.layers))
+    block.config.recompute_granularity = "full" if kind == "full" and count else None
+    block.config.recompute_method = "block"
+    block.config.recompute_num_layers = count
+    for number, layer in enumerate(block.layers):
+        layer.recompute_mlp = kind == "mlp" and number < count
+        layer.self_attention.checkpoint_core_attention = kind == "core_attn" and number < count
+
+
 def bare(model: Any) -> GPTModel:
     """The model within what trains it: a list of one, and wrappers around that."""
     if isinstance(model, list):
@@ -84,15 +115,14 @@ def hidden_states(model: GPTModel, batch: PackedBatch, frequencies: Tensor) -> T
     embedded = None
     if model.pre_process:
         embedded = model.embedding(input_ids=batch.ids[None], position_ids=batch.positions[None])
+        embedded = embedded.to(model.config.pipeline_dtype)
     return model.decoder(hidden_states=embedded, attention_mask=batch.ends, rotary_pos_emb=rotary)
 
 
-def token_logprobs(
-    model: GPTModel, states: Tensor, batch: PackedBatch, shape: DecoderConfig, *, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probability, with gradient, and entropy of each trained token, `[N]` each, in nats.
+def trained_states(model: GPTModel, states: Tensor, batch: PackedBatch) -> Tensor:
+    """The hidden states that predict the trained tokens, `[N, D]`, from those of the last stage.
 
-    From the hidden states of the last stage. The same on every tensor-parallel rank.
+    The same on every tensor-parallel rank, which reduces their gradient.
     """
     if model.config.sequence_parallel:
         states = tensor_parallel.gather_from_sequence_parallel_region(
@@ -100,16 +130,22 @@ def token_logprobs(
         )
     # megatron-core 0.12.3 loses the sum of a gradient that is not contiguous when it reduces it
     # over ranks, so nothing may come between this copy and the product with the output weights.
-    hidden = states.squeeze(1)[batch.places].contiguous()  # [N, D]
+    hidden = states.squeeze(1)[batch.places].contiguous()
     if not model.config.sequence_parallel:
         hidden = tensor_parallel.copy_to_tensor_model_parallel_region(hidden)
+    return hidden
+
+
+def output_head(
+    model: GPTModel, shape: DecoderConfig, *, temperature: float
+) -> tuple[Tensor, Head]:
+    """This rank's rows of the output matrix, and how it is divided."""
     tied = shape.tied_embeddings
-    return vocabulary_logprobs(
-        hidden,
-        model.shared_embedding_or_output_weight() if tied else model.output_layer.weight,
-        batch.targets,
+    head = Head(
         vocabulary=shape.vocab_size,
-        temperature=temperature,
         rank=parallel_state.get_tensor_model_parallel_rank(),
         group=parallel_state.get_tensor_model_parallel_group(),
+        options=HeadOptions(temperature=temperature),
     )
+    weight = model.shared_embedding_or_output_weight() if tied else model.output_layer.weight
+    return weight, head

@@ -41,7 +41,6 @@ from wideseek_rl.trainers.remote.requests import (
     Connect,
     Describe,
     Described,
-    Digest,
     Done,
     Drift,
     Load,
@@ -56,6 +55,19 @@ from wideseek_rl.trainers.remote.requests import (
 )
 
 OPTIMIZER = "optimizer.safetensors"
+
+
+class RankStrategy(NLPDDPStrategy):
+    """Without torch's DDP, whose buffers would hold all gradients once more.
+
+    The actor sums gradients itself, after the last micro-batch; the distributed optimizer has
+    buffers of its own.
+    """
+
+    def configure_ddp(self) -> None:
+        """Wraps the model where the distributed optimizer wants it."""
+        if self.model.use_mcore_dist_optim:
+            super().configure_ddp()
 
 
 class OpenTrainer:
@@ -88,7 +100,7 @@ class OpenTrainer:
                     values = tensor.float().cpu().numpy() if self._first else NOTHING
                     yield Weight(name=name, values=values)
                 yield Done()
-            case Connect() | Send() | Digest() | Compare():
+            case Connect() | Send() | Compare():
                 yield self._publisher.answer(request)
             case _:
                 raise TypeError(f"not a request between updates: {request}")
@@ -222,18 +234,20 @@ def open_trainer(
     """
     shape, config = read_config(setup.model), setup.config
     backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(environment("LOCAL_RANK", "0")))
     trainer = Trainer(
         accelerator="gpu" if torch.cuda.is_available() else "cpu",
         # Of this host; `RankEnvironment` knows of all ranks, on however many hosts they are.
         devices=int(environment("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(environment("GROUP_WORLD_SIZE", "1")),
-        precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
+        precision="32-true",  # of the parameters; our model computes in its own
         logger=False,
         enable_checkpointing=False,
         use_distributed_sampler=False,
         max_steps=-1,
         plugins=[RankEnvironment()],
-        strategy=NLPDDPStrategy(
+        strategy=RankStrategy(
             no_ddp_communication_hook=True,
             gradient_as_bucket_view=True,
             find_unused_parameters=False,
@@ -241,8 +255,7 @@ def open_trainer(
         ),
     )
     rotary = frequencies(shape.rope, shape.head_dim).to(_device())
-    limit = config.max_mean_ratio if config.ratio_stop == "micro_batch" else None
-    actor = actor_class(shape, rotary, setup.loss, limit)(nemo_config(shape, setup), trainer)
+    actor = actor_class(shape, rotary, setup.loss, config)(nemo_config(shape, setup), trainer)
     join_ranks(backend)
     init_distributed(trainer, actor, False)
     init_using_ptl(trainer, actor, None, list(range(64)))
@@ -258,7 +271,7 @@ def open_trainer(
 def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
     """The model configuration that NeMo reads."""
     config, optimizer = setup.config, setup.config.optimizer
-    recompute = {"none": None, "core_attn": "selective", "full": "full"}[config.recompute]
+    on_gpus = torch.cuda.is_available()
     values: dict[str, Any] = {
         "micro_batch_size": 1,
         "global_batch_size": config.data_parallel,
@@ -282,23 +295,22 @@ def nemo_config(shape: DecoderConfig, setup: Setup) -> DictConfig:
         "layernorm_epsilon": shape.norm_eps,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
-        "bias_activation_fusion": False,
-        "bias_dropout_add_fusion": False,
+        "bias_activation_fusion": on_gpus,  # these are compiled
+        "bias_dropout_add_fusion": on_gpus,
         "masked_softmax_fusion": False,
         "gradient_accumulation_fusion": False,
         "persist_layer_norm": False,
-        "use_cpu_initialization": True,
-        "perform_initialization": False,  # slow on a CPU, and the weights are read right afterwards
+        "use_cpu_initialization": not on_gpus,
         "transformer_engine": False,
         "megatron_amp_O2": False,
-        "precision": "bf16-mixed" if config.precision == "bfloat16" else "32",
+        "precision": "32",
         "seed": 1,
         "position_embedding_type": "rope",
         "share_embeddings_and_output_weights": shape.tied_embeddings,
         "make_vocab_size_divisible_by": 1,
-        "activations_checkpoint_granularity": recompute,
-        "activations_checkpoint_method": "uniform" if recompute == "full" else None,
-        "activations_checkpoint_num_layers": 1 if recompute == "full" else None,
+        "activations_checkpoint_granularity": None,  # see `set_recompute`
+        "activations_checkpoint_method": None,
+        "activations_checkpoint_num_layers": None,
         "activations_checkpoint_layers_per_pipeline": None,
         "tokenizer": {"library": "none"},
         "data": {},

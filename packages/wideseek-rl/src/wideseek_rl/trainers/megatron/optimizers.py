@@ -46,6 +46,7 @@ class WholeAdam:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
+        _fuse(optimizer)
 
     def clip(self, max_norm: float) -> float:
         """See `RankOptimizer`. NeMo's version needs apex."""
@@ -70,7 +71,7 @@ class WholeAdam:
 
     def fill(self, parameter: nn.Parameter, moments: Mapping[str, Tensor], steps: Tensor) -> None:
         """See `RankOptimizer`."""
-        self._optimizer.state[parameter] = {**moments, "step": steps}
+        self._optimizer.state[parameter] = {**moments, "step": _steps(steps, parameter)}
 
 
 class DividedAdam:
@@ -86,6 +87,7 @@ class DividedAdam:
             group["eps"] = eps  # the one setting of Adam that NeMo does not pass on
             # Megatron's scheduler spares vectors by this factor; without it they would decay, too.
             group["weight_decay"] *= group["wd_mult"]
+        _fuse(self._adam)
 
     def clip(self, max_norm: float) -> float:
         """See `RankOptimizer`."""
@@ -118,7 +120,7 @@ class DividedAdam:
         part, place = self._part(parameter)
         if part is not None:
             own = {name: values.flatten()[place].clone() for name, values in moments.items()}
-            self._adam.state[part] = {**own, "step": steps}
+            self._adam.state[part] = {**own, "step": _steps(steps, part)}
 
     def _part(self, parameter: nn.Parameter) -> tuple[Tensor | None, slice]:
         """What Adam holds of a parameter on this rank, and where in it; None if nothing."""
@@ -130,6 +132,18 @@ class DividedAdam:
         return self._adam.param_groups[group]["params"][order], slice(span.start, span.end)
 
 
+def _fuse(adam: torch.optim.Optimizer) -> None:
+    """Has the step of Adam go through memory once, on GPUs; NeMo passes no such setting on."""
+    for group in adam.param_groups:
+        if all(parameter.is_cuda for parameter in group["params"]):
+            group["fused"], group["foreach"] = True, False
+
+
+def _steps(steps: Tensor, parameter: Tensor) -> Tensor:
+    """The number of steps where Adam looks for it."""
+    return steps.to(parameter.device, copy=True)
+
+
 def _clip(parameters: Sequence[Tensor], max_norm: float, group: Any) -> float:
     """Scales gradients to at most a norm; gives the one that they had, over a group of ranks.
 
@@ -138,7 +152,8 @@ def _clip(parameters: Sequence[Tensor], max_norm: float, group: Any) -> float:
     squares = torch.zeros((), device=torch.cuda.current_device(), dtype=torch.float64)
     for parameter in parameters:
         if param_is_not_shared(parameter) and param_is_not_tensor_parallel_duplicate(parameter):
-            squares += parameter.grad.double().pow(2).sum()  # type: ignore[union-attr]
+            rows = torch.linalg.vector_norm(parameter.grad, dim=-1)  # type: ignore[arg-type]
+            squares += rows.double().pow(2).sum()
     dist.all_reduce(squares, group=group)
     norm = math.sqrt(float(squares))
     if norm > max_norm:

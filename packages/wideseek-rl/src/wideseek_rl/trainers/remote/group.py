@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ class RankCommand:
     """GPUs of each rank."""
     python: Path | None = None
     """The interpreter of the environment that trains; null for the running one."""
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Environment variables that every rank gets."""
     start_timeout_s: float = 600.0
     request_timeout_s: float = 3600.0
 
@@ -201,6 +203,7 @@ async def _start(
         "MASTER_ADDR": slots[0].host,
         "MASTER_PORT": str(port),
         "TQDM_DISABLE": "1",
+        **command.variables,
     }
     if all(host.startswith("127.") for host in hosts) and not variable("GLOO_SOCKET_IFNAME", ""):
         environment["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
