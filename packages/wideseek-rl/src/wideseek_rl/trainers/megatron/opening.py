@@ -41,6 +41,7 @@ from wideseek_rl.trainers.remote.requests import (
     Connect,
     Describe,
     Described,
+    Digest,
     Done,
     Drift,
     Load,
@@ -100,7 +101,7 @@ class OpenTrainer:
                     values = tensor.float().cpu().numpy() if self._first else NOTHING
                     yield Weight(name=name, values=values)
                 yield Done()
-            case Connect() | Send() | Compare():
+            case Connect() | Send() | Digest() | Compare():
                 yield self._publisher.answer(request)
             case _:
                 raise TypeError(f"not a request between updates: {request}")
