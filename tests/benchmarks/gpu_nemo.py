@@ -113,7 +113,7 @@ class Bench:
         """One part; the others still count when it fails."""
         started = time.monotonic()
         try:
-            await asyncio.wait_for(work(), limit_s)
+            await asyncio.wait_for(work(), 1000 if self.rehearse else limit_s)
         except Exception as error:  # noqa: BLE001 - the other parts still count
             self.note(f"FAILED {name}", f"{type(error).__name__}: {error}"[:900])
             traceback.print_exc()
@@ -447,7 +447,7 @@ async def sync(bench: Bench) -> None:
     name = "tiny" if bench.rehearse else "4b"
     await asyncio.to_thread(bench.model, name)
     cases: list[tuple[str, int]] = [("TP 2, NCCL", 1), ("TP 2, CUDA IPC", 0)]
-    limit = 1000 if bench.rehearse else LIMITS_S["sync"]
+    limit = LIMITS_S["sync"]
     await asyncio.gather(  # no optimizer has made a step, so both fit
         *(
             bench.part(f"sync, {name}, {label}", partial(_one_sync, bench, label, name, gpu), limit)
@@ -591,7 +591,7 @@ async def main() -> None:
         ]
         for name in parts:
             left = given.seconds - (time.monotonic() - START)
-            limit = 1000 if given.rehearse else min(LIMITS_S[name], left)
+            limit = min(LIMITS_S[name], left)
             await bench.part(name, lambda work=works[name]: work(bench), limit)
         await asyncio.gather(*making, return_exceptions=True)
 
