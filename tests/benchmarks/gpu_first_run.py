@@ -118,14 +118,39 @@ def machine() -> dict[str, str]:
 
 @dataclass
 class Watched:
-    """An engine whose trainer and weight sync can be looked at."""
+    """An engine whose trainer and weight sync can be looked at, and that counts its requests."""
 
     inner: Any
     trainer: Any = None
     weight_sync: Any = None
+    running: int = 0
+    since: float = field(default_factory=time.monotonic)
+    idle_s: float = 0.0
+    """Without a request since the last `reset`."""
+    running_s: float = 0.0
+    """Seconds of all requests together."""
+    most_running: int = 0
 
     async def generate(self, *arguments: Any, **options: Any) -> Any:
-        return await self.inner.generate(*arguments, **options)
+        self.count(1)
+        try:
+            return await self.inner.generate(*arguments, **options)
+        finally:
+            self.count(-1)
+
+    def count(self, change: int) -> None:
+        """Adds up to now, from when so many more requests run."""
+        now = time.monotonic()
+        self.running_s += self.running * (now - self.since)
+        self.idle_s += (now - self.since) * (self.running == 0)
+        self.since, self.running = now, self.running + change
+        self.most_running = max(self.most_running, self.running)
+
+    def reset(self) -> None:
+        """Begins to add up anew."""
+        self.count(0)
+        self.idle_s = self.running_s = 0.0
+        self.most_running = self.running
 
     async def close_session(self, session: str) -> None:
         await self.inner.close_session(session)

@@ -1,18 +1,23 @@
 """What training teaches a real model as a team and alone: several seeds, equal tokens, paired.
 
-    python tests/benchmarks/gpu_learning.py OUT --seconds 560 --tokens 2000000 \
-        --sft 'configs/sft_smollm2.yaml;demos.processes=12' \
-        configs/train/smollm2.yaml configs/engine/vllm.yaml
-    python tests/benchmarks/gpu_learning.py OUT2 --continue OUT --seconds 560 ...
+    python tests/benchmarks/gpu_learning.py OUT --seconds 690 --seed 1 --arms multi \\
+        --sft 'configs/sft_smollm2.yaml;demos.processes=6' \\
+        configs/train/smollm2.yaml configs/engine/vllm.yaml folder=runs/seed1
+    python tests/benchmarks/gpu_learning.py OUT2 --seed 1 --arms single --other OUT ...
+    python tests/benchmarks/gpu_learning.py MERGED --merge OUT,OUT2,...
 
 For every seed: a supervised start whose demonstrations are in part those of a single agent
-(`--single-share` of the questions), its measurement as a team and alone, GRPO as a team and GRPO as
-a single agent until each has sampled `--tokens` tokens, and the measurement of both. Each part that
-ends is written to OUT: `state.json`, `scores.json` with every question's scores, `report.json` with
-paired 95 % intervals of each seed and of all together, and the adapters of the seed in work. A call
-that runs out of time is continued by the next from OUT: training resumes from its checkpoint where
-the machine still has it, and from the saved adapter otherwise. Arguments that follow are files and
-settings of `wideseek train`. It runs on a CPU with the builtin engine, too.
+(`--single-share` of the questions), its measurement as a team and alone, GRPO as a team and as a
+single agent until the time is over (or each has sampled `--tokens` tokens), and the measurement of
+both. The arms may be two processes on one GPU: the one with `--other` begins with the start that
+the other makes, and of the arm that has sampled more tokens at the end the policy with as many as
+the other's is measured, too. All measurements of a policy are made at the same time.
+
+Everything that ends is written to OUT: `state.json`, `scores.json` with every question's scores,
+`report.json` with paired 95 % intervals of each seed and of all together, and the adapters. A call
+that runs out of time is continued by the next with `--continue OUT`: training resumes from its
+checkpoint where the machine still has it, and from the saved adapter otherwise. Arguments that
+follow are files and settings of `wideseek train`. It runs on a CPU with the builtin engine, too.
 """
 
 import argparse
@@ -23,6 +28,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -33,7 +39,7 @@ import torch
 from gpu_first_run import Bench, Holder, Results, half, machine, opened
 from tokenizers import Tokenizer
 
-from wideseek_agents import TeamConfig
+from wideseek_agents import Team, TeamConfig
 from wideseek_apps.demos import demo_set
 from wideseek_apps.evaluation import wider
 from wideseek_apps.sft_config import SftConfig
@@ -43,7 +49,15 @@ from wideseek_core.config import load_arguments, load_config
 from wideseek_eval import RunConfig, load_run, load_tasks, run_evaluation
 from wideseek_eval.statistics.means import resampled_means
 from wideseek_eval.statistics.summary import values_by_question
-from wideseek_rl import PolicyModel, Rollouts, TorchTrainerConfig, TrainingLoop, open_trainer
+from wideseek_rl import (
+    MetricLogger,
+    PolicyModel,
+    Rollouts,
+    TorchTrainerConfig,
+    TrainingLoop,
+    TrainSummary,
+    open_trainer,
+)
 from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.models.hf_format import load_model
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
@@ -56,8 +70,10 @@ METRICS = ("item_f1", "row_f1", "success", "format_valid", "score", "response_to
 ARMS = ("multi", "single")
 WIDTHS = (1, 2, 5, 10)
 DRAWS = 10_000
-MEASURING_S = 15.0
-"""Time that has to be left for a measurement."""
+FEWER = ", as many tokens"
+"""Behind the name of an arm: the policy of the moment when it had as many tokens as the other."""
+PEER_S = 30.0
+"""How long an arm waits at its end for the other to end, too."""
 SENT_VERSION = 1_000_000
 """First version of policies that are sent to be measured: training counts from 0."""
 
@@ -78,7 +94,7 @@ class Progress:
         """That of another folder, copied to this one."""
         if former is not None and former.resolve() != out.resolve():
             for file in former.iterdir():
-                if file.suffix in (".json", ".safetensors") and file.name != "learning.json":
+                if file.suffix in (".json", ".jsonl", ".safetensors", ".st"):
                     shutil.copyfile(file, out / file.name)
         found = cls(out)
         for name in ("state", "scores"):
@@ -99,7 +115,7 @@ class Progress:
 
     def adapter(self, name: str, work: Path) -> Path:
         """A folder with a saved adapter, as those who load one want it."""
-        folder = work / "unpacked" / name
+        folder = work / "unpacked" / name.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.out / "adapter_config.json", folder / "adapter_config.json")
         shutil.copyfile(self.out / f"{name}.safetensors", folder / "adapter_model.safetensors")
@@ -113,10 +129,17 @@ class Plan:
     config: TrainConfig
     sft: SftConfig
     seeds: Sequence[int]
-    tokens: int
-    """That each arm samples in training."""
+    arms: Sequence[str]
+    other: Path | None
+    """OUT of the process of the other arm, which makes the start."""
+    peer: Path | None
+    """OUT of the process of the other arm."""
+    tokens: float
+    """That each arm samples in training at most."""
     chunk: int
-    """Steps between two looks at tokens and clock."""
+    """Steps between two checkpoints."""
+    trials: int
+    """Rollouts of each held-out question at temperature 1."""
     tasks: Sequence[Task]
     held_out: Sequence[Task]
     width_tasks: int
@@ -157,13 +180,13 @@ class Measurement:
 
 
 def measurements(plan: Plan, seed: int, policy: str) -> Iterator[Measurement]:
-    """All of a policy: the start both ways, a trained one as it was trained; widths once."""
-    for arm in ARMS if policy == "start" else (policy,):
-        for heat in (1.0, 0.0):
+    """All of a policy: the start as every arm, a trained one as it was trained; widths once."""
+    for arm in plan.arms if policy == "start" else (policy.removesuffix(FEWER),):
+        for heat in (1.0,) if policy.endswith(FEWER) else (1.0, 0.0):
             yield Measurement(seed=seed, policy=policy, arm=arm, heat=heat)
-    if policy != "single" and seed == plan.seeds[0] and plan.width_tasks:
-        for width in WIDTHS:
-            yield Measurement(seed=seed, policy=policy, arm="multi", heat=0.0, width=width)
+        if arm == "multi" and seed == plan.seeds[0] and not policy.endswith(FEWER):
+            for width in WIDTHS if plan.width_tasks else ():
+                yield Measurement(seed=seed, policy=policy, arm="multi", heat=0.0, width=width)
 
 
 def supervised(plan: Plan, seed: int, progress: Progress, results: Results) -> None:
@@ -183,9 +206,10 @@ def supervised(plan: Plan, seed: int, progress: Progress, results: Results) -> N
     last = train_on_demos(model, made.rows, sft.sft, on_progress=report)
     folder = plan.config.folder / f"start_{seed}"
     save_adapter(model, folder, sft.parent)
-    for arm in ARMS:
-        (progress.out / f"{arm}.safetensors").unlink(missing_ok=True)
-    half(folder, progress.out, "start")
+    half(folder, progress.out, f"start {seed}")
+    del model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # room for the trainer and for servers beside it
     progress.stages[f"{seed} start"] = {
         "done": True,
         "loss": round(last.loss, 4),
@@ -204,11 +228,16 @@ class ToBeContinued(Exception):
     """The time of a call is over; the next one continues."""
 
 
-class Counted:
-    """A metric logger that adds up what training costs."""
+class Enough(Exception):
+    """An arm has sampled all the tokens that it may."""
 
-    def __init__(self, facts: dict[str, Any], results: Results, name: str) -> None:
-        self._facts, self._results, self._name = facts, results, name
+
+class Counted:
+    """A metric logger that adds up what training costs, and keeps adapters on the way."""
+
+    def __init__(self, learning: "Learning", seed: int, arm: str, trainer: Any) -> None:
+        self._learning, self._seed, self._arm, self._trainer = learning, seed, arm, trainer
+        self._facts: dict[str, Any] = learning.progress.stages[f"{seed} {arm}"]
 
     async def start(self, step: int) -> None:
         """Nothing is opened."""
@@ -223,12 +252,67 @@ class Counted:
         facts["tokens_run"] += int(metrics["update/tokens_run"])
         facts["seconds"] = round(facts["seconds"] + metrics["time/step_s"], 2)
         keys = ("reward/mean", "score/item_f1", "score/format_rate", "reward/std_in_group")
-        keys += ("update/entropy", "update/mismatch", "time/rollouts_s", "time/update_s")
-        shown = {key: round(metrics.get(key, np.nan), 4) for key in keys}
-        self._results.note(self._name, {**facts, **shown})
+        keys += ("update/entropy", "update/mismatch", "update/grad_norm", "staleness/mean")
+        keys += ("groups/zero_variance", "time/rollouts_s", "time/update_s", "time/sync_s")
+        shown = {key: round(metrics.get(key, np.nan), 5) for key in keys}
+        name = f"seed {self._seed}, {self._arm}"
+        self._learning.results.note(name, {**facts, **shown})
+        with (self._learning.progress.out / "metrics.jsonl").open("a") as file:
+            line = {"seed": self._seed, "arm": self._arm, **facts, **metrics}
+            file.write(json.dumps(line) + "\n")
+        if facts["steps"] % self._learning.plan.chunk == 0:
+            await self.keep()
+        if facts["tokens"] >= self._learning.plan.tokens:
+            raise Enough
+
+    async def keep(self) -> None:
+        """Saves the adapter as it is now, and how far everything is."""
+        work = self._learning.plan.config.folder / f"kept_{self._seed}_{self._arm}"
+        work.mkdir(parents=True, exist_ok=True)
+        await self._trainer.save(work)
+        out, name = self._learning.progress.out, f"{self._arm} {self._seed}"
+        half(work / "adapter", out, f"{name} at {self._facts['tokens']}")
+        half(work / "adapter", out, name)
+        self._learning.progress.write()
 
     async def close(self) -> None:
         """Nothing is buffered."""
+
+
+async def fit(
+    bench: Bench,
+    config: TrainConfig,
+    team: Team,
+    trainer: Any,
+    tasks: Sequence[Task],
+    *loggers: MetricLogger,
+) -> TrainSummary:
+    """The loop of `wideseek train`."""
+    rl = config.rl
+
+    async def sample(task: Task, trial: int, seed: int) -> Episode:
+        return await team.run(task, trial, seed)
+
+    rollouts = Rollouts(
+        sample,
+        bench.judge,
+        group_size=rl.group_size,
+        max_concurrent=rl.max_concurrent_rollouts,
+        seed=rl.seed,
+        rollout_deadline_s=rl.rollout_deadline_s,
+        group_deadline_s=rl.group_deadline_s,
+    )
+    loop = TrainingLoop(
+        rl,
+        trainer,
+        rollouts,
+        folder=config.folder,
+        sync=bench.engine.inner.sync(trainer),
+        loggers=loggers,
+        trainer_config=config.trainer,
+        publish_start=True,
+    )
+    return await loop.fit(tasks)
 
 
 @dataclass
@@ -243,76 +327,63 @@ class Learning:
     sent: int = 0
 
     async def train(self, seed: int, arm: str) -> None:
-        """GRPO of one arm until its tokens are spent or the time is over."""
+        """GRPO of one arm until the time is over or its tokens are spent."""
         name = f"{seed} {arm}"
         empty = {"steps": 0, "tokens": 0, "tokens_run": 0, "seconds": 0.0, "parts": 0}
         facts = self.progress.stages.setdefault(name, empty)
         folder = self.plan.config.folder / f"{arm}_{seed}_{facts['parts']}"
+        spent = facts["seconds"]
         if not (folder / "checkpoints").is_dir():  # another machine, or the beginning
             facts["parts"] += 1
+            spent = 0.0
             folder = self.plan.config.folder / f"{arm}_{seed}_{facts['parts']}"
         first = arm if facts["steps"] else "start"
-        adapter = self.progress.adapter(first, folder)
+        adapter = self.progress.adapter(f"{first} {seed}", folder)
         policy = self.plan.config.policy.model_copy(update={"adapter": adapter})
         config = self.plan.config.model_copy(update={"folder": folder})
-        trainer_config = config.trainer
-        async with open_trainer(trainer_config, config.rl.loss, PolicyModel(policy)) as trainer:
-            while facts["tokens"] < self.plan.tokens and self.results.left > self.reserve_s:
-                await self.steps(config, trainer, seed, arm, facts)
-                self.keep(newest(folder) / "adapter", arm)
-        facts["done"] = facts["tokens"] >= self.plan.tokens
+        async with open_trainer(config.trainer, config.rl.loss, PolicyModel(policy)) as trainer:
+            counted = Counted(self, seed, arm, trainer)
+            with suppress(Enough):
+                await self.fit(config, trainer, seed, arm, counted, spent)
+            await counted.keep()
+        facts["done"] = True
         self.progress.write()
-        if not facts["done"]:
-            raise ToBeContinued(f"{name}: {facts['tokens']} tokens so far")
 
-    async def steps(
-        self, config: TrainConfig, trainer: Any, seed: int, arm: str, facts: dict[str, Any]
+    async def fit(
+        self,
+        config: TrainConfig,
+        trainer: Any,
+        seed: int,
+        arm: str,
+        counted: Counted,
+        spent: float,
     ) -> None:
-        """Some steps more, to a checkpoint."""
-        team = self.bench.team(config.policy.temperature, self.plan.team(arm))
-
-        async def sample(task: Task, trial: int, seed: int) -> Episode:
-            return await team.run(task, trial, seed)
-
-        done = newest_step(config.folder)
+        """As many steps as fit."""
+        parts: int = self.progress.stages[f"{seed} {arm}"]["parts"]
         checkpoint = config.rl.checkpoint.model_copy(
             update={"every_steps": self.plan.chunk, "keep_last": 1}
         )
         rl = config.rl.model_copy(
             update={
-                "seed": 100 * seed + facts["parts"],
-                "steps": done + self.plan.chunk,
-                "max_seconds": None,
+                "seed": 100 * seed + parts,
+                "steps": 100_000,
+                "max_seconds": max(spent + self.results.left - self.reserve_s, 1.0),
                 "evaluate_every": 0,
                 "checkpoint": checkpoint,
             }
         )
-        rollouts = Rollouts(
-            sample,
-            self.bench.judge,
-            group_size=rl.group_size,
-            max_concurrent=rl.max_concurrent_rollouts,
-            seed=rl.seed,
-        )
-        loop = TrainingLoop(
-            rl,
+        team = self.bench.team(config.policy.temperature, self.plan.team(arm))
+        await fit(
+            self.bench,
+            config.model_copy(update={"rl": rl}),
+            team,
             trainer,
-            rollouts,
-            folder=config.folder,
-            sync=self.bench.engine.inner.sync(trainer),
-            loggers=[Counted(facts, self.results, f"seed {seed}, {arm}")],
-            trainer_config=config.trainer,
-            publish_start=True,
+            self.plan.tasks,
+            counted,
         )
-        await loop.fit(self.plan.tasks)
-
-    def keep(self, adapter: Path, name: str) -> None:
-        """Saves an adapter and how far everything is."""
-        half(adapter, self.progress.out, name)
-        self.progress.write()
 
     async def measure(self, seed: int, policy: str) -> None:
-        """Sends a policy to the engine and measures it in all ways that are missing."""
+        """Sends a policy to the engine and measures it in all ways that are missing, at once."""
         missing = [
             one
             for one in measurements(self.plan, seed, policy)
@@ -320,14 +391,38 @@ class Learning:
         ]
         if not missing:
             return
-        await self.send(policy)
-        for one in missing:
-            if self.results.left < MEASURING_S:
-                break
-            await self.results.part(one.name, lambda one=one: self.scored(one), needs_s=0)
+        await self.send(f"{policy} {seed}")
+        parts = [
+            self.results.part(one.name, lambda one=one: self.scored(one), needs_s=3)
+            for one in missing
+        ]
+        await asyncio.gather(*parts)
         left = [one.name for one in missing if one.name not in self.progress.scores]
         if left:
             raise ToBeContinued(f"{len(left)} measurements of {policy} are left")
+
+    async def as_many_tokens(self, seed: int, arm: str) -> None:
+        """Measures the arm as it was when it had sampled as many tokens as the other has now."""
+        if self.plan.peer is None:
+            return
+        other = next(one for one in ARMS if one != arm)
+        end = time.monotonic() + min(PEER_S, self.results.left / 2)
+        while (theirs := _stage(self.plan.peer, f"{seed} {other}")).get("done") is None:
+            if time.monotonic() > end:
+                self.results.note("the other arm", "has not ended")
+                return
+            await asyncio.sleep(0.5)
+        kept = {int(path.stem.rpartition(" ")[2]): path for path in self._kept(seed, arm)}
+        fewer = [tokens for tokens in kept if tokens <= 1.02 * theirs["tokens"]]
+        if not fewer or max(fewer) == max(kept):
+            return
+        out, name = self.progress.out, f"{arm}{FEWER} {seed}"
+        shutil.copyfile(kept[max(fewer)], out / f"{name}.safetensors")
+        self.results.note(name, {"tokens": max(fewer), "of the other": theirs["tokens"]})
+        await self.measure(seed, f"{arm}{FEWER}")
+
+    def _kept(self, seed: int, arm: str) -> Iterator[Path]:
+        return self.progress.out.glob(f"{arm} {seed} at *.safetensors")
 
     async def send(self, policy: str) -> None:
         """Brings a saved adapter's weights to the engine."""
@@ -335,12 +430,14 @@ class Learning:
         assert isinstance(trainer, TorchTrainerConfig)
         assert trainer.lora is not None
         folder = self.progress.adapter(policy, self.plan.config.folder)
+        started = time.monotonic()
         module = model.load_base()
         put_adapter(module, trainer.lora)
         load_adapter(module, folder)
         async with self.bench.engine.inner.sync(Holder(ModuleSource(module))).updating() as commit:
             commit(SENT_VERSION + self.sent)
         self.sent += 1
+        self.results.note(f"sent {policy}", round(time.monotonic() - started, 2))
 
     async def scored(self, one: Measurement) -> None:
         """Measures, and keeps every question's scores."""
@@ -352,42 +449,60 @@ class Learning:
         async def answer(task: Task, trial: int) -> Episode:
             return await team.run(task, trial, seed=1000 * one.seed + trial)
 
+        started = time.monotonic()
+
         folder = self.plan.config.folder / "measured" / one.name.replace(" ", "_")
         shutil.rmtree(folder, ignore_errors=True)
-        run = RunConfig(folder=folder, trials=1, max_concurrent=128, give_up_after=0)
+        trials = self.plan.trials if one.heat else 1
+        run = RunConfig(folder=folder, trials=trials, max_concurrent=128, give_up_after=0)
         await run_evaluation(run, tasks, answer, self.bench.judge, settings={"name": one.name})
         results = tuple(load_run(folder).results)
         scores = {metric: values_by_question(results, metric) for metric in METRICS}
         self.progress.scores[one.name] = scores
         self.progress.write()
         means = {
-            m: round(fmean(v[0] for v in found.values()), 4) for m, found in scores.items() if found
+            m: round(fmean(fmean(v) for v in found.values()), 4)
+            for m, found in scores.items()
+            if found
         }
-        self.results.note(one.name, {"questions": len(tasks), **means})
+        seconds = round(time.monotonic() - started, 1)
+        self.results.note(one.name, {"questions": len(tasks), "seconds": seconds, **means})
 
     async def seed(self, seed: int) -> None:
         """Everything of a seed that is not done yet."""
         if not self.progress.done(f"{seed} start"):
             if self.results.left < self.reserve_s:
                 raise ToBeContinued(f"seed {seed} is left")
-            work = asyncio.to_thread(supervised, self.plan, seed, self.progress, self.results)
-            await work
+            await asyncio.to_thread(begin, self.plan, seed, self.progress, self.results)
         await self.measure(seed, "start")
-        for arm in ARMS:
+        for arm in self.plan.arms:
             if not self.progress.done(f"{seed} {arm}"):
                 await self.train(seed, arm)
+        for arm in self.plan.arms:
             await self.measure(seed, arm)
+            await self.as_many_tokens(seed, arm)
 
 
-def newest(folder: Path) -> Path:
-    """The newest checkpoint of a training folder."""
-    return max((folder / "checkpoints").glob("step_*"))
+def begin(plan: Plan, seed: int, progress: Progress, results: Results) -> None:
+    """Makes the start of a seed, or waits for that of the other process. Blocks."""
+    if plan.other is None:
+        supervised(plan, seed, progress, results)
+        return
+    while not _stage(plan.other, f"{seed} start").get("done"):
+        if results.left < 0:
+            raise ToBeContinued("the other process has not made the start")
+        time.sleep(0.3)
+    for name in ("adapter_config.json", f"start {seed}.safetensors"):
+        shutil.copyfile(plan.other / name, progress.out / name)
+    progress.stages[f"{seed} start"] = _stage(plan.other, f"{seed} start")
+    progress.write()
 
 
-def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint; 0 without one."""
-    found = (folder / "checkpoints").glob("step_*")
-    return max((int(path.name[5:]) for path in found), default=0)
+def _stage(out: Path, name: str) -> dict[str, Any]:
+    """A stage of another process; empty before it has begun, or while its file is written."""
+    with suppress(OSError, ValueError):
+        return json.loads((out / "state.json").read_text("utf-8")).get(name, {})
+    return {}
 
 
 def paired(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -407,6 +522,10 @@ COMPARED: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "team, start to trained": (("start", "multi"), ("multi", "multi")),
     "single agent, start to trained": (("start", "single"), ("single", "single")),
     "trained: single agent to team": (("single", "single"), ("multi", "multi")),
+    "trained, as many tokens: single agent to team": (
+        (f"single{FEWER}", "single"),
+        (f"multi{FEWER}", "multi"),
+    ),
     "start: single agent to team": (("start", "single"), ("start", "multi")),
 }
 """Pairs of a policy and the arm that it is measured as."""
@@ -437,8 +556,11 @@ def _named(
     progress: Progress, seed: int, what: tuple[str, str], heat: float
 ) -> dict[str, dict[str, list[float]]] | None:
     policy, arm = what
-    name = Measurement(seed=seed, policy=policy, arm=arm, heat=heat).name
-    return progress.scores.get(name)
+    for chosen in (policy, policy.removesuffix(FEWER)):  # of one arm, its end has as many tokens
+        name = Measurement(seed=seed, policy=chosen, arm=arm, heat=heat).name
+        if name in progress.scores:
+            return progress.scores[name]
+    return None
 
 
 Values = Mapping[str, Sequence[float]]
@@ -461,6 +583,12 @@ def _pooled(sides: Sequence[Values]) -> dict[str, list[float]]:
     return {q: [value for side in sides for value in side.get(q, ())] for q in questions}
 
 
+def write_report(plan: Plan, progress: Progress) -> None:
+    """Writes all comparisons."""
+    text = json.dumps(report(plan, progress), indent=1) + "\n"
+    (progress.out / "report.json").write_text(text, "utf-8")
+
+
 async def run(plan: Plan, progress: Progress, results: Results, reserve_s: float) -> None:
     """As many stages as there is time for."""
     plain = plan.config.policy.model_copy(update={"adapter": None})
@@ -468,7 +596,7 @@ async def run(plan: Plan, progress: Progress, results: Results, reserve_s: float
     ahead = None
     first = plan.seeds[0]
     if not progress.done(f"{first} start"):  # beside the start of the engine
-        ahead = asyncio.create_task(asyncio.to_thread(supervised, plan, first, progress, results))
+        ahead = asyncio.create_task(asyncio.to_thread(begin, plan, first, progress, results))
     async with opened(base, progress.out) as bench:
         results.note("engine ready", round(time.monotonic() - START, 1))
         if ahead is not None:
@@ -494,10 +622,15 @@ def main() -> None:
     parser.add_argument("--continue", dest="former", type=Path, help="OUT of an earlier call")
     parser.add_argument("--sft", default="configs/sft_smollm2.yaml", help="likewise, by ;")
     parser.add_argument("--seconds", type=float, default=560, help="time for everything")
-    parser.add_argument("--reserve", type=float, default=45, help="of it behind training")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokens", type=float, default=2e6, help="that each arm samples")
-    parser.add_argument("--chunk", type=int, default=3, help="steps between two checkpoints")
+    parser.add_argument("--reserve", type=float, default=70, help="of it behind training")
+    parser.add_argument("--seed", type=int, action="append", help="1, 2 and 3 if not given")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--other", type=Path, help="OUT of the other arm's process, to begin with")
+    parser.add_argument("--peer", type=Path, help="OUT of the other arm's process, to compare with")
+    parser.add_argument("--merge", help="only report on several OUT, by ,")
+    parser.add_argument("--tokens", type=float, default=1e12, help="that each arm may sample")
+    parser.add_argument("--chunk", type=int, default=8, help="steps between two checkpoints")
+    parser.add_argument("--trials", type=int, default=2, help="of a question at temperature 1")
     parser.add_argument("--single-share", type=float, default=0.3)
     parser.add_argument("--eval-tasks", type=int, default=120)
     parser.add_argument("--width-tasks", type=int, default=40)
@@ -509,26 +642,37 @@ def main() -> None:
     plan = Plan(
         config=config,
         sft=load_config(SftConfig, given.sft.split(";")),
-        seeds=range(1, given.seeds + 1),
-        tokens=int(given.tokens),
+        seeds=given.seed or (1, 2, 3),
+        arms=given.arms.split(","),
+        other=given.other,
+        peer=given.peer or given.other,
+        tokens=given.tokens,
         chunk=given.chunk,
+        trials=given.trials,
         tasks=tasks,
         held_out=held_out[: given.eval_tasks],
         width_tasks=given.width_tasks,
         single_share=given.single_share,
     )
     progress = Progress.resumed(given.out, given.former)
+    if given.merge:
+        for other in given.merge.split(","):
+            found = Progress.resumed(Path(other), None)
+            progress.scores |= found.scores
+            progress.stages |= found.stages
+        progress.write()
+        write_report(plan, progress)
+        return
     results = Results(given.out / "learning.json", START + given.seconds)
     results.note("machine", machine())
     asyncio.run(run(plan, progress, results, given.reserve))
-    found = report(plan, progress)
-    (given.out / "report.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    stages = [f"{seed} {part}" for seed in plan.seeds for part in ("start", *ARMS)]
+    write_report(plan, progress)
+    stages = [f"{seed} {part}" for seed in plan.seeds for part in ("start", *plan.arms)]
     missing = [stage for stage in stages if not progress.done(stage)]
     missing += [
         one.name
         for seed in plan.seeds
-        for policy in ("start", *ARMS)
+        for policy in ("start", *plan.arms)
         for one in measurements(plan, seed, policy)
         if one.name not in progress.scores
     ]

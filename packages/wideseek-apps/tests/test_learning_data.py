@@ -17,6 +17,7 @@ from wideseek_apps.learning_data import (
     EVALUATION,
     LISTINGS,
     PAGES,
+    PARTS,
     TRAIN,
     LearningDataConfig,
     check_learning_data,
@@ -39,13 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for title, split in SPLITS.items():
         base = f"https://wiki.example/wiki/{title}"
         urls = [f"{base}#Eggs", f"{base}/{title}let#Eggs"]
-        row = f"{title}let is an entry of {title}, section Eggs (Name). Size: {title}-size."
+        row = (
+            f"{title}let is an entry of {title}, section Eggs (Name). Size: {title}-size. Hue: red."
+        )
         texts = [f"{title}, section Eggs. It lists 1 entries by Name: {title}let.", row]
         titles = [f"{title}: Eggs", f"{title}let ({title})"]
         for url, name, text in zip(urls, titles, texts, strict=True):
             lines["pages"].append({"url": url, "title": name, "contents": text})
-        question = f'List every entry of "{title}", section "Eggs". For each entry give Name, Size.'
-        answer = f"| Name | Size |\n| --- | --- |\n| {title}let | {title}-size |"
+        question = (
+            f'List every entry of "{title}", section "Eggs". For each entry give Name, Size, Hue.'
+        )
+        answer = f"| Name | Size | Hue |\n| --- | --- | --- |\n| {title}let | {title}-size | red |"
         lines["wide_dev"].append(
             {"instance_id": f"t-{title}", "question": question, "answer": answer}
         )
@@ -60,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_nothing_to_train_on_is_of_a_table_that_is_held_out(folder: Path) -> None:
-    for name in (TRAIN, LISTINGS):
+    for name in (TRAIN, PARTS, LISTINGS):
         text = (folder / name).read_text()
         assert "Auk-size" in text
         assert "Cod-size" in text
@@ -73,6 +78,20 @@ def test_nothing_to_train_on_is_of_a_table_that_is_held_out(folder: Path) -> Non
 def test_all_pages_can_be_found(folder: Path) -> None:
     text = (folder / PAGES).read_text()
     assert all(f"Size: {title}-size" in text for title in SPLITS)
+
+
+def test_further_questions_ask_for_some_columns_of_the_same_table(folder: Path) -> None:
+    whole = {line["id"]: line for line in _lines(folder / TRAIN)}
+    parts = list(_lines(folder / PARTS))
+    assert len({line["id"] for line in parts}) == len(parts) == 2 * len(whole)
+    for line in parts:
+        table = whole[line["id"].rpartition("-")[0]]
+        asked = line["evaluation"]["required"]
+        assert asked[0] == "Name"
+        assert set(asked) <= set(table["evaluation"]["required"])
+        assert asked != table["evaluation"]["required"]
+        assert f"give these columns: {', '.join(asked)}." in line["question"]
+        assert line["answer"].splitlines()[1] == f"| {' | '.join(asked)} |"
 
 
 def test_the_atlas_is_split_too(folder: Path) -> None:
@@ -91,7 +110,7 @@ def test_demonstrations_show_the_listings_of_the_file_and_no_others(folder: Path
         shown = " ".join(turn.text for part in episode for turn in part.turns)
         assert "Bee" not in shown
         assert "Doe" not in shown
-        seen |= {title for title in SPLITS if f"| {title}let | {title}-size |" in shown}
+        seen |= {title for title in SPLITS if f"| {title}let | {title}-size | red |" in shown}
     assert seen == {"Auk", "Cod"}
 
 
@@ -122,6 +141,8 @@ def test_the_leak_rule_holds_for_the_real_tables(tmp_path: Path) -> None:
     allowed = {line["wide"] for line in lines if line["split"] == "train"}
     pages = {page for line in lines if line["split"] == "train" for page in line["pages"]}
     assert {line["id"] for line in _lines(tmp_path / TRAIN)} == allowed
+    parts = {line["id"] for line in _lines(tmp_path / PARTS)}
+    assert {part.rpartition("-")[0] for part in parts} <= allowed
     listings = list(_lines(tmp_path / LISTINGS))
     assert {line["id"] for line in listings} == allowed
     assert {page["url"] for line in listings for page in line["pages"]} <= pages

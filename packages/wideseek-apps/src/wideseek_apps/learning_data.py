@@ -1,7 +1,7 @@
 """Files for training on real tables: the world of wikitables and the atlas, tasks, listings.
 
-The leak rule: what is trained on (`TRAIN`, `ATLAS_TRAIN`, `LISTINGS`) is made of tables whose split
-is `train` and of the atlas's training questions; pages of all tables are in the world.
+The leak rule: what is trained on (`TRAIN`, `PARTS`, `ATLAS_TRAIN`, `LISTINGS`) is made of tables
+whose split is `train` and of the atlas's training questions; pages of all tables are in the world.
 """
 
 import json
@@ -15,6 +15,7 @@ from wideseek_core import Config, ConfigError, TableGold, Task
 from wideseek_core.files import file_atomically
 from wideseek_data.atlas.store import materialize
 from wideseek_data.datasets import AtlasData, load_atlas
+from wideseek_data.teaching.listing import narrower
 from wideseek_data.teaching.wikitables import SPLITS, read_pages, read_wikitables
 from wideseek_tools.passages import first_words
 
@@ -22,6 +23,8 @@ PAGES, CORPUS = "pages.jsonl", "corpus.jsonl"
 TRAIN, EVALUATION = "wikitables_train.jsonl", "wikitables_evaluation.jsonl"
 ATLAS_TRAIN, ATLAS_TEST = "atlas_train.jsonl", "atlas_test.jsonl"
 LISTINGS = "listings_train.jsonl"
+PARTS = "wikitables_parts.jsonl"
+"""More questions about the tables of `TRAIN`, for some of their columns."""
 PASSAGE_WORDS = 100
 """Words of a page of wikitables that make its passage."""
 
@@ -37,6 +40,8 @@ class LearningDataConfig(Config):
     """Where the files are written."""
     atlas_rows: int = Field(default=12, ge=2)
     """Most rows of the atlas's questions."""
+    parts: int = Field(default=2, ge=0)
+    """Further questions about each table to train on, for some of its columns in another order."""
 
 
 def check_learning_data(config: LearningDataConfig) -> None:
@@ -52,6 +57,7 @@ def write_learning_data(config: LearningDataConfig) -> dict[str, int]:
     held_out = read_wikitables(config.source, "evaluation")
     files: dict[str, Iterable[Json]] = {
         TRAIN: [task_json(listing.task) for listing in listings],
+        PARTS: [task_json(part.task) for one in listings for part in narrower(one, config.parts)],
         EVALUATION: [task_json(listing.task) for listing in held_out],
         ATLAS_TRAIN: [task_json(task) for task in atlas_tasks("train", config.atlas_rows)],
         ATLAS_TEST: [task_json(task) for task in atlas_tasks("test", config.atlas_rows)],

@@ -23,8 +23,6 @@ PASSAGE_WORDS = 100
 """Words of a page that a search shows, as in an index of pages."""
 NEIGHBOURS = 4
 """Other real listings in the world of one."""
-SINGLE_ROWS = 5
-"""Entries up to which a single agent is demonstrated: it reads all pages itself."""
 
 
 async def demonstrate_listing(
@@ -45,7 +43,7 @@ async def demonstrate_listing(
         for page in pages
     )
     store = MemoryPages(page.page for page in pages)
-    alone = len(asked.rows) <= SINGLE_ROWS and rng.random() < config.single_share
+    alone = len(asked.rows) <= config.single_rows and rng.random() < config.single_share
     workflow = "single_agent" if alone else "multi_agent"
     chosen = team.model_copy(update={"workflow": workflow})
     teacher = ListingTeacher(asked, max_subagents=team.lead.requests_per_call)

@@ -27,6 +27,9 @@ class DemosConfig(Config):
     """Questions that no page of the world answers; the demonstrated answer says so."""
     single_share: float = Field(default=0.15, ge=0, le=1)
     """Share of the questions that the single agent answers instead of a team."""
+    single_rows: int = Field(default=5, ge=1)
+    """Entries of a listing up to which the single agent is demonstrated: it reads all pages itself,
+    so that its conversation grows with them."""
     max_members: int = Field(default=18, ge=2)
     """Groups with more members are left out."""
     subagents_kept: int = Field(default=2, ge=1)

@@ -1,5 +1,6 @@
 """A listing, its task and its pages."""
 
+import random
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -75,3 +76,22 @@ class Listing(Record):
         """A table of the listing's columns, the key first."""
         columns = (self.key, *self.columns)
         return MarkdownTable(columns=columns, rows=tuple(map(tuple, rows))).markdown()
+
+
+def narrower(listing: Listing, count: int) -> list[Listing]:
+    """Other questions about a listing: each for some of its columns, in another order.
+
+    At least half of the columns are asked for, and no question is asked twice or equals that of
+    the whole listing, so that listings of few columns make fewer than `count`.
+    """
+    rng = random.Random(f"narrower {listing.id}")
+    found: dict[tuple[str, ...], Listing] = {}
+    least = -(-len(listing.columns) // 2)
+    for _ in range(4 * count):
+        size = rng.randint(least, len(listing.columns))
+        columns = tuple(rng.sample(listing.columns, size))
+        if len(found) < count and columns not in found and columns != listing.columns:
+            values = {name: getattr(listing, name) for name in Listing.model_fields}
+            values |= {"id": f"{listing.id}-{len(found) + 1}", "columns": columns, "question": ""}
+            found[columns] = Listing(**values)
+    return list(found.values())

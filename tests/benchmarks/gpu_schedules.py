@@ -1,0 +1,278 @@
+"""Schedules with a real model: step time, item F1 per hour, idle shares, lengths, simulation.
+
+    python tests/benchmarks/gpu_schedules.py OUT --seconds 690 --each 85 \
+        --sft 'configs/sft_smollm2.yaml;demos.processes=6' \
+        configs/train/smollm2.yaml configs/engine/vllm.yaml
+
+Trains a supervised start beside the start of the engine, and from that one start for `--each`
+seconds under every schedule, with the same tasks in the same order, over the same engine; each
+ends with a measurement on held-out questions. What is done is in OUT: `schedules.json`, and of
+every schedule its metrics and what `wideseek schedule-sim` predicts of its own lengths and speeds.
+A schedule that is in OUT is not run again. It runs on a CPU with the builtin engine, too.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gpu_first_run import START, Bench, Results, machine, opened
+from gpu_learning import Learning, Measurement, Plan, Progress, fit, paired, supervised
+from pydantic import TypeAdapter
+
+from wideseek_apps.sft_config import SftConfig
+from wideseek_apps.training_config import TrainConfig
+from wideseek_core.config import load_arguments, load_config
+from wideseek_eval import load_tasks
+from wideseek_rl import PolicyModel, RLConfig, open_trainer
+from wideseek_rl.loop.loggers.episodes import EpisodeLogger
+from wideseek_rl.loop.loggers.json_lines import JsonLinesLogger
+from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.simulation.lengths import rollout_length
+
+SEED = 9
+"""Of the start: no seed of the learning runs."""
+MEANS = (
+    *("time/step_s", "time/rollouts_s", "time/update_s", "time/sync_s"),
+    *("tokens/generated", "update/tokens_run", "staleness/mean", "staleness/max"),
+    *("score/item_f1", "reward/mean", "reward/std_in_group", "update/entropy"),
+    *("update/mismatch", "masked/tokens", "dropped/rollouts"),
+)
+
+
+class Steps:
+    """A metric logger that keeps the steps of a schedule and the lengths of its rollouts."""
+
+    def __init__(self, bench: Bench, results: Results, name: str) -> None:
+        self._bench, self._results, self._name = bench, results, name
+        self.steps: list[Mapping[str, float]] = []
+        self.lengths: list[tuple[float, float]] = []
+        self.began = time.monotonic()
+
+    async def start(self, step: int) -> None:
+        """The time of the first step begins."""
+        self.began = time.monotonic()
+
+    async def write(self, report: StepReport) -> None:
+        """Counts a step; what the engine does counts from the second one on."""
+        if not report.groups:
+            return
+        now = time.monotonic()
+        self.steps.append({**report.metrics, "wall_s": now - self.began})
+        self.began = now
+        if len(self.steps) == 1:
+            self._bench.engine.reset()
+        for group in report.groups:
+            lengths = [rollout_length(one.episode) for one in group if one.episode.trajectories]
+            self.lengths += [(one.tokens, one.tokens * one.width) for one in lengths]
+        keys = ("time/step_s", "time/rollouts_s", "time/update_s", "time/sync_s", "score/item_f1")
+        shown = {key: round(report.metrics.get(key, np.nan), 3) for key in keys}
+        self._results.note(f"{self._name}, step", {"step": report.step, **shown})
+
+    async def close(self) -> None:
+        """Nothing is buffered."""
+
+    def summary(self) -> dict[str, Any]:
+        """Means of all steps but the first, shares of the time, and lengths."""
+        steps = self.steps[1:] or self.steps
+        found: dict[str, Any] = {"steps": len(self.steps)}
+        for key in (*MEANS, "wall_s"):
+            values = [step[key] for step in steps if key in step]
+            if values:
+                found[key] = round(statistics.fmean(values), 4)
+        engine, wall = self._bench.engine, sum(step["wall_s"] for step in steps)
+        engine.count(0)
+        found["step_s, all"] = [round(step["wall_s"], 2) for step in self.steps]
+        found["trainer waits"] = round(found["time/rollouts_s"] / found["wall_s"], 3)
+        found["engine idle"] = round(engine.idle_s / max(wall, 1e-9), 3)
+        found["requests, mean"] = round(engine.running_s / max(wall, 1e-9), 1)
+        found["requests, most"] = engine.most_running
+        found["tokens/s"] = round(sum(s["tokens/generated"] for s in steps) / max(wall, 1e-9))
+        marks = (10, 50, 90, 99, 100)
+        for place, name in enumerate(("longest path", "all tokens")):
+            values = [pair[place] for pair in self.lengths]
+            found[f"{name}, {marks} %"] = [round(float(x)) for x in np.percentile(values, marks)]
+        return found
+
+
+def schedule_of(name: str) -> dict[str, Any]:
+    """`async:2` is the schedule `async` with a staleness of 2."""
+    kind, _, staleness = name.partition(":")
+    return {"kind": kind} | ({"max_staleness": int(staleness)} if staleness else {})
+
+
+def with_schedule(config: TrainConfig, name: str, seconds: float) -> TrainConfig:
+    """A run under one schedule, in a folder of its own."""
+    values = config.rl.model_dump(mode="json") | {
+        "schedule": schedule_of(name),
+        "steps": 100_000,
+        "max_seconds": seconds,
+        "evaluate_every": 0,
+    }
+    rl = TypeAdapter(RLConfig).validate_python(values)
+    checkpoint = rl.checkpoint.model_copy(update={"every_steps": 100_000, "keep_last": 1})
+    rl = rl.model_copy(update={"checkpoint": checkpoint})
+    folder = config.folder / name.replace(":", "_")
+    return config.model_copy(update={"rl": rl, "folder": folder})
+
+
+async def one_schedule(learning: Learning, name: str, seconds: float) -> None:
+    """Trains under a schedule and measures what came of it."""
+    plan, bench, progress = learning.plan, learning.bench, learning.progress
+    config = with_schedule(plan.config, name, seconds)
+    shutil.rmtree(config.folder, ignore_errors=True)
+    adapter = progress.adapter(f"start {SEED}", config.folder)
+    model = PolicyModel(config.policy.model_copy(update={"adapter": adapter}))
+    steps = Steps(bench, learning.results, name)
+    loggers = (
+        JsonLinesLogger(config.folder / "metrics.jsonl"),
+        EpisodeLogger(config.folder / "episodes"),
+        steps,
+    )
+    async with open_trainer(config.trainer, config.rl.loss, model) as trainer:
+        team = bench.team(config.policy.temperature, config.team)
+        await fit(bench, config, team, trainer, plan.tasks, *loggers)
+        work = config.folder / "kept"
+        work.mkdir(parents=True, exist_ok=True)
+        await trainer.save(work)
+    summary = steps.summary()
+    progress.stages[name] = summary
+    shutil.copyfile(
+        config.folder / "metrics.jsonl", progress.out / f"metrics_{config.folder.name}.jsonl"
+    )
+    write(learning)
+    learning.results.note(name, summary)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    await measured(learning, name, work / "adapter")
+    change = paired(
+        *(learning.progress.scores[_way(one).name]["item_f1"] for one in ("start", name))
+    )
+    wall = sum(step["wall_s"] for step in steps.steps)
+    summary |= {"item F1": change, "training s": round(wall, 1)}
+    summary["item F1 per hour"] = round(3600 * change.get("difference", np.nan) / wall, 3)
+    write(learning)
+    learning.results.note(f"{name}, item F1", {**change, "per hour": summary["item F1 per hour"]})
+
+
+def _way(policy: str) -> Measurement:
+    return Measurement(seed=SEED, policy=policy, arm="multi", heat=1.0)
+
+
+async def measured(learning: Learning, policy: str, adapter: Path) -> None:
+    """Sends an adapter to the engine and measures it at temperature 1."""
+    if _way(policy).name in learning.progress.scores:
+        return
+    out = learning.progress.out
+    target = out / f"{policy} {SEED}.safetensors"
+    if adapter != target:
+        shutil.copyfile(adapter / "adapter_model.safetensors", target)
+    await learning.send(f"{policy} {SEED}")
+    await learning.scored(_way(policy))
+
+
+def write(learning: Learning) -> None:
+    """Keeps what is done."""
+    learning.progress.write()
+    text = json.dumps(learning.progress.stages, indent=1) + "\n"
+    (learning.progress.out / "schedules.json").write_text(text, "utf-8")
+
+
+def simulated(plan: Plan, progress: Progress, results: Results, names: Sequence[str]) -> None:
+    """What the simulation predicts of the lengths and speeds of each run."""
+    for name in names:
+        folder = plan.config.folder / name.replace(":", "_")
+        if not (folder / "metrics.jsonl").exists() or results.left < 5:
+            continue
+        others = "[" + ",".join(names) + "]"
+        command = [sys.executable, "-m", "wideseek_apps", "schedule-sim", f"run={folder}"]
+        done = subprocess.run(
+            [*command, f"schedules={others}", "overlap=0"],
+            capture_output=True,
+            text=True,
+            timeout=max(results.left, 5),
+            check=False,
+        )
+        path = progress.out / f"simulated_{folder.name}.txt"
+        path.write_text(done.stdout + done.stderr, "utf-8")
+
+
+async def run(plan: Plan, progress: Progress, results: Results, given: Any) -> None:
+    """The start, its measurement, and as many schedules as fit."""
+    plain = plan.config.policy.model_copy(update={"adapter": None})
+    base = plan.config.model_copy(update={"policy": plain})
+    ahead = None
+    if not progress.done(f"{SEED} start"):
+        ahead = asyncio.create_task(asyncio.to_thread(supervised, plan, SEED, progress, results))
+    async with opened(base, progress.out) as bench:
+        results.note("engine ready", round(time.monotonic() - START, 1))
+        if ahead is not None:
+            await ahead
+        learning = Learning(plan, bench, progress, results, 0.0)
+        await measured(learning, "start", progress.out / f"start {SEED}.safetensors")
+        for name in given.schedules.split(","):
+            if "item F1" in progress.stages.get(name, {}):
+                continue
+            if results.left < given.each + given.reserve:
+                results.note(f"LEFT OUT {name}", f"{results.left:.0f} s left")
+                continue
+            try:
+                await one_schedule(learning, name, given.each)
+            except Exception as error:  # noqa: BLE001 - the others still count
+                results.note(f"FAILED {name}", f"{type(error).__name__}: {error}"[:800])
+                traceback.print_exc()
+
+
+def main() -> None:
+    """One call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("settings", nargs="*", help="files and settings of wideseek train")
+    parser.add_argument("--sft", default="configs/sft_smollm2.yaml", help="likewise, by ;")
+    parser.add_argument("--seconds", type=float, default=690, help="time for everything")
+    parser.add_argument("--each", type=float, default=85, help="of training under a schedule")
+    parser.add_argument("--reserve", type=float, default=30, help="behind each")
+    parser.add_argument("--schedules", default="sync,async:2,tail,async:1,async:4")
+    parser.add_argument("--eval-tasks", type=int, default=120)
+    parser.add_argument("--trials", type=int, default=2)
+    given = parser.parse_intermixed_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    config = load_arguments(TrainConfig, given.settings, usage="").config
+    tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
+    assert not {task.id for task in tasks} & {task.id for task in held_out}
+    sft = load_config(SftConfig, given.sft.split(";"))
+    plan = Plan(
+        config=config,
+        sft=sft,
+        seeds=(SEED,),
+        arms=("multi",),
+        other=None,
+        peer=None,
+        tokens=1e12,
+        chunk=1,
+        trials=given.trials,
+        tasks=tasks,
+        held_out=held_out[: given.eval_tasks],
+        width_tasks=0,
+        single_share=sft.demos.single_share,
+    )
+    progress = Progress.resumed(given.out, None)
+    results = Results(given.out / "log.json", START + given.seconds)
+    results.note("machine", machine())
+    asyncio.run(run(plan, progress, results, given))
+    simulated(plan, progress, results, given.schedules.split(","))
+    results.note("total seconds", round(time.monotonic() - START, 1))
+
+
+if __name__ == "__main__":
+    main()
