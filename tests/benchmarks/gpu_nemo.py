@@ -32,6 +32,7 @@ from typing import Any
 import torch
 from gpu_training import PEAK_FLOPS, documents, flops, random_model, shape
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wideseek_apps.served_engine import ServedEngine
 from wideseek_rl import LossConfig, ModelConfig, OptimizerConfig, PolicyModel, TorchTrainerConfig
@@ -41,7 +42,7 @@ from wideseek_rl.engines.control.config import LaunchConfig
 from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.engines.open import open_engine
 from wideseek_rl.engines.served_config import VllmEngineConfig
-from wideseek_rl.models.decoder import new_model
+from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.tensor_files import read_tensors
 from wideseek_rl.sync.config import SyncConfig
@@ -161,8 +162,8 @@ class Bench:
             gpus=0 if self.rehearse else 1,
             python=self._steered(steering) if steering else self.nemo,
             variables=VARIABLES,
-            start_timeout_s=120,
-            request_timeout_s=100,
+            start_timeout_s=900 if self.rehearse else 120,
+            request_timeout_s=900 if self.rehearse else 100,
         )
         async with open_ranks(command, self.launcher(logs, gpu)) as group:
             described = await group.ask(Describe(), Described)
@@ -547,6 +548,19 @@ def _report_run(bench: Bench, folder: Path) -> None:
     bench.note("run, steps", shown)
 
 
+def make(folder: Path, model: Decoder) -> None:
+    """Writes a model folder with a tokenizer, without which vLLM does not start."""
+    words = {f"t{number}": number for number in range(model.config.vocab_size)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="t0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.with_name(f"{folder.name}.tokenizer.json")
+    tokenizer.save(str(file))
+    save_model(model, folder, file)
+    kinds = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "t2", "pad_token": "t0"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(kinds))
+
+
 async def main() -> None:
     """The chosen parts, one after another."""
     parser = argparse.ArgumentParser()
@@ -561,7 +575,7 @@ async def main() -> None:
     given = parser.parse_args()
     if given.make:
         kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-        save_model(random_model(shape(given.make), kind), given.out, None)
+        make(given.out, random_model(shape(given.make), kind))
         return
     given.out.mkdir(parents=True, exist_ok=True)
     if given.models:
