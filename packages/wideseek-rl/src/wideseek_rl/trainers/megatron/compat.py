@@ -37,6 +37,7 @@ def install() -> None:
         _run_on_cpu()
     _complete_nemo()
     _refuse_defects()
+    _keep_memory()
 
 
 def check_versions() -> None:
@@ -74,6 +75,15 @@ def _refuse_defects() -> None:
     reinforce = import_module("nemo_aligner.algorithms.reinforce")
     reinforce.__dict__["ReinforceRolloutBatch"].chunk = _refused("ReinforceRolloutBatch.chunk")
     reinforce.__dict__["calculate_rloo_baseline"] = _refused("calculate_rloo_baseline")
+
+
+def _keep_memory() -> None:
+    """Twice an update NeMo-Aligner returns all unused GPU memory, to ask for as much right after.
+
+    It would make room for its own generation, which happens elsewhere here.
+    """
+    reinforce = import_module("nemo_aligner.algorithms.reinforce")
+    reinforce.__dict__["clear_memory"] = lambda: None
 
 
 def _refused(name: str) -> Callable[..., Any]:

@@ -49,8 +49,7 @@ def _run(setup: Setup, channel: Channel) -> None:
         channel.answer(Metrics(values=metrics))
 
     opened = open_trainer(setup, next_update=next_update, done=done)
-    # NeMo-Aligner collects garbage twice an update; what has been imported is none, and much.
-    gc.freeze()
+    gc.freeze()  # what has been imported is no garbage, and much to search
     channel.share()
     channel.answer(Done())
     try:
