@@ -71,6 +71,8 @@ def docs(session: nox.Session) -> None:
         session.run("check-jsonschema", "-q", "--builtin-schema", f"vendor.{schema}", *files)
     session.run("hadolint", "docker/Dockerfile")
     session.run("shellcheck", "examples/cluster/slurm.sh")
+    job = ("--schemafile", "tests/data/rayjob.schema.json", "examples/cluster/kuberay.yaml")
+    session.run("check-jsonschema", "-q", *job)
 
 
 SCHEMAS = {

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling
+from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling, WorkerError
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.cluster.launcher import Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
@@ -35,6 +36,7 @@ from wideseek_rl.trainers.remote.client import (
     RemoteTransport,
     with_meeting_place,
 )
+from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import Compare, Connect, Digest, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -135,6 +137,22 @@ async def test_a_killed_rank_is_one_clear_error_and_leaves_no_process(tmp_path: 
             with pytest.raises(RanksLost, match=r"trainer-1 with exit code -9|broken off"):
                 await trainer.update(samples())
     assert all(child.returncode is not None for child in children)
+
+
+class NoPlace:
+    """A launcher whose places are lost before anything starts there."""
+
+    @asynccontextmanager
+    async def slots(self, request: SlotRequest) -> AsyncGenerator[Sequence[Slot]]:
+        raise WorkerError(f"{request.names[0]} is lost")
+        yield []
+
+
+async def test_ranks_whose_places_are_lost_are_lost_ranks() -> None:
+    command = RankCommand(module="none", setup="{}")
+    with pytest.raises(RanksLost, match="did not start: trainer-0 is lost"):
+        async with open_ranks(command, NoPlace()):
+            pass
 
 
 async def load_nothing(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import torch
 
-from wideseek_core import ContextOverflow, PolicyError, Sampling, WorkerError
+from wideseek_core import ConfigError, ContextOverflow, PolicyError, Sampling, WorkerError
 from wideseek_core.policy import Finish, Generated
 from wideseek_core.workers import Worker
 from wideseek_rl import BuiltinEngineConfig
@@ -160,7 +160,7 @@ async def test_a_process_that_is_given_up_is_not_started_for_requests_that_waite
         if len(started) == 2 and not failing.done():
             failing.set_result(None)
             await asyncio.sleep(0)  # the other request comes to wait for the same process
-            raise WorkerError("there is no room")
+            raise ConfigError("there is no room")
         started.append(OneProcess())
         return cast(Worker, started[-1])
 
@@ -175,6 +175,29 @@ async def test_a_process_that_is_given_up_is_not_started_for_requests_that_waite
         assert [one.ids for one in made] == [(1,)] * 4
         assert [one.is_alive for one in started] == [False, True]
         assert failing.done()
+
+
+@pytest.mark.parametrize("losses", [2, 3])
+async def test_a_process_that_ends_while_it_starts_is_started_again(
+    losses: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts = 0
+
+    async def start(_number: int) -> Worker:
+        nonlocal starts
+        starts += 1
+        if starts <= losses:
+            raise WorkerError("killed")
+        return cast(Worker, OneProcess())
+
+    opening = ReplicatedEngine(endless_model(), processes=1, start=start)
+    if losses == 3:
+        with pytest.raises(PolicyError, match="did not start: killed"):
+            await opening.__aenter__()
+        return
+    async with opening as engine:
+        assert (await engine.generate(PROMPT, session="a", sampling=TWELVE)).ids == (1,)
+    assert caplog.text.count("ended while it started: killed") == losses
 
 
 async def test_a_request_that_kills_every_process_is_given_up() -> None:

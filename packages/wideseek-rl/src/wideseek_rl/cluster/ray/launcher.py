@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from wideseek_rl.cluster.ray.child import RayChild
 NAMESPACE = "wideseek"
 CONNECT_TIMEOUT_S = 300.0
 """Time for a process to start and connect back."""
+POLL_S = 1
+"""Time that a thread waits for room, so that an end of the run is not held up."""
 CALLS = 4
 """Calls of an actor that run at the same time: a long one must not hold up the end."""
 
@@ -187,26 +190,29 @@ class RayLauncher:
         ]
 
     async def _ready(self, group: Any, request: SlotRequest, bundle: Mapping[str, float]) -> None:
-        """Waits for room. Raises `ConfigError` that says what is missing."""
+        """Waits for room. Raises `ConfigError` that says what is missing.
+
+        `group.ready()` would start a Python process to tell, which a busy node takes long for.
+        """
         limit = self._config.place_timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                await group.ready()
-        except (TimeoutError, RayError):
-            free = {
-                name: count
-                for name, count in ray.available_resources().items()
-                if name in ("CPU", "GPU")
-            }
-            raise ConfigError(
-                f"the Ray cluster has no room for {request.count} x {request.role} with "
-                f"{_amounts(bundle)} each within {limit:g} s: free are {_amounts(free)} on "
-                f"{len(living_nodes())} nodes"
-            ) from None
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            try:
+                if await asyncio.to_thread(group.wait, POLL_S):
+                    return
+            except RayError:  # the head of the cluster does not answer at present
+                await asyncio.sleep(POLL_S)
+        free = ray.available_resources()
+        raise ConfigError(
+            f"the Ray cluster has no room for {request.count} x {request.role} with "
+            f"{_amounts(bundle)} each within {limit:g} s: free are "
+            f"{_amounts({name: free.get(name, 0) for name in bundle})} on "
+            f"{len(living_nodes())} nodes"
+        )
 
 
 def _amounts(resources: Mapping[str, float]) -> str:
-    return ", ".join(f"{count:g} {name}" for name, count in sorted(resources.items())) or "nothing"
+    return ", ".join(f"{count:g} {name}" for name, count in sorted(resources.items()))
 
 
 def living_nodes() -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ HELPER = "wideseek_rl.engines.builtin.worker"
 
 MAX_ATTEMPTS = 3
 """Processes that may die of one request before it is given up."""
+MAX_STARTS = 3
+"""Processes that may end while they start before a replica is given up."""
 
 
 class ReplicatedEngine:
@@ -151,17 +153,33 @@ class ReplicatedEngine:
     async def start_worker(self, number: int, *, again: bool) -> Worker:
         """A process with the present weights. Raises `PolicyError`."""
         self.restarts += again
-        setup = Setup(self.model.config, self.model.output_weight.dtype, self.config)
-        try:
-            worker = await self._start(number)
+        for attempt in range(1, MAX_STARTS + 1):
             try:
-                await worker.ask(setup)
-                await worker.ask_encoded(self._weights)
-            except BaseException:
-                await worker.kill()
-                raise
-        except (WorkerError, ConfigError) as error:
-            raise PolicyError(f"a process to sample in did not start: {error}") from None
+                return await self._started(number)
+            except ConfigError as error:  # there is no place for it
+                raise PolicyError(f"a process to sample in did not start: {error}") from None
+            except WorkerError as error:
+                if attempt == MAX_STARTS:
+                    raise PolicyError(f"a process to sample in did not start: {error}") from None
+                logger.warning("a process to sample in ended while it started: %s", error)
+        raise AssertionError
+
+    async def _started(self, number: int) -> Worker:
+        """Raises `WorkerError` if the process ended, `PolicyError` if it refused what it got."""
+        setup = Setup(self.model.config, self.model.output_weight.dtype, self.config)
+        worker = await self._start(number)
+        try:
+            await worker.ask(setup)
+            await worker.ask_encoded(self._weights)
+        except WorkerError as error:
+            refused = worker.is_alive
+            await worker.kill()
+            if refused:
+                raise PolicyError(f"a process to sample in did not start: {error}") from None
+            raise
+        except BaseException:
+            await worker.kill()
+            raise
         return worker
 
     def _place(self, session: str) -> "_Replica":
@@ -200,6 +218,8 @@ class _Replica:
             if dead or self._worker is None:
                 self._worker = None
                 self._worker = await self._engine.start_worker(self._number, again=dead)
+                if dead:
+                    logger.warning("another one samples in its place (id %d)", self._worker.pid)
             return self._worker
 
     def tell(self, message: object) -> None:

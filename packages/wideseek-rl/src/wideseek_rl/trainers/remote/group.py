@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -152,28 +152,35 @@ class RankGroup:
 async def open_ranks(command: RankCommand, launcher: Launcher) -> AsyncGenerator[RankGroup]:
     """Starts the ranks; they hold the model when the block begins, and end with it.
 
-    Raises `ConfigError` if there is no place for them or the model can't be trained so, and
-    `TrainError` with the reason if they can't start.
+    Raises `ConfigError` if there is no place for them or the model can't be trained so, `RanksLost`
+    if one ends while they start, and `TrainError` with the reason if they can't start.
     """
     request = SlotRequest(role="trainer", count=command.count, gpus=command.gpus)
-    async with launcher.slots(request) as places:
-        slots = by_host(places)
-        children: list[Child] = []
+    async with AsyncExitStack() as stack:
         try:
-            port = await slots[0].free_port()
-            for rank, slot in enumerate(slots):
-                children.append(await _start(command, slots, rank, slot, port))
-            group = RankGroup(command, children, slots)
-            children = []
+            slots = by_host(await stack.enter_async_context(launcher.slots(request)))
+            children = await _started(command, slots)
         except WorkerError as error:
-            raise TrainError(str(error)) from None
-        finally:
-            await asyncio.gather(*(child.stop(0) for child in children))
+            raise RanksLost(f"a rank of the trainer did not start: {error}") from None
+        group = RankGroup(command, children, slots)
         try:
             await group.started()
             yield group
         finally:
             await group.close()
+
+
+async def _started(command: RankCommand, slots: Sequence[Slot]) -> list[Child]:
+    """All processes, or none. Raises `WorkerError`."""
+    children: list[Child] = []
+    try:
+        port = await slots[0].free_port()
+        for rank, slot in enumerate(slots):
+            children.append(await _start(command, slots, rank, slot, port))
+    except BaseException:
+        await asyncio.gather(*(child.stop(0) for child in children))
+        raise
+    return children
 
 
 def by_host(slots: Sequence[Slot]) -> list[Slot]:

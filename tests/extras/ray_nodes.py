@@ -1,0 +1,201 @@
+"""Ray clusters of several raylets on this machine, and the main job on them as a command."""
+
+import contextlib
+import importlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_core import attached
+from wideseek_core.processes import log_tail
+
+PROMPTS, PER_STEP, GROUP = 12, 2, 2
+ENGINE = "wideseek_rl.engines.builtin.worker"
+RANK = "wideseek_rl.trainers.remote.torch_ranks"
+
+MARK = "WIDESEEK_TEST_MARK"
+"""Variable that all processes of the cluster inherit, so that no others are taken for them."""
+RAY_SETTINGS = {
+    # Python processes that wait for work on every node are of no use here.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    # By default, what runs on a node gives way to other programs: runs would stand still here.
+    "RAY_worker_niceness": "0",
+}
+TRAINING = {"num_cpus": 2, "resources": {"training": 2}}
+SAMPLING = {"num_cpus": 1, "resources": {"sampling": 1}}
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """Starts a node; Ray gives it 30 seconds, and a busy machine may need more than one attempt."""
+    for _ in range(5):
+        with contextlib.suppress(Exception):  # Ray raises no other class here
+            return start()
+    return start()
+
+
+class Nodes:
+    """A head without CPUs, a node for the trainer, and two nodes for one engine each."""
+
+    def __init__(self, cluster: Any, mark: str) -> None:
+        self.cluster, self.mark = cluster, mark
+        self.training: list[Any] = []
+        self.sampling: list[Any] = []
+        self.complete()
+
+    def complete(self) -> None:
+        """Starts the nodes that are missing."""
+        while not self.training:
+            self.training.append(self._add(TRAINING))
+        while len(self.sampling) < 2:
+            self.sampling.append(self._add(SAMPLING))
+        self.cluster.wait_for_nodes(timeout=300)
+
+    def _add(self, kind: dict[str, Any]) -> Any:
+        return patiently(lambda: self.cluster.add_node(wait=False, **kind))
+
+    @property
+    def address(self) -> str:
+        return self.cluster.address
+
+    def lose(self, nodes: list[Any], number: int = 0) -> None:
+        """Kills a node without any warning."""
+        self.cluster.remove_node(nodes.pop(number % len(nodes)), allow_graceful=False)
+
+    def processes(self, module: str, at_least: int) -> list[int]:
+        """The processes of a module in this cluster, as soon as there are so many of them."""
+        while len(found := running(module, self.mark)) < at_least:
+            time.sleep(0.1)
+        return sorted(found)
+
+    @property
+    def placement(self) -> list[str]:
+        return placement(self.address)
+
+
+def placement(address: str) -> list[str]:
+    """Settings that put two ranks on nodes for training, and two engines on those for sampling."""
+    return [
+        "placement.kind=ray",
+        f"placement.address={address}",
+        "placement.place_timeout_s=15",
+        "placement.trainer.processes=2",
+        "placement.engines.replicas=2",
+        "placement.resources={trainer: {training: 1}, engine: {sampling: 1}}",
+    ]
+
+
+@contextmanager
+def opened_nodes(mark: str) -> Generator[Nodes]:
+    """Four raylets, which take longer to start than anything that runs on them."""
+    utilities: Any = importlib.import_module("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARK, mark)
+        for name, value in RAY_SETTINGS.items():
+            patch.setenv(name, value)
+        head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False}
+        started = patiently(
+            lambda: utilities.Cluster(
+                initialize_head=True, head_node_args={**head, "no_monitor": True}
+            )
+        )
+        yield Nodes(started, mark)
+        started.shutdown()
+
+
+def running(module: str, mark: str) -> list[int]:
+    """The processes of a module in a cluster, without those that watch over them."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_ours = f"{MARK}={mark}".encode() in variables
+        if is_ours and module.encode() in words and str(attached.PATH).encode() not in words:
+            found.append(int(folder.name))
+    return found
+
+
+class Run:
+    """The main job at a small size, as a command."""
+
+    def __init__(self, folder: Path, placement: list[str], seed: int) -> None:
+        self.folder = folder
+        self.log = folder.with_suffix(".log")
+        settings = [
+            f"folder={folder}",
+            f"data.limit={PROMPTS}",
+            "evaluation.data.limit=1",
+            f"rl.prompts_per_step={PER_STEP}",
+            f"rl.group_size={GROUP}",
+            "rl.steps=null",
+            "rl.max_seconds=null",
+            f"rl.seed={seed}",
+            "rl.checkpoint.every_steps=1",
+            "rl.loggers=[]",
+            "rl.schedule.kind=tail",
+        ]
+        self._command = [sys.executable, "-m", "wideseek_apps", "train", *settings, *placement]
+        self.started = time.monotonic()
+        self.process = self._started()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as output:
+            return subprocess.Popen(self._command, stdout=output, stderr=output)
+
+    def again(self) -> None:
+        """Starts the same command once more."""
+        self.process = self._started()
+
+    @property
+    def steps(self) -> int:
+        """The last step that is done."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return 0
+        return max((json.loads(line)["step"] for line in lines if line.strip()), default=0)
+
+    def reach(self, step: int) -> None:
+        """Waits until a step is done."""
+        while self.steps < step:
+            assert self.process.poll() is None, log_tail(self.log, 40)
+            time.sleep(0.2)
+
+    def finish(self, returncode: int = 0) -> str:
+        """Waits for the end, which has to be as expected; what all its attempts printed."""
+        assert self.process.wait(900) == returncode, log_tail(self.log, 40)
+        return self.log.read_text("utf-8", "replace")
+
+    def kill(self) -> None:
+        """Ends it whatever it does."""
+        self.process.kill()
+        self.process.wait()
+
+    def note(self, **what: object) -> None:
+        """Prints what is done to it, and when: `-s` shows it."""
+        seconds = round(time.monotonic() - self.started, 1)
+        sys.stdout.write(json.dumps({**what, "done": self.steps, "seconds": seconds}) + "\n")
+        sys.stdout.flush()
+
+    @property
+    def rollouts(self) -> Counter[str]:
+        """How many rollouts of each prompt were trained on."""
+        files = sorted((self.folder / "episodes").glob("step_*.jsonl"))
+        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return Counter(record["episode"]["task_id"] for record in records)
+
+    @property
+    def trained_once(self) -> bool:
+        """Whether every prompt was trained on with one group of rollouts."""
+        return len(self.rollouts) == PROMPTS and set(self.rollouts.values()) == {GROUP}

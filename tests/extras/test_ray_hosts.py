@@ -1,0 +1,47 @@
+"""A run over hosts of a Ray cluster whose network links go down while their processes live on."""
+
+from pathlib import Path
+
+import pytest
+
+from .ray_hosts import CAN_BE_MADE, opened_hosts
+from .ray_nodes import Run
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(not CAN_BE_MADE, reason="network namespaces need root and iproute2"),
+]
+
+TRAINER, ENGINE_A, ENGINE_B = 2, 3, 4
+
+
+def test_a_host_whose_link_is_cut_is_a_lost_node(tmp_path: Path) -> None:
+    with opened_hosts(tmp_path) as hosts:
+        hosts.add(TRAINER, 2, "training")
+        hosts.add(ENGINE_A, 1, "sampling")
+        hosts.add(ENGINE_B, 1, "sampling")
+        hosts.wait_for(4)
+        run = Run(tmp_path / "run", hosts.placement, 0)
+        try:
+            run.reach(1)
+            hosts.cut(ENGINE_B)
+            run.note(cut="engine")
+            run.reach(3)
+            hosts.cut(TRAINER)
+            run.note(cut="trainer")
+            output = run.finish(2)
+            run.note(ended="for want of a trainer")
+            assert "no room for 1 x engine" in output
+            assert "no room for 2 x trainer" in output
+            hosts.end_raylet(TRAINER)
+            hosts.mend(TRAINER)
+            hosts.add(TRAINER, 2, "training")
+            hosts.wait_for(3)
+            run.again()
+            run.finish()
+            run.note(outcome="finished", trained_once=run.trained_once)
+        finally:
+            run.kill()
+        assert run.trained_once, run.rollouts
