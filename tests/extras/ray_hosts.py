@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from .ray_nodes import MARK, RAY_SETTINGS, placement
 NETWORK = "10.213.77"
 CAN_BE_MADE = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("ip") is not None
 """Whether this process may make network namespaces."""
+ALWAYS = ("--min-worker-port=0", "--max-worker-port=0", "--block", "--disable-usage-stats")
+ATTEMPTS = 300
+"""Questions for what is in a cluster."""
 RAY = Path(sys.executable).with_name("ray")
 
 
@@ -35,12 +38,15 @@ class Hosts:
         self._bridge = f"{self._prefix}br"
         self.port = free_port()
         self._raylets: dict[int, subprocess.Popen[bytes]] = {}
+        self._commands: dict[int, list[str]] = {}
         ip("link", "add", self._bridge, "type", "bridge")
         stack.callback(ip, "link", "del", self._bridge)
         ip("addr", "add", f"{NETWORK}.1/24", "dev", self._bridge)
         ip("link", "set", self._bridge, "up")
         head = ("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
-        self._start_raylet(1, (), *head)
+        self._commands[1] = [str(RAY), "start", *head]
+        self._start_raylet(1)
+        self.wait_for(1)
 
     @property
     def address(self) -> str:
@@ -54,7 +60,7 @@ class Hosts:
     def add(self, number: int, cpus: int, resource: str) -> None:
         """A host of its own network, which joins the cluster."""
         name, link = f"{self._prefix}n{number}", f"{self._prefix}v{number}"
-        if number not in self._raylets:
+        if number not in self._commands:
             ip("netns", "add", name)
             self._stack.callback(ip, "netns", "del", name)
             ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -69,7 +75,9 @@ class Hosts:
         script = f'mount --bind "{own}" /tmp/ray && exec "$@"'
         inside = ("ip", "netns", "exec", name, "unshare", "-m", "sh", "-c", script, "sh")
         amounts = (f"--num-cpus={cpus}", f'--resources={{"{resource}": {cpus}}}')
-        self._start_raylet(number, inside, f"--address={self.address}", *amounts)
+        start = (str(RAY), "start", f"--address={self.address}", *amounts)
+        self._commands[number] = [*inside, *start]
+        self._start_raylet(number)
 
     def cut(self, number: int) -> None:
         """Takes the link of a host down: nothing ends there, and nothing comes through."""
@@ -81,26 +89,27 @@ class Hosts:
 
     def end_raylet(self, number: int) -> None:
         """Ends what is left of a host's part of the cluster."""
-        self._raylets[number].kill()
-        self._raylets[number].wait()
+        _end(self._raylets.pop(number))
 
     def wait_for(self, hosts: int) -> None:
         """Waits until so many hosts are in the cluster."""
         command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address={self.address}"]
-        while True:
+        for _ in range(ATTEMPTS):
             told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
             if told.count("  alive  ") == hosts:
                 return
-            for number, raylet in self._raylets.items():
-                assert raylet.poll() is None, log_tail(self._log(number), 20)
+            for number, raylet in list(self._raylets.items()):
+                if raylet.poll() is not None:  # Ray gives a node 30 seconds to start
+                    self._start_raylet(number)
             time.sleep(1)
+        raise AssertionError(log_tail(self._log(1), 20))
 
     def _log(self, number: int) -> Path:
         return self._folder / f"host{number}.log"
 
-    def _start_raylet(self, number: int, inside: Sequence[str], *options: str) -> None:
+    def _start_raylet(self, number: int) -> None:
         address = f"--node-ip-address={NETWORK}.{number}"
-        words = [*inside, str(RAY), "start", *options, address, "--block", "--disable-usage-stats"]
+        words = [*self._commands[number], address, *ALWAYS]
         with self._log(number).open("ab") as output:
             raylet = subprocess.Popen(
                 words,

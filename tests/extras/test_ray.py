@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from random import Random
 import pytest
 
 from wideseek_core import ConfigError
+from wideseek_core.ports import free_port
 from wideseek_core.processes import log_tail
 
 from .ray_nodes import ENGINE, RANK, Nodes, Run, opened_nodes, running
@@ -95,6 +97,14 @@ async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
             await child.stop(1)
             assert log_tail(slot.log) == "yes"
             assert "engine-0" in await asyncio.to_thread(overview, nodes.address)
+
+
+def test_an_address_without_a_cluster_is_one_line_at_once() -> None:
+    command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address=127.0.0.1:{free_port()}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert re.search(r"no Ray cluster there: .*refused", ended.stderr), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def overview(address: str) -> str:

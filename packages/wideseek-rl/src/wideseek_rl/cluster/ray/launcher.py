@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import socket
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ CONNECT_TIMEOUT_S = 300.0
 """Time for a process to start and connect back."""
 POLL_S = 1
 """Time that a thread waits for room, so that an end of the run is not held up."""
+REACH_TIMEOUT_S = 20.0
+"""Time for the head of the cluster to accept a connection."""
 CALLS = 4
 """Calls of an actor that run at the same time: a long one must not hold up the end."""
 
@@ -223,10 +226,21 @@ def living_nodes() -> list[dict[str, Any]]:
 def join(address: str) -> None:
     """Makes this process part of a cluster. Raises `ConfigError` if there is none."""
     try:
+        _reach(address)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"placement.address={address}: no Ray cluster there: {reason}") from None
+
+
+def _reach(address: str) -> None:
+    """Raises `OSError` if nothing listens at HOST:PORT: Ray would try for many minutes.
+
+    Other addresses, such as `auto`, are left to Ray.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), REACH_TIMEOUT_S).close()
 
 
 @asynccontextmanager
