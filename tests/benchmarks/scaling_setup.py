@@ -84,6 +84,8 @@ class ScalingConfig(Config):
     """Stages with equally many layers each, with `nemo_aligner`."""
     distributed_optimizer: bool = True
     """Divide Adam's moments among data-parallel ranks, with `nemo_aligner`."""
+    recompute: Literal["none", "core_attn", "mlp", "full"] = "full"
+    """What the backward pass computes again, with `nemo_aligner`."""
     max_batch_tokens: int = Field(default=16_384, ge=1)
     """Tokens of a micro-batch."""
     trainer_python: Path | None = None
@@ -336,7 +338,7 @@ def trainer_config(config: ScalingConfig, ranks: int) -> TorchTrainerConfig | Ne
         distributed_optimizer=config.distributed_optimizer and data_parallel > 1,
         sequence_parallel=config.tensor_parallel > 1,
         precision="float32" if config.rehearse else "bfloat16",
-        recompute="none" if config.rehearse else "full",
+        recompute="none" if config.rehearse else config.recompute,
         max_batch_tokens=tokens,
         python=config.trainer_python,
     )
