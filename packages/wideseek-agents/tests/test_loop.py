@@ -208,12 +208,13 @@ async def test_cancelling_closes_every_conversation(world: World, task: Task) ->
 
 
 async def test_a_bug_below_a_subagent_is_not_told_to_the_lead(world: World, task: Task) -> None:
-    def buggy(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
-        raise ZeroDivisionError
+    def buggy(event: Event) -> None:
+        if isinstance(event, TurnTaken) and event.agent:
+            raise ZeroDivisionError
 
-    team = Team(COMPACT, ScriptedPolicy(roles(turns(delegate("a"), "end"), buggy)), world, world)
+    script = roles(turns(delegate("a"), "end"), turns("report"))
     with pytest.raises(ZeroDivisionError):
-        await team.run(task)
+        await Team(COMPACT, ScriptedPolicy(script), world, world).run(task, on_event=buggy)
 
 
 async def test_malformed_calls_are_reported_and_may_be_written_again(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from wideseek_agents.arguments import Request
 from wideseek_agents.audit import find_gaps, improves
 from wideseek_agents.budget import Ledger
+from wideseek_agents.conversations import open_conversation
 from wideseek_agents.events import AgentEnded, AgentStarted, OnEvent, ToolAnswered, TurnTaken
 from wideseek_agents.factory import Agent
 from wideseek_agents.observations import Observations
@@ -75,15 +76,8 @@ async def run_agent(
 async def _converse(
     agent: Agent, record: AgentRecord, ledger: Ledger, seed: int, on_event: OnEvent
 ) -> Status:
-    conversation = agent.policy.open(
-        [tool.spec for tool in agent.tools],
-        seed=seed,
-        max_question_tokens=agent.limits.max_question_tokens,
-    )
-    try:
+    async with open_conversation(agent, seed=seed) as conversation:
         return await _Run(agent, record, ledger, conversation, on_event).to_the_end()
-    finally:
-        await conversation.close()
 
 
 class _Run:
