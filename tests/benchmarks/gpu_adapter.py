@@ -65,7 +65,8 @@ class Start:
             model=self.model, log=self.log, port=port, seed=1, devices=None, transfer="ipc"
         )
         if self.kind == "vllm":
-            return vllm_command(launch, place, parsed_version(version("vllm")))
+            release = "" if launch.program else version("vllm")
+            return vllm_command(launch, place, parsed_version(release))
         return sglang_command(launch, place)
 
     @property
@@ -181,7 +182,7 @@ async def run(start: Start, program: tuple[str, ...]) -> None:
     url, began = f"http://127.0.0.1:{port}", time.monotonic()
     async with running_server(start.command(port, launch), url, start.log, launch):
         results["start, seconds"] = round(time.monotonic() - began, 1)
-        for served in (NAME, "policy"):
+        for served in ("policy", NAME):
             if start.kind == "vllm":
                 sample = through_vllm(url, served, plain.config.vocab_size)
             else:
