@@ -60,9 +60,15 @@ def main() -> None:
     path = Path(os.environ["STEERING"])
     if json.loads(path.read_text()).get("unfused"):
         attention.__dict__["_variable_length"] = attention.__dict__["_by_document"] = unfused
-    compat.install()
-    actor: Any = import_module("wideseek_rl.trainers.megatron.actor")
-    actor.PolicyActor = _steered(actor.PolicyActor, path)
+    install = compat.install
+
+    def steered() -> None:
+        install()
+        actor: Any = import_module("wideseek_rl.trainers.megatron.actor")
+        actor.PolicyActor = _steered(actor.PolicyActor, path)
+
+    # Not before: what NeMo prints when it is imported must not get into the channel.
+    compat.__dict__["install"] = steered
     ranks.main()
 
 
