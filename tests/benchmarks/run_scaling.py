@@ -87,10 +87,12 @@ class Measurement:
         half, gpus = config.half, config.gpus
         self._back = Held(places.servers("back", range(half, gpus)))
         """The engines of whole steps."""
-        self._front = Held(places.servers("front", range(half))) if config.apart else None
+        self._front: Held[ServedEngine] | None = None
+        if config.apart and "rollouts" in config.parts:
+            self._front = Held(places.servers("front", range(half)))
         self._groups: dict[int, Held[Trainer]] = {}
         for size in config.groups:
-            if size == half or "training" in config.parts or "steps" in config.parts:
+            if "training" in config.parts or ("steps" in config.parts and size <= half):
                 self._groups[size] = Held(places.trainer(size))
 
     async def run(self) -> None:
