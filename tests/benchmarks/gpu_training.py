@@ -5,15 +5,24 @@
     gradients   compiled bfloat16 layers against eager float32 ones on the same packed trees
     step        seconds of an update on one packed window of 32,768 tokens, model FLOPs used and
                 memory; then with other documents of other lengths every time
+    variants    `step` once for each `--variant`, one after the other on one card, with the kernels
+                of each unless `--short`
+    documents   attention of documents one by one against flex attention: errors, milliseconds, and
+                what the first call at each length takes
     rows        the same on rows of equal length
     eager       the same window through transformers, eager, with recomputed layers
     flex        tile sizes of flex attention
 
 Weights are random and no prompt is left out, so every token but the first of a document trains.
-With `torchrun --nproc-per-node N` the part `step` runs sharded over N GPUs.
+With `torchrun --nproc-per-node N` the parts `step` and `variants` run sharded over N GPUs.
+
+A variant is a list of settings of the trainer, `name:key=value,key=value`. Settings that are none
+of the trainer's: `kept=1` lets compiled layers keep cheap results too, `apart=true` has an
+optimizer whose parts each go over all of the memory, `equal=true` takes four equal documents.
 """
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -30,6 +39,7 @@ import torch
 
 from wideseek_rl import OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.models import compiling
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.trainers.ranks import DistributedRanks, Ranks
@@ -149,13 +159,15 @@ class Timed:
     first: float
     peak_gib: float
     graphs: int
+    passes: int = 1
+    """Forward and backward passes of each GPU in an update."""
 
 
 def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: int) -> Timed:
     """Updates one after the other; the first `warm` ones compile and are not counted."""
     counters: Any = torch._dynamo.utils.counters  # pyright: ignore
     seconds: list[float] = []
-    first, graphs = 0.0, 0
+    first, graphs, passes = 0.0, 0, 1
     if DEVICE.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     for number, batch in enumerate(batches):
@@ -165,7 +177,8 @@ def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: 
             torch.cuda.synchronize()
         elapsed = time.perf_counter() - started
         assert metrics.updates == 1, metrics
-        assert metrics.micro_batches == 1, f"{metrics.micro_batches} windows on a rank"
+        passes = metrics.micro_batches
+        assert passes == 1, f"{passes} windows on a GPU"
         if number == 0:
             first = elapsed
         if number == warm - 1:
@@ -173,7 +186,7 @@ def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: 
         if number >= warm:
             seconds.append(elapsed)
     peak = torch.cuda.max_memory_allocated() / 2**30 if DEVICE.type == "cuda" else 0.0
-    return Timed(seconds, first, peak, counters["stats"]["unique_graphs"] - graphs)
+    return Timed(seconds, first, peak, counters["stats"]["unique_graphs"] - graphs, passes)
 
 
 def speed(
@@ -192,6 +205,8 @@ def speed(
         peak_gib=round(found.peak_gib, 1),
         first_s=round(found.first, 1),
         new_graphs=found.graphs,
+        passes_a_gpu=found.passes,
+        gpus=RANKS,
         **more,
     )
 
@@ -233,6 +248,7 @@ def bench_gradients(arguments: argparse.Namespace) -> None:
         "eager float32 rows": (exact, {"attention": "rows", "compile": False}),
         "eager bfloat16 rows": (rough, {"attention": "rows", "compile": False}),
         "compiled bfloat16 packed": (rough, {"attention": "packed"}),
+        "compiled bfloat16 documents": (rough, {"attention": "documents"}),
         "compiled bfloat16 packed, mlp again": (
             rough,
             {"attention": "packed", "recompute": "mlp"},
@@ -246,8 +262,7 @@ def bench_gradients(arguments: argparse.Namespace) -> None:
             model, settings(**{"recompute": "none", **common, **changes, "share_prefixes": share})
         )
         metrics = trainer.update(samples)
-        masters = [master for _, master, _ in trainer._optimizer.named_masters()]  # pyright: ignore
-        found = [m.grad.detach().clone() for m in masters if m.grad is not None]
+        found = [g.detach().float() for g in trainer._optimizer._gradients()]  # pyright: ignore
         wanted = wanted or found
         errors = sorted(
             float((a - b).norm() / b.norm().clamp(min=1e-20))
@@ -268,31 +283,176 @@ def bench_gradients(arguments: argparse.Namespace) -> None:
 def bench_step(arguments: argparse.Namespace) -> None:
     """One packed window a GPU, the same every time."""
     config = shape(arguments.shape)
-    lengths = list(DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]) * RANKS
-    changes: dict[str, Any] = {"recompute": arguments.recompute, "recompute_every": arguments.every}
-    ranks: Ranks | None = None
-    dtype = torch.bfloat16
-    if RANKS > 1:
-        ranks, dtype = DistributedRanks(), torch.float32
-        changes["autocast"] = "bfloat16"
-        # With some room the documents pack into one window for each rank and not into two.
-        changes["max_batch_tokens"] = WINDOW + 1024
-    trainer = TorchTrainer(random_model(config, dtype), settings(**changes), ranks=ranks)
+    trainer = packed_trainer(config, arguments, {})
+    lengths = packed_lengths()
     batch = documents(lengths, config.vocab_size)
     found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
-    speed(
-        "step",
-        config,
-        [lengths],
-        found,
-        recompute=f"{arguments.recompute}/{arguments.every}",
-    )
+    again = f"{arguments.recompute}/{arguments.every}"
+    speed("step", config, [lengths], found, recompute=again)
     if RANKS == 1 and not arguments.short:
         profile(trainer, batch)
         vary(trainer, config, arguments)
 
 
-def profile(trainer: TorchTrainer, batch: list[TrainingSample]) -> None:
+def packed_lengths() -> list[int]:
+    """Documents that fill one window of each GPU."""
+    return list(DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]) * RANKS
+
+
+def packed_trainer(
+    config: DecoderConfig, arguments: argparse.Namespace, changes: dict[str, Any]
+) -> TorchTrainer:
+    """The trainer of packed windows, sharded where there are several GPUs."""
+    wanted = {"recompute": arguments.recompute, "recompute_every": arguments.every, **changes}
+    ranks: Ranks | None = None
+    dtype = torch.bfloat16
+    if RANKS > 1:
+        ranks, dtype = DistributedRanks(), torch.float32
+        wanted["autocast"] = "bfloat16"
+    if DEVICE.type == "cpu":
+        wanted = {"max_batch_tokens": 650, "attention": "packed", **wanted}
+    return TorchTrainer(random_model(config, dtype), settings(**wanted), ranks=ranks)
+
+
+def bench_variants(arguments: argparse.Namespace) -> None:
+    """Settings of the trainer beside each other on one card."""
+    config = shape(arguments.shape)
+    lengths = packed_lengths()
+    batch = documents(lengths, config.vocab_size)
+    for text in arguments.variant:
+        if time.time() > arguments.until:
+            report("variants", variant=text, skipped="no time left")
+            continue
+        try:
+            _variant(text, config, batch, lengths, arguments)
+        except Exception as error:  # noqa: BLE001 - the variants after it are worth running
+            report("variants", variant=text, error=f"{type(error).__name__}: {str(error)[:600]}")
+        clean()
+
+
+def _variant(
+    text: str,
+    config: DecoderConfig,
+    batch: list[TrainingSample],
+    lengths: Sequence[int],
+    arguments: argparse.Namespace,
+) -> None:
+    name, _, given = text.partition(":")
+    changes = {key: json.loads(value) for key, value in _pairs(given)}
+    kept, apart = changes.pop("kept", None), changes.pop("apart", False)
+    if changes.pop("equal", False):
+        lengths = [sum(lengths) // RANKS // 4] * 4 * RANKS
+        batch = documents(lengths, config.vocab_size)
+    ordinary = compiling.KEPT
+    if kept is not None:
+        compiling.KEPT = kept  # pyright: ignore[reportConstantRedefinition]
+    trainer = packed_trainer(config, arguments, changes)
+    if apart:
+        trainer._optimizer._plain = False  # pyright: ignore[reportPrivateUsage]
+    try:
+        found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
+        speed("variants", config, [lengths], found, variant=name, settings=given)
+        if RANKS == 1 and not arguments.short:
+            profile(trainer, batch, name)
+    finally:
+        compiling.KEPT = ordinary  # pyright: ignore[reportConstantRedefinition]
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Keys and values of `key=value,key=value`; values are JSON, or words."""
+    found: list[tuple[str, str]] = []
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        try:
+            json.loads(value)
+        except ValueError:
+            value = json.dumps(value)
+        found.append((key, value))
+    return found
+
+
+def bench_documents(arguments: argparse.Namespace) -> None:
+    """Attention of documents one by one, and by flex attention, on the same window."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    from wideseek_rl.batch.packing import collate
+    from wideseek_rl.batch.prefix_tree import single
+    from wideseek_rl.models.documents import documents_attention
+    from wideseek_rl.models.flex import block_mask
+
+    del arguments
+    lengths = DOCUMENTS if DEVICE.type == "cuda" else (200, 300, 150)
+    trees = [single(sample) for sample in documents(lengths, 1000)]
+    layout = collate(trees, DEVICE, packed=True, kernel="flex", one_by_one=True).layout
+    assert layout is not None
+    assert layout.documents is not None
+    q, k, v = (_heads(count, layout.ends.shape[1]) for count in (16, 8, 8))
+    of_out = torch.randn_like(q)
+    found, both = layout.documents, (q, k, v)
+    if DEVICE.type == "cpu":
+        report(
+            "documents",
+            seconds=_first_call(lambda: documents_attention(*both, found), of_out, both),
+        )
+        return
+    mask = block_mask(layout.ends, layout.positions)
+    flex: Any = torch.compile(flex_attention)
+    ways: dict[str, Callable[[], torch.Tensor]] = {
+        "flex": lambda: flex(q, k, v, block_mask=mask, enable_gqa=True),
+        "documents": lambda: documents_attention(q, k, v, found),
+    }
+    wanted: list[torch.Tensor] = []
+    for name, way in ways.items():
+        first = _first_call(way, of_out, both)
+        results = [way(), *torch.autograd.grad(way(), both, of_out)]
+        wanted = wanted or results
+        real = sum(DOCUMENTS)
+        errors = [
+            float((a - b)[:, :, :real].float().norm() / b[:, :, :real].float().norm())
+            for a, b in zip(results, wanted, strict=True)
+        ]
+        report(
+            "documents",
+            way=name,
+            first_s=first,
+            forward_ms=_milliseconds(way),
+            both_ms=_milliseconds(lambda way=way: torch.autograd.grad(way(), both, of_out)),
+            errors_to_flex=errors,
+        )
+    _new_lengths(documents_attention)
+
+
+def _heads(count: int, length: int) -> torch.Tensor:
+    """Random queries, keys or values, heads beside each other in memory."""
+    made = torch.randn(1, length, count, 128, device=DEVICE, dtype=torch.bfloat16)
+    return made.transpose(1, 2).requires_grad_()
+
+
+def _first_call(
+    way: Callable[[], torch.Tensor], of_out: torch.Tensor, both: tuple[torch.Tensor, ...]
+) -> float:
+    started = time.perf_counter()
+    torch.autograd.grad(way(), both, of_out)
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return round(time.perf_counter() - started, 4)
+
+
+def _new_lengths(attention: Callable[..., torch.Tensor]) -> None:
+    """What the first and the second call of documents of a length take."""
+    from wideseek_rl.models.documents import Documents
+
+    q, k, v = (_heads(count, WINDOW) for count in (16, 8, 8))
+    of_out = torch.randn_like(q)
+    seconds: dict[int, list[float]] = {}
+    for length in (512, 1024, 1536, 2560, 4608, 9216, 16_384):
+        one = Documents(bounds=torch.tensor([[0, length]]))
+        way = functools.partial(attention, q, k, v, one)
+        seconds[length] = [_first_call(way, of_out, (q, k, v)) for _ in range(2)]
+    report("new lengths", seconds=seconds)
+
+
+def profile(trainer: TorchTrainer, batch: list[TrainingSample], name: str = "") -> None:
     """Milliseconds of one update by kernel, and how long none ran."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
@@ -312,6 +472,7 @@ def profile(trainer: TorchTrainer, batch: list[TrainingSample]) -> None:
     ordered = sorted(kernels.items(), key=lambda item: -sum(item[1]))[:32]
     report(
         "profile",
+        variant=name,
         seconds=round(elapsed, 4),
         busy_s=round(sum(map(sum, kernels.values())) / 1e3, 4),
         kernels={name: [round(sum(ms), 2), len(ms)] for name, ms in ordered},
@@ -450,6 +611,8 @@ def _milliseconds(work: Callable[[], object], repeats: int = 10) -> float:
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "gradients": bench_gradients,
     "step": bench_step,
+    "variants": bench_variants,
+    "documents": bench_documents,
     "rows": bench_rows,
     "eager": bench_eager,
     "flex": bench_flex,
@@ -465,6 +628,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=2)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--short", action="store_true", help="`step` alone, without its profile")
+    parser.add_argument("--variant", action="append", default=[], help="for the part `variants`")
     parser.add_argument("--until", type=float, default=1e12, help="start no part after this time")
     arguments = parser.parse_args()
     if RANKS > 1:

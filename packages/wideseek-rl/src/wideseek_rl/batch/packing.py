@@ -1,7 +1,7 @@
 """Micro-batches within a budget of tokens: rows of like length, or all in one packed sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from wideseek_rl.batch.prefix_tree import (
     single,
 )
 from wideseek_rl.batch.samples import TrainingSample, turn_numbers
+from wideseek_rl.models.documents import Documents
 from wideseek_rl.models.layout import SequenceLayout
 
 MAX_MASK = 1 << 26
@@ -26,6 +27,10 @@ ATTENTION_TOKENS = 30_000
 
 PACKED_MULTIPLE = 128
 """Packed sequences are padded to a multiple: the block size of flex attention."""
+
+
+MIN_BOUNDS = 256
+"""Least rows of the bounds of documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +124,29 @@ def balance(trees: Sequence[PrefixTree], max_tokens: int, multiple: int) -> list
     fewest = fill(trees, max_tokens)
     if multiple == 1:
         return fewest
-    count = min(-(-len(fewest) // multiple) * multiple, len(trees))
+    # The longest-first rule may need one more than the tokens do, and each rank then a pass more.
+    least = -(-sum(map(len, trees)) // max_tokens)
+    for wanted in (least, len(fewest)):
+        count = min(-(-wanted // multiple) * multiple, len(trees))
+        batches = _spread(trees, count, max_tokens)
+        if batches is not None:
+            return batches
+    return fewest
+
+
+def _spread(
+    trees: Sequence[PrefixTree], count: int, max_tokens: int
+) -> list[list[PrefixTree]] | None:
+    """Trees in so many packed sequences of like cost, or None where the dearest-first rule fails.
+
+    A tree that is too long for any has one of its own.
+    """
     batches: list[list[PrefixTree]] = [[] for _ in range(count)]
     costs, tokens = [0.0] * count, [0] * count
     for tree in sorted(trees, key=tree_cost, reverse=True):
         fits = [at for at in range(count) if not tokens[at] or tokens[at] + len(tree) <= max_tokens]
         if not fits:
-            return fewest
+            return None
         at = min(fits, key=costs.__getitem__)
         batches[at].append(tree)
         costs[at] += tree_cost(tree)
@@ -160,10 +181,12 @@ def collate(
     packed: bool = False,
     kernel: Literal["mask", "flex"] = "mask",
     multiple: int = PACKED_MULTIPLE,
+    one_by_one: bool = False,
 ) -> MicroBatch:
     """Trees as rows that are padded on the right, or as one packed sequence.
 
-    A packed sequence is padded to a multiple of `multiple`.
+    A packed sequence is padded to a multiple of `multiple`. With `one_by_one` its trees are
+    attended to one after the other where none has branches.
     """
     lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
     offsets = np.cumsum(lengths) - lengths
@@ -187,9 +210,11 @@ def collate(
 
     owners = np.repeat(np.arange(len(samples)), [len(at) for at in trained])
     real = np.array([lengths.sum()]) if packed else lengths
-    layout = None
-    if packed or any(tree.branched for tree in trees):
+    layout, branched = None, any(tree.branched for tree in trees)
+    if packed or branched:
         layout = _layout(trees, offsets, (1 if packed else len(trees), width), device, kernel)
+    if layout is not None and packed and one_by_one and not branched:
+        layout = replace(layout, documents=_documents(offsets, lengths))
     return MicroBatch(
         samples=samples,
         ids=torch.as_tensor(ids.reshape(-1, width)).to(device),
@@ -203,6 +228,16 @@ def collate(
         turns=torch.as_tensor(turn_numbers(trained)).to(device),
         layout=layout,
     )
+
+
+def _documents(
+    offsets: np.typing.NDArray[np.int64], lengths: np.typing.NDArray[np.int64]
+) -> Documents:
+    """The bounds of documents; few counts of rows, since layers are compiled for each."""
+    rows = max(MIN_BOUNDS, 1 << (len(lengths) - 1).bit_length())
+    bounds = torch.zeros(rows, 2, dtype=torch.long)
+    bounds[: len(lengths)] = torch.as_tensor(np.stack((offsets, offsets + lengths), 1))
+    return Documents(bounds=bounds)
 
 
 def _layout(

@@ -15,14 +15,16 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.layout import SequenceLayout, causal_layout
 from wideseek_rl.models.ops import Linear, attention, linear
-from wideseek_rl.models.rope import rotate, rotation
+from wideseek_rl.models.rope import beside_heads, rotate, rotation
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
+    from wideseek_rl.models.documents import Documents
+
 Recompute = Literal["none", "mlp", "layer", "mixed"]
 """What the backward pass computes again instead of keeping: nothing, the feed-forward blocks (the
-greater part of the memory for a sixth of the time), whole layers, or these two in turn."""
+greater part of the memory for a sixth of the time), whole layers, or both in turn."""
 
 Result = TypeVar("Result")
 
@@ -56,14 +58,21 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(dim, config.norm_eps) if config.qk_norm else None
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | None" = None
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        pattern: "Tensor | BlockMask | Documents | None" = None,
     ) -> Tensor:
         """`[B, T, D] -> [B, T, D]`; plainly causal without a pattern."""
         split = (*x.shape[:2], -1, self.head_dim)
         q, k = self.q_proj(x).view(split), self.k_proj(x).view(split)  # [B, T, H, d]
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rotate(q.transpose(1, 2), cos, sin), rotate(k.transpose(1, 2), cos, sin)
+        # Heads stay beside each other in memory all the way, so that nothing is copied to put
+        # them there again.
+        cos, sin = beside_heads(cos), beside_heads(sin)
+        q, k = rotate(q, cos, sin).transpose(1, 2), rotate(k, cos, sin).transpose(1, 2)
         v = self.v_proj(x).view(split).transpose(1, 2)
         return self.o_proj(attention(q, k, v, pattern).transpose(1, 2).flatten(2))
 
@@ -95,7 +104,11 @@ class Layer(nn.Module):
         self.recompute: Literal["none", "mlp", "layer"] = "none"
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | None" = None
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        pattern: "Tensor | BlockMask | Documents | None" = None,
     ) -> Tensor:
         """`[B, T, D] -> [B, T, D]`."""
         recompute = self.recompute if torch.is_grad_enabled() else "none"
@@ -105,7 +118,7 @@ class Layer(nn.Module):
         return _again(self._feed_forward, x) if recompute == "mlp" else self._feed_forward(x)
 
     def _whole(
-        self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | None"
+        self, x: Tensor, cos: Tensor, sin: Tensor, pattern: "Tensor | BlockMask | Documents | None"
     ) -> Tensor:
         return self._feed_forward(x + self.self_attn(self.input_layernorm(x), cos, sin, pattern))
 
@@ -113,7 +126,9 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-def _again(compute: Callable[..., Tensor], *arguments: "Tensor | BlockMask | None") -> Tensor:
+def _again(
+    compute: Callable[..., Tensor], *arguments: "Tensor | BlockMask | Documents | None"
+) -> Tensor:
     """The result, computed again in the backward pass. Nothing in a layer draws random numbers."""
     return cast(
         Tensor, checkpoint(compute, *arguments, use_reentrant=False, preserve_rng_state=False)
@@ -158,12 +173,17 @@ class Decoder(nn.Module):
         )
 
     def recompute(self, what: Recompute, *, every: float = 1) -> None:
-        """Sets what the backward pass of every n-th layer computes again, with 2.5 of two in 5."""
-        last = -1
+        """Sets what the backward pass of every n-th layer computes again, with 2.5 of two in 5.
+
+        `mixed` are whole layers of every n-th (at least every second), of the others the
+        feed-forward block.
+        """
+        mixed = what == "mixed"
+        chosen, others = ("layer", "mlp") if mixed else (what, "none")
+        last, every = -1, max(every, 2) if mixed else every
         for number, layer in enumerate(self.model.layers):
             group = int(number / every)
-            again = ("layer", "mlp")[group % 2] if what == "mixed" else what
-            cast(Layer, layer).recompute = again if group != last else "none"
+            cast(Layer, layer).recompute = chosen if group != last else others
             last = group
 
     def hidden(self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None) -> Tensor:
@@ -215,7 +235,7 @@ class Decoder(nn.Module):
         self, ids: Tensor, layout: SequenceLayout | None
     ) -> "dict[int | None, Tensor | BlockMask | None]":
         """What the attention of layers of each window takes."""
-        config, found = self.config, dict[int | None, "Tensor | BlockMask | None"]()
+        config, found = self.config, dict[int | None, "Tensor | BlockMask | Documents | None"]()
         for window in {config.window(number) for number in range(config.layers)}:
             if window is not None and ids.shape[1] <= window:
                 found[window] = None if layout is None else layout.pattern()

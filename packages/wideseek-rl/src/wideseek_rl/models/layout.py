@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from wideseek_rl.models.documents import Documents
+
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -29,12 +31,16 @@ class SequenceLayout:
     """`[B, T]`, one past the last place whose token may attend to this one."""
     kernel: Literal["mask", "flex"] = "mask"
     """`mask` is a dense mask for any device, `flex` skips the blocks in which nothing attends."""
+    documents: Documents | None = None
+    """Where the one sequence is documents side by side that are to be attended to one by one."""
     _patterns: "dict[int | None, Tensor | BlockMask]" = field(
         default_factory=lambda: {}, init=False, repr=False
     )
 
-    def pattern(self, window: int | None = None) -> "Tensor | BlockMask":
+    def pattern(self, window: int | None = None) -> "Tensor | BlockMask | Documents":
         """What attention takes, of layers that look back at most `window` tokens if it is set."""
+        if self.documents is not None and window is None:
+            return self.documents
         found = self._patterns.get(window)
         if found is None:
             if self.kernel == "flex":

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from wideseek_rl.models.documents import Documents, documents_attention
+
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -66,7 +68,7 @@ def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: "Tensor | BlockMask | None" = None,
+    mask: "Tensor | BlockMask | Documents | None" = None,
     scale: float | None = None,
 ) -> Tensor:
     """Softmax attention, causal if there is no mask.
@@ -75,13 +77,16 @@ def attention(
         q: `[B, H, T, d]`
         k: `[B, Hkv, S, d]`; each head is shared by `H / Hkv` queries.
         v: like `k`.
-        mask: `[T, S]`, true where a query may attend, or the blocks of flex attention.
+        mask: `[T, S]`, true where a query may attend, or the blocks of flex attention, or the
+            documents of one packed sequence.
         scale: of the scores; `d ** -0.5` if None.
 
     Returns:
         `[B, H, T, d]`.
     """
     causal = mask is None
+    if isinstance(mask, Documents):
+        return documents_attention(q, k, v, mask, scale)
     if mask is not None and not isinstance(mask, Tensor):
         from wideseek_rl.models.flex import flex
 

@@ -26,10 +26,18 @@ class Rotation:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates `[B, heads, T, head_dim]` by angles whose last dimension is half as long."""
+    """Rotates the last dimension by half as many angles.
+
+    The other dimensions may be in any order that `cos` and `sin` broadcast to.
+    """
     a, b = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+def beside_heads(angles: Tensor) -> Tensor:
+    """Cosines or sines of a `Rotation` for `[B, T, heads, head_dim]`."""
+    return angles.unsqueeze(-2) if angles.dim() == 2 else angles.transpose(-3, -2)
 
 
 def rotation(config: DecoderConfig, positions: Tensor) -> Rotation:

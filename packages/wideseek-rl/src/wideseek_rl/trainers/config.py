@@ -44,6 +44,7 @@ class TorchTrainerConfig(Config):
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"threads", "max_batch_tokens", "recompute", "recompute_every", "offload", "compile"}
+        | {"keep_gathered"}
         | {"profile", "profile_folder"}
     )
     """Keys that a resumed run may change."""
@@ -70,16 +71,23 @@ class TorchTrainerConfig(Config):
     matmul: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
     products with sums in float32."""
-    attention: Literal["auto", "rows", "packed"] = "auto"
-    """`packed` runs samples as one sequence without padding, by flex attention on a GPU; `rows`
-    pads samples of like length; `auto` packs on a GPU."""
+    attention: Literal["auto", "rows", "packed", "documents"] = "auto"
+    """`packed` runs samples as one sequence without padding, by flex attention on a GPU;
+    `documents` does too, but attends to samples one by one where none shares a beginning with
+    another; `rows` pads samples of like length; `auto` packs on a GPU."""
     compile: bool | None = None
     """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
     recompute: Literal["none", "mlp", "layer", "mixed"] = "none"
     """What the backward pass computes again instead of keeping it in memory: nothing, feed-forward
-    blocks, whole layers, or these two in turn."""
+    blocks, whole layers, or whole layers and feed-forward blocks in turn. Compiled layers also
+    compute again what costs next to nothing."""
+    keep_gathered: bool = False
+    """Sharded layers keep their gathered weights from the forward to the backward pass, which takes
+    the memory of the model once more and gathers once less."""
     recompute_every: float = Field(default=1, ge=1)
-    """`recompute` applies to every n-th layer, with 2.5 to two of five."""
+    """`recompute` applies to every n-th layer, with 2.5 to two of five. With `mixed` every n-th
+    layer (every second one where n is 1) is computed again as a whole, of the others the
+    feed-forward block."""
     max_logits: int | None = Field(default=None, ge=1)
     """Logits held at the same time, 4 bytes each; null for what suits the device."""
     offload: bool = False

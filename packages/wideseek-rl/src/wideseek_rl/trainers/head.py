@@ -26,8 +26,11 @@ SpanLoss = Callable[[Tensor, Tensor, slice], LossOutputs]
 Each token's cost depends on that token alone.
 """
 
-MAX_LOGITS = {"cpu": 1 << 27, "cuda": 1 << 28}
+MAX_LOGITS = {"cpu": 1 << 27, "cuda": 1 << 29}
 """Most logits held at once, by kind of device; 4 bytes each, and half as much for gradients."""
+
+CHUNK_MULTIPLE = 128
+"""Tokens of a chunk are a multiple of it, which suits the tiles of matrix products."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +81,10 @@ def chunked_loss(
 
 
 def spans(count: int, size: int) -> list[slice]:
-    """Consecutive parts of at most `size`."""
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    """Consecutive parts of at most `size`, as few as possible and about equally long."""
+    even = -(-count // max(-(-count // size), 1))
+    step = max(min(-(-even // CHUNK_MULTIPLE) * CHUNK_MULTIPLE, size), 1)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 class _Logprobs(torch.autograd.Function):
@@ -124,7 +129,9 @@ class _Logprobs(torch.autograd.Function):
                 second,
                 weight.dtype,
             )
+            del logits  # or those of the next chunk would be made beside them
             total.add(span, gradient, options.temperature)
+            del gradient
         of_weight = None if total.weight is None else total.weight.to(weight.dtype)
         return total.states, of_weight, None, None
 
@@ -154,7 +161,9 @@ class _Loss(torch.autograd.Function):
             gradient = _logit_gradient(
                 logits, targets[span], normalizers, first, entropies, second, weight.dtype
             )
+            del logits  # or those of the next chunk would be made beside them
             total.add(span, gradient, options.temperature)
+            del gradient
         ctx.save_for_backward(total.states, total.weight)
         ctx.dtype = weight.dtype
         counted = torch.stack(sums).sum(0)

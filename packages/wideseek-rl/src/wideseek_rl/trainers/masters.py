@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wideseek_rl.models.spread import whole
+from wideseek_rl.trainers.adamw import Advance, gradient_norm, local, numbers, one_pass
 from wideseek_rl.trainers.config import OptimizerConfig
 from wideseek_rl.trainers.optimizer import set_learning_rate
 
@@ -43,6 +44,8 @@ class MasterAdamW:
         self.names = [name for name, _ in named]
         self.weights = [parameter for _, parameter in named]
         self.masters = [_master(parameter) for parameter in self.weights]
+        every = [local(tensor) for tensor in (*self.weights, *self.masters)]
+        self._plain = all(tensor.is_contiguous() for tensor in every)
         matrices = [master for master in self.masters if master.ndim >= 2]
         vectors = [master for master in self.masters if master.ndim < 2]
         groups: list[dict[str, Any]] = [
@@ -81,20 +84,57 @@ class MasterAdamW:
 
         A gradient that is not finite changes nothing.
         """
-        self.accumulate()
-        if scale != 1:
-            for gradient in self._gradients():
+        plain = self._plain and self.masters
+        advance = one_pass(self.masters[0].device.type) if plain else None
+        if advance is None:
+            self.accumulate()
+            for gradient in self._gradients() if scale != 1 else ():
                 gradient /= scale
-        norm = self._clip()
+            norm = self._clip()
+        else:
+            norm = gradient_norm(self._gradients()) / scale
         if not math.isfinite(norm):
             return Step(norm=norm, changed=0.0)
         watched = self._watched()
-        before = [_sample(master) for master in watched]
-        set_learning_rate(self.inner, lr)
-        self.inner.step()  # pyright: ignore[reportUnknownMemberType]
-        changed = _changed(watched, before)
-        self.publish()
-        return Step(norm=norm, changed=changed)
+        before = [_sample(master) for master, _ in watched]
+        if advance is None:
+            set_learning_rate(self.inner, lr)
+            self.inner.step()  # pyright: ignore[reportUnknownMemberType]
+            self.publish()
+        else:
+            clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
+            self._advance(advance, lr, clipped / scale)
+        return Step(norm=norm, changed=_changed(watched, before))
+
+    @torch.no_grad()
+    def _advance(self, advance: Advance, lr: float, factor: float) -> None:
+        """The step on gradients as they are, each tensor read and written once."""
+        for weight, master in self._pairs():
+            gradient = _gradient(weight, master)
+            if gradient is None:
+                continue
+            state = self._state(master)
+            state["step"] += 1
+            moments = local(state["exp_avg"]), local(state["exp_avg_sq"])
+            found = numbers(
+                self._config,
+                lr=lr,
+                step=int(state["step"]),
+                factor=factor,
+                decay=self._config.weight_decay if master.ndim >= 2 else 0.0,
+            )
+            target = None if master is weight else weight
+            advance(local(master), local(gradient).contiguous(), *moments, target, found)
+
+    def _state(self, master: nn.Parameter) -> dict[str, Tensor]:
+        """Moments, made at the first step; the count of steps is in the memory of the host."""
+        state = cast(dict[str, Tensor], self.inner.state[master])
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(master)
+            state["exp_avg_sq"] = torch.zeros_like(master)
+        state["step"] = state["step"].cpu()
+        return state
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -139,11 +179,13 @@ class MasterAdamW:
         return zip(self.weights, self.masters, strict=True)
 
     def _gradients(self) -> list[Tensor]:
-        return [master.grad for master in self.masters if master.grad is not None]
+        found = [_gradient(weight, master) for weight, master in self._pairs()]
+        return [gradient for gradient in found if gradient is not None]
 
-    def _watched(self) -> list[nn.Parameter]:
-        """Some of the weights that have a gradient, evenly spread, so that watching is cheap."""
-        trained = [master for master in self.masters if master.grad is not None]
+    def _watched(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Some of the masters with their gradients, evenly spread, so that watching is cheap."""
+        found = [(master, _gradient(weight, master)) for weight, master in self._pairs()]
+        trained = [(master, gradient) for master, gradient in found if gradient is not None]
         return trained[:: max(len(trained) // WATCHED_WEIGHTS, 1)]
 
 
@@ -153,15 +195,19 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(weight.detach().float())
 
 
-def _changed(watched: list[nn.Parameter], before: list[Tensor]) -> float:
+def _gradient(weight: nn.Parameter, master: nn.Parameter) -> Tensor | None:
+    """The sum over several passes that the master holds, or what the only one left."""
+    return weight.grad if master.grad is None else master.grad
+
+
+def _changed(watched: list[tuple[nn.Parameter, Tensor]], before: list[Tensor]) -> float:
     """Part of the elements with a gradient that are not what they were."""
     changed: list[Tensor] = []
     counted: list[Tensor] = []
-    for master, old in zip(watched, before, strict=True):
-        if master.grad is not None:
-            moved = _sample(master.grad) != 0
-            changed.append(((_sample(master) != old) & moved).sum())
-            counted.append(moved.sum())
+    for (master, gradient), old in zip(watched, before, strict=True):
+        moved = _sample(gradient) != 0
+        changed.append(((_sample(master) != old) & moved).sum())
+        counted.append(moved.sum())
     total = float(torch.stack(counted).sum()) if counted else 0.0
     return float(torch.stack(changed).sum()) / total if total else 1.0
 
@@ -169,6 +215,5 @@ def _changed(watched: list[nn.Parameter], before: list[Tensor]) -> float:
 @torch.no_grad()
 def _sample(tensor: Tensor) -> Tensor:
     """A copy of some elements, evenly spread."""
-    local: Tensor = cast(Any, tensor).to_local() if hasattr(tensor, "to_local") else tensor
-    flat = local.detach().flatten()
+    flat = local(tensor).detach().flatten()
     return flat[:: max(len(flat) // WATCHED, 1)].clone()

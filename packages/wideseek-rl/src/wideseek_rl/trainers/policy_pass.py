@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from wideseek_rl.batch.packing import PACKED_MULTIPLE, BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
+from wideseek_rl.models.compiling import MAX_LENGTHS, compiling
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora import dropouts, seeded
 from wideseek_rl.models.open import TrainableModel, network
@@ -32,11 +32,7 @@ from wideseek_rl.trainers.micro_batch_loss import (
     token_logprobs,
     token_loss,
 )
-from wideseek_rl.trainers.ranks import OneRank, Ranks, shard
-
-MAX_LENGTHS = 8
-"""Lengths to which packed sequences are padded under flex attention. Its kernels are a third slower
-where they don't know the length, so each one is compiled for itself, once."""
+from wideseek_rl.trainers.ranks import OneRank, Ranks, give_up, shard
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +70,9 @@ class PolicyPass:
             max_logits=config.max_logits,
         )
         on_gpu = self.device.type != "cpu"
-        self._packed = config.attention == "packed" or (config.attention == "auto" and on_gpu)
+        packed = config.attention in ("packed", "documents")
+        self._packed = packed or (config.attention == "auto" and on_gpu)
+        self._one_by_one = config.attention == "documents"
         self._flex = self._packed and on_gpu
         parts = MAX_LENGTHS if self._flex else config.max_batch_tokens
         self._multiple = padding_multiple(config.max_batch_tokens, parts)
@@ -86,7 +84,8 @@ class PolicyPass:
         )
         self._dropouts = dropouts(network(model)) if config.lora and config.lora.dropout else []
         model.recompute(config.recompute, every=config.recompute_every)
-        if on_gpu if config.compile is None else config.compile:
+        self._compiled = on_gpu if config.compile is None else config.compile
+        if self._compiled:
             for module in (model, reference):
                 _compile_layers(module, dynamic=False if self._flex else None)
 
@@ -95,7 +94,8 @@ class PolicyPass:
         dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.autocast)
         for module in (self._model, self._reference):
             if module is not None:
-                shard(module, dtype or torch.float32)
+                keep = self._config.keep_gathered and module is self._model
+                shard(module, dtype or torch.float32, keep_gathered=keep)
         self._config = self._config.model_copy(update={"autocast": "off"})
 
     def plan(self, samples: Sequence[TrainingSample]) -> list[Planned]:
@@ -111,6 +111,7 @@ class PolicyPass:
             packed=self._packed,
             kernel="flex" if self._flex else "mask",
             multiple=self._multiple,
+            one_by_one=self._one_by_one,
         )
 
     def evaluate(self, batch: MicroBatch, old: Tensor | None) -> Evaluated:
@@ -127,7 +128,7 @@ class PolicyPass:
                 self._loss_config,
             )
 
-        with precision(self.device, self._config.autocast, self._config.matmul), self._dropping():
+        with self._running(), self._dropping():
             together = self._loss_config.needs_sequences
             found = token_loss(self._model, batch, loss, self._head, together=together)
         if self._config.ratio_stop == "micro_batch":
@@ -145,6 +146,16 @@ class PolicyPass:
             yield
 
     @contextmanager
+    def _running(self) -> Generator[None]:
+        """Arithmetic and compiler settings of a forward pass."""
+        with ExitStack() as stack:
+            if self._compiled:
+                stack.enter_context(compiling())
+            arithmetic = precision(self.device, self._config.autocast, self._config.matmul)
+            stack.enter_context(arithmetic)
+            yield
+
+    @contextmanager
     def _dropping(self) -> Generator[None]:
         """Adapters drop inputs in the passes that train, and in no others."""
         for layer in self._dropouts:
@@ -158,8 +169,11 @@ class PolicyPass:
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch, model: TrainableModel | None = None) -> Tensor:
         """Log-probabilities of the trained tokens, `[N]`, of the model or another one."""
-        with precision(self.device, self._config.autocast, self._config.matmul):
-            return token_logprobs(model or self._model, batch, self._head)[0]
+        with self._running():
+            found = token_logprobs(model or self._model, batch, self._head)[0]
+        if self.ranks.count > 1:
+            give_up(network(model or self._model))
+        return found
 
     def broken(self, batch: MicroBatch, found: Evaluated, old: Tensor | None) -> set[int]:
         """Numbers of the samples for whose tokens the model gave none; names them.
@@ -253,9 +267,5 @@ def padding_multiple(max_tokens: int, lengths: int) -> int:
 def _compile_layers(model: TrainableModel | None, *, dynamic: bool | None) -> None:
     """Compiles each layer of our own decoder, for each length or, from the second on, for all."""
     if isinstance(model, Decoder):
-        # Layers share their code: one entry for each length, with and without gradient, and for
-        # each way of recomputing. At the limit they would run uncompiled.
-        settings: Any = torch._dynamo.config  # pyright: ignore[reportPrivateUsage]
-        settings.recompile_limit = max(settings.recompile_limit, 8 * MAX_LENGTHS)
         for layer in (*model.model.layers, model.model.norm):
             layer.compile(dynamic=dynamic)  # pyright: ignore[reportUnknownMemberType]

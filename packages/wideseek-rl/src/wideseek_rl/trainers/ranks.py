@@ -103,10 +103,11 @@ class DistributedRanks:
         return own + [[] for _ in range(most - len(own))]
 
 
-def shard(model: nn.Module, dtype: torch.dtype) -> None:
+def shard(model: nn.Module, dtype: torch.dtype, *, keep_gathered: bool = False) -> None:
     """Spreads a float32 model over the ranks (FSDP2); passes compute in `dtype`.
 
-    Masters, moments and gradients are spread with it, and gradients are summed in float32.
+    Masters, moments and gradients are spread with it, and gradients are summed in float32. With
+    `keep_gathered` each pass gathers the weights once and not once more for its backward half.
     """
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
@@ -119,9 +120,21 @@ def shard(model: nn.Module, dtype: torch.dtype) -> None:
     policy = MixedPrecisionPolicy(
         param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
-    for layer in model.model.layers:
-        apply(layer, mp_policy=policy)
-    apply(model, mp_policy=policy)
+    last = len(model.model.layers) - 1
+    for number, layer in enumerate(model.model.layers):
+        # The last layer would be gathered again at once.
+        again = not keep_gathered and number < last
+        apply(layer, mp_policy=policy, reshard_after_forward=again)
+    apply(model, mp_policy=policy, reshard_after_forward=False)
+
+
+def give_up(model: nn.Module) -> None:
+    """Gives up the weights that a pass without backward half left gathered: they would grow old."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            cast(Any, module).reshard()
 
 
 def _cost(trees: Trees) -> float:
