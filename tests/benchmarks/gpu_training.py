@@ -343,9 +343,9 @@ def _variant(
     if changes.pop("equal", False):
         lengths = [sum(lengths) // RANKS // 4] * 4 * RANKS
         batch = documents(lengths, config.vocab_size)
-    ordinary = compiling.KEPT
+    ordinary = compiling.MEMORY_BUDGET
     if kept is not None:
-        compiling.KEPT = kept  # pyright: ignore[reportConstantRedefinition]
+        compiling.MEMORY_BUDGET = kept  # pyright: ignore[reportConstantRedefinition]
     trainer = packed_trainer(config, arguments, changes)
     if apart:
         trainer._optimizer._plain = False  # pyright: ignore[reportPrivateUsage]
@@ -355,7 +355,7 @@ def _variant(
         if RANKS == 1 and not arguments.short:
             profile(trainer, batch, name)
     finally:
-        compiling.KEPT = ordinary  # pyright: ignore[reportConstantRedefinition]
+        compiling.MEMORY_BUDGET = ordinary  # pyright: ignore[reportConstantRedefinition]
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -30,8 +30,9 @@ class Numbers(NamedTuple):
     eps: float
     rate: float
     """The learning rate; undoes the start of the running mean at 0."""
-    kept: float
-    """What weight decay leaves of the weight."""
+    decayed: float
+    """The part of the weight that its decay takes. What it leaves, as a float32 number, would be
+    coarser."""
 
 
 class Advance(Protocol):
@@ -64,7 +65,7 @@ def numbers(
         root=1 / math.sqrt(1 - second**step),
         eps=config.eps,
         rate=lr / (1 - first**step),
-        kept=1 - lr * decay,
+        decayed=lr * decay,
     )
 
 

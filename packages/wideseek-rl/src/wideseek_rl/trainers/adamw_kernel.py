@@ -35,21 +35,21 @@ def advance(
 
 @triton.jit
 def _advance(
-    master: Any,
-    gradient: Any,
-    mean: Any,
-    square: Any,
-    weight: Any,
-    factor: Any,
-    mean_kept: Any,
-    mean_new: Any,
-    square_kept: Any,
-    square_new: Any,
-    root: Any,
-    eps: Any,
-    rate: Any,
-    kept: Any,
-    count: Any,
+    master: tl.tensor,
+    gradient: tl.tensor,
+    mean: tl.tensor,
+    square: tl.tensor,
+    weight: tl.tensor,
+    factor: tl.tensor,
+    mean_kept: tl.tensor,
+    mean_new: tl.tensor,
+    square_kept: tl.tensor,
+    square_new: tl.tensor,
+    root: tl.tensor,
+    eps: tl.tensor,
+    rate: tl.tensor,
+    decayed: tl.tensor,
+    count: tl.tensor,
     publish: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
@@ -58,8 +58,8 @@ def _advance(
     g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32) * factor
     m = tl.load(mean + at, mask=inside, other=0.0) * mean_kept + g * mean_new
     v = tl.load(square + at, mask=inside, other=0.0) * square_kept + g * g * square_new
-    w = tl.load(master + at, mask=inside, other=0.0) * kept
-    w = w - rate * m / (tl.sqrt(v) * root + eps)
+    w = tl.load(master + at, mask=inside, other=0.0)
+    w = w - decayed * w - rate * m / (tl.sqrt(v) * root + eps)
     tl.store(mean + at, m, mask=inside)
     tl.store(square + at, v, mask=inside)
     tl.store(master + at, w, mask=inside)
