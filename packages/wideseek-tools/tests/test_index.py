@@ -12,6 +12,7 @@ from wideseek_core.errors import ConfigError, CorruptFile, DataError
 from wideseek_tools.index.build import build_index
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.index.manifest import MANIFEST, read_index
+from wideseek_tools.index.scan import Repeats
 from wideseek_tools.index.search import IndexSearch
 from wideseek_tools.page_store import PageStore
 
@@ -89,6 +90,32 @@ async def test_a_page_that_is_given_again_is_indexed_once(tmp_path: Path) -> Non
     async with IndexSearch(tmp_path / "index") as search:
         found = await search.search("moon", 5)
     assert {document.text for document in found} == {"Another moon.", "The second moon."}
+
+
+async def test_a_passage_that_is_given_again_is_indexed_once(tmp_path: Path) -> None:
+    url = "https://a.org/x"
+    rows = [
+        {"id": "1", "url": url, "contents": '"Io"\nA moon.'},
+        {"id": "2", "url": url, "contents": '"Io"\nAnother moon.'},
+        {"id": "3", "url": "HTTPS://A.org:443/%78", "contents": '"Io"\nA moon.'},
+        {"id": "4", "url": "https://a.org/y", "contents": '"Io"\nA moon.'},
+        {"id": "5", "url": url, "contents": '"Io"\nA moon.', "title": "Jupiter I"},
+        {"id": "6", "url": "no URL:", "contents": '"Io"\nA moon.'},
+        {"id": "7", "url": "no URL:", "contents": '"Io"\nA moon.'},
+    ]
+    corpus, pages = write(tmp_path / "c.jsonl", rows), moons(tmp_path / "pages.jsonl")
+    info = build_index(corpus, pages, tmp_path / "index", IndexConfig(batch=1, checkpoint=1))
+    assert info.passages == 5
+    async with IndexSearch(tmp_path / "index") as search:
+        found = await search.hits("moon", 10)
+    assert sorted(passage.id for passage, _ in found) == ["1", "2", "4", "5", "6"]
+
+
+def test_repeats_are_told_from_keys_that_share_a_bit() -> None:
+    repeats = Repeats()
+    for key in (5, 5 + 2**28, 7, 5, 5 + 2**28, 2**64 - 1, 7):
+        repeats.add(key)
+    assert repeats.rows() == (3, 4, 6)
 
 
 async def test_index_of_a_corpus_keeps_its_ids(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ async def test_a_page_that_is_given_again_is_found_once(tmp_path: Path) -> None:
     assert [document.text for document in await search.search("moon", 5)] == ["second moon"]
 
 
+async def test_a_passage_that_is_given_again_is_found_once(tmp_path: Path) -> None:
+    given = [("a.org/x", "A moon."), ("a.org/x", "Another moon."), ("https://A.org/x", "A moon.")]
+    rows = [json.dumps({"url": url, "contents": text}) for url, text in given]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(rows))
+    search = MemorySearch.from_files(tmp_path / "pages.jsonl", tmp_path / "corpus.jsonl")
+    assert len(await search.search("moon", 5)) == 2
+
+
 async def test_exact_fragment_wins() -> None:
     pages = MemoryPages(
         [Page(url="http://a.org/x#1", text="one"), Page(url="http://a.org/x#2", text="two")]

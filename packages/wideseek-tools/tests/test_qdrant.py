@@ -169,6 +169,21 @@ async def test_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert done == [3, *[1] * 7]
 
 
+@pytest.mark.filterwarnings("ignore")
+async def test_a_passage_that_is_given_again_is_loaded_once(tmp_path: Path) -> None:
+    line = '{"url": "http://a.org/9", "contents": "moon"}\n'
+    (tmp_path / "pages.jsonl").write_text(line)
+    (tmp_path / "corpus.jsonl").write_text(line * 2 + line.replace("moon", "sun") + line)
+    client, index = AsyncQdrantClient(":memory:"), IndexConfig()
+    target = Target(base_url=":memory:", collection="c", store=tmp_path / "pages.sqlite")
+    corpus, pages = tmp_path / "corpus.jsonl", tmp_path / "pages.jsonl"
+
+    def step(stage: str, count: int, total: int) -> None:
+        """Nobody looks."""
+
+    assert await fill_collection(corpus, pages, target, index, step, client) == 2
+
+
 @pytest.mark.qdrant_server
 async def test_server_finds_what_was_loaded() -> None:
     url = environment("QDRANT_URL")

@@ -1,15 +1,17 @@
 """Passages (what a search finds) and pages (what can be read), streamed from JSON lines."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from wideseek_core.errors import DataError
+from wideseek_core.errors import DataError, ToolRefused
 from wideseek_core.search import Document
+from wideseek_tools.urls import page_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +48,24 @@ class Passage:
             "utf-8", "replace"
         )
 
+    @property
+    def key(self) -> int:
+        """The same for passages that differ in nothing but their id and the spelling of the URL."""
+        words = "\0".join((_page_of(self.url), self.title, self.contents))
+        digest = hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=8)
+        return int.from_bytes(digest.digest())
+
     def document(self, score: float = 0.0) -> Document:
         """The passage as agents see it."""
         return Document(url=self.url, title=self.title, text=self.text, score=score)
+
+
+@lru_cache(maxsize=1024)  # passages of a page follow one another
+def _page_of(url: str) -> str:
+    try:
+        return page_key(url)
+    except ToolRefused:  # a corpus may name its pages by anything
+        return url
 
 
 Hit = tuple[Passage, float]

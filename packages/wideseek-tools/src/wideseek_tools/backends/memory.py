@@ -82,9 +82,12 @@ class MemorySearch:
     def from_files(
         cls, pages: Path, corpus: Path | None = None, *, words: int = 100
     ) -> "MemorySearch":
-        """Over the passages of `corpus`, else one passage per page, the last one of its URL."""
+        """Over the passages of `corpus`, each once, else one per page, the last one of its URL."""
         if corpus is not None:
-            passages: Iterable[Passage] = map(passage_of_row, read_rows(corpus))
+            given: dict[int, Passage] = {}
+            for passage in map(passage_of_row, read_rows(corpus)):
+                given.setdefault(passage.key, passage)
+            passages: Iterable[Passage] = given.values()
         else:
             rows = {page_key(row.text("url")): row for row in read_rows(pages)}
             passages = (passage_of_page(row, words) for row in rows.values())

@@ -29,7 +29,7 @@ from wideseek_tools.index.manifest import (
     fingerprint,
     read_index,
 )
-from wideseek_tools.index.scan import Step, scan
+from wideseek_tools.index.scan import CORPUS, Step, scan
 from wideseek_tools.index.shard import create_shard, lexical_model, load_shard, point
 from wideseek_tools.page_store import STORE, build_store, repeated_rows
 from wideseek_tools.passages import Mark, Passage, Row, passage_of_page, passage_of_row, read_rows
@@ -62,7 +62,8 @@ class Plan:
     fingerprint: str
     step: Step
     left_out: frozenset[int] = frozenset()
-    """Rows that become no passage, since a later one is the same page."""
+    """Rows that become no passage: a later one is the same page, or an earlier one the same
+    passage."""
 
     @property
     def points(self) -> int:
@@ -104,6 +105,7 @@ def build_index(
             source=sources[0],
             fingerprint=wanted,
             step=step,
+            left_out=frozenset(sources[0].repeated),
         )
         info = _build(plan, pages, sources)
         if to.exists():
@@ -135,7 +137,7 @@ def _scan(
     whole = partial(passage_of_page, words=config.passage_words)
     found = [scan(pages, "pages", whole, step, work / "pages.scan.json")]
     if corpus is not None:
-        found.insert(0, scan(corpus, "corpus", make, step, work / "corpus.scan.json"))
+        found.insert(0, scan(corpus, CORPUS, make, step, work / "corpus.scan.json"))
     return tuple(found)
 
 

@@ -26,6 +26,8 @@ class Source(Record):
     rows: int
     mean_words: float
     """Of the passages made from it, for BM25's length norm."""
+    repeated: tuple[int, ...] = ()
+    """Rows of a corpus, from 0, that say the same of the same page as an earlier one."""
 
     def unchanged(self, path: Path) -> bool:
         """Whether the file still has its size and time of change."""

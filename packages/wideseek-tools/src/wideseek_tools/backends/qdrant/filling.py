@@ -14,7 +14,7 @@ from wideseek_tools.backends.qdrant.config import QdrantConfig
 from wideseek_tools.backends.qdrant.search import connect
 from wideseek_tools.encoders.encoder import open_encoder
 from wideseek_tools.index.config import IndexConfig
-from wideseek_tools.index.scan import Step, scan
+from wideseek_tools.index.scan import CORPUS, Step, scan
 from wideseek_tools.page_store import build_store, repeated_rows
 from wideseek_tools.passages import Passage, Row, passage_of_page, passage_of_row, read_rows
 
@@ -46,9 +46,9 @@ async def fill_collection(
     make: Callable[[Row], Passage] = (
         passage_of_row if corpus else partial(passage_of_page, words=config.passage_words)
     )
-    source = scan(corpus or pages, "corpus" if corpus else "pages", make, step)
+    source = scan(corpus or pages, CORPUS if corpus else "pages", make, step)
     build_store(pages, target.store, lambda done: step("storing pages", done, 0))
-    left_out = repeated_rows(target.store) if corpus is None else frozenset[int]()
+    left_out = frozenset(source.repeated) if corpus else repeated_rows(target.store)
     total = source.rows - len(left_out)
     client = client or connect(
         QdrantConfig(base_url=target.base_url, collection=target.collection, grpc=target.grpc)
