@@ -576,10 +576,9 @@ async def update_under_load(results: Results, name: str, server: Server, model: 
 
 
 def used_mib() -> int:
-    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    return int(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
-    )
+    """Memory of the first visible GPU that any process uses."""
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) // 2**20
 
 
 async def memory(results: Results, name: str, server: Server, model: Any) -> None:
