@@ -301,13 +301,13 @@ async def speed(bench: Bench) -> None:
         Case("one of 32k", "mlp", repeats=2),
         Case("packed 32k", "mlp", 18),
         Case("rows of 8k", "mlp", 18),
-        Case("packed 32k", "full", 10),
+        Case("packed 32k", "full", 10, profile=True),
         Case("packed 32k", "mlp", 16),
         Case("packed 32k", "full", 8),
     ]
     unfused = [Case("packed 32k", "full", repeats=2), Case("rows of 8k", "full", repeats=2)]
     if bench.rehearse:
-        ours, unfused = ours[:2], unfused[:1]
+        ours, unfused = [Case("packed 32k", "mlp", 1, profile=True)], unfused[:1]
 
     async def others() -> None:
         await _nemo_speed(bench, name, "TP 1, unfused", 1, unfused, unfused=True)
@@ -352,6 +352,7 @@ class Case:
     recompute: str
     layers: int | None = None
     repeats: int = 3
+    profile: bool = False
 
 
 async def _nemo_speed(
@@ -380,7 +381,8 @@ async def _nemo_speed(
         **settings,
     ) as ranks:
         for case in cases:
-            steering.write_text(json.dumps({"recompute": case.recompute, "layers": case.layers}))
+            wanted: dict[str, Any] = {"recompute": case.recompute, "layers": case.layers}
+            steering.write_text(json.dumps(wanted))
             kind = case.recompute if case.layers is None else f"{case.recompute} of {case.layers}"
             found = await _timed(
                 bench, f"{name}, {label}, {case.batch}, {kind}", ranks.update, case, name, gpus
@@ -389,6 +391,9 @@ async def _nemo_speed(
                 float(path.read_text()) for path in sorted(bench.out.glob(f"{steering.name}.rank*"))
             ]
             bench.write()
+            if case.profile:
+                steering.write_text(json.dumps({**wanted, "profile": True}))
+                await ranks.update(_samples(bench, case, name))
 
 
 async def _torch_speed(bench: Bench, name: str, gpu: int) -> None:
@@ -418,8 +423,8 @@ async def _timed(
     name: str,
     gpus: int,
 ) -> dict[str, Any]:
-    lengths = [n // 100 if bench.rehearse else n for n in BATCHES[case.batch]]
-    samples = documents(lengths, shape(name).vocab_size)
+    samples = _samples(bench, case, name)
+    lengths = [len(sample) for sample in samples]
     seconds: list[float] = []
     for _ in range(WARM + case.repeats):
         started = time.perf_counter()
@@ -434,6 +439,11 @@ async def _timed(
     }
     bench.note(label, found)
     return found
+
+
+def _samples(bench: Bench, case: Case, name: str) -> list[TrainingSample]:
+    lengths = [n // 100 if bench.rehearse else n for n in BATCHES[case.batch]]
+    return documents(lengths, shape(name).vocab_size)
 
 
 def _used_mib() -> list[int]:

@@ -1,8 +1,9 @@
 """A rank of NeMo-Aligner that a benchmark steers between updates and that reports its memory.
 
 Run in the place of `wideseek_rl.trainers.megatron.ranks`, in the same way. `$STEERING` names a file
-whose JSON says what is computed again in the updates that follow, and whether attention holds all
-pairs of tokens instead of ours; each rank writes the GiB that its last update took beside it.
+whose JSON says what is computed again in the updates that follow, whether attention holds all pairs
+of tokens instead of ours, and whether kernels are timed. Each rank writes the GiB that its last
+update took beside it, and the milliseconds of its kernels.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType  # pyright: ignore[reportPrivateImportUsage]
+from torch.profiler import ProfilerActivity, profile
 
 from wideseek_rl.trainers.megatron import attention, compat, ranks
 
@@ -34,9 +37,22 @@ def _document(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.einsum("hts,shd->thd", weights, v)
 
 
+def _kernels(found: Any) -> dict[str, list[float]]:
+    """Milliseconds and calls of the kernels that took longest."""
+    times: dict[str, list[float]] = {}
+    events: list[Any] = found.events() or []
+    for event in events:
+        if event.device_type == DeviceType.CUDA:
+            times.setdefault(event.name[:70], []).append(event.device_time / 1e3)
+    ordered = sorted(times.items(), key=lambda item: -sum(item[1]))
+    return {name: [round(sum(ms), 2), len(ms)] for name, ms in ordered[:45]}
+
+
 def _steered(actor: Any, path: Path) -> type:
     """The actor, with what it computes again as the file says."""
     model: Any = import_module("wideseek_rl.trainers.megatron.model")
+    own = path.with_name(f"{path.name}.rank{os.environ['RANK']}")
+    profiles: list[Any] = []
 
     def prepare_for_training(self: Any) -> None:
         given = json.loads(path.read_text())
@@ -44,12 +60,17 @@ def _steered(actor: Any, path: Path) -> type:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         actor.prepare_for_training(self)
+        if given.get("profile") and torch.cuda.is_available():
+            profiles.append(profile(activities=[ProfilerActivity.CUDA]).__enter__())
 
     def finish_training(self: Any) -> None:
         actor.finish_training(self)
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        own = path.with_name(f"{path.name}.rank{os.environ['RANK']}")
         own.write_text(f"{peak / 2**30:.1f}")
+        if profiles:
+            profiles[0].__exit__(None, None, None)
+            own.with_name(f"{own.name}.kernels.json").write_text(json.dumps(_kernels(*profiles)))
+            profiles.clear()
 
     changes = {"prepare_for_training": prepare_for_training, "finish_training": finish_training}
     return type("Steered", (actor,), changes)
