@@ -126,8 +126,8 @@ def with_schedule(config: TrainConfig, name: str, seconds: float) -> TrainConfig
     return config.model_copy(update={"rl": rl, "folder": folder})
 
 
-async def one_schedule(learning: Learning, name: str, seconds: float) -> None:
-    """Trains under a schedule and measures what came of it."""
+async def one_schedule(learning: Learning, name: str, seconds: float, *, measuring: bool) -> None:
+    """Trains under a schedule and, where there is time for it, measures what came of it."""
     plan, bench, progress = learning.plan, learning.bench, learning.progress
     config = with_schedule(plan.config, name, seconds)
     shutil.rmtree(config.folder, ignore_errors=True)
@@ -154,6 +154,8 @@ async def one_schedule(learning: Learning, name: str, seconds: float) -> None:
     learning.results.note(name, summary)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if not measuring:
+        return
     await measured(learning, name, work / "adapter")
     change = paired(
         *(learning.progress.scores[_way(one).name]["item_f1"] for one in ("start", name))
@@ -219,15 +221,16 @@ async def run(plan: Plan, progress: Progress, results: Results, given: Any) -> N
         if ahead is not None:
             await ahead
         learning = Learning(plan, bench, progress, results, 0.0)
-        await measured(learning, "start", progress.out / f"start {SEED}.safetensors")
+        if not given.no_measure:
+            await measured(learning, "start", progress.out / f"start {SEED}.safetensors")
         for name in given.schedules.split(","):
-            if "item F1" in progress.stages.get(name, {}):
+            if ("steps" if given.no_measure else "item F1") in progress.stages.get(name, {}):
                 continue
             if results.left < given.each + given.reserve:
                 results.note(f"LEFT OUT {name}", f"{results.left:.0f} s left")
                 continue
             try:
-                await one_schedule(learning, name, given.each)
+                await one_schedule(learning, name, given.each, measuring=not given.no_measure)
             except Exception as error:  # noqa: BLE001 - the others still count
                 results.note(f"FAILED {name}", f"{type(error).__name__}: {error}"[:800])
                 traceback.print_exc()
@@ -243,6 +246,7 @@ def main() -> None:
     parser.add_argument("--each", type=float, default=85, help="of training under a schedule")
     parser.add_argument("--reserve", type=float, default=30, help="behind each")
     parser.add_argument("--schedules", default="sync,async:2,tail,async:1,async:4")
+    parser.add_argument("--no-measure", action="store_true", help="times alone, no item F1")
     parser.add_argument("--eval-tasks", type=int, default=120)
     parser.add_argument("--trials", type=int, default=2)
     given = parser.parse_intermixed_args()
