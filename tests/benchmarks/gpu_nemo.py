@@ -300,10 +300,12 @@ async def speed(bench: Bench) -> None:
         Case("rows of 8k", "mlp"),
         Case("one of 32k", "mlp", repeats=2),
         Case("packed 32k", "mlp", 18),
-        Case("rows of 8k", "mlp", 18),
+        Case("packed 32k", "mlp", 18, attention="documents"),
+        Case("rows of 8k", "mlp", 18, attention="documents"),
         Case("packed 32k", "full", 10, profile=True),
         Case("packed 32k", "mlp", 16),
         Case("packed 32k", "full", 8),
+        Case("packed 32k", "none", attention="documents"),  # in 141 GiB
     ]
     unfused = [Case("packed 32k", "full", repeats=2), Case("rows of 8k", "full", repeats=2)]
     if bench.rehearse:
@@ -330,12 +332,14 @@ async def speed_tp2(bench: Bench) -> None:
             Case("rows of 8k", "mlp", repeats=2),
             Case("one of 32k", "mlp", repeats=2),
             Case("packed 32k", "mlp", 24),
+            Case("packed 32k", "mlp", 24, attention="documents"),
         ],
         small: [
             Case("packed 32k", "full", repeats=2),
             Case("packed 32k", "mlp"),
             Case("rows of 8k", "mlp", repeats=2),
             Case("packed 32k", "none"),
+            Case("packed 32k", "none", attention="documents"),
         ],
     }
     for name in dict.fromkeys((large, small)):
@@ -352,6 +356,7 @@ class Case:
     recompute: str
     layers: int | None = None
     repeats: int = 3
+    attention: str = "varlen"
     profile: bool = False
 
 
@@ -382,8 +387,10 @@ async def _nemo_speed(
     ) as ranks:
         for case in cases:
             wanted: dict[str, Any] = {"recompute": case.recompute, "layers": case.layers}
+            wanted["attention"] = case.attention
             steering.write_text(json.dumps(wanted))
             kind = case.recompute if case.layers is None else f"{case.recompute} of {case.layers}"
+            kind += "" if case.attention == "varlen" else f", {case.attention}"
             found = await _timed(
                 bench, f"{name}, {label}, {case.batch}, {kind}", ranks.update, case, name, gpus
             )

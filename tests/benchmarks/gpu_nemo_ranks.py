@@ -57,6 +57,7 @@ def _steered(actor: Any, path: Path) -> type:
     def prepare_for_training(self: Any) -> None:
         given = json.loads(path.read_text())
         model.set_recompute(model.bare(self.model), given["recompute"], given["layers"])
+        model.set_attention(model.bare(self.model), given["attention"])
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         actor.prepare_for_training(self)

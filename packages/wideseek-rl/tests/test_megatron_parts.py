@@ -19,7 +19,11 @@ from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import LossOutputs
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import collate, cost, deal, pack
-from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
+from wideseek_rl.trainers.megatron.config import (
+    AttentionKernel,
+    NemoAlignerConfig,
+    check_model,
+)
 from wideseek_rl.trainers.megatron.kernels import rms_norm
 from wideseek_rl.trainers.megatron.layout import entries, join, part, shard, unshard
 from wideseek_rl.trainers.megatron.vocabulary import Head, vocabulary_logprobs, vocabulary_loss
@@ -128,11 +132,14 @@ def test_a_rank_without_documents_gets_padding_alone() -> None:
     assert batch.targets.numel() == 0
 
 
-def test_attention_is_causal_within_each_document() -> None:
+@pytest.mark.parametrize("kernel", ["varlen", "documents"])
+def test_attention_is_causal_within_each_document(kernel: AttentionKernel) -> None:
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     ends = torch.tensor([0, 3, 8], dtype=torch.int32)
     q, k, v = (torch.randn(8, 1, heads, 16) for heads in (4, 2, 2))
-    found = PackedCoreAttention(None, 1)(q, k, v, ends)
+    attention = PackedCoreAttention(None, 1)
+    attention.kernel = kernel
+    found = attention(q, k, v, ends)
     for head in range(4):
         for at in range(8):
             first = 0 if at < 3 else 3

@@ -162,7 +162,7 @@ async def test_updates_of_each_family_are_those_of_the_torch_trainer(
 
 
 DIVISIONS: dict[str, dict[str, Any]] = {
-    "one": {"max_batch_tokens": 1000},
+    "one": {"max_batch_tokens": 1000, "attention": "documents", "recompute": "core_attn"},
     "sequence": {"tensor_parallel": 2, "sequence_parallel": True},
     "data": {"data_parallel": 2},
     "divided": {"data_parallel": 2, "distributed_optimizer": True},

@@ -32,6 +32,7 @@ from wideseek_rl.trainers.megatron.model import (
     build_model,
     hidden_states,
     output_head,
+    set_attention,
     set_recompute,
     trained_states,
 )
@@ -105,6 +106,7 @@ class PolicyActor(MegatronGPTReinforceActorModel):
             max_tokens=self.cfg.encoder_seq_length,
             dtype=getattr(torch, self.settings.precision),
         )
+        set_attention(model, self.settings.attention)
         set_recompute(model, self.settings.recompute, self.settings.recompute_layers)
         return model
 

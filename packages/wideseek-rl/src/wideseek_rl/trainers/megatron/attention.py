@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wideseek_rl.models.documents import Documents, documents_attention
+from wideseek_rl.trainers.megatron.config import AttentionKernel
+
 
 class PackedCoreAttention(nn.Module):
     """Causal attention within each document of a packed sequence.
@@ -18,6 +21,8 @@ class PackedCoreAttention(nn.Module):
     Where the layer spec would pass an attention mask, it gets the documents' cumulative lengths:
     an int32 tensor on the CPU, `[documents + 1]`, from 0 to the length of the sequence.
     """
+
+    kernel: AttentionKernel = "varlen"
 
     def __init__(self, config: Any, layer_number: int, *_: Any, **__: Any) -> None:
         super().__init__()
@@ -28,7 +33,11 @@ class PackedCoreAttention(nn.Module):
     ) -> Tensor:
         """From `[T, 1, heads, dim]` (keys and values with fewer heads) to `[T, 1, heads · dim]`."""
         q, k, v = (states.squeeze(1) for states in (query, key, value))
-        if q.is_cuda and q.dtype in (torch.float16, torch.bfloat16):
+        if q.is_cuda and q.dtype not in (torch.float16, torch.bfloat16):
+            attended = _by_document(q, k, v, attention_mask)
+        elif self.kernel == "documents":
+            attended = _documents(q, k, v, attention_mask)
+        elif q.is_cuda:
             attended = _variable_length(q, k, v, attention_mask)
         else:
             attended = _by_document(q, k, v, attention_mask)
@@ -44,6 +53,13 @@ def _variable_length(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
     window = (-1, 0)  # causal
     attended = varlen_attn(q, k, v, on_device, on_device, longest, longest, window_size=window)
     return cast(Tensor, attended)  # a pair only where the log-sum-exp is asked for
+
+
+def _documents(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:
+    """One call of the kernel for plain sequences (cuDNN's) a document."""
+    bounds = torch.stack([ends[:-1], ends[1:]], 1).long()
+    q, k, v = (states.transpose(0, 1)[None] for states in (q, k, v))  # [1, heads, T, dim]
+    return documents_attention(q, k, v, Documents(bounds=bounds))[0].transpose(0, 1)
 
 
 def _by_document(q: Tensor, k: Tensor, v: Tensor, ends: Tensor) -> Tensor:

@@ -10,13 +10,16 @@ from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, RatioStop
 from wideseek_rl.trainers.objectives.config import check_correction
 
+AttentionKernel = Literal["varlen", "documents"]
+"""All documents in one call of FlashAttention, or one call of cuDNN's kernel each."""
+
 
 class NemoAlignerConfig(Config):
     """Training by NeMo-Aligner on megatron-core, in one process a rank."""
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"python", "tensor_parallel", "pipeline_parallel", "data_parallel", "sequence_parallel"}
-        | {"distributed_optimizer", "recompute", "recompute_layers", "logs"}
+        | {"distributed_optimizer", "attention", "recompute", "recompute_layers", "logs"}
         | {"max_batch_tokens", "start_timeout_s", "update_timeout_s"}
     )
     """Keys that a resumed run may change."""
@@ -36,6 +39,8 @@ class NemoAlignerConfig(Config):
     """Divide the activations between layers among tensor-parallel ranks, too."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the passes; parameters and optimizer are in float32 in either case."""
+    attention: AttentionKernel = "varlen"
+    """The kernel of core attention in half precision."""
     recompute: Literal["none", "core_attn", "mlp", "full"] = "none"
     """What the backward pass computes again to save memory: nothing, attention, the feed-forward
     block, or the whole layer."""

@@ -16,6 +16,7 @@ from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import PackedBatch
+from wideseek_rl.trainers.megatron.config import AttentionKernel
 from wideseek_rl.trainers.megatron.kernels import rms_norm
 from wideseek_rl.trainers.megatron.vocabulary import Head
 
@@ -93,6 +94,12 @@ def set_recompute(model: GPTModel, kind: Recompute, layers: int | None = None) -
     for number, layer in enumerate(block.layers):
         layer.recompute_mlp = kind == "mlp" and number < count
         layer.self_attention.checkpoint_core_attention = kind == "core_attn" and number < count
+
+
+def set_attention(model: GPTModel, kernel: AttentionKernel) -> None:
+    """Chooses the kernel of core attention."""
+    for layer in model.decoder.layers:
+        layer.self_attention.core_attention.kernel = kernel
 
 
 def bare(model: Any) -> GPTModel:
