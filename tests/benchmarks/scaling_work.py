@@ -262,8 +262,8 @@ class Steps:
                     "states": list(map(str, pool.states.values())),
                 }
                 self.note("killed", found)
-                slow = max(step["step_s"] for step in done)
-                if self.seconds_left() < slow + REPLACED_BEFORE_S:
+                usual = min(step["step_s"] for step in done)
+                if self.seconds_left() < usual + REPLACED_BEFORE_S:
                     break
             if watching.done():  # a step with all engines again
                 batch, figures = await self._overlapped(sync, agents, batch)
