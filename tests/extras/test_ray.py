@@ -1,20 +1,27 @@
 """Runs over a Ray cluster of four raylets on this machine, whose processes and nodes are killed."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from wideseek_apps.processes import open_processes
+from wideseek_apps.training_config import TrainConfig
 from wideseek_core import ConfigError
+from wideseek_core.config import load_config
 from wideseek_core.ports import free_port
 from wideseek_core.processes import log_tail
+from wideseek_core.testing import until
+from wideseek_tools.index.build import build_index
 
 from .ray_nodes import ENGINE, RANK, Nodes, Run, opened_nodes, running
 
@@ -97,6 +104,67 @@ async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
             await child.stop(1)
             assert log_tail(slot.log) == "yes"
             assert "engine-0" in await asyncio.to_thread(overview, nodes.address)
+
+
+def interpreter(folder: Path, name: str) -> Path:
+    """An interpreter of an environment of its own, which shows in its processes' variables."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\nexport OWN_ENVIRONMENT={name}\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def environment_of(word: str, mark: str) -> str:
+    """The environment that the only process with this word in a cluster is of."""
+    (pid,) = running(word, mark)
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next(one for one in variables if one.startswith(b"OWN_ENVIRONMENT=")).decode()
+
+
+async def test_judge_and_retrieval_are_actors_with_environments_of_their_own(
+    nodes: Nodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pages = tmp_path / "pages.jsonl"
+    pages.write_text(json.dumps({"url": "https://a.example/", "title": "Io", "text": "A moon."}))
+    build_index(None, pages, tmp_path / "index")
+    program = [str(interpreter(tmp_path, "judging")), "-m", "wideseek_core.testing.fake_sglang"]
+    world = [f"world.tools.{part}.kind=server" for part in ("search", "pages")]
+    config = load_config(
+        TrainConfig,
+        [
+            f"folder={tmp_path / 'run'}",
+            *nodes.placement,
+            "judge.kind=llm",
+            "placement.judge.model=models/judge-30b",
+            "placement.judge.gpus=0",
+            f"placement.judge.launch.program={json.dumps(program)}",
+            "world.kind=tools",
+            *world,
+            f"placement.retrieval.python={interpreter(tmp_path, 'searching')}",
+            f"placement.retrieval.settings=[index={tmp_path / 'index'}]",
+        ],
+    )
+    async with open_processes(config) as processes:
+        url = processes.config.world.tools.search.base_url  # pyright: ignore
+        assert processes.config.judge.endpoint.base_url.endswith("/v1")
+        assert environment_of("wideseek_core.testing.fake_sglang", nodes.mark).endswith("judging")
+        assert environment_of("serve", nodes.mark).endswith("searching")
+        assert await asyncio.to_thread(is_healthy, url)
+        assert "retrieval-0" in await asyncio.to_thread(overview, nodes.address)
+        (pid,) = running("serve", nodes.mark)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: caplog.text.count("retrieval is ready at") == 2)
+        assert await asyncio.to_thread(is_healthy, url)
+    assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} == {
+        "judge-0.log",
+        "retrieval-0.log",
+    }
+
+
+def is_healthy(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}/health", timeout=60) as answer:
+        return answer.status == 200
 
 
 def test_an_address_without_a_cluster_is_one_line_at_once() -> None:
