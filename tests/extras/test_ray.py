@@ -167,9 +167,14 @@ def is_healthy(url: str) -> bool:
         return answer.status == 200
 
 
-def test_an_address_without_a_cluster_is_one_line_at_once() -> None:
-    command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address=127.0.0.1:{free_port()}"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("address", "remembered"), [("127.0.0.1:{}", ""), ("auto", "127.0.0.1:{}")]
+)
+def test_an_address_without_a_cluster_is_one_line_at_once(address: str, remembered: str) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address={address.format(port)}"]
+    environment = {**os.environ, "RAY_ADDRESS": remembered.format(port)}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode == 2
     assert re.search(r"no Ray cluster there: .*refused", ended.stderr), ended.stderr
     assert len(ended.stderr.splitlines()) == 1

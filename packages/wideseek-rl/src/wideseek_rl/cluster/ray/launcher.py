@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import secrets
 import socket
 import time
@@ -234,12 +235,16 @@ def join(address: str) -> None:
 
 
 def _reach(address: str) -> None:
-    """Raises `OSError` if nothing listens at HOST:PORT: Ray would try for many minutes.
+    """Raises `OSError` if nothing listens at an address: Ray would try for many minutes.
 
-    Other addresses, such as `auto`, are left to Ray.
+    `auto` may be one too: Ray remembers its last cluster, and RAY_ADDRESS may name any.
     """
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
+    if "://" in address:
+        return
+    services: Any = importlib.import_module("ray._private.services")  # Ray's version is pinned
+    found: str | None = services.canonicalize_bootstrap_address(address)
+    if found is not None:  # else Ray starts a cluster of its own
+        host, _, port = found.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), REACH_TIMEOUT_S).close()
 
 
