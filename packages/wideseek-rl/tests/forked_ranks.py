@@ -1,10 +1,11 @@
-"""Ranks of NeMo-Aligner as forks of one process that has imported NeMo, which takes 15 seconds.
+"""Ranks as forks of one process that has imported what they need: NeMo alone takes 15 seconds.
 
 `ForkedLauncher` starts them, and commands `python -c CODE` beside them; as a program this file is
 the process that all of these are forks of.
 """
 
 import asyncio
+import importlib
 import json
 import multiprocessing
 import os
@@ -25,20 +26,22 @@ from wideseek_core.ports import free_port
 from wideseek_core.processes import BUFFER_BYTES
 from wideseek_rl.cluster.launcher import SlotRequest
 
-MODULE = "wideseek_rl.trainers.megatron.ranks"
+TORCH = "wideseek_rl.trainers.remote.torch_ranks"
+NEMO = "wideseek_rl.trainers.megatron.ranks"
+"""What ranks run."""
 MAX_REQUEST = 1 << 20
 
 
 class ForkedLauncher:
     """Starts ranks on this machine; a `Launcher`."""
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, module: str) -> None:
+        self.logs, self.module = logs, module
         self.hosts: tuple[str, ...] = ("127.0.0.1",)
         """Loopback addresses in the place of hosts; ranks are spread over them in turn."""
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, str(theirs.fileno())],
+            [sys.executable, "-W", "ignore", __file__, str(theirs.fileno()), module],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             env=child_environment({"OMP_NUM_THREADS": "1"}),
@@ -89,7 +92,7 @@ class ForkedSlot:
         environment: Mapping[str, str] | None = None,
         channel: bool = False,
     ) -> "ForkedChild":
-        assert command[-2] in (MODULE, "-c"), command
+        assert command[-2] in (self.launcher.module, "-c"), command
         self.log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         report, reporting = os.pipe()
@@ -199,8 +202,6 @@ def look_after(request: Mapping[str, Any], channel: int, report: int) -> None:
 
 def become(request: Mapping[str, Any], channel: int) -> None:
     """Is a rank to its end."""
-    from wideseek_rl.trainers.megatron import ranks
-
     os.setsid()
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
@@ -217,7 +218,7 @@ def become(request: Mapping[str, Any], channel: int) -> None:
         if what == "-c":
             exec(argument, {})
         else:
-            ranks.main()
+            importlib.import_module(what).main()
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:  # noqa: BLE001 - whatever it is, the log has to say it
@@ -228,8 +229,10 @@ def become(request: Mapping[str, Any], channel: int) -> None:
 
 
 if __name__ == "__main__":
-    from wideseek_rl.trainers.megatron import compat
+    if sys.argv[2] == NEMO:
+        from wideseek_rl.trainers.megatron import compat
 
-    compat.install()
-
+        compat.install()
+    else:
+        importlib.import_module(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))

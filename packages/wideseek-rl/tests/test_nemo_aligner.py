@@ -39,7 +39,7 @@ from wideseek_rl.trainers.remote.client import Processes, RemoteTransport
 from wideseek_rl.trainers.remote.requests import Route
 from wideseek_rl.trainers.torch import TorchTrainer
 
-from .forked_ranks import ForkedLauncher
+from .forked_ranks import NEMO, ForkedLauncher
 
 pytestmark = pytest.mark.nemo_aligner
 
@@ -89,7 +89,7 @@ def some_samples(count: int = 7, seed: int = 0) -> list[TrainingSample]:
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Generator[ForkedLauncher]:
-    with ForkedLauncher(tmp_path_factory.mktemp("logs")) as launcher:
+    with ForkedLauncher(tmp_path_factory.mktemp("logs"), NEMO) as launcher:
         yield launcher
 
 

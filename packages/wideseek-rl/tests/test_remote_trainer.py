@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling, Wor
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.cluster.launcher import Slot, SlotRequest
+from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
@@ -40,6 +40,8 @@ from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import Compare, Connect, Digest, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
+
+from .forked_ranks import TORCH, ForkedLauncher
 
 CONFIG = TorchTrainerConfig(
     optimizer=OptimizerConfig(lr=1e-2, grad_clip=0.5), max_batch_tokens=90, threads=1
@@ -65,11 +67,19 @@ def samples(count: int = 7) -> list[TrainingSample]:
     return found
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Generator[ForkedLauncher]:
+    with ForkedLauncher(tmp_path_factory.mktemp("logs"), TORCH) as launcher:
+        yield launcher
+
+
 @asynccontextmanager
-async def opened(folder: Path, count: int = 1, **settings: Any) -> AsyncGenerator[Trainer]:
+async def opened(
+    launcher: Launcher, folder: Path, count: int = 1, **settings: Any
+) -> AsyncGenerator[Trainer]:
     save_model(tiny_model(), folder / "start", None)
     model = PolicyModel(ModelConfig(model=str(folder / "start"), device="cpu", **settings))
-    processes = Processes(launcher=LocalLauncher(folder / "logs"), count=count)
+    processes = Processes(launcher=launcher, count=count)
     async with open_trainer(CONFIG, LossConfig(), model, processes) as trainer:
         yield trainer
 
@@ -97,15 +107,19 @@ def listening_addresses(groups: Sequence[int]) -> set[str]:
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux shows sockets in /proc")
 async def test_ranks_of_one_host_listen_on_loopback_alone(tmp_path: Path) -> None:
-    async with opened(tmp_path, 2) as trainer:
+    launcher = LocalLauncher(tmp_path / "logs")
+    async with opened(launcher, tmp_path, 2) as trainer:
         assert isinstance(trainer, RemoteTrainer)
+        assert (tmp_path / "logs" / "trainer-1.log").exists()
         groups = [child.pid for child in trainer.group.children]
         assert listening_addresses(groups) == {"0100007F"}
 
 
-async def test_ranks_make_the_updates_of_a_trainer_in_this_process(tmp_path: Path) -> None:
+async def test_ranks_make_the_updates_of_a_trainer_in_this_process(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
     own = TorchTrainer(tiny_model(), CONFIG, LossConfig())
-    async with opened(tmp_path, 2) as trainer:
+    async with opened(forks, tmp_path, 2) as trainer:
         for _ in range(2):
             wanted, found = own.update(samples()), await trainer.update(samples())
             assert found.loss == pytest.approx(wanted.loss, rel=1e-4)
@@ -124,11 +138,12 @@ async def test_ranks_make_the_updates_of_a_trainer_in_this_process(tmp_path: Pat
         torch.testing.assert_close(again[name], changed[name])
     for wanted, found in zip(own.logprobs(samples()), logprobs, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert (tmp_path / "logs" / "trainer-1.log").exists()
 
 
-async def test_a_killed_rank_is_one_clear_error_and_leaves_no_process(tmp_path: Path) -> None:
-    async with opened(tmp_path, 2) as trainer:
+async def test_a_killed_rank_is_one_clear_error_and_leaves_no_process(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    async with opened(forks, tmp_path, 2) as trainer:
         assert isinstance(trainer, RemoteTrainer)
         children = trainer.group.children
         os.kill(children[1].pid, signal.SIGKILL)
@@ -155,27 +170,29 @@ async def test_ranks_whose_places_are_lost_are_lost_ranks() -> None:
             pass
 
 
-async def load_nothing(folder: Path) -> None:
-    async with opened(folder) as trainer:
+async def load_nothing(forks: ForkedLauncher, folder: Path) -> None:
+    async with opened(forks, folder) as trainer:
         await trainer.load(folder / "nothing")
 
 
-async def test_what_the_ranks_refuse_keeps_its_kind(tmp_path: Path) -> None:
+async def test_what_the_ranks_refuse_keeps_its_kind(tmp_path: Path, forks: ForkedLauncher) -> None:
     with pytest.raises(CheckpointError, match=r"no such file: .*model\.safetensors"):
-        await load_nothing(tmp_path)
+        await load_nothing(forks, tmp_path)
 
 
-async def test_half_weights_can_not_be_shared_by_several_ranks(tmp_path: Path) -> None:
+async def test_half_weights_can_not_be_shared_by_several_ranks(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
     with pytest.raises(ConfigError, match=r"policy\.dtype=bfloat16: several ranks"):
-        async with opened(tmp_path, 2, dtype="bfloat16"):
+        async with opened(forks, tmp_path, 2, dtype="bfloat16"):
             pass
 
 
 async def test_an_engine_of_this_process_samples_with_the_weights_of_the_ranks(
-    tmp_path: Path,
+    tmp_path: Path, forks: ForkedLauncher
 ) -> None:
     engine = TorchEngine(tiny_model(), BuiltinEngineConfig())
-    async with opened(tmp_path) as trainer, engine.sync(trainer).updating() as commit:
+    async with opened(forks, tmp_path) as trainer, engine.sync(trainer).updating() as commit:
         await trainer.update(samples())
         commit(1)
     made = await engine.generate([3, 4], session="a", sampling=Sampling(max_tokens=2, seed=1))
@@ -227,9 +244,11 @@ async def test_a_rank_whose_update_fails_early_gathers_as_often_as_the_others() 
     assert of_first == of_others == [1, 2, 3, 4, 5, 6]
 
 
-async def test_ranks_send_their_weights_to_servers_and_compare_checksums(tmp_path: Path) -> None:
+async def test_ranks_send_their_weights_to_servers_and_compare_checksums(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
     servers = [FakeVllm(), FakeVllm()]
-    async with servers[0].serving(), servers[1].serving(), opened(tmp_path, 2) as trainer:
+    async with servers[0].serving(), servers[1].serving(), opened(forks, tmp_path, 2) as trainer:
         assert isinstance(trainer, RemoteTrainer)
         route = Route(kind="vllm", sync=SyncConfig(), control=ControlConfig(), dtype="bfloat16")
         transport = RemoteTransport(trainer.group, route)

@@ -12,7 +12,7 @@ import torch
 
 from wideseek_core import RanksLost
 from wideseek_rl import CheckpointConfig, LossConfig, OptimizerConfig, RLConfig, TorchTrainerConfig
-from wideseek_rl.cluster.local import LocalLauncher
+from wideseek_rl.cluster.launcher import Launcher
 from wideseek_rl.loop.loggers.open import open_loggers
 from wideseek_rl.loop.loggers.protocol import LoggedRun, StepReport
 from wideseek_rl.loop.restarts import with_restarts
@@ -27,6 +27,8 @@ from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer
 from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer
 from wideseek_rl.trainers.torch import TorchTrainer
+
+from .forked_ranks import TORCH, ForkedLauncher
 
 CONFIG = RLConfig(
     prompts_per_step=3,
@@ -83,10 +85,12 @@ def loop_over(trainer: Trainer, folder: Path, **settings: Any) -> TrainingLoop:
     return TrainingLoop(CONFIG, trainer, rollouts, folder=folder, **settings)
 
 
-async def train_with_kills(folder: Path, killer: Killer) -> tuple[TrainSummary, list[int]]:
+async def train_with_kills(
+    folder: Path, killer: Killer, launcher: Launcher
+) -> tuple[TrainSummary, list[int]]:
     save_model(tiny_model(), folder / "start", None)
     model = PolicyModel(ModelConfig(model=str(folder / "start"), device="cpu"))
-    processes = Processes(launcher=LocalLauncher(folder / "logs"))
+    processes = Processes(launcher=launcher)
     sync = Versions()
     loggers = [*open_loggers((), LoggedRun(folder=folder), episodes=False), killer]
 
@@ -108,7 +112,8 @@ async def test_a_run_with_a_killed_trainer_ends_like_one_without(tmp_path: Path)
     trainer = InThread(TorchTrainer(tiny_model(), TRAINER, LossConfig()))
     expected = await loop_over(trainer, tmp_path / "whole").fit(toy_tasks())
     # Before the first checkpoint, which is written after step 2, and after it.
-    found, published = await train_with_kills(tmp_path / "killed", Killer(1, 3))
+    with ForkedLauncher(tmp_path / "logs", TORCH) as launcher:
+        found, published = await train_with_kills(tmp_path / "killed", Killer(1, 3), launcher)
     assert published == [1, 0, 1, 2, 3, 2, 3, 4]
     assert (found.steps, found.updates) == (expected.steps, expected.updates) == (4, 4)
     wanted, after = weights(expected.checkpoint), weights(found.checkpoint)
