@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from wideseek_rl import LossConfig
-from wideseek_rl.trainers.head import HeadOptions, chunked_logprobs, chunked_loss
+from wideseek_rl.trainers.head import HeadOptions, chunked_logprobs, chunked_loss, spans
 from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss
 
 TOKENS, WIDTH, VOCABULARY = 23, 8, 31
@@ -79,6 +79,26 @@ def test_a_loss_in_chunks_has_the_gradient_of_the_loss_at_once(entropy: float) -
     torch.testing.assert_close(outputs.sums, whole.sums, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logprobs, values.detach())
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"),
+    [
+        (0, 10, []),
+        (7, 100, [7]),
+        (32_761, 3533, [3328] * 9 + [2809]),
+        (300, 200, [200, 100]),  # two halves would be 256 tokens, which are too many
+        (300, 260, [256, 44]),
+        (10, 4, [4, 4, 2]),
+        (256, 128, [128, 128]),
+    ],
+)
+def test_chunks_are_few_and_suit_the_tiles_of_products(
+    count: int, size: int, lengths: list[int]
+) -> None:
+    found = spans(count, size)
+    assert [span.stop - span.start for span in found] == lengths
+    assert [span.start for span in found[1:]] == [span.stop for span in found[:-1]]
 
 
 def test_a_token_without_gradient_adds_none_though_its_logits_are_not_finite() -> None:

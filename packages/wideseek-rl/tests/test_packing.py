@@ -57,6 +57,26 @@ def test_sequences_are_shared_out_evenly_among_ranks() -> None:
     ]
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_what_fits_exactly_takes_one_sequence_a_rank(ranks: int) -> None:
+    """The longest-first rule alone takes one more, and then every rank makes a pass more."""
+    lengths = [7681, 2047, 5121, 3583, 8190, 2562, 3584] * ranks
+    samples = [sample(length - 1, 1) for length in lengths]
+    shape = BatchShape(max_tokens=32_768, kind="packed", share=False, ranks=ranks)
+    batches = plan(samples, shape)
+    assert [sum(map(len, batch)) for batch in batches] == [32_768] * ranks
+
+
+@given(st.lists(st.integers(1, 60), min_size=4, max_size=30), st.integers(2, 4))
+def test_ranks_get_equally_many_sequences_within_the_budget(lengths: list[int], ranks: int) -> None:
+    shape = BatchShape(max_tokens=62, kind="packed", share=False, ranks=ranks)
+    batches = plan([sample(length, 1) for length in lengths], shape)
+    found = sorted(len(tree) for batch in batches for tree in batch)
+    assert found == sorted(length + 1 for length in lengths)
+    assert all(sum(map(len, batch)) <= 62 for batch in batches)
+    assert len(batches) % ranks == 0 or len(batches) < -(-len(lengths) // ranks) * ranks
+
+
 def test_collating_pads_on_the_right_and_points_at_the_predicting_states() -> None:
     batch = collate([single(sample(2, 2)), single(sample(1, 2))])
     assert torch.equal(batch.ids, torch.tensor([[1, 1, 2, 3], [1, 2, 3, 0]]))

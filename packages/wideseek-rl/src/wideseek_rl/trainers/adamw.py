@@ -69,6 +69,25 @@ def numbers(
     )
 
 
+def advance_plainly(
+    master: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    weight: Tensor | None,
+    numbers: tuple[float, ...],
+) -> None:
+    """The `Advance` of any device, in many passes: says what a kernel has to compute."""
+    by = Numbers(*numbers)
+    slope = gradient.float() * by.factor
+    mean.mul_(by.mean_kept).add_(slope * by.mean_new)
+    square.mul_(by.square_kept).add_(slope * slope * by.square_new)
+    step = by.rate * mean / (square.sqrt() * by.root + by.eps)
+    master.sub_(by.decayed * master + step)
+    if weight is not None:
+        weight.copy_(master)
+
+
 @cache
 def one_pass(device: str) -> Advance | None:
     """The kernel of a kind of device, if it has one."""

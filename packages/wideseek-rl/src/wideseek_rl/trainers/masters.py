@@ -38,8 +38,12 @@ class Step:
 class MasterAdamW:
     """The optimizer of a model: masters, moments, gradients summed in float32."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, advance: Advance | None = None
+    ) -> None:
+        """`advance` makes steps in one pass over memory, in place of what the device has."""
         self._config = config
+        self._given = advance
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.weights = [parameter for _, parameter in named]
@@ -84,8 +88,7 @@ class MasterAdamW:
 
         A gradient that is not finite changes nothing.
         """
-        plain = self._plain and self.masters
-        advance = one_pass(self.masters[0].device.type) if plain else None
+        advance = self._one_pass()
         if advance is None:
             self.accumulate()
             for gradient in self._gradients() if scale != 1 else ():
@@ -105,6 +108,12 @@ class MasterAdamW:
             clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
             self._advance(advance, lr, clipped / scale)
         return Step(norm=norm, changed=_changed(watched, before))
+
+    def _one_pass(self) -> Advance | None:
+        """What makes a step in one pass over memory, where there is such a thing."""
+        if not self._plain or not self.masters:
+            return None
+        return self._given or one_pass(self.masters[0].device.type)
 
     @torch.no_grad()
     def _advance(self, advance: Advance, lr: float, factor: float) -> None:
