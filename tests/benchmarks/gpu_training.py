@@ -352,7 +352,7 @@ def _variant(
     try:
         found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
         speed("variants", config, [lengths], found, variant=name, settings=given)
-        if RANKS == 1 and not arguments.short:
+        if not arguments.short:
             profile(trainer, batch, name)
     finally:
         compiling.MEMORY_BUDGET = ordinary  # pyright: ignore[reportConstantRedefinition]
@@ -466,9 +466,12 @@ def profile(trainer: TorchTrainer, batch: list[TrainingSample], name: str = "") 
         torch.cuda.synchronize()
     elapsed = time.perf_counter() - started
     kernels: dict[str, list[float]] = {}
+    busy: list[tuple[float, float, str]] = []
     for event in found.events() or []:
         if event.device_type == DeviceType.CUDA:
             kernels.setdefault(event.name[:60], []).append(event.device_time / 1e3)
+            times = event.time_range
+            busy.append((times.start, times.end, event.name[:40]))
     ordered = sorted(kernels.items(), key=lambda item: -sum(item[1]))[:32]
     report(
         "profile",
@@ -476,7 +479,29 @@ def profile(trainer: TorchTrainer, batch: list[TrainingSample], name: str = "") 
         seconds=round(elapsed, 4),
         busy_s=round(sum(map(sum, kernels.values())) / 1e3, 4),
         kernels={name: [round(sum(ms), 2), len(ms)] for name, ms in ordered},
+        waits=_waits(busy),
     )
+
+
+def _waits(busy: list[tuple[float, float, str]]) -> dict[str, Any]:
+    """When no kernel ran: milliseconds together, and the longest with their neighbours."""
+    found: list[tuple[float, float, str, str]] = []
+    busy.sort()
+    start, end, before = busy[0][0], busy[0][1], busy[0][2]
+    for first, last, name in busy[1:]:
+        if first > end:
+            found.append((first - end, end - start, before, name))
+        if last > end:
+            end, before = last, name
+    longest = [
+        [round(wait / 1e3, 2), round(at / 1e3, 1), *names]
+        for wait, at, *names in sorted(found, reverse=True)[:12]
+    ]
+    return {
+        "ms": round(sum(one[0] for one in found) / 1e3, 1),
+        "over_ms": round((end - start) / 1e3, 1),
+        "longest_ms_at_ms": longest,
+    }
 
 
 def vary(trainer: TorchTrainer, config: DecoderConfig, arguments: argparse.Namespace) -> None:

@@ -23,7 +23,8 @@ def kept(model: Decoder, settings: Any) -> tuple[int, list[Tensor]]:
     torch._dynamo.reset()
     layer: Any = model.model.layers[0]
     compiled: Any = torch.compile(layer, backend="aot_eager_decomp_partition", dynamic=False)
-    x = torch.randn(1, 64, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    x = torch.randn(1, 64, 16, generator=torch.Generator().manual_seed(0))
+    x = x.bfloat16().requires_grad_()
     turned = rotation(CONFIG, torch.arange(64))
     sizes: dict[int, int] = {}
 
@@ -40,14 +41,14 @@ def kept(model: Decoder, settings: Any) -> tuple[int, list[Tensor]]:
 
 @pytest.mark.filterwarnings("ignore")  # those of the compiler
 def test_cheap_results_are_computed_again() -> None:
-    model = Decoder(CONFIG)
+    model = Decoder(CONFIG).bfloat16()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     everything, wanted = kept(model, nullcontext())
     less, found = kept(model, compiling())
-    # The product of the gate, 3 of about 19 times the states, and two normalized states at least.
-    assert everything - less >= 5 * 64 * 16 * 4
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    # The product of the gate, three times as large as the states, and two normalized states.
+    assert everything - less >= 5 * 64 * 16 * 2
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
 
 
 def test_settings_hold_in_the_thread_that_runs_and_end_with_it() -> None:

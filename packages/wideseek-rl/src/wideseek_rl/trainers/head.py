@@ -300,4 +300,6 @@ def _fast(function: Callable[..., Any], like: Tensor) -> Callable[..., Any]:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    # Sizes that change are found on the way. A vocabulary that the kernels do not know would make
+    # them three times slower.
+    return torch.compile(function)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wideseek_rl.models.spread import whole
-from wideseek_rl.trainers.adamw import Advance, gradient_norm, local, numbers, one_pass
+from wideseek_rl.trainers.adamw import Advance, Numbers, gradient_norm, local, numbers, one_pass
 from wideseek_rl.trainers.config import OptimizerConfig
 from wideseek_rl.trainers.optimizer import set_learning_rate
 
@@ -118,22 +118,21 @@ class MasterAdamW:
     @torch.no_grad()
     def _advance(self, advance: Advance, lr: float, factor: float) -> None:
         """The step on gradients as they are, each tensor read and written once."""
+        known: dict[tuple[int, float], Numbers] = {}
         for weight, master in self._pairs():
             gradient = _gradient(weight, master)
             if gradient is None:
                 continue
             state = self._state(master)
             state["step"] += 1
+            step, decay = int(state["step"]), self._config.weight_decay if master.ndim >= 2 else 0.0
+            by = known.get((step, decay))
+            if by is None:
+                by = numbers(self._config, lr=lr, step=step, factor=factor, decay=decay)
+                known[step, decay] = by
             moments = local(state["exp_avg"]), local(state["exp_avg_sq"])
-            found = numbers(
-                self._config,
-                lr=lr,
-                step=int(state["step"]),
-                factor=factor,
-                decay=self._config.weight_decay if master.ndim >= 2 else 0.0,
-            )
             target = None if master is weight else weight
-            advance(local(master), local(gradient).contiguous(), *moments, target, found)
+            advance(local(master), local(gradient).contiguous(), *moments, target, by)
 
     def _state(self, master: nn.Parameter) -> dict[str, Tensor]:
         """Moments, made at the first step; the count of steps is in the memory of the host."""
