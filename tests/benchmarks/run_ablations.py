@@ -264,15 +264,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--only", default=",".join(VARIANTS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--runs", help="in place of all variants and seeds: VARIANT-SEED, by ,")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--seconds", type=float, default=1e9, help="time for everything")
     given = parser.parse_args()
     deadline = time.monotonic() + given.seconds
     given.folder.mkdir(parents=True, exist_ok=True)
+    named = [f"{name}-{n}" for n in range(given.seeds) for name in given.only.split(",")]
     runs = [
-        Run(variant=name, seed=seed, folder=given.folder / f"{name}-{seed}")
-        for seed in range(given.seeds)
-        for name in given.only.split(",")
+        Run(
+            variant=name.rpartition("-")[0],
+            seed=int(name.rpartition("-")[2]),
+            folder=given.folder / name,
+        )
+        for name in (given.runs.split(",") if given.runs else named)
     ]
     asyncio.run(measure_start(given.folder, min(2 * given.jobs, 16)))
     work = Runs(given.folder, runs, given.steps, given.jobs)
