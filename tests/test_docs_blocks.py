@@ -385,7 +385,8 @@ def _check_installation(words: Sequence[str]) -> None:
 
 def _check_nox(arguments: Sequence[str]) -> None:
     sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text("utf-8"), re.M)
-    named = [word.partition("(")[0] for word in arguments if not word.startswith("-")]
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments  # not of pytest
+    named = [word.partition("(")[0] for word in own if not word.startswith("-")]
     assert set(named) <= set(sessions)
 
 

@@ -126,7 +126,9 @@ async def test_judge_and_retrieval_are_actors_with_environments_of_their_own(
 ) -> None:
     caplog.set_level("INFO")
     pages = tmp_path / "pages.jsonl"
-    pages.write_text(json.dumps({"url": "https://a.example/", "title": "Io", "text": "A moon."}))
+    pages.write_text(
+        json.dumps({"url": "https://a.example/", "title": "Io", "contents": "A moon."})
+    )
     build_index(None, pages, tmp_path / "index")
     program = [str(interpreter(tmp_path, "judging")), "-m", "wideseek_core.testing.fake_sglang"]
     world = [f"world.tools.{part}.kind=server" for part in ("search", "pages")]

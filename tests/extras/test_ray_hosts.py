@@ -35,10 +35,11 @@ def test_a_host_whose_link_is_cut_is_a_lost_node(tmp_path: Path) -> None:
             run.note(ended="for want of a trainer")
             assert "no room for 1 x engine" in output
             assert "no room for 2 x trainer" in output
-            hosts.end_raylet(TRAINER)
-            hosts.mend(TRAINER)
-            hosts.add(TRAINER, 2, "training")
-            hosts.wait_for(3)
+            for number, cpus, resource in ((TRAINER, 2, "training"), (ENGINE_B, 1, "sampling")):
+                hosts.end_raylet(number)
+                hosts.mend(number)
+                hosts.add(number, cpus, resource)
+            hosts.wait_for(4)
             run.again()
             run.finish()
             run.note(outcome="finished", trained_once=run.trained_once)
