@@ -17,7 +17,7 @@ Weights are random and no prompt is left out, so every token but the first of a 
 With `torchrun --nproc-per-node N` the parts `step` and `variants` run sharded over N GPUs.
 
 A variant is a list of settings of the trainer, `name:key=value,key=value`. Settings that are none
-of the trainer's: `kept=1` lets compiled layers keep cheap results too, `apart=true` has an
+of the trainer's: `kept=1` keeps cheap results with any `recompute`, `apart=true` has an
 optimizer whose parts each go over all of the memory, `equal=true` takes four equal documents.
 """
 

@@ -89,7 +89,7 @@ def test_a_later_token_does_not_change_earlier_positions() -> None:
 def test_recomputing_layers_gives_the_same_gradients() -> None:
     ids = torch.randint(3, 61, (2, 9), generator=torch.Generator().manual_seed(2))
     gradients: list[list[torch.Tensor]] = []
-    for recompute in ("none", "mlp", "layer", "mixed"):
+    for recompute in ("none", "cheap", "mlp", "layer", "mixed"):
         model = uneven(shape())
         model.recompute(recompute)
         hidden = model.hidden(ids, torch.tensor([9, 5]))

@@ -27,6 +27,7 @@ from wideseek_rl.cluster.shapes import ModelShape, shape_of
 from wideseek_rl.engines.served_config import ServedEngineConfig
 
 RECOMPUTE: dict[str, Recompute] = {
+    "cheap": "cheap",
     "mlp": "mlp",
     "layer": "layer",
     "mixed": "mixed",

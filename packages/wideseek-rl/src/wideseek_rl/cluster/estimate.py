@@ -25,7 +25,7 @@ MOMENT_BYTES = 8
 HOST_BYTES = 12
 """Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host."""
 
-MFU = {"torch": 0.44, "torch_sharded": 0.41, "nemo_aligner": 0.33}
+MFU = {"torch": 0.47, "torch_sharded": 0.42, "nemo_aligner": 0.33}
 """Share of the peak that training reaches."""
 SAMPLED_PER_S = 15_000.0
 """Tokens that 256 agents sample in a second on one GPU, at 1.72 billion parameters."""
@@ -33,7 +33,7 @@ SAMPLED_PARAMETERS = 1.72e9
 SYNC_BYTES_PER_S = 15e9
 """Weights that reach the engines in a second, loading and verifying included."""
 
-Recompute = Literal["none", "mlp", "layer", "mixed"]
+Recompute = Literal["none", "cheap", "mlp", "layer", "mixed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class TrainerLoad:
     """Tokens of a micro-batch."""
     recompute: Recompute
     recompute_every: float = 1.0
-    """Layers of which one is recomputed."""
+    """Layers of which one is recomputed, or with `mixed` computed again as a whole."""
     offload: bool = False
     reference: bool = False
     """Whether a reference model is held for the KL term."""
@@ -96,11 +96,18 @@ def _activation_bytes(shape: ModelShape, load: TrainerLoad) -> float:
     """Of one token, kept for the backward pass, over all layers."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = 2.0 * shape.hidden
-    mlp = 2.0 * (4 * shape.hidden + 2 * queries + 4 * keys)
-    everything = mlp + 2.0 * 3.33 * shape.ffn
-    kept = {"none": everything, "mlp": mlp, "layer": layer, "mixed": (mlp + layer) / 2}
-    part = 1 / load.recompute_every
-    return shape.layers * (part * kept[load.recompute] + (1 - part) * everything)
+    if load.kind == "torch":  # compiled, with cheap results computed again
+        mlp = 2.0 * (2 * shape.hidden + 3 * queries + 3 * keys)
+        cheap = mlp + 2.0 * 2 * shape.ffn
+        everything = cheap + 2.0 * (shape.ffn + 2 * shape.hidden)
+    else:
+        mlp = 2.0 * (4 * shape.hidden + 2 * queries + 4 * keys)
+        cheap = everything = mlp + 2.0 * 3.33 * shape.ffn
+    kept = {"none": everything, "cheap": cheap, "mlp": mlp, "layer": layer, "mixed": layer}
+    mixed = load.recompute == "mixed"
+    others = mlp if mixed else cheap
+    part = 1 / (max(load.recompute_every, 2) if mixed else load.recompute_every)
+    return shape.layers * (part * kept[load.recompute] + (1 - part) * others)
 
 
 def engine_memory(shape: ModelShape, gpus: int, memory_share: float) -> Memory:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from wideseek_rl.models.documents import Documents
 
-Recompute = Literal["none", "mlp", "layer", "mixed"]
-"""What the backward pass computes again instead of keeping: nothing, the feed-forward blocks (the
-greater part of the memory for a sixth of the time), whole layers, or both in turn."""
+Recompute = Literal["none", "cheap", "mlp", "layer", "mixed"]
+"""What the backward pass computes again instead of keeping: nothing, what the compiler finds to
+cost next to nothing, the feed-forward blocks (the greater part of the memory for a sixth of the
+time), whole layers, or both in turn."""
 
 Result = TypeVar("Result")
 
@@ -179,7 +180,9 @@ class Decoder(nn.Module):
         feed-forward block.
         """
         mixed = what == "mixed"
+        # What is cheap is the compiler's choice, for all layers alike.
         chosen, others = ("layer", "mlp") if mixed else (what, "none")
+        chosen = "none" if chosen == "cheap" else chosen
         last, every = -1, max(every, 2) if mixed else every
         for number, layer in enumerate(self.model.layers):
             group = int(number / every)
@@ -233,7 +236,7 @@ class Decoder(nn.Module):
 
     def _patterns(
         self, ids: Tensor, layout: SequenceLayout | None
-    ) -> "dict[int | None, Tensor | BlockMask | None]":
+    ) -> "dict[int | None, Tensor | BlockMask | Documents | None]":
         """What the attention of layers of each window takes."""
         config, found = self.config, dict[int | None, "Tensor | BlockMask | Documents | None"]()
         for window in {config.window(number) for number in range(config.layers)}:

@@ -111,7 +111,7 @@ class PlainKernel:
         return self._wide(k).repeat_interleave(q.shape[1] // k.shape[1], dim=1)
 
     def _shared(self, gradient: Tensor, k: Tensor) -> Tensor:
-        return gradient.unflatten(1, (k.shape[1], -1)).sum(2).to(k.dtype)
+        return cast(Any, gradient.unflatten(1, (k.shape[1], -1))).sum(2).to(k.dtype)
 
     def _wide(self, x: Tensor) -> Tensor:
         return x if x.dtype == torch.float64 else x.float()
@@ -131,14 +131,15 @@ def _attention(
     out = _new(q, bounds)
     logs = torch.full(q.shape[:3], FAR, dtype=torch.float32, device=q.device)
     for first, last, reach in _spans(bounds):
-        found, sums = kernel.forward(*(_part(x, first, reach) for x in (q, k, v)), scale)
+        parts = [_part(x, first, reach) for x in (q, k, v)]
+        found, sums = kernel.forward(parts[0], parts[1], parts[2], scale)
         length = last - first
         out[:, :, first:last] = found[:, :, :length]
         logs[:, :, first:last] = sums[:, :, :length]
     return out, logs
 
 
-@_attention.register_fake
+@cast(Any, _attention).register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
@@ -167,7 +168,7 @@ def _backward(
     return results
 
 
-@_backward.register_fake
+@cast(Any, _backward).register_fake
 def _(
     of_out: Tensor,
     q: Tensor,
@@ -196,7 +197,7 @@ cast(Any, _attention).register_autograd(_gradients, setup_context=_save)
 
 def _spans(bounds: Tensor) -> Iterator[tuple[int, int, int]]:
     """First token of each document, one past its last, and the length that it is run at."""
-    for first, last in bounds.tolist():
+    for first, last in cast(list[tuple[int, int]], cast(Any, bounds).tolist()):
         if last > first:
             yield first, last, -(-(last - first) // STEP) * STEP
 

@@ -56,7 +56,7 @@ class TransformersModel(nn.Module):
     def recompute(self, what: Recompute, *, every: float = 1) -> None:
         """Whole layers are computed again, or nothing is; `every` has no effect here."""
         inner = cast(Any, self.inner)
-        if what == "none":
+        if what in ("none", "cheap"):
             inner.gradient_checkpointing_disable()
         else:
             inner.train()  # the library recomputes in training mode alone

@@ -3,9 +3,15 @@
 Kept apart since importing Triton takes time, and machines without a GPU may lack it.
 """
 
+# Triton has no types, and refuses annotations of kernels that are none of its own.
+# pyright: reportMissingTypeStubs=false, reportInvalidTypeForm=false
+# pyright: reportUnknownParameterType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false, reportUntypedFunctionDecorator=false
+
 from typing import Any
 
-import triton  # pyright: ignore[reportMissingTypeStubs]
+import triton
 from torch import Tensor
 
 tl: Any = triton.language

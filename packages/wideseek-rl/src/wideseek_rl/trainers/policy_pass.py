@@ -150,7 +150,7 @@ class PolicyPass:
         """Arithmetic and compiler settings of a forward pass."""
         with ExitStack() as stack:
             if self._compiled:
-                stack.enter_context(compiling())
+                stack.enter_context(compiling(cheap_again=self._config.recompute != "none"))
             arithmetic = precision(self.device, self._config.autocast, self._config.matmul)
             stack.enter_context(arithmetic)
             yield
