@@ -106,14 +106,14 @@ def local(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gradient_norm(gradients: Sequence[Tensor]) -> float:
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     """The norm of all gradients together, summed in float32, over all ranks that hold them."""
     if not gradients:
-        return 0.0
+        return torch.zeros(())
     each = cast(Any, torch)._foreach_norm([local(g) for g in gradients], 2, dtype=torch.float32)
     total = torch.stack(each).square().sum()
     first: Any = gradients[0]
     if hasattr(first, "device_mesh"):
         distributed: Any = torch.distributed
         distributed.all_reduce(total, group=first.device_mesh.get_group())
-    return math.sqrt(float(total))
+    return total.sqrt()

@@ -35,6 +35,17 @@ class Step:
     """Part of the watched master weights with a gradient that are not what they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a step needs of gradients and masters as they were before it."""
+
+    norm: Tensor
+    """Of all gradients, on their device."""
+    watched: list[tuple[nn.Parameter, Tensor]]
+    before: list[Tensor]
+    """Some elements of each watched master."""
+
+
 class MasterAdamW:
     """The optimizer of a model: masters, moments, gradients summed in float32."""
 
@@ -44,6 +55,7 @@ class MasterAdamW:
         """`advance` makes steps in one pass over memory, in place of what the device has."""
         self._config = config
         self._given = advance
+        self._measured: _Measured | None = None
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.weights = [parameter for _, parameter in named]
@@ -66,6 +78,7 @@ class MasterAdamW:
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""
+        self._measured = None
         for weight, master in self._pairs():
             weight.grad = master.grad = None
 
@@ -83,31 +96,52 @@ class MasterAdamW:
                 master.grad += weight.grad
             weight.grad = None
 
+    def measure(self) -> None:
+        """Has the device measure the gradients for the step that follows, without waiting for it.
+
+        So a device that has just finished a backward pass goes on while the host still reads what
+        came of it. `step` does it itself where this was not called.
+        """
+        if self._one_pass() is not None:
+            watched = self._watched()
+            norm = gradient_norm(self._gradients())
+            self._measured = _Measured(norm, watched, [_sample(master) for master, _ in watched])
+
     def step(self, lr: float, scale: float = 1.0) -> Step:
         """One step on the summed gradients, which are `scale` times too large.
 
         A gradient that is not finite changes nothing.
         """
         advance = self._one_pass()
-        if advance is None:
-            self.accumulate()
-            for gradient in self._gradients() if scale != 1 else ():
-                gradient /= scale
-            norm = self._clip()
-        else:
-            norm = gradient_norm(self._gradients()) / scale
+        return self._step(lr, scale) if advance is None else self._fast_step(advance, lr, scale)
+
+    def _step(self, lr: float, scale: float) -> Step:
+        """Each part over all tensors after the other, by what torch has."""
+        self.accumulate()
+        for gradient in self._gradients() if scale != 1 else ():
+            gradient /= scale
+        norm = self._clip()
         if not math.isfinite(norm):
             return Step(norm=norm, changed=0.0)
         watched = self._watched()
         before = [_sample(master) for master, _ in watched]
-        if advance is None:
-            set_learning_rate(self.inner, lr)
-            self.inner.step()  # pyright: ignore[reportUnknownMemberType]
-            self.publish()
-        else:
-            clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
-            self._advance(advance, lr, clipped / scale)
+        set_learning_rate(self.inner, lr)
+        self.inner.step()  # pyright: ignore[reportUnknownMemberType]
+        self.publish()
         return Step(norm=norm, changed=_changed(watched, before))
+
+    def _fast_step(self, advance: Advance, lr: float, scale: float) -> Step:
+        """All parts in one pass over memory."""
+        if self._measured is None:
+            self.measure()
+        measured, self._measured = self._measured, None
+        assert measured is not None
+        norm = float(measured.norm) / scale
+        if not math.isfinite(norm):
+            return Step(norm=norm, changed=0.0)
+        clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
+        self._advance(advance, lr, clipped / scale)
+        return Step(norm=norm, changed=_changed(measured.watched, measured.before))
 
     def _one_pass(self) -> Advance | None:
         """What makes a step in one pass over memory, where there is such a thing."""

@@ -195,6 +195,8 @@ class TorchTrainer:
             self._run(planned, total, stats, unchanged=unchanged)
             if len(part) > 1:
                 self._optimizer.accumulate()
+        if not self._config.offload:
+            self._optimizer.measure()
         total.reduce(self._ranks.sum)
         if total.dropped:
             logger.warning("%d tokens are left out: their mean ratio ran away", total.dropped)
