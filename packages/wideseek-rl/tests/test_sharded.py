@@ -19,8 +19,11 @@ from wideseek_rl.batch.packing import BatchShape, plan
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora_config import LoraConfig
+from wideseek_rl.models.spread import whole
 from wideseek_rl.testing import tiny_model
-from wideseek_rl.trainers.ranks import DistributedRanks
+from wideseek_rl.trainers.adamw import advance_plainly
+from wideseek_rl.trainers.masters import MasterAdamW
+from wideseek_rl.trainers.ranks import DistributedRanks, shard
 from wideseek_rl.trainers.torch import TorchTrainer
 
 CONFIG = TorchTrainerConfig(
@@ -31,6 +34,7 @@ CONFIG = TorchTrainerConfig(
     recompute_logprobs=True,
 )
 LOSS = LossConfig(kl=0.05)
+GATHERED = CONFIG.model_copy(update={"keep_gathered": True})
 ADAPTED = CONFIG.model_copy(update={"lora": LoraConfig(rank=4)})
 
 
@@ -95,9 +99,35 @@ def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
     resumed = TorchTrainer(tiny_model(), ADAPTED, LOSS, ranks=ranks)
     resumed.load(folder / "adapted")
     metrics.append(asdict(resumed.update(samples())))
-    trainers = (first, second, broken, adapted, resumed)
+    gathered = TorchTrainer(tiny_model(), GATHERED, LossConfig(), ranks=ranks)
+    gathered.update(samples())
+    logprobs = gathered.logprobs(samples())  # leaves no gathered weights that `load` would miss
+    gathered.load(folder)
+    metrics.append(asdict(gathered.update(samples())))
+    trainers = (first, second, broken, adapted, resumed, gathered)
     weights = [dict(trainer.weights.tensors()) for trainer in trainers]
+    weights.append(steps_in_one_pass(ranks))
+    weights[-1]["logprobs"] = torch.cat([torch.as_tensor(values) for values in logprobs])
     return {"metrics": metrics, "weights": weights}
+
+
+def steps_in_one_pass(ranks: DistributedRanks | None) -> dict[str, torch.Tensor]:
+    """Weights after steps of the optimizer that a GPU has, and their norms."""
+    model = tiny_model()
+    if ranks is not None:
+        shard(model, torch.float32)
+    optimizer = MasterAdamW(model, CONFIG.optimizer, advance_plainly)
+    ids = torch.arange(3, 15)[None]
+    norms: list[float] = []
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = model(
+            ids, torch.tensor([12]), None, lambda states, weight: (states @ weight.T).exp()
+        )
+        torch.autograd.backward(loss.sum())
+        norms.append(optimizer.step(1e-2).norm)
+    found = {name: whole(p.detach()).clone() for name, p in model.named_parameters()}
+    return {**found, "norms": torch.tensor(norms)}
 
 
 def rank_main(rank: int, port: int, folder: str) -> None:
