@@ -101,7 +101,7 @@ def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
     metrics.append(asdict(resumed.update(samples())))
     gathered = TorchTrainer(tiny_model(), GATHERED, LossConfig(), ranks=ranks)
     gathered.update(samples())
-    logprobs = gathered.logprobs(samples())  # leaves no gathered weights that `load` would miss
+    logprobs = gathered.logprobs(samples())  # leaves gathered weights, which `load` must not miss
     gathered.load(folder)
     metrics.append(asdict(gathered.update(samples())))
     trainers = (first, second, broken, adapted, resumed, gathered)

@@ -32,7 +32,7 @@ from wideseek_rl.trainers.micro_batch_loss import (
     token_logprobs,
     token_loss,
 )
-from wideseek_rl.trainers.ranks import OneRank, Ranks, give_up, shard
+from wideseek_rl.trainers.ranks import OneRank, Ranks, shard
 
 logger = logging.getLogger(__name__)
 
@@ -170,10 +170,7 @@ class PolicyPass:
     def logprobs(self, batch: MicroBatch, model: TrainableModel | None = None) -> Tensor:
         """Log-probabilities of the trained tokens, `[N]`, of the model or another one."""
         with self._running():
-            found = token_logprobs(model or self._model, batch, self._head)[0]
-        if self.ranks.count > 1:
-            give_up(network(model or self._model))
-        return found
+            return token_logprobs(model or self._model, batch, self._head)[0]
 
     def broken(self, batch: MicroBatch, found: Evaluated, old: Tensor | None) -> set[int]:
         """Numbers of the samples for whose tokens the model gave none; names them.

@@ -128,14 +128,5 @@ def shard(model: nn.Module, dtype: torch.dtype, *, keep_gathered: bool = False) 
     apply(model, mp_policy=policy, reshard_after_forward=False)
 
 
-def give_up(model: nn.Module) -> None:
-    """Gives up the weights that a pass without backward half left gathered: they would grow old."""
-    from torch.distributed.fsdp import FSDPModule
-
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            cast(Any, module).reshard()
-
-
 def _cost(trees: Trees) -> float:
     return sum(tree_cost(tree) for tree in trees)
