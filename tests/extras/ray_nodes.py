@@ -51,9 +51,9 @@ class Nodes:
         self.sampling: list[Any] = []
         self.complete()
 
-    def complete(self) -> None:
+    def complete(self, *, training: int = 1) -> None:
         """Starts the nodes that are missing."""
-        while not self.training:
+        while len(self.training) < training:
             self.training.append(self._add(TRAINING))
         while len(self.sampling) < 2:
             self.sampling.append(self._add(SAMPLING))
@@ -69,6 +69,16 @@ class Nodes:
     def lose(self, nodes: list[Any], number: int = 0) -> None:
         """Kills a node without any warning."""
         self.cluster.remove_node(nodes.pop(number % len(nodes)), allow_graceful=False)
+
+    def lose_that_of(self, pid: int) -> None:
+        """Kills the node that a process belongs to."""
+        above = ancestors(pid)
+        for nodes in (self.training, self.sampling):
+            for number, node in enumerate(nodes):
+                if node.all_processes["raylet"][0].process.pid in above:
+                    self.lose(nodes, number)
+                    return
+        raise AssertionError(f"process {pid} is on no node")
 
     def processes(self, module: str, at_least: int) -> list[int]:
         """The processes of a module in this cluster, as soon as there are so many of them."""
@@ -123,6 +133,15 @@ def running(module: str, mark: str) -> list[int]:
         is_ours = f"{MARK}={mark}".encode() in variables
         if is_ours and module.encode() in words and str(attached.PATH).encode() not in words:
             found.append(int(folder.name))
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    """The process that started a process, the one that started that, and so on."""
+    found: list[int] = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(pid)
     return found
 
 

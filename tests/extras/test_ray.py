@@ -25,6 +25,8 @@ from wideseek_tools.index.build import build_index
 
 from .ray_nodes import ENGINE, RANK, Nodes, Run, opened_nodes, running
 
+JUDGE = "wideseek_core.testing.fake_sglang"
+
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
 
@@ -85,6 +87,29 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     assert not running(RANK, nodes.mark)
 
 
+@pytest.mark.slow
+def test_a_trainer_moves_to_another_node_and_resumes_once_there_is_one(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    nodes.complete(training=2)
+    run = Run(tmp_path / "run", nodes.placement, 0)
+    try:
+        for step in (1, 3):
+            run.reach(step)
+            nodes.lose_that_of(nodes.processes(RANK, 2)[0])
+            run.note(killed="the trainer's node", after_step=step)
+        output = run.finish(2)
+        assert "the trainer is started again from its last checkpoint (1 of 3)" in output
+        assert "no room for 2 x trainer with 1 CPU, 1 training each" in output
+        nodes.complete()
+        run.again()
+        run.finish()
+        run.note(outcome="finished", trained_once=run.trained_once)
+    finally:
+        run.kill()
+    assert run.trained_once, run.rollouts
+
+
 async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
     nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -130,13 +155,14 @@ async def test_judge_and_retrieval_are_actors_with_environments_of_their_own(
         json.dumps({"url": "https://a.example/", "title": "Io", "contents": "A moon."})
     )
     build_index(None, pages, tmp_path / "index")
-    program = [str(interpreter(tmp_path, "judging")), "-m", "wideseek_core.testing.fake_sglang"]
+    program = [str(interpreter(tmp_path, "judging")), "-m", JUDGE]
     world = [f"world.tools.{part}.kind=server" for part in ("search", "pages")]
     config = load_config(
         TrainConfig,
         [
             f"folder={tmp_path / 'run'}",
-            *nodes.placement,
+            *nodes.placement[:3],
+            "placement.resources={judge: {sampling: 1}, retrieval: {training: 1}}",
             "judge.kind=llm",
             "placement.judge.model=models/judge-30b",
             "placement.judge.gpus=0",
@@ -149,15 +175,21 @@ async def test_judge_and_retrieval_are_actors_with_environments_of_their_own(
     )
     async with open_processes(config) as processes:
         url = processes.config.world.tools.search.base_url  # pyright: ignore
-        assert processes.config.judge.endpoint.base_url.endswith("/v1")
-        assert environment_of("wideseek_core.testing.fake_sglang", nodes.mark).endswith("judging")
+        judge = processes.config.judge.endpoint.base_url
+        assert judge.endswith("/v1")
+        assert environment_of(JUDGE, nodes.mark).endswith("judging")
         assert environment_of("serve", nodes.mark).endswith("searching")
         assert await asyncio.to_thread(is_healthy, url)
         assert "retrieval-0" in await asyncio.to_thread(overview, nodes.address)
-        (pid,) = running("serve", nodes.mark)
-        os.kill(pid, signal.SIGKILL)
-        await until(lambda: caplog.text.count("retrieval is ready at") == 2)
+        (judging,) = running(JUDGE, nodes.mark)
+        (searching,) = running("serve", nodes.mark)
+        os.kill(searching, signal.SIGKILL)
+        await asyncio.to_thread(nodes.lose_that_of, judging)
+        for role in ("retrieval", "judge"):
+            ready = f"{role} is ready at"
+            await until(lambda ready=ready: caplog.text.count(ready) == 2)
         assert await asyncio.to_thread(is_healthy, url)
+        assert await asyncio.to_thread(is_healthy, judge.removesuffix("/v1"))
     assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} == {
         "judge-0.log",
         "retrieval-0.log",

@@ -5,10 +5,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from wideseek_apps.placement import resolved
-from wideseek_apps.services import services, with_addresses
+from wideseek_apps.services import open_services, with_addresses
 from wideseek_apps.training_config import TrainConfig
 from wideseek_rl.cluster.open import open_launcher
-from wideseek_rl.engines.control.kept import kept
 from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.trainers.remote.client import Processes
 
@@ -43,8 +42,7 @@ async def open_processes(config: TrainConfig) -> AsyncGenerator[RunProcesses]:
     async with AsyncExitStack() as stack:
         opened = open_launcher(placement, config.folder / LOGS)
         launcher = await stack.enter_async_context(opened)
-        started = services(placement, launcher)
-        urls = await stack.enter_async_context(kept(list(started.values())))
+        urls = await stack.enter_async_context(open_services(placement, launcher))
         trainer, engines = placement.trainer, placement.engines
         processes = Processes(
             launcher=launcher,
@@ -53,7 +51,7 @@ async def open_processes(config: TrainConfig) -> AsyncGenerator[RunProcesses]:
             python=str(trainer.python or ""),
         )
         yield RunProcesses(
-            config=with_addresses(config, dict(zip(started, urls, strict=True))),
+            config=with_addresses(config, urls),
             trainer=processes if trainer.ranks else None,
             engines=EngineHosts(
                 launcher=launcher,

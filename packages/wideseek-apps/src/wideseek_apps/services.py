@@ -1,7 +1,8 @@
 """Servers that a run starts beside engines and trainer: the judge's model, and retrieval."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from wideseek_rl.cluster.config import JudgePlacement, PlacementConfig, Retrieva
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.engines.control.commands import sglang_command, vllm_command
 from wideseek_rl.engines.control.config import LaunchConfig, ServerPlacement
-from wideseek_rl.engines.control.kept import KeptServer
+from wideseek_rl.engines.control.kept import KeptServer, kept
 from wideseek_rl.engines.control.protocol import parsed_version
+from wideseek_rl.engines.control.relay import open_relay
 
 COPIES = {"vllm": "--data-parallel-size", "sglang": "--dp-size"}
 """The option that runs several copies of a model behind one address."""
@@ -55,8 +57,29 @@ def _kept(
         command=command,
         launch=launch,
         max_restarts=placement.max_restarts,
-        same_address=True,
+        same_address=not placement.has_hosts_to_choose,
     )
+
+
+@asynccontextmanager
+async def open_services(
+    placement: PlacementConfig, launcher: Launcher
+) -> AsyncGenerator[dict[str, str]]:
+    """Starts the servers of a placement and keeps them running; their addresses by role.
+
+    Addresses hold for the block, also for servers that come to other hosts. Raises `ConfigError`
+    for what the hosts can't hold, `TrainError` for a server that does not start.
+    """
+    servers = services(placement, launcher)
+    async with AsyncExitStack() as stack:
+        relays: dict[str, str] = {}
+        if placement.has_hosts_to_choose:
+            for role, server in servers.items():
+                relay = await stack.enter_async_context(open_relay())
+                server.ready, server.lost = relay.ready, relay.lost
+                relays[role] = relay.url
+        urls = await stack.enter_async_context(kept(list(servers.values())))
+        yield dict(zip(servers, urls, strict=True)) | relays
 
 
 def judge_command(

@@ -120,6 +120,11 @@ class PlacementConfig(Config):
     """Times that each replica, and the group of the trainer's ranks, is started again in a run."""
 
     @property
+    def has_hosts_to_choose(self) -> bool:
+        """Whether a process may come to another host when it is started again."""
+        return False
+
+    @property
     def gpus(self) -> int:
         """GPUs of all roles together."""
         engines = 0
@@ -150,6 +155,11 @@ class RayPlacement(PlacementConfig):
     to be on: `{trainer: {big_node: 0.1}}`. Roles are trainer, engine, judge and retrieval."""
     place_timeout_s: float = Field(default=120.0, gt=0)
     """Time for the cluster to make room for the processes of a role, also after a node was lost."""
+
+    @property
+    def has_hosts_to_choose(self) -> bool:
+        """See `PlacementConfig`."""
+        return True
 
     @field_validator("resources")
     @classmethod
