@@ -22,6 +22,7 @@ from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.nccl import NcclTransport, SglangNcclWire, VllmNcclWire
+from wideseek_rl.sync.nccl_library import IDENTIFIER_BYTES, new_identifier, open_communicator
 from wideseek_rl.sync.plain_vllm import packs, pickled_identifier
 from wideseek_rl.sync.senders import NewVllmSender, OldVllmSender
 from wideseek_rl.sync.servers import ServerSync
@@ -435,6 +436,17 @@ def test_the_identifier_of_a_group_is_what_workers_of_vllm_unpickle(
     found = pickle.loads(pickled_identifier(identifier))
     assert isinstance(found, Unpacked)
     assert bytes(found) == identifier
+
+
+def test_the_library_names_what_is_wrong_with_a_group() -> None:
+    try:
+        first, second = new_identifier(), new_identifier()
+    except TrainError as missing:
+        pytest.skip(str(missing))
+    assert len(first) == len(second) == IDENTIFIER_BYTES
+    assert first != second
+    with pytest.raises(TrainError, match=r"ncclCommInitRank: \w+"):
+        open_communicator(first, 2, 5)
 
 
 def test_tensors_are_packed_up_to_the_size_of_the_buffer() -> None:

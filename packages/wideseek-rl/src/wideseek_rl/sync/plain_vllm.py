@@ -1,4 +1,4 @@
-"""The trainer's end of vLLM's NCCL groups where vLLM is not installed: by torch's NCCL alone.
+"""The trainer's end of vLLM's NCCL groups where vLLM is not installed: by NCCL alone.
 
 vLLM's workers form their group without torch.distributed: a TCP store hands out NCCL's identifier,
 a small sum warms up, and then tensors come as bytes, packed behind one another.
@@ -12,9 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wideseek_rl.sync.nccl_library import (
+    IDENTIFIER_BYTES,
+    Communicator,
+    new_identifier,
+    open_communicator,
+)
 from wideseek_rl.sync.source import WeightSource
 
-IDENTIFIER_BYTES = 128
 FIRST_KEY = "broadcast_from/0/0"
 """Where vLLM's workers look for the first object of rank 0."""
 
@@ -26,18 +31,17 @@ class PlainVllmSender:
     buffer_bytes: int
     timeout_s: float = 300.0
     _store: Any = field(default=None, init=False)
-    _communicator: Any = field(default=None, init=False)
+    _communicator: Communicator | None = field(default=None, init=False)
 
     def join(self, address: str, port: int, world_size: int) -> None:
         """Meets the workers."""
         distributed: Any = torch.distributed
         limit = timedelta(seconds=self.timeout_s)
         self._store = distributed.TCPStore(address, port, world_size, is_master=True, timeout=limit)
-        nccl = _nccl()
-        identifier: bytes = nccl.unique_id()
+        identifier = new_identifier()
         self._store.set(FIRST_KEY, pickled_identifier(identifier))
-        self._communicator = nccl.init_rank(world_size, identifier, 0)
-        nccl.all_reduce([torch.zeros(1, device="cuda")], comms=[self._communicator])
+        self._communicator = open_communicator(identifier, world_size, 0)
+        self._communicator.all_reduce(torch.zeros(1, device="cuda"))
         torch.cuda.synchronize()
 
     def init_fields(self) -> dict[str, Any]:
@@ -50,14 +54,16 @@ class PlainVllmSender:
 
     def broadcast(self, source: WeightSource) -> None:
         """Sends all tensors."""
-        nccl = _nccl()
+        assert self._communicator is not None
         for packed in packs(source, self.buffer_bytes):
-            nccl.broadcast([packed], 0, comms=[self._communicator])
+            self._communicator.broadcast(packed, 0)
         torch.cuda.synchronize()
 
     def leave(self) -> None:
-        """Drops the communicator."""
-        self._communicator = self._store = None
+        """Gives up the communicator, in which the other ranks may be gone."""
+        communicator, self._communicator, self._store = self._communicator, None, None
+        if communicator is not None:
+            communicator.abort()
 
 
 def packs(source: WeightSource, buffer_bytes: int) -> Iterator[Tensor]:
@@ -80,9 +86,3 @@ def pickled_identifier(identifier: bytes) -> bytes:
     theirs = b"vllm.distributed.device_communicators.pynccl_wrapper\nncclUniqueId\n"
     state = b"}" + b"C" + bytes([IDENTIFIER_BYTES]) + identifier + b"\x86"  # ({}, identifier)
     return b"\x80\x03c_ctypes\n_unpickle\nc" + theirs + state + b"\x86R."
-
-
-def _nccl() -> Any:
-    from torch.cuda import nccl
-
-    return nccl
