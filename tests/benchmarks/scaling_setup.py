@@ -48,6 +48,8 @@ class ScalingConfig(Config):
     apart: bool = True
     """Measure training and rollouts on all GPUs, too: servers and groups of ranks then share GPUs,
     and take turns. Otherwise each GPU has one process, as in a run."""
+    largest: int | None = Field(default=None, ge=1)
+    """Ranks of the largest group that trains; null for as many as GPUs."""
     kill: bool = True
     """Kill one engine during the last overlapped steps, and go on until it is replaced."""
     seconds: float = Field(default=3600.0, gt=0)
@@ -124,7 +126,8 @@ class ScalingConfig(Config):
         """Sizes of the groups of ranks, the largest first."""
         if not self.apart:
             return [self.half]
-        return [size for size in _halves(self.gpus) if size >= self.smallest]
+        largest = self.largest or self.gpus
+        return [size for size in _halves(self.gpus) if self.smallest <= size <= largest]
 
     @property
     def engines(self) -> list[int]:
