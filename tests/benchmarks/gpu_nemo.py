@@ -1,12 +1,13 @@
 """NeMo-Aligner on two GPUs: gradients, speed and memory, weights to vLLM, a run of ten steps.
 
-    python tests/benchmarks/gpu_nemo.py OUT --nemo-python PYTHON --vllm-python PYTHON
+    python tests/benchmarks/gpu_nemo.py OUT --nemo-python PYTHON
     python tests/benchmarks/gpu_nemo.py OUT --rehearse --nemo-python PYTHON
 
-PYTHON is the interpreter of an environment with NeMo-Aligner, and of one with vLLM. Every part has
-a limit of its own, `--seconds` is one of all, and OUT/nemo.json is written after every figure, so
-that a part that fails or takes too long costs no other one. `--parts` picks some of `gradients`,
-`speed`, `speed_tp2`, `speed_unfused`, `sync` and `run`; two processes with two GPUs each, by
+PYTHON is the interpreter of an environment with NeMo-Aligner; for `sync` and `run` the environment
+that this is started in needs vLLM. Every part has a limit of its own, `--seconds` is one of all,
+and OUT/nemo.json is written after every figure, so that a part that fails or takes too long costs
+no other one. `--parts` picks some of `gradients`, `speed`, `speed_tp2`, `speed_unfused`, `sync` and
+`run`, and runs those side by side that a plus joins; two processes with two GPUs each, by
 CUDA_VISIBLE_DEVICES, can share the work and, with `--models`, the random models. `--rehearse` does
 all of it on the CPU, with tiny models and a stub of vLLM, and leaves out cases that differ by a
 setting alone.
@@ -89,7 +90,7 @@ LIMITS_S = {
     "speed_tp2": 160,
     "speed_unfused": 90,
     "sync": 170,
-    "run": 150,
+    "run": 230,
 }
 """Of each part; what was found until then is kept."""
 
@@ -102,7 +103,6 @@ class Bench:
     folder: Path
     models: Path
     nemo: Path
-    vllm: str
     rehearse: bool
 
     def __post_init__(self) -> None:
@@ -493,11 +493,10 @@ async def sync(bench: Bench) -> None:
 async def _one_sync(bench: Bench, label: str, name: str, gpu: int) -> None:
     folder = bench.model(name)
     stub = (sys.executable, "-m", STUB)
-    real = (bench.vllm, "-m", "vllm.entrypoints.cli.main")
     nccl = gpu == 1 and not bench.rehearse
     config = VllmEngineConfig(
         launch=LaunchConfig(
-            program=stub if bench.rehearse else real,
+            program=stub if bench.rehearse else (),
             memory_share=0.35,
             context_tokens=4096,
             extra_args=() if bench.rehearse else EAGER,
@@ -539,7 +538,7 @@ async def run(bench: Bench) -> None:
         "rl.max_seconds=null",
         "rl.schedule.kind=async",
         f"rl.prompts_per_step={2 if bench.rehearse else 8}",
-        f"rl.group_size={2 if bench.rehearse else 8}",
+        f"rl.group_size={2 if bench.rehearse else 6}",
         "evaluation.data.limit=4",
         "trainer.kind=nemo_aligner",
         "trainer.optimizer.lr=1e-4",
@@ -553,7 +552,7 @@ async def run(bench: Bench) -> None:
     if bench.rehearse:
         settings.append(f"policy.engine.launch.program=[{sys.executable},-m,{STUB}]")
     else:
-        settings.append(f"placement.engines.python={bench.vllm}")
+        settings.append("placement.engines.memory_share=0.15")
         settings.append(f"policy.engine.launch.extra_args=[{','.join(EAGER)}]")
     log = bench.out / "run.log"
     with log.open("wb") as output:
@@ -599,7 +598,6 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--nemo-python", type=Path, default=Path(sys.executable))
-    parser.add_argument("--vllm-python", default=sys.executable)
     parser.add_argument("--parts", default=",".join(LIMITS_S))
     parser.add_argument("--seconds", type=float, default=575)
     parser.add_argument("--models", type=Path, help="folder that keeps the random models")
@@ -627,10 +625,10 @@ async def main() -> None:
             folder=Path(folder),
             models=given.models or Path(folder),
             nemo=given.nemo_python,
-            vllm=given.vllm_python,
             rehearse=given.rehearse,
         )
-        parts = given.parts.split(",")
+        groups = [group.split("+") for group in given.parts.split(",")]
+        parts = [name for group in groups for name in group]
         small = ("1.7b",)
         shapes = {
             "speed": small,
@@ -643,10 +641,13 @@ async def main() -> None:
             for name in dict.fromkeys(n for part in parts for n in shapes.get(part, ()))
             if not given.rehearse
         ]
-        for name in parts:
+        for group in groups:
             left = given.seconds - (time.monotonic() - START)
-            limit = min(LIMITS_S[name], left)
-            await bench.part(name, lambda work=works[name]: work(bench), limit)
+            beside = (
+                bench.part(name, partial(works[name], bench), min(LIMITS_S[name], left))
+                for name in group
+            )
+            await asyncio.gather(*beside)
         await asyncio.gather(*making, return_exceptions=True)
 
 
