@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 LENGTHS = ((700, 180), (1500, 320), (3700, 900), (8200, 1400), (15_000, 2600))
 """Prompt and response tokens of recorded agents; each is as frequent as the others."""
 
+REPLACING_S = 45.0
+"""Time that the replacement of an engine takes at least."""
 REPLACED_BEFORE_S = 8.0
 """Time that is kept for the end of the last part."""
 
@@ -175,8 +177,10 @@ class Steps:
             batch, figures = await self._overlapped(sync, agents, batch)
             done.append(figures)
             self.note("async", done)
-        if kill:
+        if kill and self.seconds_left() > REPLACING_S:
             await self._with_a_kill(sync, agents, batch)
+        elif kill:
+            self.note("killed", f"left out with {self.seconds_left():.0f} s to go")
 
     async def _in_turn(
         self, sync: ServerSync, agents: int
