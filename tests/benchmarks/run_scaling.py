@@ -54,8 +54,7 @@ class Results:
     def note(self, name: str, value: object) -> None:
         """Keeps a figure."""
         self.values[name] = value
-        shown = value[-1] if isinstance(value, list) and value else value
-        line = json.dumps(shown, default=str)[-700:]
+        line = json.dumps(value, default=str)[-700:]
         sys.stdout.write(f"[{time.monotonic() - START:6.1f} s] {name}: {line}\n")
         sys.stdout.flush()
         self._file.parent.mkdir(parents=True, exist_ok=True)
