@@ -146,7 +146,8 @@ def through_sglang(url: str, served: str) -> Sample:
 def own(model: Any, prompt: Sequence[int], ids: Sequence[int]) -> torch.Tensor:
     """Log-probabilities of a response under the trainer's model."""
     row = torch.tensor([[*prompt, *ids]], device=next(model.parameters()).device)
-    logits = model(row)[0, len(prompt) - 1 : -1].float()
+    hidden = model.hidden(row, torch.tensor([row.shape[1]]))
+    logits = model.logits(hidden)[0, len(prompt) - 1 : -1].float()
     return logits.log_softmax(-1).gather(-1, row[0, len(prompt) :, None])[:, 0].cpu()
 
 
