@@ -12,7 +12,7 @@ from wideseek_rl import OptimizerConfig, TorchTrainerConfig, TrainingSample
 from wideseek_rl.batch.packing import MIN_BOUNDS, collate
 from wideseek_rl.batch.prefix_tree import build_prefix_trees, single
 from wideseek_rl.models.decoder import Decoder
-from wideseek_rl.models.documents import STEP, Documents, documents_attention
+from wideseek_rl.models.documents import STEP, Documents, documents_attention, one_by_one_pays
 from wideseek_rl.testing import tiny_model
 from wideseek_rl.trainers.torch import TorchTrainer
 
@@ -64,6 +64,14 @@ def test_documents_see_themselves_alone(length: int, spans: list[tuple[int, int]
     gradients = torch.autograd.grad((found * factor).sum(), (q, k, v))
     expected = torch.autograd.grad((wanted * factor).sum(), (q, k, v))
     torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_it_computes_in_the_precision_of_the_values() -> None:
+    q, k, v = heads(HEADS, 20, 0), heads(SHARED, 20, 1), heads(SHARED, 20, 2)
+    spans = [(0, 9), (9, 20)]
+    found = documents_attention(q, k, v.bfloat16(), padded(spans))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), alone(q, k, v, spans), atol=0.05, rtol=0.05)
 
 
 def test_the_operator_keeps_what_torch_asks_of_one() -> None:
@@ -125,6 +133,24 @@ def test_samples_that_share_a_beginning_are_left_to_masks() -> None:
     bounds = cast(list[tuple[int, int]], cast(Any, plain.bounds[:4]).tolist())
     assert [first for first, _ in bounds] == [0, *(last for _, last in bounds[:-1])]
     assert sorted(last - first for first, last in bounds) == [9, 17, 25, 30]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "head", "pays"),
+    [
+        ("cuda", torch.bfloat16, 128, True),
+        ("cuda", torch.float16, 64, True),
+        ("cuda", torch.float32, 128, False),
+        ("cuda", torch.bfloat16, 256, False),
+        ("cuda", torch.bfloat16, 100, False),
+        ("mps", torch.float16, 64, False),
+        ("cpu", torch.float32, 3, True),
+    ],
+)
+def test_other_heads_and_precisions_are_left_to_flex_attention(
+    device: str, dtype: torch.dtype, head: int, pays: bool
+) -> None:
+    assert one_by_one_pays(device, dtype, head) == pays
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 256), (256, 256), (257, 512)])

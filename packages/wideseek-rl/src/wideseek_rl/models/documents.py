@@ -20,6 +20,9 @@ STEP = 128
 """Documents are run at a multiple of it. A kernel for a length takes about 0.15 s to prepare, once;
 a larger step would make fewer of them and more work."""
 
+MAX_HEAD = 128
+"""Largest heads of cuDNN's kernel."""
+
 FAR = 1e30
 """Log of a sum of exponentials beside which no score counts."""
 
@@ -50,7 +53,11 @@ class Kernel(Protocol):
 def documents_attention(
     q: Tensor, k: Tensor, v: Tensor, documents: Documents, scale: float | None = None
 ) -> Tensor:
-    """Attention of `[1, H, T, d]` queries over `[1, Hkv, T, d]` keys and values."""
+    """Attention of `[1, H, T, d]` queries over `[1, Hkv, T, d]` keys and values.
+
+    In the precision of the values: autocast leaves queries and keys that were normalized in float32.
+    """
+    q, k = q.to(v.dtype), k.to(v.dtype)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return cast(Tensor, cast(Any, _attention)(q, k, v, documents.bounds, scale)[0])
 
@@ -119,8 +126,19 @@ class PlainKernel:
 
 def kernel_for(q: Tensor) -> Kernel:
     """The fastest one."""
-    half = q.dtype in (torch.bfloat16, torch.float16)
-    return CudnnKernel() if q.device.type == "cuda" and half else PlainKernel()
+    cudnn = q.device.type == "cuda" and one_by_one_pays("cuda", q.dtype, q.shape[-1])
+    return CudnnKernel() if cudnn else PlainKernel()
+
+
+def one_by_one_pays(device: str, dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether a kind of device has a kernel that needs no memory for all pairs of tokens.
+
+    On a CPU masks need that memory as well.
+    """
+    if device == "cpu":
+        return True
+    half = dtype in (torch.bfloat16, torch.float16)
+    return device == "cuda" and half and head_dim <= MAX_HEAD and head_dim % 8 == 0
 
 
 @torch.library.custom_op("wideseek::documents_attention", mutates_args=())

@@ -73,8 +73,8 @@ class TorchTrainerConfig(Config):
     products with sums in float32."""
     attention: Literal["auto", "rows", "packed", "documents"] = "auto"
     """`packed` runs samples as one sequence without padding, by flex attention on a GPU;
-    `documents` does too, but attends to samples one by one where none shares a beginning with
-    another; `rows` pads samples of like length; `auto` packs on a GPU."""
+    `documents` does too, but in half precision attends to samples one by one where none shares a
+    beginning with another; `rows` pads samples of like length; `auto` packs on a GPU."""
     compile: bool | None = None
     """Compile the layers; null does on a GPU, where packed attention needs it to be fast."""
     recompute: Literal["none", "cheap", "mlp", "layer", "mixed"] = "none"

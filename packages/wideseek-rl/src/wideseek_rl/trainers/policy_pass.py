@@ -14,6 +14,7 @@ from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.compiling import MAX_LENGTHS, compiling
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.models.documents import one_by_one_pays
 from wideseek_rl.models.lora import dropouts, seeded
 from wideseek_rl.models.open import TrainableModel, network
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
@@ -72,7 +73,7 @@ class PolicyPass:
         on_gpu = self.device.type != "cpu"
         packed = config.attention in ("packed", "documents")
         self._packed = packed or (config.attention == "auto" and on_gpu)
-        self._one_by_one = config.attention == "documents"
+        self._one_by_one = config.attention == "documents" and self._documents_pay()
         self._flex = self._packed and on_gpu
         parts = MAX_LENGTHS if self._flex else config.max_batch_tokens
         self._multiple = padding_multiple(config.max_batch_tokens, parts)
@@ -89,9 +90,15 @@ class PolicyPass:
             for module in (model, reference):
                 _compile_layers(module, dynamic=False if self._flex else None)
 
+    def _documents_pay(self) -> bool:
+        """Whether attention of documents one by one has a fast kernel here."""
+        found = _half(self._config.autocast) or next(self._model.parameters()).dtype
+        head = self._model.config.head_dim if isinstance(self._model, Decoder) else 0
+        return one_by_one_pays(self.device.type, found, head)
+
     def shard(self) -> None:
         """Spreads the models over the ranks; passes compute in the precision of `autocast`."""
-        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.autocast)
+        dtype = _half(self._config.autocast)
         for module in (self._model, self._reference):
             if module is not None:
                 keep = self._config.keep_gathered and module is self._model
@@ -232,6 +239,11 @@ class PolicyPass:
 
     def _sequences(self, batch: MicroBatch) -> Tensor:
         return batch.turns if self._loss_config.sequence == "turn" else batch.owners
+
+
+def _half(autocast: str) -> torch.dtype | None:
+    """The arithmetic that a setting of `autocast` asks for, if any."""
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(autocast)
 
 
 def silent_pass() -> Planned:
