@@ -55,7 +55,7 @@ def documents_attention(
 ) -> Tensor:
     """Attention of `[1, H, T, d]` queries over `[1, Hkv, T, d]` keys and values.
 
-    In the precision of the values: autocast leaves queries and keys that were normalized in float32.
+    In the precision of the values, since autocast leaves normalized queries and keys in float32.
     """
     q, k = q.to(v.dtype), k.to(v.dtype)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
