@@ -41,6 +41,12 @@ def test_engines_and_trainer_are_divided_as_placed() -> None:
     assert engine.sync.transfer == "nccl"  # pyright: ignore
 
 
+def test_engines_get_the_interpreter_of_their_placement() -> None:
+    found = resolved(config(*EIGHT, "placement.engines.python=other/python")).policy.engine
+    assert found.launch.python == Path("other/python")  # pyright: ignore
+    assert found.launch.program == ()  # pyright: ignore
+
+
 def test_stages_take_their_part_of_the_ranks() -> None:
     nemo = ("trainer.kind=nemo_aligner", "placement.trainer.tensor_parallel=2")
     trainer = resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=2")).trainer

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
 
-from wideseek_apps.served_engine import ServedEngine
+from wideseek_apps.served_engine import ServedEngine, server_command, server_placement
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import (
     ConfigError,
@@ -210,3 +212,16 @@ async def test_a_server_that_can_not_be_taken_back_leaves_the_pool() -> None:
             assert isinstance(engine, ServedEngine)
             await come_back(engine, PolicyError("no such server"))
             await until(lambda: not engine.pool.states)
+
+
+def test_an_interpreter_without_vllm_is_one_clear_error(tmp_path: Path) -> None:
+    python = Path(sys.executable)
+    if find_spec("vllm"):
+        pytest.skip("this one has vLLM")
+    config = VllmEngineConfig(launch=LaunchConfig(python=python))
+    place = server_placement(config, tmp_path, 0, port=1, log=tmp_path / "log")
+    with pytest.raises(ConfigError, match=re.escape(f"needs vLLM in {python}: uv sync")):
+        server_command(config, place)
+    elsewhere = LaunchConfig(python=tmp_path / "of" / "another" / "host")
+    command = server_command(config.model_copy(update={"launch": elsewhere}), place)
+    assert str(elsewhere.python) in command

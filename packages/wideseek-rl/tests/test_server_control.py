@@ -103,6 +103,16 @@ def test_older_vllm_gets_its_float32_head_from_an_extension(
     assert command[command.index("--worker-extension-cls") + 1] == extension
 
 
+def test_another_interpreter_is_taken_to_have_this_package(tmp_path: Path) -> None:
+    config = LaunchConfig(python=Path("other/python"))
+    command = vllm_command(config, place(tmp_path), (0, 32))
+    assert command[command.index("--worker-extension-cls") + 1].endswith("ChecksumExtension")
+    start = command.index("other/python")
+    assert command[start : start + 4] == (
+        *("other/python", "-m", "vllm.entrypoints.cli.main", "serve"),
+    )
+
+
 def test_a_program_of_the_users_gets_no_extension_of_ours(tmp_path: Path) -> None:
     command = vllm_command(LaunchConfig(program=("vllm",)), place(tmp_path), (0, 32))
     assert not {"--worker-extension-cls", "--middleware"} & set(command)

@@ -21,8 +21,6 @@ SHARE_OF_OWN_GPUS = 0.85
 SHARE_OF_TRAINERS_GPUS = 0.4
 """Memory of a GPU that an engine takes."""
 
-SERVER_MODULES = {"vllm": "vllm.entrypoints.cli.main", "sglang": "sglang.launch_server"}
-
 
 def resolved(config: TrainConfig) -> TrainConfig:
     """The configuration with engines and trainer as the placement divides them.
@@ -107,9 +105,8 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
         SHARE_OF_TRAINERS_GPUS if engines.colocated else SHARE_OF_OWN_GPUS
     )
     launch: dict[str, object] = {"memory_share": share, "tensor_parallel": max(engines.gpus, 1)}
-    if engines.python is not None and not engine.launch.program:
-        kind = str(getattr(engine, "kind", ""))
-        launch["program"] = (str(engines.python), "-m", SERVER_MODULES[kind])
+    if engines.python is not None:
+        launch["python"] = engines.python
     return engine.model_copy(
         update={
             "replicas": engines.replicas,

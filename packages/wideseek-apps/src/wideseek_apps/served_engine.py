@@ -7,8 +7,10 @@ end, and sample again once they have the present weights.
 
 import asyncio
 import logging
+import subprocess
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -250,15 +252,31 @@ def server_command(
     launch = listening(config.launch, host)
     if isinstance(config, SglangEngineConfig):
         return sglang_command(launch, place)
-    try:
-        release = parsed_version(version("vllm"))
-    except PackageNotFoundError:
-        if installed and not launch.program:
+    release = _release(launch.python)
+    if not release and not launch.program:
+        if installed and (launch.python is None or launch.python.exists()):
             raise ConfigError(
-                "engine.kind=vllm needs vLLM: uv sync --extra vllm, or give engine.launch.program"
-            ) from None
-        release = () if launch.program else LOCKED_VLLM
+                f"engine.kind=vllm needs vLLM{f' in {launch.python}' if launch.python else ''}: "
+                "uv sync --extra vllm, or give engine.launch.program"
+            )
+        release = LOCKED_VLLM  # that of another host's environment, too
     return vllm_command(launch, place, release)
+
+
+@cache
+def _release(python: Path | None) -> tuple[int, ...]:
+    """The release of vLLM that an interpreter finds; () if none, or if there is no interpreter."""
+    if python is None:
+        try:
+            return parsed_version(version("vllm"))
+        except PackageNotFoundError:
+            return ()
+    code = "from importlib.metadata import version; print(version('vllm'))"
+    try:
+        found = subprocess.run((python, "-c", code), capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return parsed_version(found.stdout.strip()) if found.returncode == 0 else ()
 
 
 def listening(launch: LaunchConfig, host: str) -> LaunchConfig:

@@ -53,7 +53,8 @@ class EnginePlacement(Config):
     base_urls: tuple[str, ...] = ()
     """Addresses of servers that run already; nothing is started then."""
     python: Path | None = None
-    """Interpreter of the environment with vLLM or SGLang; null for the running one."""
+    """Interpreter of the environment with vLLM or SGLang and this package; null for the running
+    one."""
 
     @model_validator(mode="after")
     def _attached(self) -> Self:

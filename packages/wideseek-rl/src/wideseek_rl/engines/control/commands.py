@@ -49,7 +49,7 @@ def vllm_command(
         options += ["--api-server-count", str(config.api_processes)]
     if version >= _SCALE_OUT_SINCE:
         options.append("--enable-scale-out")
-    program = config.program or (sys.executable, "-m", "vllm.entrypoints.cli.main")
+    program = config.program or (_python(config), "-m", "vllm.entrypoints.cli.main")
     environment = {
         "VLLM_SERVER_DEV_MODE": "1",  # control routes
         "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # IPC handles come as pickles
@@ -83,10 +83,14 @@ def sglang_command(config: LaunchConfig, placement: ServerPlacement) -> tuple[st
         options.append("--enable-fp32-lm-head")
     if config.deterministic:
         options.append("--enable-deterministic-inference")
-    program = config.program or (sys.executable, "-m", "sglang.launch_server")
+    program = config.program or (_python(config), "-m", "sglang.launch_server")
     # Else `/health` generates a token, which a paused server can't.
     environment = {"SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false"}
     return _command(environment, config, placement, (*program, *options))
+
+
+def _python(config: LaunchConfig) -> str:
+    return str(config.python or sys.executable)
 
 
 def _command(

@@ -54,8 +54,11 @@ class LaunchConfig(Config):
     """Further options of the server's command line."""
     environment: dict[str, str] = Field(default_factory=dict[str, str])
     """Further environment variables of the server."""
+    python: Path | None = None
+    """Interpreter of the environment that starts the server, with vLLM or SGLang and this package;
+    null for the running one."""
     program: tuple[str, ...] = ()
-    """The command that starts the server, where that is not this Python and its vLLM or SGLang."""
+    """The command that starts the server, where that is no interpreter with this package."""
     start_timeout_s: float = Field(default=600.0, gt=0)
     """Longest time until the server is healthy."""
     stop_timeout_s: float = Field(default=20.0, gt=0)
