@@ -18,6 +18,9 @@ Everything that ends is written to OUT: `state.json`, `scores.json` with every q
 that runs out of time is continued by the next with `--continue OUT`: training resumes from its
 checkpoint where the machine still has it, and from the saved adapter otherwise. Arguments that
 follow are files and settings of `wideseek train`. It runs on a CPU with the builtin engine, too.
+
+`gpu_learning.sh` starts all of it on several GPUs. What takes long without a GPU is made beforehand
+by `--prepare --demos FOLDER`: a start then takes its demonstrations from there.
 """
 
 import argparse
@@ -27,6 +30,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,7 +44,7 @@ from gpu_first_run import Bench, Holder, Results, half, machine, opened
 from tokenizers import Tokenizer
 
 from wideseek_agents import Team, TeamConfig
-from wideseek_apps.demos import demo_set
+from wideseek_apps.demos import Demonstrations, demo_set
 from wideseek_apps.evaluation import wider
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
@@ -58,6 +62,7 @@ from wideseek_rl import (
     TrainSummary,
     open_trainer,
 )
+from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.models.hf_format import load_model
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
@@ -134,6 +139,8 @@ class Plan:
     """OUT of the process of the other arm, which makes the start."""
     peer: Path | None
     """OUT of the process of the other arm."""
+    demos: Path | None
+    """Folder of demonstrations that were made beforehand."""
     tokens: float
     """That each arm samples in training at most."""
     chunk: int
@@ -189,13 +196,33 @@ def measurements(plan: Plan, seed: int, policy: str) -> Iterator[Measurement]:
                 yield Measurement(seed=seed, policy=policy, arm="multi", heat=0.0, width=width)
 
 
+def demonstrations(plan: Plan, seed: int, tokenizer: Tokenizer) -> Demonstrations:
+    """Those of a seed, from `--demos` if they have been made there already."""
+    sft = plan.start(seed)
+    if plan.demos is None:
+        return demo_set(sft.demos, sft.team, tokenizer, max_tokens=sft.max_tokens)
+    path = plan.demos / f"demos_{seed}.npz"
+    counts = path.with_suffix(".json")
+    if not counts.exists():
+        made = demo_set(sft.demos, sft.team, tokenizer, max_tokens=sft.max_tokens)
+        plan.demos.mkdir(parents=True, exist_ok=True)
+        made.rows.save(path)
+        counts.write_text(json.dumps({"kept": made.kept, "left_out": made.left_out}) + "\n")
+    found: dict[str, dict[str, int]] = json.loads(counts.read_text("utf-8"))
+    return Demonstrations(
+        rows=DemoSet.load(path),
+        kept=Counter(found["kept"]),
+        left_out=Counter(found["left_out"]),
+    )
+
+
 def supervised(plan: Plan, seed: int, progress: Progress, results: Results) -> None:
     """Trains the start of a seed and saves its adapter. Blocks."""
     sft, started = plan.start(seed), time.monotonic()
     assert sft.parent is not None
     assert sft.sft.lora is not None
     tokenizer = Tokenizer.from_file(str(sft.parent / "tokenizer.json"))
-    made = demo_set(sft.demos, sft.team, tokenizer, max_tokens=sft.max_tokens)
+    made = demonstrations(plan, seed, tokenizer)
     prepared = time.monotonic() - started
     model = load_model(sft.parent, chosen_device(sft.device), torch.float32)
     model.requires_grad_(True)
@@ -628,6 +655,8 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="OUT of the other arm's process, to begin with")
     parser.add_argument("--peer", type=Path, help="OUT of the other arm's process, to compare with")
     parser.add_argument("--merge", help="only report on several OUT, by ,")
+    parser.add_argument("--demos", type=Path, help="folder where demonstrations are kept")
+    parser.add_argument("--prepare", action="store_true", help="only make those of --demos")
     parser.add_argument("--tokens", type=float, default=1e12, help="that each arm may sample")
     parser.add_argument("--chunk", type=int, default=8, help="steps between two checkpoints")
     parser.add_argument("--trials", type=int, default=2, help="of a question at temperature 1")
@@ -646,6 +675,7 @@ def main() -> None:
         arms=given.arms.split(","),
         other=given.other,
         peer=given.peer or given.other,
+        demos=given.demos,
         tokens=given.tokens,
         chunk=given.chunk,
         trials=given.trials,
@@ -662,6 +692,12 @@ def main() -> None:
             progress.stages |= found.stages
         progress.write()
         write_report(plan, progress)
+        return
+    if given.prepare:
+        assert plan.sft.parent is not None
+        tokenizer = Tokenizer.from_file(str(plan.sft.parent / "tokenizer.json"))
+        for seed in plan.seeds:
+            demonstrations(plan, seed, tokenizer)
         return
     results = Results(given.out / "learning.json", START + given.seconds)
     results.note("machine", machine())

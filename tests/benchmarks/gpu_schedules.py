@@ -27,8 +27,18 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_first_run import START, Bench, Results, machine, opened
-from gpu_learning import Learning, Measurement, Plan, Progress, fit, paired, supervised
+from gpu_learning import (
+    Learning,
+    Measurement,
+    Plan,
+    Progress,
+    demonstrations,
+    fit,
+    paired,
+    supervised,
+)
 from pydantic import TypeAdapter
+from tokenizers import Tokenizer
 
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
@@ -246,6 +256,8 @@ def main() -> None:
     parser.add_argument("--each", type=float, default=85, help="of training under a schedule")
     parser.add_argument("--reserve", type=float, default=30, help="behind each")
     parser.add_argument("--schedules", default="sync,async:2,tail,async:1,async:4")
+    parser.add_argument("--demos", type=Path, help="as in gpu_learning.py")
+    parser.add_argument("--prepare", action="store_true", help="only make those of --demos")
     parser.add_argument("--no-measure", action="store_true", help="times alone, no item F1")
     parser.add_argument("--eval-tasks", type=int, default=120)
     parser.add_argument("--trials", type=int, default=2)
@@ -262,6 +274,7 @@ def main() -> None:
         arms=("multi",),
         other=None,
         peer=None,
+        demos=given.demos,
         tokens=1e12,
         chunk=1,
         trials=given.trials,
@@ -270,6 +283,10 @@ def main() -> None:
         width_tasks=0,
         single_share=sft.demos.single_share,
     )
+    if given.prepare:
+        assert sft.parent is not None
+        demonstrations(plan, SEED, Tokenizer.from_file(str(sft.parent / "tokenizer.json")))
+        return
     progress = Progress.resumed(given.out, None)
     results = Results(given.out / "log.json", START + given.seconds)
     results.note("machine", machine())
