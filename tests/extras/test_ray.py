@@ -83,6 +83,7 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     assert "the trainer is started again from its last checkpoint (1 of 3)" in output
     assert "a process that samples has died" in output
     assert "no room for 1 x engine" in output
+    assert "[state-dump]" not in output, "Ray shows the log of a node"
     assert (run.folder / "logs" / "trainer-1.log").exists()
     assert not running(RANK, nodes.mark)
 
