@@ -40,6 +40,10 @@ def load(**changes: object) -> TrainerLoad:
         (LARGE, {"recompute": "mixed", "recompute_every": 4, "ranks": 2}, 64.2),
         (LARGE, {"recompute": "mixed", "ranks": 2}, 57.6),
         (LARGE, {"recompute": "layer", "ranks": 2}, 36.9),
+        (SMALL, {"recompute": "layer", "kind": "nemo_aligner"}, 29.0),
+        (SMALL, {"recompute": "mlp", "kind": "nemo_aligner"}, 59.4),
+        (SMALL, {"recompute": "mlp", "recompute_layers": 18, "kind": "nemo_aligner"}, 71.3),
+        (SMALL, {"recompute": "layer", "recompute_layers": 10, "kind": "nemo_aligner"}, 70.0),
     ],
 )
 def test_memory_of_the_trainer_is_what_was_measured(

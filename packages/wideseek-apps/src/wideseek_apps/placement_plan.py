@@ -120,6 +120,7 @@ def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad
         batch_tokens=getattr(trainer, "max_batch_tokens", 0),
         recompute=RECOMPUTE.get(recompute, "none"),
         recompute_every=getattr(trainer, "recompute_every", 1),
+        recompute_layers=getattr(trainer, "recompute_layers", None),
         offload=getattr(trainer, "offload", False),
         reference=config.rl.loss.kl > 0,
     )

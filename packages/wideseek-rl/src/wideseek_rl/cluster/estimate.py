@@ -51,6 +51,8 @@ class TrainerLoad:
     recompute: Recompute
     recompute_every: float = 1.0
     """Layers of which one is recomputed, or with `mixed` computed again as a whole."""
+    recompute_layers: int | None = None
+    """Layers of each pipeline stage that are recomputed, where they are counted instead."""
     offload: bool = False
     reference: bool = False
     """Whether a reference model is held for the KL term."""
@@ -107,6 +109,8 @@ def _activation_bytes(shape: ModelShape, load: TrainerLoad) -> float:
     mixed = load.recompute == "mixed"
     others = mlp if mixed else cheap
     part = 1 / (max(load.recompute_every, 2) if mixed else load.recompute_every)
+    if load.recompute_layers is not None:
+        part = min(load.recompute_layers * load.pipeline_parallel / shape.layers, 1.0)
     return shape.layers * (part * kept[load.recompute] + (1 - part) * others)
 
 
