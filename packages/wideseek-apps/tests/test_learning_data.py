@@ -120,6 +120,12 @@ def _demonstrate(seed: int, config: DemosConfig) -> tuple[Trajectory, ...]:
     return asyncio.run(made).trajectories
 
 
+@pytest.mark.parametrize(("rows", "role"), [(1, "lead"), (1000, "single")])
+def test_a_single_agent_is_shown_listings_up_to_a_length(rows: int, role: str) -> None:
+    config = DemosConfig(single_share=1.0, single_rows=rows)
+    assert {_demonstrate(seed, config)[0].role for seed in range(4)} == {role}
+
+
 def test_a_listing_without_its_pages_gets_an_answer_without_rows(folder: Path) -> None:
     config = DemosConfig(listings=folder / LISTINGS, real_share=1.0, absent_share=1.0)
     assert "-size" not in _demonstrate(3, config)[0].turns[-1].text
