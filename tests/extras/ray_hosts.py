@@ -57,8 +57,8 @@ class Hosts:
     def placement(self) -> list[str]:
         return placement(self.address)
 
-    def add(self, number: int, cpus: int, resource: str) -> None:
-        """A host of its own network, which joins the cluster."""
+    def add(self, number: int, resource: str) -> None:
+        """A host for one process of a kind, which joins the cluster."""
         name, link = f"{self._prefix}n{number}", f"{self._prefix}v{number}"
         if number not in self._commands:
             ip("netns", "add", name)
@@ -74,7 +74,7 @@ class Hosts:
         Path("/tmp/ray").mkdir(exist_ok=True)
         script = f'mount --bind "{own}" /tmp/ray && exec "$@"'
         inside = ("ip", "netns", "exec", name, "unshare", "-m", "sh", "-c", script, "sh")
-        amounts = (f"--num-cpus={cpus}", f'--resources={{"{resource}": {cpus}}}')
+        amounts = ("--num-cpus=1", f'--resources={{"{resource}": 1}}')
         start = (str(RAY), "start", f"--address={self.address}", *amounts)
         self._commands[number] = [*inside, *start]
         self._start_raylet(number)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ from wideseek_rl.trainers.remote.client import (
     with_meeting_place,
 )
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
+from wideseek_rl.trainers.remote.meeting import interface_towards
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import Compare, Connect, Digest, Route, Send
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -113,6 +115,12 @@ async def test_ranks_of_one_host_listen_on_loopback_alone(tmp_path: Path) -> Non
         assert (tmp_path / "logs" / "trainer-1.log").exists()
         groups = [child.pid for child in trainer.group.children]
         assert listening_addresses(groups) == {"0100007F"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked for interfaces")
+def test_the_interface_towards_a_host_is_found() -> None:
+    assert interface_towards("127.0.0.1") == "lo"
+    assert interface_towards("::1") == ""
 
 
 async def test_ranks_make_the_updates_of_a_trainer_in_this_process(
