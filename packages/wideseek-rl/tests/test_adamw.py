@@ -103,6 +103,17 @@ def test_measuring_ahead_changes_no_step() -> None:
     assert torch.allclose(masters(found), masters(wanted), rtol=1e-5, atol=1e-6)
 
 
+def test_each_step_measures_its_own_gradients() -> None:
+    model = tiny_model().bfloat16()
+    optimizer = MasterAdamW(model, CONFIG, advance_plainly)
+    gradients(model, 0, 1.0)
+    first = optimizer.step(1e-2).norm
+    for weight in model.parameters():
+        assert weight.grad is not None
+        weight.grad *= 4
+    assert optimizer.step(1e-2).norm == pytest.approx(4 * first, rel=1e-3)
+
+
 def test_weights_without_gradient_stay_and_count_no_steps() -> None:
     (first, wanted), (second, found) = pair(torch.bfloat16)
     for number in range(3):
