@@ -397,6 +397,7 @@ async def check_sent(
     if isinstance(server, FakeVllm):
         control = open_control("vllm", server.url, ControlConfig())
         reported = {server.url: await control.checksums()}
+        await transport.prepare(reported[server.url].algorithm)
         assert await transport.compare(reported) == {}
     held = server.engine.weights
     weights = await weights_of(trainer)

@@ -237,11 +237,14 @@ async def test_what_is_too_old_is_cancelled_before_anything_is_paused(kind: str)
         assert seen == [(4, False)]
 
 
-async def test_a_server_with_other_tensors_than_were_sent_leaves_the_pool() -> None:
+@pytest.mark.parametrize("before", [0, 1])  # then checksums are computed beside the servers
+async def test_a_server_with_other_tensors_than_were_sent_leaves_the_pool(before: int) -> None:
     for kind in ("vllm-0.23", "vllm-0.32"):
         async with opened(kind, count=2) as setup:
+            for version in range(before):
+                assert not (await setup.sync.publish(version)).failed
             setup.servers[1].corrupt = True
-            published = await setup.sync.publish(1)
+            published = await setup.sync.publish(before)
             url = setup.servers[1].url
             assert published.failed == (url,)
             assert "1 tensors are not what was sent: embed_tokens.weight" in setup.pool.removed[url]
