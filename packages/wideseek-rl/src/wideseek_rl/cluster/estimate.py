@@ -25,7 +25,7 @@ MOMENT_BYTES = 8
 HOST_BYTES = 12
 """Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host."""
 
-MFU = {"torch": 0.47, "torch_sharded": 0.42, "nemo_aligner": 0.33}
+MFU = {"torch": 0.47, "torch_sharded": 0.42, "nemo_aligner": 0.38}
 """Share of the peak that training reaches."""
 SAMPLED_PER_S = 15_000.0
 """Tokens that 256 agents sample in a second on one GPU, at 1.72 billion parameters."""

@@ -10,8 +10,9 @@ from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, RatioStop
 from wideseek_rl.trainers.objectives.config import check_correction
 
-AttentionKernel = Literal["varlen", "documents"]
-"""All documents in one call of FlashAttention, or one call of cuDNN's kernel each."""
+AttentionKernel = Literal["auto", "varlen", "documents"]
+"""All documents in one call of FlashAttention, or one call of cuDNN's kernel each; `auto` takes the
+latter on Hopper GPUs and later."""
 
 
 class NemoAlignerConfig(Config):
@@ -39,7 +40,7 @@ class NemoAlignerConfig(Config):
     """Divide the activations between layers among tensor-parallel ranks, too."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the passes; parameters and optimizer are in float32 in either case."""
-    attention: AttentionKernel = "varlen"
+    attention: AttentionKernel = "auto"
     """The kernel of core attention in half precision."""
     recompute: Literal["none", "core_attn", "mlp", "full"] = "none"
     """What the backward pass computes again to save memory: nothing, attention, the feed-forward
