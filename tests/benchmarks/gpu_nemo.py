@@ -7,10 +7,10 @@ PYTHON is the interpreter of an environment with NeMo-Aligner; for `sync` and `r
 that this is started in needs vLLM. Every part has a limit of its own, `--seconds` is one of all,
 and OUT/nemo.json is written after every figure, so that a part that fails or takes too long costs
 no other one. `--parts` picks some of `gradients`, `speed`, `speed_tp2`, `speed_unfused`, `sync` and
-`run`, and runs those side by side that a plus joins; two processes with two GPUs each, by
-CUDA_VISIBLE_DEVICES, can share the work and, with `--models`, the random models. `--rehearse` does
-all of it on the CPU, with tiny models and a stub of vLLM, and leaves out cases that differ by a
-setting alone.
+`run`, one after another; two processes with two GPUs each, by CUDA_VISIBLE_DEVICES, can share the
+work and, with `--models`, the random models. (Not on the same GPUs: vLLM does not start where
+another process gives memory back meanwhile.) `--rehearse` does all of it on the CPU, with tiny
+models and a stub of vLLM, and leaves out cases that differ by a setting alone.
 """
 
 import argparse
@@ -627,8 +627,7 @@ async def main() -> None:
             nemo=given.nemo_python,
             rehearse=given.rehearse,
         )
-        groups = [group.split("+") for group in given.parts.split(",")]
-        parts = [name for group in groups for name in group]
+        parts = given.parts.split(",")
         small = ("1.7b",)
         shapes = {
             "speed": small,
@@ -641,13 +640,9 @@ async def main() -> None:
             for name in dict.fromkeys(n for part in parts for n in shapes.get(part, ()))
             if not given.rehearse
         ]
-        for group in groups:
+        for name in parts:
             left = given.seconds - (time.monotonic() - START)
-            beside = (
-                bench.part(name, partial(works[name], bench), min(LIMITS_S[name], left))
-                for name in group
-            )
-            await asyncio.gather(*beside)
+            await bench.part(name, partial(works[name], bench), min(LIMITS_S[name], left))
         await asyncio.gather(*making, return_exceptions=True)
 
 
