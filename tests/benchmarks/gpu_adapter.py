@@ -204,8 +204,11 @@ def main() -> None:
     parser.add_argument("--program", default="", help="another command that starts the server")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    folders = [Path(os.path.abspath(one)) for one in (given.model, given.adapter, given.out)]
-    asyncio.run(run(Start(given.kind, *folders, given.dtype), tuple(given.program.split())))
+    model, adapter, out = (
+        Path(os.path.abspath(p)) for p in (given.model, given.adapter, given.out)
+    )
+    start = Start(given.kind, model, adapter, out, given.dtype)
+    asyncio.run(run(start, tuple(given.program.split())))
 
 
 if __name__ == "__main__":
