@@ -66,6 +66,14 @@ def test_documents_see_themselves_alone(length: int, spans: list[tuple[int, int]
     torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_tokens_beyond_a_document_add_nothing_however_large_their_scores_are() -> None:
+    q, k, v = heads(HEADS, 300, 0), heads(SHARED, 300, 1), heads(SHARED, 300, 2)
+    spans = [(0, 100), (100, 300)]
+    found = torch.autograd.grad(documents_attention(q * 60, k, v, padded(spans)).sum(), (q, k, v))
+    wanted = torch.autograd.grad(alone(q * 60, k, v, spans).sum(), (q, k, v))
+    torch.testing.assert_close(found, wanted, atol=1e-2, rtol=1e-3)
+
+
 def test_it_computes_in_the_precision_of_the_values() -> None:
     q, k, v = heads(HEADS, 20, 0), heads(SHARED, 20, 1), heads(SHARED, 20, 2)
     spans = [(0, 9), (9, 20)]
