@@ -23,7 +23,10 @@ class Comparer(Protocol):
         ...
 
     async def compare(self, reported: dict[str, Checksums]) -> Failures:
-        """The servers, by address, whose tensors are not what was sent, and which are not."""
+        """The servers, by address, whose tensors are not what was sent, and which are not.
+
+        Frees what `prepare` has computed; with nothing reported, it does that alone.
+        """
         ...
 
 
@@ -33,7 +36,7 @@ class Verification:
 
     comparer: Comparer
     _algorithm: Algorithm | None = None
-    """Of the servers, known from their first answer on."""
+    """Of the servers that can be compared, known from their first answer on."""
 
     async def verify(self, servers: Sequence[ServerControl], failures: Failures) -> None:
         """Adds the servers that can't answer, or hold something else."""
@@ -41,16 +44,17 @@ class Verification:
 
         async def ask(server: ServerControl) -> None:
             found = await server.checksums()
-            self._algorithm = found.algorithm
             if _comparable(server.client.url, found):
+                self._algorithm = found.algorithm
                 reported[server.client.url] = found
 
+        prepared = self._algorithm is not None
         preparing = asyncio.create_task(self._prepare())
         try:
             await on_each(servers, ask, failures)
         finally:
             await preparing
-        if reported:
+        if reported or prepared:
             failures |= await self.comparer.compare(reported)
 
     async def _prepare(self) -> None:
@@ -67,12 +71,16 @@ class SourceComparer:
 
     async def prepare(self, algorithm: Algorithm) -> None:
         """See `Comparer`."""
-        self._sent = await asyncio.to_thread(self._read)
-        await asyncio.to_thread(self._sent.compute, algorithm)
+        sent = await asyncio.to_thread(self._read)
+        await asyncio.to_thread(sent.compute, algorithm)
+        self._sent = sent
 
     async def compare(self, reported: dict[str, Checksums]) -> Failures:
         """See `Comparer`."""
-        sent, self._sent = self._sent or await asyncio.to_thread(self._read), None
+        sent, self._sent = self._sent, None
+        if not reported:
+            return {}
+        sent = sent or await asyncio.to_thread(self._read)
         problems = await asyncio.to_thread(differences, sent, reported)
         return {url: TrainError(problem) for url, problem in problems.items()}
 

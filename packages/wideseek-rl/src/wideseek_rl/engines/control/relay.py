@@ -35,9 +35,12 @@ class Relay:
         self.close_connections()
 
     def close_connections(self) -> None:
-        """Ends everything that is under way."""
+        """Ends everything that is under way.
+
+        What was not sent yet is dropped: the other end may never take it.
+        """
         for writer in self._writers:
-            writer.close()
+            writer.transport.abort()
 
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Passes a new connection on."""
@@ -46,7 +49,11 @@ class Relay:
         task.add_done_callback(self._passing.discard)
 
     async def ended(self) -> None:
-        """Waits until nothing is passed on any more."""
+        """Ends everything, also attempts to connect, and waits for it."""
+        self._target = None
+        self.close_connections()
+        for task in self._passing:
+            task.cancel()
         await asyncio.gather(*self._passing, return_exceptions=True)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,10 +70,12 @@ class Relay:
                     asyncio.create_task(_copy(reader, server)),
                     asyncio.create_task(_copy(answers, writer)),
                 }
-                await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-                for copy in copies:
-                    copy.cancel()
-                await asyncio.gather(*copies, return_exceptions=True)
+                try:
+                    await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for copy in copies:
+                        copy.cancel()
+                    await asyncio.gather(*copies, return_exceptions=True)
 
     @contextmanager
     def _kept(self, writer: asyncio.StreamWriter) -> Generator[None]:
@@ -96,5 +105,4 @@ async def open_relay() -> AsyncGenerator[Relay]:
         yield relay
     finally:
         server.close()
-        relay.close_connections()
         await relay.ended()
