@@ -35,6 +35,7 @@ CONFIG = TorchTrainerConfig(
 )
 LOSS = LossConfig(kl=0.05)
 GATHERED = CONFIG.model_copy(update={"keep_gathered": True})
+HALF = CONFIG.model_copy(update={"autocast": "bfloat16"})
 ADAPTED = CONFIG.model_copy(update={"lora": LoraConfig(rank=4)})
 
 
@@ -97,14 +98,17 @@ def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
     metrics.append(asdict(adapted.update(samples())))
     adapted.save(folder / "adapted")
     resumed = TorchTrainer(tiny_model(), ADAPTED, LOSS, ranks=ranks)
+    resumed.logprobs(samples())  # after which `load` must reach the adapters that train
     resumed.load(folder / "adapted")
     metrics.append(asdict(resumed.update(samples())))
     gathered = TorchTrainer(tiny_model(), GATHERED, LossConfig(), ranks=ranks)
     gathered.update(samples())
-    logprobs = gathered.logprobs(samples())  # leaves gathered weights, which `load` must not miss
+    logprobs = gathered.logprobs(samples())
     gathered.load(folder)
     metrics.append(asdict(gathered.update(samples())))
-    trainers = (first, second, broken, adapted, resumed, gathered)
+    half = TorchTrainer(tiny_model(), HALF, LossConfig(), ranks=ranks)
+    half.logprobs(samples())  # computes in bfloat16, and leaves float32 weights
+    trainers = (first, second, broken, adapted, resumed, gathered, half)
     weights = [dict(trainer.weights.tensors()) for trainer in trainers]
     weights.append(steps_in_one_pass(ranks))
     weights[-1]["logprobs"] = torch.cat([torch.as_tensor(values) for values in logprobs])

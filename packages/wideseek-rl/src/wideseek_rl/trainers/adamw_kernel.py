@@ -11,6 +11,7 @@ Kept apart since importing Triton takes time, and machines without a GPU may lac
 
 from typing import Any
 
+import torch
 import triton
 from torch import Tensor
 
@@ -36,7 +37,9 @@ def advance(
     grid = (triton.cdiv(count, BLOCK),)
     launch: Any = _advance
     target = master if weight is None else weight
-    launch[grid](master, gradient, mean, square, target, *numbers, count, weight is not None, BLOCK)
+    given = master, gradient, mean, square, target
+    with torch.cuda.device_of(master):  # Triton launches on the current GPU, wherever tensors are
+        launch[grid](*given, *numbers, count, weight is not None, BLOCK)
 
 
 @triton.jit

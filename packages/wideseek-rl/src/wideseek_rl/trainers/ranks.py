@@ -128,5 +128,18 @@ def shard(model: nn.Module, dtype: torch.dtype, *, keep_gathered: bool = False) 
     apply(model, mp_policy=policy, reshard_after_forward=False)
 
 
+def reshard(model: nn.Module) -> None:
+    """Frees the weights that passes without a backward half left gathered in a sharded model.
+
+    Until then its parameters are these copies, in the precision of the passes: whoever reads them
+    gets rounded weights, and what is written to them is lost.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            cast(Any, module).reshard()
+
+
 def _cost(trees: Trees) -> float:
     return sum(tree_cost(tree) for tree in trees)

@@ -27,7 +27,7 @@ from wideseek_rl.trainers.optimizer_state import Counts, load_optimizer, save_op
 from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
 from wideseek_rl.trainers.profiling import profiled
 from wideseek_rl.trainers.protocol import UpdateMetrics
-from wideseek_rl.trainers.ranks import OneRank, Ranks
+from wideseek_rl.trainers.ranks import OneRank, Ranks, reshard
 from wideseek_rl.trainers.screening import screen
 from wideseek_rl.trainers.update_stats import UpdateStats, UpdateSums
 
@@ -131,6 +131,8 @@ class TorchTrainer:
             if sample.trained:
                 batch = self._pass.collate([single(sample)])
                 values[sample.weights != 0] = self._pass.logprobs(batch).float().cpu().numpy()
+        if self._ranks.count > 1:
+            reshard(network(self.model))
         return results
 
     def save(self, folder: Path) -> None:
