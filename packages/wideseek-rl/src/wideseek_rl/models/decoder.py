@@ -174,10 +174,11 @@ class Decoder(nn.Module):
         )
 
     def recompute(self, what: Recompute, *, every: float = 1) -> None:
-        """Sets what the backward pass of every n-th layer computes again, with 2.5 of two in 5.
+        """Sets what the backward pass of every n-th layer computes again.
 
-        `mixed` are whole layers of every n-th (at least every second), of the others the
-        feed-forward block.
+        `every` need not be whole: 2.5 is two layers of five. With `mixed` every n-th layer (every
+        second one where n is below 2) is computed again as a whole, of the others the feed-forward
+        block.
         """
         mixed = what == "mixed"
         # What is cheap is the compiler's choice, for all layers alike.

@@ -86,8 +86,8 @@ class TorchTrainerConfig(Config):
     """Sharded layers keep their gathered weights from the forward to the backward pass, which takes
     the memory of the model once more and gathers once less."""
     recompute_every: float = Field(default=1, ge=1)
-    """`recompute` applies to every n-th layer, with 2.5 to two of five. With `mixed` every n-th
-    layer (every second one where n is 1) is computed again as a whole, of the others the
+    """`recompute` applies to every n-th layer; 2.5 is two layers of five. With `mixed` every n-th
+    layer (every second one where n is below 2) is computed again as a whole, of the others the
     feed-forward block."""
     max_logits: int | None = Field(default=None, ge=1)
     """Logits held at the same time, 4 bytes each; null for what suits the device."""

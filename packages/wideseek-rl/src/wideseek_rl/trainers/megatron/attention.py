@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wideseek_rl.models.documents import Documents, documents_attention
+from wideseek_rl.models.documents import Documents, documents_attention, one_by_one_pays
 from wideseek_rl.trainers.megatron.config import AttentionKernel
 
 
@@ -35,13 +35,23 @@ class PackedCoreAttention(nn.Module):
         q, k, v = (states.squeeze(1) for states in (query, key, value))
         if q.is_cuda and q.dtype not in (torch.float16, torch.bfloat16):
             attended = _by_document(q, k, v, attention_mask)
-        elif self.kernel == "documents" or (self.kernel == "auto" and _suits_cudnn(q)):
+        elif _one_by_one(q, self.kernel):
             attended = _documents(q, k, v, attention_mask)
         elif q.is_cuda:
             attended = _variable_length(q, k, v, attention_mask)
         else:
             attended = _by_document(q, k, v, attention_mask)
         return attended.reshape(len(q), 1, -1)
+
+
+def _one_by_one(q: Tensor, kernel: AttentionKernel) -> bool:
+    """Whether documents are attended to by cuDNN's kernel (on a CPU: in its place, by plain torch).
+
+    Heads that it does not know would need memory for all pairs of tokens.
+    """
+    if not one_by_one_pays(q.device.type, q.dtype, q.shape[-1]):
+        return False
+    return kernel == "documents" or (kernel == "auto" and _suits_cudnn(q))
 
 
 def _suits_cudnn(q: Tensor) -> bool:

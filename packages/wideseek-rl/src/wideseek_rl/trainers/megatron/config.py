@@ -12,7 +12,8 @@ from wideseek_rl.trainers.objectives.config import check_correction
 
 AttentionKernel = Literal["auto", "varlen", "documents"]
 """All documents in one call of FlashAttention, or one call of cuDNN's kernel each; `auto` takes the
-latter on Hopper GPUs and later."""
+latter on Hopper GPUs and later for heads of 64 or 128 numbers. Heads that cuDNN's kernel does not
+know (more than 128 numbers, or no multiple of 8) are left to FlashAttention."""
 
 
 class NemoAlignerConfig(Config):
