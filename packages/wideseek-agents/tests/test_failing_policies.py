@@ -7,7 +7,16 @@ from typing import Literal
 import pytest
 
 from wideseek_agents import ScriptedPolicy, Team
-from wideseek_core import Conversation, Message, Policy, Reply, Status, Task, ToolSpec
+from wideseek_core import (
+    Conversation,
+    Message,
+    Policy,
+    PolicyError,
+    Reply,
+    Status,
+    Task,
+    ToolSpec,
+)
 
 from .conftest import COMPACT, SINGLE, World, delegate, roles, turns
 
@@ -20,6 +29,8 @@ class Faulty:
 
     inner: Policy
     place: Place
+    closing: type[Exception] = ZeroDivisionError
+    """What the end of the conversation raises, if the fault is there."""
     opened: int = 0
     number: int = 0
     """Of the conversation that has the fault, from 0 in the order in which they are opened."""
@@ -31,13 +42,16 @@ class Faulty:
         self.opened += 1
         if here and self.place == "open":
             raise KeyError("seed")
-        return FaultyConversation(self.inner.open(tools), self.place if here else None)
+        return FaultyConversation(
+            self.inner.open(tools), self.place if here else None, self.closing
+        )
 
 
 @dataclass(slots=True)
 class FaultyConversation:
     inner: Conversation
     place: Place | None
+    closing: type[Exception]
 
     async def reply(self, messages: Sequence[Message]) -> Reply:
         if self.place == "reply":
@@ -47,7 +61,7 @@ class FaultyConversation:
     async def close(self) -> None:
         await self.inner.close()
         if self.place == "close":
-            raise ZeroDivisionError
+            raise self.closing
 
 
 @pytest.mark.parametrize(
@@ -88,9 +102,10 @@ async def test_a_fault_of_the_answering_agent_ends_its_episode_with_what_it_was(
     assert (good.answer, good.error) == ("fine", "")
 
 
+@pytest.mark.parametrize("closing", [ZeroDivisionError, PolicyError])
 async def test_an_answer_outlives_a_conversation_that_can_not_be_closed(
-    world: World, task: Task
+    closing: type[Exception], world: World, task: Task
 ) -> None:
-    policy = Faulty(ScriptedPolicy(turns("fine")), "close")
+    policy = Faulty(ScriptedPolicy(turns("fine")), "close", closing)
     episode = await Team(SINGLE, policy, world, world).run(task)
     assert (episode.answer, episode.error) == ("fine", "")

@@ -37,8 +37,6 @@ async def open_conversation(agent: Agent, *, seed: int) -> AsyncGenerator[Conver
     finally:
         try:
             await opened.close()
-        except WideSeekError:
-            raise
         except Exception:
             logger.exception("a conversation could not be closed")
 
