@@ -70,6 +70,19 @@ def test_one_pass_takes_gradients_of_several_passes_from_the_masters() -> None:
     assert torch.allclose(masters(found), masters(wanted), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_one_pass_takes_what_the_last_of_several_passes_left_too(ahead: bool) -> None:
+    (first, wanted), (second, found) = pair(torch.bfloat16)
+    for model, optimizer in ((first, wanted), (second, found)):
+        gradients(model, 0, 0.1)
+        if ahead:
+            optimizer.measure()
+        optimizer.accumulate()
+        gradients(model, 1, 0.1)
+    assert found.step(1e-2).norm == pytest.approx(wanted.step(1e-2).norm, rel=1e-5)
+    assert torch.allclose(masters(found), masters(wanted), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_one_pass_changes_nothing_for_a_gradient_that_is_not_finite(value: float) -> None:
     model = tiny_model().bfloat16()

@@ -87,6 +87,7 @@ class MasterAdamW:
 
         Many micro-batches in bfloat16 would lose what each of them adds.
         """
+        self._measured = None
         for weight, master in self._pairs():
             if master is weight or weight.grad is None:
                 continue
@@ -103,6 +104,8 @@ class MasterAdamW:
         came of it. `step` does it itself where this was not called.
         """
         if self._one_pass() is not None:
+            if any(w is not m and m.grad is not None for w, m in self._pairs()):
+                self.accumulate()  # what a last pass left beside the sums of earlier ones
             watched = self._watched()
             norm = gradient_norm(self._gradients())
             self._measured = _Measured(norm, watched, [_sample(master) for master, _ in watched])
