@@ -52,6 +52,13 @@ def test_memory_of_the_trainer_is_what_was_measured(
     assert trainer_memory(shape, load(**changes)).total == pytest.approx(measured_gib, rel=0.08)
 
 
+def test_nothing_is_computed_again_whatever_the_layers_that_it_would_apply_to() -> None:
+    every, fourth = (
+        trainer_memory(SMALL, load(recompute="none", recompute_every=n)).total for n in (1, 4)
+    )
+    assert every == fourth > trainer_memory(SMALL, load(recompute="cheap")).total
+
+
 def test_offloading_moves_masters_and_moments_to_the_host() -> None:
     kept, moved = (trainer_memory(LARGE, load(offload=flag)) for flag in (False, True))
     assert moved.host == pytest.approx(12 * LARGE.parameters / 2**30)

@@ -107,7 +107,7 @@ def _activation_bytes(shape: ModelShape, load: TrainerLoad) -> float:
         cheap = everything = mlp + 2.0 * 3.33 * shape.ffn
     kept = {"none": everything, "cheap": cheap, "mlp": mlp, "layer": layer, "mixed": layer}
     mixed = load.recompute == "mixed"
-    others = mlp if mixed else cheap
+    others = {"none": everything, "mixed": mlp}.get(load.recompute, cheap)
     part = 1 / (max(load.recompute_every, 2) if mixed else load.recompute_every)
     if load.recompute_layers is not None:
         part = min(load.recompute_layers * load.pipeline_parallel / shape.layers, 1.0)
