@@ -156,6 +156,16 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
         build_index(None, moons(tmp_path / "p.jsonl"), tmp_path / "full")
 
 
+def test_an_index_of_an_earlier_format_is_refused(tmp_path: Path) -> None:
+    pages = moons(tmp_path / "pages.jsonl")
+    build_index(None, pages, tmp_path / "index")
+    manifest = tmp_path / "index" / MANIFEST
+    now = json.loads(manifest.read_text("utf-8"))
+    manifest.write_text(json.dumps({**now, "format": now["format"] - 1}))
+    with pytest.raises(CorruptFile, match=r"this version reads \d+; build the index again"):
+        build_index(None, pages, tmp_path / "index")
+
+
 def test_index_with_a_part_missing_is_refused(tmp_path: Path) -> None:
     build_index(None, moons(tmp_path / "pages.jsonl"), tmp_path / "index")
     (tmp_path / "index" / "pages.sqlite").unlink()

@@ -11,7 +11,7 @@ from wideseek_core.tasks import Record
 from wideseek_tools.index.config import IndexConfig
 from wideseek_tools.page_store import STORE
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "index.json"
 SHARD = "shard"
 
@@ -83,7 +83,9 @@ def read_index(folder: Path, expected: str = "") -> IndexInfo:
             f"{path}: not a manifest of format {FORMAT}; build the index again"
         ) from None
     if info.format != FORMAT:
-        raise CorruptFile(f"{path}: format {info.format}, this version reads {FORMAT}")
+        raise CorruptFile(
+            f"{path}: format {info.format}, this version reads {FORMAT}; build the index again"
+        )
     for part in (SHARD, STORE):
         if not (folder / part).exists():
             raise CorruptFile(f"{folder}: {part} is missing; build the index again")
