@@ -265,7 +265,10 @@ def server_command(
 
 @cache
 def _release(python: Path | None) -> tuple[int, ...]:
-    """The release of vLLM that an interpreter finds; () if none, or if there is no interpreter."""
+    """The release of vLLM that an interpreter finds; () if none, or if there is no interpreter.
+
+    Raises `ConfigError` if it does not answer.
+    """
     if python is None:
         try:
             return parsed_version(version("vllm"))
@@ -274,8 +277,10 @@ def _release(python: Path | None) -> tuple[int, ...]:
     code = "from importlib.metadata import version; print(version('vllm'))"
     try:
         found = subprocess.run((python, "-c", code), capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return ()
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{python} does not say its version of vLLM within 60 s") from None
     return parsed_version(found.stdout.strip()) if found.returncode == 0 else ()
 
 

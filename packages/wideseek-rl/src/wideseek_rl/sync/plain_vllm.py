@@ -34,7 +34,8 @@ class PlainVllmSender:
     _communicator: Communicator | None = field(default=None, init=False)
 
     def join(self, address: str, port: int, world_size: int) -> None:
-        """Meets the workers."""
+        """Meets the workers, and gives up a group that was there, in which a call may hang."""
+        self.leave()
         distributed: Any = torch.distributed
         limit = timedelta(seconds=self.timeout_s)
         self._store = distributed.TCPStore(address, port, world_size, is_master=True, timeout=limit)

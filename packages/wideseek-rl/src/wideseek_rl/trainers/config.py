@@ -44,7 +44,7 @@ class TorchTrainerConfig(Config):
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"threads", "max_batch_tokens", "recompute", "recompute_every", "offload", "compile"}
-        | {"keep_gathered"}
+        | {"keep_gathered", "attention", "max_logits"}
         | {"profile", "profile_folder"}
     )
     """Keys that a resumed run may change."""

@@ -206,12 +206,15 @@ class RayLauncher:
                     return
             except RayError:  # the head of the cluster does not answer at present
                 await asyncio.sleep(POLL_S)
-        free = ray.available_resources()
+        try:
+            free, nodes = ray.available_resources(), len(living_nodes())
+        except RayError as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(f"the head of the Ray cluster does not answer: {reason}") from None
         raise ConfigError(
             f"the Ray cluster has no room for {request.count} x {request.role} with "
             f"{_amounts(bundle)} each within {limit:g} s: free are "
-            f"{_amounts({name: free.get(name, 0) for name in bundle})} on "
-            f"{len(living_nodes())} nodes"
+            f"{_amounts({name: free.get(name, 0) for name in bundle})} on {nodes} nodes"
         )
 
 
