@@ -186,7 +186,7 @@ def made_model(config: ScalingConfig) -> Path:
 
 
 class Held(Generic[T]):
-    """Something that a task of its own opens, keeps open, and closes when it is told to.
+    """Something that a task of its own opens, keeps open, and closes on request.
 
     So several things are opened at the same time, and one that fails leaves the others alone.
     """

@@ -95,8 +95,8 @@ class Hosts:
         """Waits until so many hosts are in the cluster."""
         command = [sys.executable, "-m", "wideseek_apps", "cluster", f"address={self.address}"]
         for _ in range(ATTEMPTS):
-            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-            if told.count("  alive  ") == hosts:
+            printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if printed.count("  alive  ") == hosts:
                 return
             for number, raylet in list(self._raylets.items()):
                 if raylet.poll() is not None:  # Ray gives a node 30 seconds to start
