@@ -100,7 +100,7 @@ class MasterAdamW:
     def measure(self) -> None:
         """Has the device measure the gradients for the step that follows, without waiting for it.
 
-        So a device that has just finished a backward pass keeps busy while the host still reads what
+        So a device that has just finished a backward pass is kept busy while the host reads what
         came of it. `step` does it itself where this was not called.
         """
         if self._one_pass() is not None:
