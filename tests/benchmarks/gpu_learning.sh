@@ -7,7 +7,8 @@
 # A seed on every GPU but the last (team and single agent side by side, with a vLLM server each), the
 # schedules on the last one. PARTS=learn takes all GPUs for seeds, PARTS=schedules only the first.
 # LAYOUT="0:1 1:2 0:3" puts seeds on GPUs by their place in GPUS. LIMIT is the time for everything in
-# seconds. The same command again continues: what is done is in OUT_DIR.
+# seconds. The same command again continues: what is done is in OUT_DIR. Servers listen on every tenth
+# port above PORT.
 set -u
 PYTHON=${PYTHON:-python}
 GPUS=${GPUS:-0}
@@ -52,7 +53,7 @@ fi
 cores=$(nproc)
 each_cores=$((cores / ${#cards[@]}))
 [ $each_cores -ge 1 ] || each_cores=1
-port=23100
+port=${PORT:-23100}
 pids=()
 launch() { # NAME PLACE COMMAND...: one process on a GPU and its share of the cores
   local name=$1 at=$2

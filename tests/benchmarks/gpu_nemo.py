@@ -353,7 +353,7 @@ async def speed_tp2(bench: Bench) -> None:
             Case("rows of 8k", "none", attention="documents", repeats=2),
         ],
     }
-    for name in dict.fromkeys((large, small)):
+    for name in dict.fromkeys((small, large)):
         chosen = cases[name][:1] if bench.rehearse else cases[name]
         work = partial(_nemo_speed, bench, name, "TP 2", 0, chosen, **both)
         await bench.part(f"speed, {name}, TP 2", work, 110)
