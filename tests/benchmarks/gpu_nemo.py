@@ -90,7 +90,7 @@ LIMITS_S = {
     "speed_tp2": 160,
     "speed_unfused": 90,
     "sync": 170,
-    "run": 230,
+    "run": 300,
 }
 """Of each part; what was found until then is kept."""
 
