@@ -114,7 +114,7 @@ def ray(session: nox.Session) -> None:
 
     `-- -m ray` repeats the one with kills with ten seeds; as root it cuts the links of hosts too
     (network namespaces), and with NEMO_PYTHON, the interpreter of an environment with the extra
-    nemo-aligner, that trainer loses a rank.
+    nemo-aligner, it has that trainer lose ranks, workers and nodes with ten seeds too.
     """
     sync(session, "--extra", "ray")
     quick = ("-m", "ray and not slow")

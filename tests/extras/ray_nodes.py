@@ -3,6 +3,9 @@
 import contextlib
 import importlib
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,13 +75,23 @@ class Nodes:
 
     def lose_that_of(self, pid: int) -> None:
         """Kills the node that a process belongs to."""
+        node = self._node_of(pid)
+        nodes = self.training if node in self.training else self.sampling
+        self.lose(nodes, nodes.index(node))
+
+    def _node_of(self, pid: int) -> Any:
         above = ancestors(pid)
-        for nodes in (self.training, self.sampling):
-            for number, node in enumerate(nodes):
-                if node.all_processes["raylet"][0].process.pid in above:
-                    self.lose(nodes, number)
-                    return
+        for node in (*self.training, *self.sampling):
+            if node.all_processes["raylet"][0].process.pid in above:
+                return node
         raise AssertionError(f"process {pid} is on no node")
+
+    def kill_workers_beside(self, pid: int) -> None:
+        """Kills all that Ray itself runs for others on the node of a process."""
+        raylet = self._node_of(pid).all_processes["raylet"][0].process.pid
+        for worker in children(raylet):
+            if command_of(worker).startswith(b"ray::ProcessActor"):
+                os.kill(worker, signal.SIGKILL)
 
     def processes(self, module: str, at_least: int) -> list[int]:
         """The processes of a module in this cluster, as soon as there are so many of them."""
@@ -136,27 +149,57 @@ def running(module: str, mark: str) -> list[int]:
     return found
 
 
+def state_of(pid: int) -> list[str]:
+    """What Linux tells of a process, from its state on; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def command_of(pid: int) -> bytes:
+    """The command line of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used; infinite if it has ended."""
+    state = state_of(pid)
+    return (int(state[11]) + int(state[12])) / os.sysconf("SC_CLK_TCK") if state else math.inf
+
+
 def ancestors(pid: int) -> list[int]:
     """The process that started a process, the one that started that, and so on."""
     found: list[int] = []
     while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pid = int(state_of(pid)[1])
         found.append(pid)
     return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    known = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [one for one in known if state_of(one)[1:2] == [str(pid)]]
 
 
 class Run:
     """The main job at a small size, as a command."""
 
-    def __init__(self, folder: Path, placement: list[str], seed: int) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, placement: list[str], seed: int, *, group: int = GROUP
+    ) -> None:
+        self.folder, self.group = folder, group
         self.log = folder.with_suffix(".log")
         settings = [
             f"folder={folder}",
             f"data.limit={PROMPTS}",
             "evaluation.data.limit=1",
             f"rl.prompts_per_step={PER_STEP}",
-            f"rl.group_size={GROUP}",
+            f"rl.group_size={group}",
             "rl.steps=null",
             "rl.max_seconds=null",
             f"rl.seed={seed}",
@@ -177,19 +220,38 @@ class Run:
         self.process = self._started()
 
     @property
+    def metrics(self) -> list[dict[str, float]]:
+        """What was reported of each step; a line that is being written is left out."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+        # Beside steps, `metrics.jsonl` has the measurements of held-out questions.
+        return [found for line in lines if "rollouts" in (found := json.loads(line))]
+
+    @property
     def steps(self) -> int:
         """The last step that is done."""
-        try:
-            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
-        except FileNotFoundError:
-            return 0
-        return max((json.loads(line)["step"] for line in lines if line.strip()), default=0)
+        return max((int(found["step"]) for found in self.metrics), default=0)
+
+    @property
+    def reported_once(self) -> bool:
+        """Whether every step was reported, and none twice."""
+        return [found["step"] for found in self.metrics] == list(range(1, PROMPTS // PER_STEP + 1))
+
+    def checkpoint(self, step: int) -> Path:
+        """Of a step; it is there when it is complete."""
+        return self.folder / "checkpoints" / f"step_{step:06d}"
 
     def reach(self, step: int) -> None:
         """Waits until a step is done."""
-        while self.steps < step:
+        self.wait_until(lambda: self.steps >= step)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits, as long as the run has not ended."""
+        while not condition():
             assert self.process.poll() is None, log_tail(self.log, 40)
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def finish(self, returncode: int = 0) -> str:
         """Waits for the end, which has to be as expected; what all its attempts printed."""
@@ -208,13 +270,18 @@ class Run:
         sys.stdout.flush()
 
     @property
-    def rollouts(self) -> Counter[str]:
-        """How many rollouts of each prompt were trained on."""
+    def rollouts(self) -> Counter[tuple[str, str]]:
+        """How many rollouts of each prompt were trained on in each step."""
         files = sorted((self.folder / "episodes").glob("step_*.jsonl"))
-        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-        return Counter(record["episode"]["task_id"] for record in records)
+        return Counter(
+            (json.loads(line)["episode"]["task_id"], file.stem)
+            for file in files
+            for line in file.read_text().splitlines()
+        )
 
     @property
     def trained_once(self) -> bool:
-        """Whether every prompt was trained on with one group of rollouts."""
-        return len(self.rollouts) == PROMPTS and set(self.rollouts.values()) == {GROUP}
+        """Whether every prompt was trained on in one step, with one group of rollouts."""
+        prompts = {prompt for prompt, _ in self.rollouts}
+        once = len(prompts) == len(self.rollouts) == PROMPTS
+        return once and set(self.rollouts.values()) == {self.group}

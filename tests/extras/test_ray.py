@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Generator
 from pathlib import Path
 from random import Random
 
@@ -23,24 +22,11 @@ from wideseek_core.processes import log_tail
 from wideseek_core.testing import until
 from wideseek_tools.index.build import build_index
 
-from .ray_nodes import ENGINE, RANK, Nodes, Run, opened_nodes, running
+from .ray_nodes import ENGINE, RANK, Nodes, Run, running
 
 JUDGE = "wideseek_core.testing.fake_sglang"
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Nodes]:
-    with opened_nodes(str(tmp_path_factory.mktemp("cluster"))) as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def nodes(cluster: Nodes) -> Nodes:
-    """The cluster with all of its nodes."""
-    cluster.complete()
-    return cluster
 
 
 def drill(seed: int) -> list[tuple[int, str, int]]:
@@ -80,6 +66,7 @@ def test_a_run_survives_the_loss_of_a_replica_a_rank_and_a_node(
     finally:
         run.kill()
     assert run.trained_once, run.rollouts
+    assert run.reported_once, run.metrics
     assert "the trainer is started again from its last checkpoint (1 of 3)" in output
     assert "a process that samples has died" in output
     assert "no room for 1 x engine" in output

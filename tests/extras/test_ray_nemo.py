@@ -1,22 +1,33 @@
-"""The main job over a Ray cluster, trained by NeMo-Aligner on two ranks that share every layer."""
+"""The main job over a Ray cluster, trained by NeMo-Aligner on two ranks that share every layer.
+
+What is killed, and when, follows from a seed.
+"""
 
 import json
 import os
 import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from wideseek_rl import start_policy
 
-from .ray_nodes import Nodes, Run, opened_nodes
+from .ray_nodes import ENGINE, Nodes, Run, cpu_seconds, running
 
 PYTHON = os.environ.get("NEMO_PYTHON", "")
 """Interpreter of an environment with the extra nemo-aligner; that of Ray is another one."""
 RANK = "wideseek_rl.trainers.megatron.ranks"
+GROUP = 4
+"""Rollouts of a prompt, so that there is something to learn from in most steps."""
+BUSY_S = 0.1
+"""CPU time after which a rank that has waited is taken to be in an update."""
+START_S = 12.0
+"""CPU time of a rank's start, most of it for imports."""
 
 pytestmark = [
     pytest.mark.ray,
@@ -24,12 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.skipif(not PYTHON, reason="NEMO_PYTHON names no interpreter"),
 ]
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> Generator[Nodes]:
-    with opened_nodes(str(tmp_path)) as nodes:
-        yield nodes
 
 
 def with_even_heads(folder: Path) -> Path:
@@ -49,9 +54,107 @@ def with_even_heads(folder: Path) -> Path:
     return folder
 
 
-def test_a_group_that_loses_a_rank_trains_on_from_its_last_checkpoint(
-    nodes: Nodes, tmp_path: Path
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """One loss of a run."""
+
+    step: int
+    """After which step."""
+    what: str
+    number: int
+    """Which one of the two ranks, or replicas."""
+    moment: float
+    """When a rank that starts is killed: part of the CPU time of its start."""
+
+
+TRAINING = ("rank in an update", "rank that waits", "rank that starts", "workers", "trainer's node")
+"""Losses of the trainer; workers are those of Ray on its node, which hold the ranks."""
+SAMPLING = ("replica", "engine's node")
+
+
+def drill(seed: int) -> list[Kill]:
+    """Two losses of the trainer and one of an engine, in any order."""
+    draw = Random(seed)
+    kinds = [*draw.sample(TRAINING, 2), draw.choice(SAMPLING)]
+    draw.shuffle(kinds)
+    # Before the first step, a lost node leaves too little room to start, and no rank has waited.
+    early = kinds[0] in ("rank that starts", "workers", "replica")
+    steps = sorted(draw.sample(range(0 if early else 1, 5), 3))
+    return [
+        Kill(step=step, what=what, number=draw.randrange(2), moment=draw.random())
+        for step, what in zip(steps, kinds, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class Drill:
+    """Kills parts of one run."""
+
+    run: Run
+    nodes: Nodes
+
+    def carry_out(self, kill: Kill) -> None:
+        """Waits for the moment, and kills."""
+        self.run.reach(kill.step)
+        match kill.what:
+            case "rank in an update":
+                self._in_an_update(kill)
+            case "rank that waits":
+                self._while_sampling(kill)
+            case "rank that starts":
+                self._while_starting(kill)
+            case "workers":
+                self.nodes.kill_workers_beside(self._ranks()[0])
+            case "trainer's node":
+                self.nodes.lose_that_of(self._ranks()[0])
+            case "replica":
+                replicas = self.nodes.processes(ENGINE, min(len(self.nodes.sampling), 2))
+                os.kill(replicas[kill.number % len(replicas)], signal.SIGKILL)
+            case _:
+                self.nodes.lose(self.nodes.sampling, kill.number)
+
+    def _ranks(self, earlier: Collection[int] = ()) -> list[int]:
+        """Both ranks, without those of earlier."""
+
+        def found() -> list[int]:
+            return sorted(set(running(RANK, self.nodes.mark)) - set(earlier))
+
+        self.run.wait_until(lambda: len(found()) == 2)
+        return found()
+
+    def _saved(self) -> None:
+        """Waits until the ranks have nothing to do: the last step is saved, the next one begins."""
+        step = self.run.steps
+        self.run.wait_until(
+            lambda: self.run.steps > step or self.run.checkpoint(step).is_dir(),
+        )
+
+    def _while_sampling(self, kill: Kill) -> None:
+        self._saved()
+        os.kill(self._ranks()[kill.number], signal.SIGKILL)
+
+    def _in_an_update(self, kill: Kill) -> None:
+        self._saved()
+        rank = self._ranks()[kill.number]
+        idle = cpu_seconds(rank)
+        self.run.wait_until(lambda: cpu_seconds(rank) > idle + BUSY_S)
+        os.kill(rank, signal.SIGKILL)
+
+    def _while_starting(self, kill: Kill) -> None:
+        earlier: list[int] = []
+        if kill.step:  # another one first
+            earlier = self._ranks()
+            os.kill(earlier[1 - kill.number], signal.SIGKILL)
+        rank = self._ranks(earlier)[kill.number]
+        self.run.wait_until(lambda: cpu_seconds(rank) > START_S * kill.moment)
+        os.kill(rank, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_run_on_two_ranks_resumes_whatever_is_killed(
+    seed: int, nodes: Nodes, tmp_path: Path
 ) -> None:
+    nodes.complete(training=2)
     settings = [
         *nodes.placement,
         f"policy.model={with_even_heads(tmp_path / 'model')}",
@@ -59,15 +162,23 @@ def test_a_group_that_loses_a_rank_trains_on_from_its_last_checkpoint(
         "placement.trainer.tensor_parallel=2",
         f"placement.trainer.python={PYTHON}",
     ]
-    run = Run(tmp_path / "run", settings, 0)
+    run = Run(tmp_path / "run", settings, seed, group=GROUP)
     try:
-        run.reach(2)
-        os.kill(nodes.processes(RANK, 2)[1], signal.SIGKILL)
-        run.note(killed="rank 1")
+        for kill in drill(seed):
+            Drill(run, nodes).carry_out(kill)
+            run.note(seed=seed, killed=kill.what, number=kill.number, after_step=kill.step)
         output = run.finish()
-        run.note(outcome="finished", trained_once=run.trained_once)
+        drift = [found["update/drift"] for found in run.metrics]
+        updates = sum(found["update/updates"] for found in run.metrics)
+        run.note(seed=seed, trained_once=run.trained_once, updates=updates, drift=max(drift))
     finally:
         run.kill()
     assert run.trained_once, run.rollouts
-    assert "a rank of the trainer ended: trainer-1 with exit code -9" in output
+    assert run.reported_once, run.metrics
+    assert updates > 0
+    assert set(drift) == {0.0}, "the ranks hold different weights"
+    assert json.loads((run.checkpoint(run.steps) / "state.json").read_text())["updates"] == updates
+    assert "a rank of the trainer" in output
     assert "the trainer is started again from its last checkpoint (1 of 3)" in output
+    assert not running(RANK, nodes.mark)
+    assert not running(ENGINE, nodes.mark)

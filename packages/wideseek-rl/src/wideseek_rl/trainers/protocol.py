@@ -46,6 +46,9 @@ class UpdateMetrics:
     watched. Near 0 where updates round away."""
     loss_scale: float = 1.0
     """Factor of the loss under float16."""
+    drift: float = 0.0
+    """Greatest difference between the copies of a weight that several ranks hold: 0 if all is
+    well. Measured by NeMo-Aligner's ranks alone."""
     micro_batches: int = 0
     """Forward and backward passes of all updates."""
     lr: float = 0.0

@@ -1,5 +1,6 @@
 """A trainer whose weights live in rank processes that NeMo-Aligner runs in."""
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,8 @@ from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer
 from wideseek_rl.trainers.remote.group import RankCommand, RankGroup, open_ranks
 from wideseek_rl.trainers.remote.requests import Describe, Described, Drift, Metrics, Update
 from wideseek_rl.trainers.screening import screen
+
+logger = logging.getLogger(__name__)
 
 MODULE = "wideseek_rl.trainers.megatron.ranks"
 VARIABLES = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
@@ -48,11 +51,14 @@ class NemoAlignerTrainer(RemoteTrainer):
         if live:
             answer = (await self.group.ask(Update(live), Metrics)).values
             masked = screened.tokens + int(answer.pop("masked_tokens"))
+            if (drift := await self.drift()) != 0:
+                logger.warning("the ranks' copies of the weights differ by %.3g", drift)
             metrics = replace(
                 metrics,
                 samples=len(live),
                 tokens_run=sum(map(len, live)),
                 masked_tokens=masked,
+                drift=drift,
                 **answer,  # pyright: ignore[reportArgumentType]
             )
         return replace(metrics, seconds=time.monotonic() - started)

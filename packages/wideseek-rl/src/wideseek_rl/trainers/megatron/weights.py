@@ -97,17 +97,22 @@ class RankWeights:
     def drift(self) -> float:
         """How far apart the copies of a parameter that several ranks hold are, over all ranks.
 
-        Those of all tensor-parallel ranks, and of a tied embedding those of two stages.
+        Those of all tensor-parallel and data-parallel ranks, and of a tied embedding those of two
+        stages.
         """
         worst = torch.zeros((), device=torch.cuda.current_device())
-        for entry, parameter in self.entries():
-            if parameter is None:
-                continue
-            if entry.split is Split.REPLICATED:
-                group = parallel_state.get_tensor_model_parallel_group()
-                worst = worst.maximum(_spread(parameter, group))
+        held = [(entry, parameter) for entry, parameter in self.entries() if parameter is not None]
+        copies = [one.flatten() for entry, one in held if entry.split is Split.REPLICATED]
+        if copies:  # together, since they are many small ones and this follows every update
+            group = parallel_state.get_tensor_model_parallel_group()
+            worst = worst.maximum(_spread(torch.cat(copies), group))
+        for entry, parameter in held:
             if self._shape.tied_embeddings and entry.parts == (EMBEDDING,):
                 group = parallel_state.get_embedding_group()
+                worst = worst.maximum(_spread(parameter, group))
+        group = parallel_state.get_data_parallel_group()
+        if dist.get_world_size(group) > 1:
+            for parameter in _unequal([parameter for _, parameter in held], group):
                 worst = worst.maximum(_spread(parameter, group))
         dist.all_reduce(worst, dist.ReduceOp.MAX)
         return float(worst)
@@ -124,9 +129,25 @@ def _shards(own: Tensor) -> list[Tensor]:
     return shards
 
 
+def _unequal(tensors: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """The tensors in float32 whose copies in a group are not equal.
+
+    Sums of their bits are compared, which no order of summation changes: all weights of a model
+    are too many to be sent.
+    """
+    sums = torch.stack([tensor.detach().view(torch.int32).sum() for tensor in tensors])
+    differences = _spreads(sums, group).tolist()
+    return [tensor for tensor, difference in zip(tensors, differences, strict=True) if difference]
+
+
 def _spread(tensor: Tensor, group: Any) -> Tensor:
     """How far apart a group's copies of a tensor are."""
+    return _spreads(tensor, group).max()
+
+
+def _spreads(tensor: Tensor, group: Any) -> Tensor:
+    """How far apart a group's copies of each number are."""
     highest, lowest = tensor.detach().clone(), tensor.detach().clone()
     dist.all_reduce(highest, dist.ReduceOp.MAX, group=group)
     dist.all_reduce(lowest, dist.ReduceOp.MIN, group=group)
-    return (highest - lowest).max()
+    return highest - lowest
