@@ -4,6 +4,7 @@ What is killed, and when, follows from a seed.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -122,22 +123,26 @@ class Drill:
         self.run.wait_until(lambda: len(found()) == 2)
         return found()
 
-    def _saved(self) -> None:
-        """Waits until the ranks have nothing to do: the last step is saved, the next one begins."""
-        step = self.run.steps
-        self.run.wait_until(
-            lambda: self.run.steps > step or self.run.checkpoint(step).is_dir(),
-        )
+    @property
+    def _is_saved(self) -> bool:
+        """Whether the last reported step is: ranks have nothing to do until the next update."""
+        return self.run.checkpoint(self.run.steps).is_dir()
 
     def _while_sampling(self, kill: Kill) -> None:
-        self._saved()
+        self.run.wait_until(lambda: self._is_saved)
         os.kill(self._ranks()[kill.number], signal.SIGKILL)
 
     def _in_an_update(self, kill: Kill) -> None:
-        self._saved()
         rank = self._ranks()[kill.number]
-        idle = cpu_seconds(rank)
-        self.run.wait_until(lambda: cpu_seconds(rank) > idle + BUSY_S)
+        idle = math.inf
+
+        def is_busy() -> bool:
+            nonlocal idle
+            used = cpu_seconds(rank)
+            idle = min(idle, used) if self._is_saved else used
+            return used > idle + BUSY_S
+
+        self.run.wait_until(is_busy)
         os.kill(rank, signal.SIGKILL)
 
     def _while_starting(self, kill: Kill) -> None:
