@@ -110,6 +110,18 @@ async def test_a_command_that_does_not_exist_is_named_in_the_log(tmp_path: Path)
     assert log_tail(tmp_path / "none") == "(nothing)"
 
 
+async def test_last_words_are_not_those_of_an_earlier_process_with_the_same_log(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    for words in ("print('out of memory')", "pass"):
+        child = await start_child((sys.executable, "-c", words), log=log)
+        await child.wait()
+        await child.stop(1)
+        assert child.last_words == ("out of memory" if words != "pass" else "(nothing)")
+    assert log_tail(log) == "out of memory"
+
+
 async def test_a_log_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(WorkerError, match="true did not start"):

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from wideseek_core.config import child_environment
 from wideseek_core.ports import free_port
-from wideseek_core.processes import BUFFER_BYTES
+from wideseek_core.processes import BUFFER_BYTES, Output
 from wideseek_rl.cluster.launcher import SlotRequest
 
 TORCH = "wideseek_rl.trainers.remote.torch_ranks"
@@ -94,6 +94,7 @@ class ForkedSlot:
     ) -> "ForkedChild":
         assert command[-2] in (self.launcher.module, "-c"), command
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        output = Output.from_now_on(self.log)
         ours, theirs = socket.socketpair()
         report, reporting = os.pipe()
         request = {
@@ -107,7 +108,7 @@ class ForkedSlot:
         self.launcher.fork(request, (theirs.fileno(), reporting))
         theirs.close()
         os.close(reporting)
-        child = ForkedChild(host=self.host)
+        child = ForkedChild(host=self.host, output=output)
         if channel:
             child.stdout, child.stdin = await asyncio.open_connection(sock=ours, limit=BUFFER_BYTES)
         else:
@@ -119,8 +120,9 @@ class ForkedSlot:
 class ForkedChild:
     """See `wideseek_core.processes.Child`."""
 
-    def __init__(self, *, host: str) -> None:
+    def __init__(self, *, host: str, output: Output) -> None:
         self.host = host
+        self._output = output
         self.pid = 0
         self.returncode: int | None = None
         self.stdin: asyncio.StreamWriter | None = None
@@ -141,6 +143,10 @@ class ForkedChild:
         self.returncode = int(await reader.readline() or -9)
         transport.close()
         self._ended.set()
+
+    @property
+    def last_words(self) -> str:
+        return self._output.tail()
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)

@@ -11,8 +11,9 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from wideseek_core import attached
 from wideseek_core.config import child_environment
@@ -44,6 +45,11 @@ class Child(Protocol):
         ...
 
     @property
+    def last_words(self) -> str:
+        """The last lines that it wrote to its log; nothing of an earlier process with that log."""
+        ...
+
+    @property
     def stdin(self) -> asyncio.StreamWriter | None:
         """The channel to it, if there is one."""
         ...
@@ -71,9 +77,9 @@ class LocalChild:
 
     host = "127.0.0.1"
 
-    def __init__(self, process: Process, tie: int) -> None:
+    def __init__(self, process: Process, tie: int, output: "Output") -> None:
         """Use `start_child`."""
-        self._process, self._tie = process, tie
+        self._process, self._tie, self._output = process, tie, output
 
     @property
     def pid(self) -> int:
@@ -84,6 +90,11 @@ class LocalChild:
     def returncode(self) -> int | None:
         """See `Child`."""
         return self._process.returncode
+
+    @property
+    def last_words(self) -> str:
+        """See `Child`."""
+        return self._output.tail()
 
     @property
     def stdin(self) -> asyncio.StreamWriter | None:
@@ -131,6 +142,7 @@ async def start_child(
     Raises `WorkerError` for a command that can't be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    written = Output.from_now_on(log)
     watched, tie = os.pipe()
     pipe = PIPE if channel else DEVNULL
     try:
@@ -150,13 +162,34 @@ async def start_child(
         raise WorkerError(f"{command[0]} did not start: {error}") from None
     finally:
         os.close(watched)
-    return LocalChild(process, tie)
+    return LocalChild(process, tie, written)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one process writes to a log that others have written to before it."""
+
+    log: Path
+    start: int
+    """Bytes of the log before it."""
+
+    @classmethod
+    def from_now_on(cls, log: Path) -> Self:
+        """Of a process that is about to be started."""
+        try:
+            return cls(log, log.stat().st_size)
+        except FileNotFoundError:
+            return cls(log, 0)
+
+    def tail(self, lines: int = SHOWN_LINES) -> str:
+        """Its last lines."""
+        try:
+            text = self.log.read_bytes()[self.start :].decode("utf-8", "replace")
+        except FileNotFoundError:
+            text = ""
+        return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
 
 
 def log_tail(log: Path, lines: int = SHOWN_LINES) -> str:
-    """The last lines of a log."""
-    try:
-        text = log.read_text("utf-8", "replace")
-    except FileNotFoundError:
-        text = ""
-    return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
+    """The last lines of a log, whoever wrote them."""
+    return Output(log, 0).tail(lines)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
+from wideseek_core.processes import Output
 from wideseek_rl.cluster.ray.actor import Status
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class RayChild:
 
     def __init__(self, actor: Any, pid: int, host: str, log: Path) -> None:
         self._actor = actor
-        self._log = log
+        self._log, self._output = log, Output.from_now_on(log)
         self.pid, self.host = pid, host
         self.returncode: int | None = None
         self.stdin: asyncio.StreamWriter | None = None
@@ -32,6 +33,11 @@ class RayChild:
     def kill(self) -> None:
         """See `Child`."""
         self._actor.stop.remote(0.0)
+
+    @property
+    def last_words(self) -> str:
+        """See `Child`."""
+        return self._output.tail()
 
     async def wait(self) -> int:
         """See `Child`."""

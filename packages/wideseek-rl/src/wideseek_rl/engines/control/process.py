@@ -8,7 +8,7 @@ from pathlib import Path
 from wideseek_core import ServiceError, TrainError, WorkerError
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.http import HttpClient
-from wideseek_core.processes import Child, log_tail, start_child
+from wideseek_core.processes import Child, start_child
 from wideseek_rl.engines.control.config import LaunchConfig
 
 _POLL_S = 0.25
@@ -57,4 +57,4 @@ async def until_healthy(
         problem = f"was not healthy within {timeout_s:g} s"
     else:
         problem = f"ended with exit code {child.returncode} before it was healthy"
-    raise TrainError(f"the server at {url} {problem}; the end of {log}:\n{log_tail(log)}")
+    raise TrainError(f"the server at {url} {problem}; the end of {log}:\n{child.last_words}")

@@ -12,7 +12,7 @@ from typing import TypeVar
 from wideseek_core import ConfigError, RanksLost, TrainError, WorkerError, errors
 from wideseek_core.config import environment as variable
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
-from wideseek_core.processes import Child, log_tail
+from wideseek_core.processes import Child
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.trainers.remote.requests import Close, Done, Failed, Request, Weight
 
@@ -131,7 +131,7 @@ class RankGroup:
         if not ended:
             return "the trainer's first rank closed its channel"
         slot, child = ended[0]
-        text = " ".join(log_tail(slot.log).split())
+        text = " ".join(child.last_words.split())
         return f"a rank of the trainer ended: {slot.name} with exit code {child.returncode}: {text}"
 
     async def close(self) -> None:
