@@ -3,9 +3,9 @@
 Run: `python tests/benchmarks/bench_judge_speed.py [--quick]`
 """
 
+import argparse
 import asyncio
 import random
-import sys
 import time
 
 from wideseek_core import TableGold, Task
@@ -120,8 +120,10 @@ async def run(count: int) -> None:
 
 
 def main() -> None:
-    """Runs the benchmark; `--quick` takes a tenth of the tables."""
-    asyncio.run(run(100 if "--quick" in sys.argv[1:] else 1000))
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the tables")
+    asyncio.run(run(100 if parser.parse_args().quick else 1000))
 
 
 if __name__ == "__main__":

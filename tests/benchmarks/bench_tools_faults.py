@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages" / "wideseek-tools" / "tests"))
 
 from loopback import FAULTS, Reply, Request, Stub, page, reply
-from test_fetch import HOSTILE, QUICK
+from test_fetch import HOSTILE
 
 from wideseek_core.errors import ToolError
 from wideseek_core.progress import show
@@ -162,7 +162,14 @@ async def hostile_urls() -> None:
 
         stub.handler = handler
         config = FetchConfig(
-            robots=False, **QUICK, ports=(80, 443, stub.port), allowed_hosts=("127.0.0.1",)
+            robots=False,
+            timeout_s=1.0,
+            deadline_s=30.0,
+            max_attempts=1,
+            max_bytes=100_000,
+            max_requests_per_s=None,
+            ports=(80, 443, stub.port),
+            allowed_hosts=("127.0.0.1",),
         )
         urls = [stub.url + path for path in bodies]
         hosts = [url for url in HOSTILE if "127.0.0.1/" not in url]

@@ -42,6 +42,7 @@ from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_apps.world import open_world
 from wideseek_core import Episode, Judge, Task
 from wideseek_core.config import load_arguments, load_config
+from wideseek_core.exits import exit_on_error
 from wideseek_eval import RunConfig, load_run, load_tasks, run_evaluation
 from wideseek_eval.statistics.summary import summarize
 from wideseek_rl import (
@@ -614,4 +615,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

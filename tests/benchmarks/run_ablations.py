@@ -30,6 +30,7 @@ from statistics import fmean, stdev
 from wideseek_apps.training import measure, open_setup
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core.config import load_arguments
+from wideseek_core.exits import exit_on_error
 from wideseek_core.progress import show
 from wideseek_eval import Result, load_run, load_tasks
 from wideseek_eval.statistics.compare import Difference, compare
@@ -289,4 +290,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -31,9 +31,11 @@ from scaling_setup import Held, Places, ScalingConfig, made_model, open_places
 from scaling_work import Steps, Work
 
 from wideseek_apps.served_engine import ServedEngine
-from wideseek_core.config import load_config
+from wideseek_core.config import load_arguments
+from wideseek_core.exits import exit_on_error
 from wideseek_rl.trainers.protocol import Trainer
 
+USAGE = "run_scaling.py [CONFIG.yaml ...] [KEY=VALUE ...]"
 START = time.monotonic()
 CLOSING_S = 5.0
 """Time that is kept for ending processes."""
@@ -256,5 +258,6 @@ async def measure(config: ScalingConfig) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = load_config(ScalingConfig, sys.argv[1:])
-    asyncio.run(measure(settings))
+    with exit_on_error():
+        settings = load_arguments(ScalingConfig, sys.argv[1:], usage=USAGE).config
+        asyncio.run(measure(settings))

@@ -7,6 +7,7 @@ answer counts as marked if `ask` would end with a status other than 0: it gave n
 marked a value that none of its agents had read.
 """
 
+import argparse
 import asyncio
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ from wideseek_apps.policy import open_policy
 from wideseek_apps.world import open_world
 from wideseek_core import Policy, TableGold, Task, TextGold
 from wideseek_core.config import load_config
+from wideseek_core.exits import exit_on_error
 from wideseek_tools.open import Tools
 
 LANES = 16
@@ -63,10 +65,8 @@ async def lane(
         sys.stdout.write(f"{mark} {question} -> {str(shown)[:150]!r}\n")
 
 
-async def main() -> None:
+async def main(config: AskConfig) -> None:
     """Prints each answer and the shares."""
-    settings = [f"policy.model={argument}" for argument in sys.argv[1:]]
-    config = load_config(AskConfig, ["question=x", *settings])
     waiting, counts = read_questions(), Counter[str]()
     async with open_world(config.world) as tools, open_policy(config.policy) as policy:
         lanes = (lane(config, policy, tools, waiting, counts) for _ in range(LANES))
@@ -76,4 +76,10 @@ async def main() -> None:
         sys.stdout.write(f"{form}: {marked} of {counts[form]} marked, {refused} without values\n")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", help="policy.model; the start policy if not given")
+    model = parser.parse_args().model
+    with exit_on_error():
+        settings = [f"policy.model={model}"] if model else []
+        asyncio.run(main(load_config(AskConfig, ["question=x", *settings])))
