@@ -23,6 +23,7 @@ from wideseek_rl import (
 )
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
+from wideseek_rl.testing import known
 from wideseek_rl.trainers.torch import TorchTrainer
 
 VOCABULARY = 2048
@@ -121,7 +122,7 @@ def main() -> None:
     for name, (rows, config, loss) in cases.items():
         seconds, metrics = measured(model, rows, config, loss)
         first = first or seconds
-        speed = metrics.tokens_run / seconds
+        speed = known(metrics.tokens_run) / seconds
         show(
             f"{name:34}{metrics.tokens_run:>9}{metrics.tokens_trained:>9}{seconds:>8.1f}"
             f"{speed:>8.0f}{first / seconds:>7.1f}"

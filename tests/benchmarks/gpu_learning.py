@@ -276,7 +276,7 @@ class Counted:
         metrics, facts = report.metrics, self._facts
         facts["steps"] += 1
         facts["tokens"] += int(metrics["tokens/generated"])
-        facts["tokens_run"] += int(metrics["update/tokens_run"])
+        facts["tokens_run"] += int(metrics.get("update/tokens_run", 0))
         facts["seconds"] = round(facts["seconds"] + metrics["time/step_s"], 2)
         keys = ("reward/mean", "score/item_f1", "score/format_rate", "reward/std_in_group")
         keys += ("update/entropy", "update/mismatch", "update/grad_norm", "staleness/mean")

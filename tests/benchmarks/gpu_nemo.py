@@ -49,6 +49,7 @@ from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.tensor_files import read_tensors
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.servers import ServerSync
+from wideseek_rl.testing import known
 from wideseek_rl.trainers.megatron.client import VARIABLES, NemoAlignerTrainer
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.setup import Setup
@@ -255,7 +256,7 @@ async def _compared(
     worst = max(errors, key=lambda n: errors[n])
     change = {n: wanted.weights[n] - start[n] for n in start}
     norms = [
-        abs(f.grad_norm / w.grad_norm - 1)
+        abs(known(f.grad_norm) / known(w.grad_norm) - 1)
         for f, w in zip(found.metrics, wanted.metrics, strict=True)
     ]
     bench.note(
@@ -263,12 +264,12 @@ async def _compared(
         {
             "worst tensor": (worst, errors[worst]),
             "all tensors": _distance(found.first, wanted.first) / _distance(wanted.first),
-            "loss": abs(found.metrics[0].loss / wanted.metrics[0].loss - 1),
+            "loss": abs(known(found.metrics[0].loss) / known(wanted.metrics[0].loss) - 1),
             "norm, first and worst update": (norms[0], max(norms)),
             f"change after {UPDATES}": _distance(found.weights, wanted.weights) / _distance(change),
             "drift": drift,
             "updates": sum(one.updates for one in found.metrics),
-            "update_s": statistics.median(one.seconds for one in found.metrics),
+            "update_s": statistics.median(known(one.seconds) for one in found.metrics),
         },
     )
 

@@ -42,6 +42,7 @@ from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models import compiling
 from wideseek_rl.models.config import DecoderConfig, RopeConfig
 from wideseek_rl.models.decoder import Decoder
+from wideseek_rl.testing import known
 from wideseek_rl.trainers.ranks import DistributedRanks, Ranks
 from wideseek_rl.trainers.torch import TorchTrainer
 
@@ -177,7 +178,7 @@ def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: 
             torch.cuda.synchronize()
         elapsed = time.perf_counter() - started
         assert metrics.updates == 1, metrics
-        passes = metrics.micro_batches
+        passes = known(metrics.micro_batches) // RANKS
         assert passes == 1, f"{passes} windows on a GPU"
         if number == 0:
             first = elapsed

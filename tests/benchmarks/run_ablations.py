@@ -118,9 +118,9 @@ class Row:
         return [one for run in self.runs if run.seed in seeds for one in run.results(when)]
 
     def mean(self, metric: str) -> float:
-        """Over all steps but the first of each run, in which things are loaded."""
-        steps = [step for run in self.runs for step in run.steps[1:]]
-        return fmean(step[metric] for step in steps) if steps else float("nan")
+        """Over the steps that have it but the first of each run, in which things are loaded."""
+        values = [step[metric] for run in self.runs for step in run.steps[1:] if metric in step]
+        return fmean(values) if values else float("nan")
 
 
 def difference(

@@ -32,7 +32,7 @@ from wideseek_rl.models.open import TrainableModel, network, open_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.models.transformers_model import wrap
 from wideseek_rl.sync.in_process import InProcessSync
-from wideseek_rl.testing import make_turn, tiny_model
+from wideseek_rl.testing import known, make_turn, tiny_model
 from wideseek_rl.trainers.sft import held_out_loss, train_on_demos
 from wideseek_rl.trainers.torch import TorchTrainer
 
@@ -108,7 +108,7 @@ def test_an_update_changes_the_adapters_alone(tmp_path: Path, kind: str) -> None
         assert torch.equal(tensor, before[name]), name
     metrics = trainer.update(samples())
     assert metrics.updates == 1
-    assert metrics.changed > 0.9
+    assert known(metrics.changed) > 0.9
     after = plain(trainer)
     assert list(after) == list(before)
     changed = {name for name in after if not torch.equal(after[name], before[name])}
@@ -162,7 +162,7 @@ def test_a_library_adapter_is_merged_and_trained_further(tmp_path: Path) -> None
     assert torch.allclose(logits(trainer.model), wanted, atol=1e-5)
     first, second = trainer.update(samples()), trainer.update(samples())
     assert first.reference_kl == pytest.approx(0, abs=1e-6)  # the reference has the adapter too
-    assert second.reference_kl > 1e-6
+    assert known(second.reference_kl) > 1e-6
     trainer.save(tmp_path)
     assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["use_rslora"] is True
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from wideseek_rl.batch.samples import TrainedTurn, build_samples
 from wideseek_rl.testing import make_turn, tiny_model
 from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import SUMS, LossInputs, LossOutputs, policy_loss, within
-from wideseek_rl.trainers.masters import Step
 from wideseek_rl.trainers.micro_batch_loss import token_logprobs
-from wideseek_rl.trainers.update_stats import UpdateStats
+from wideseek_rl.trainers.objectives.config import CorrectionConfig
+from wideseek_rl.trainers.update_stats import Step, UpdateStats
 
 
 def loss_of(
@@ -167,6 +168,9 @@ def test_tokens_out_of_bounds_cost_nothing_and_count_for_nothing() -> None:
             "corrected": 0,
             "masked": 4,
             "dropped": 0,
+            "compared": 3,
+            "mismatch": 0.1 + 11 + 0.2,
+            "mismatch_kl": sum(math.exp(d) - d - 1 for d in (0.1, 11, -0.2)),
         },
         rel=1e-5,
     )
@@ -225,44 +229,110 @@ def test_any_temperature_and_any_bound_of_the_kl_above_zero_is_taken(temperature
             LossConfig.model_validate({key: 0})
 
 
+def stats_of(loss: LossConfig | None = None, *, samples: int = 1) -> UpdateStats:
+    return UpdateStats(
+        samples=samples,
+        zero_advantage_samples=2,
+        loss=loss or LossConfig(),
+        device=torch.device("cpu"),
+    )
+
+
+def sums_of(**values: float) -> torch.Tensor:
+    return torch.tensor([values.get(name, 0.0) for name in SUMS], dtype=torch.float64)
+
+
+ALL_TERMS = LossConfig(kl=0.1, correction=CorrectionConfig(kind="tis"))
+NO_MEANS = ("tokens", "masked", "dropped", "compared", "mismatch", "mismatch_kl")
+
+
 def test_the_metrics_of_a_step_are_means_over_its_tokens_and_counts() -> None:
-    stats = UpdateStats(samples=3, zero_advantage_samples=2, device=torch.device("cpu"))
+    stats = stats_of(ALL_TERMS, samples=3)
     sums = {name: 3.0 * number for number, name in enumerate(SUMS, 1)} | {"tokens": 4.0}
-    stats.add_update(torch.tensor(list(sums.values())), 0.5, Step(norm=2.0, changed=0.25))
-    stats.add_update(torch.zeros(len(SUMS)), 1.5, None)
+    stats.add_update(sums_of(**sums), 0.5, Step(norm=2.0, changed=0.25))
+    stats.add_update(sums_of(dropped=1.0), 1.5, None)
     found = stats.metrics(seconds=7.0)
     assert (found.updates, found.samples, found.zero_advantage_samples) == (1, 3, 2)
-    assert (found.tokens_trained, found.loss, found.grad_norm, found.changed) == (4, 1.0, 2.0, 0.25)
-    assert (found.masked_tokens, found.dropped_tokens) == (sums["masked"], sums["dropped"])
+    assert (found.tokens_trained, found.loss, found.grad_norm, found.changed) == (4, 0.5, 2.0, 0.25)
+    assert (found.masked_tokens, found.dropped_tokens) == (sums["masked"], sums["dropped"] + 1)
     for name in SUMS:
-        if name not in ("tokens", "masked", "dropped"):
+        if name not in NO_MEANS:
             assert getattr(found, name) == sums[name] / 4, name
 
 
 def test_the_metrics_of_a_step_of_one_token_are_its_own() -> None:
-    stats = UpdateStats(samples=1, zero_advantage_samples=0, device=torch.device("cpu"))
-    sums = {name: 3.0 for name in SUMS} | {"tokens": 1.0}
-    stats.add_update(torch.tensor(list(sums.values())), 0.5, Step(norm=2.0, changed=1.0))
-    stats.add_mismatch(torch.tensor([-1.5]), torch.tensor([-1.0]), 20.0)
+    stats = stats_of(ALL_TERMS)
+    sums = {name: 3.0 for name in SUMS} | {"tokens": 1.0, "compared": 1.0, "mismatch": 0.5}
+    stats.add_update(sums_of(**sums), 0.5, Step(norm=2.0, changed=1.0))
     found = stats.metrics(seconds=1.0)
     assert (found.ratio, found.entropy, found.importance, found.mismatch) == (3.0, 3.0, 3.0, 0.5)
 
 
-def test_a_step_that_trains_no_token_has_neutral_metrics() -> None:
-    stats = UpdateStats(samples=0, zero_advantage_samples=0, device=torch.device("cpu"))
-    found = stats.metrics(seconds=0.0)
-    assert (found.ratio, found.importance, found.changed, found.loss_scale) == (1.0,) * 4
-    assert (found.loss, found.grad_norm, found.entropy, found.mismatch, found.kl) == (0.0,) * 5
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_step_that_trains_no_token_has_counts_and_no_means(dropped: bool) -> None:
+    stats = stats_of(ALL_TERMS)
+    if dropped:
+        stats.add_update(sums_of(dropped=4.0), 0.0, None)
+    found = asdict(stats.metrics(seconds=0.0))
+    counts = {"updates", "stopped", "skipped", "samples", "zero_advantage_samples"}
+    counts |= {"masked_tokens", "masked_samples", "dropped_tokens", "tokens_trained", "tokens_run"}
+    counts |= {"micro_batches", "loss_scale", "seconds"}
+    assert {name for name, value in found.items() if value is not None} == counts
+    assert found["dropped_tokens"] == (4 if dropped else 0)
+
+
+def test_terms_that_a_loss_does_not_have_are_not_measured() -> None:
+    plain, whole = stats_of(), stats_of(ALL_TERMS)
+    for stats in (plain, whole):
+        stats.add_update(sums_of(tokens=2.0, importance=2.0), 0.5, Step(norm=2.0))
+    terms = ("reference_kl", "importance", "corrected")
+    assert [getattr(plain.metrics(), name) for name in terms] == [None] * 3
+    assert [getattr(whole.metrics(), name) for name in terms] == [0.0, 1.0, 0.0]
+    assert plain.metrics().changed is None  # no weight that is watched has a gradient
 
 
 def test_the_mismatch_of_a_step_leaves_out_what_is_not_finite() -> None:
-    stats = UpdateStats(samples=1, zero_advantage_samples=0, device=torch.device("cpu"))
-    sampled = torch.tensor([-1.0, -2.0, -math.inf, math.nan])
-    stats.add_mismatch(torch.tensor([-1.5, -1.5, -1.0, -1.0]), sampled, 20.0)
-    found = stats.metrics(seconds=0.0)
+    inputs = LossInputs(
+        logprobs=torch.tensor([-1.5, -1.5, -1.0, -1.0, math.nan]),
+        old_logprobs=torch.tensor([-1.0, -2.0, -math.inf, math.nan, -1.0]),
+        advantages=torch.ones(5),
+        weights=torch.ones(5),
+        entropy=torch.zeros(5),
+    )
+    stats = stats_of()
+    stats.add_update(policy_loss(inputs, LossConfig()).sums, 0.0, None)
+    found = stats.metrics()
     assert found.mismatch == pytest.approx(0.5)
     wanted = (math.exp(0.5) - 0.5 - 1 + math.exp(-0.5) + 0.5 - 1) / 2
     assert found.mismatch_kl == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_mismatch_is_that_of_the_first_update_to_the_sampler() -> None:
+    def sums(logprob: float) -> torch.Tensor:
+        inputs = LossInputs(
+            logprobs=torch.tensor([logprob]),
+            old_logprobs=torch.tensor([-9.0]),  # recomputed: not the sampler's
+            sampled_logprobs=torch.tensor([-1.0]),
+            advantages=torch.ones(1),
+            weights=torch.ones(1),
+            entropy=torch.zeros(1),
+        )
+        return policy_loss(inputs, LossConfig()).sums
+
+    stats = stats_of()
+    stats.add_update(sums(-1.5), 0.0, None)
+    stats.add_update(sums(-3.0), 0.0, Step(norm=1.0))
+    assert stats.metrics().mismatch == pytest.approx(0.5)
+
+
+def test_counts_of_all_ranks_are_added_and_sums_are_not_added_twice() -> None:
+    stats = stats_of()
+    stats.add_update(sums_of(tokens=2.0, masked=3.0), 0.5, Step(norm=2.0))
+    stats.tokens_run, stats.micro_batches, stats.masked_tokens, stats.masked_samples = 8, 2, 4, 1
+    stats.reduce(lambda own: own * 3)
+    found = stats.metrics()
+    assert (found.tokens_run, found.micro_batches, found.masked_samples) == (24, 6, 3)
+    assert (found.tokens_trained, found.masked_tokens) == (2, 4 * 3 + 3)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from wideseek_rl.trainers.head import HeadOptions
 from wideseek_rl.trainers.loss import LossOutputs
 from wideseek_rl.trainers.megatron.attention import PackedCoreAttention
 from wideseek_rl.trainers.megatron.batches import collate, cost, deal, pack
+from wideseek_rl.trainers.megatron.client import NemoAlignerTrainer
 from wideseek_rl.trainers.megatron.config import (
     AttentionKernel,
     NemoAlignerConfig,
@@ -27,6 +29,9 @@ from wideseek_rl.trainers.megatron.config import (
 from wideseek_rl.trainers.megatron.kernels import rms_norm
 from wideseek_rl.trainers.megatron.layout import entries, join, part, shard, unshard
 from wideseek_rl.trainers.megatron.vocabulary import Head, vocabulary_logprobs, vocabulary_loss
+from wideseek_rl.trainers.protocol import measured
+from wideseek_rl.trainers.remote.group import RankGroup
+from wideseek_rl.trainers.remote.requests import Described, Drift, Metrics, Update
 
 SHAPE = DecoderConfig(
     vocab_size=301, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, ffn_size=96
@@ -83,6 +88,46 @@ def test_queries_keys_and_values_are_joined_group_by_group() -> None:
     rows = [torch.arange(n)[:, None] + 100 * at for at, n in enumerate(names.values())]
     joined = listed(join(entry, rows, shape)[:, 0])
     assert joined == [0, 1, 2, 3, 100, 101, 200, 201, 4, 5, 6, 7, 102, 103, 202, 203]
+
+
+class Answering:
+    """Ranks that say what they measured, and whose weights have drifted apart."""
+
+    def __init__(self, **values: float) -> None:
+        self.answer = Metrics(values=values)
+        self.updates: list[Update] = []
+
+    async def ask(self, request: Update | Drift, kind: type[Metrics]) -> Metrics:
+        assert kind is Metrics
+        if isinstance(request, Drift):
+            return Metrics(values={"drift": 0.5})
+        self.updates.append(request)
+        return self.answer
+
+
+def two_tokens(logprob: float, advantage: float) -> TrainingSample:
+    return TrainingSample(
+        ids=np.array([1, 2, 3], np.int32),
+        weights=np.array([0, 1, 1], np.float32),
+        advantages=np.full(3, advantage, np.float32),
+        logprobs=np.full(3, logprob, np.float32),
+    )
+
+
+async def test_the_client_adds_what_it_left_out_and_makes_nothing_up() -> None:
+    ranks = Answering(updates=1, samples=1, masked_tokens=1, tokens_run=4)
+    described = Described(tensors=[])
+    trainer = NemoAlignerTrainer(cast(RankGroup, ranks), described, LossConfig(), vocabulary=9)
+    given = [two_tokens(-1.0, 1.0), two_tokens(np.nan, 1.0), two_tokens(-1.0, 0.0)]
+    found = await trainer.update(given)
+    assert [one.samples for one in ranks.updates] == [given[:1]]
+    wanted = {"updates": 1, "samples": 1, "tokens_run": 4, "zero_advantage_samples": 1}
+    wanted |= {"masked_tokens": 1 + 2, "masked_samples": 1, "drift": 0.5}
+    assert {k: v for k, v in measured(found).items() if k != "seconds"} == wanted
+    assert (found.mismatch, found.changed, found.micro_batches) == (None, None, None)
+    nothing = await trainer.update(given[2:])
+    assert len(ranks.updates) == 1
+    assert (nothing.zero_advantage_samples, nothing.samples, nothing.drift) == (1, 0, None)
 
 
 @given(

@@ -3,8 +3,14 @@ from dataclasses import replace
 import pytest
 
 from wideseek_core import ScoreState, Status, ToolCall, ToolResult, VersionSpan
-from wideseek_rl import GroupRelativeConfig, ScoredEpisode, build_step_batch, open_algorithm
-from wideseek_rl.loop.metrics import rollout_metrics, source_metrics
+from wideseek_rl import (
+    GroupRelativeConfig,
+    ScoredEpisode,
+    UpdateMetrics,
+    build_step_batch,
+    open_algorithm,
+)
+from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 
@@ -66,9 +72,37 @@ def test_dropped_rollouts_are_in_no_mean() -> None:
     assert (found["dropped/error"], found["dropped/unscored"]) == (1, 1)
 
 
-def test_a_step_without_usable_rollouts_has_metrics_too() -> None:
+def test_a_step_without_usable_rollouts_has_counts_and_no_means() -> None:
     found = metrics([make_scored(error="gone")])
-    assert (found["rollouts"], found["dropped/error"], found["score/mean"]) == (1, 1, 0)
+    assert (found["rollouts"], found["dropped/error"], found["tokens/generated"]) == (1, 1, 0)
+    means = ("score", "reward", "ended", "agents", "turns", "calls", "requests", "staleness")
+    assert [name for name in found if name.partition("/")[0] in means] == []
+    assert [name for name in found if name.startswith("tokens/")] == ["tokens/generated"]
+
+
+def test_a_share_of_nothing_is_left_out() -> None:
+    found = metrics([make_scored(make_agent(make_turn()))])
+    assert found["score/mean"] == 0.5
+    assert "calls/failed_share" not in found  # no call was made
+    assert "reward/std_in_group" not in found  # one rollout has no spread
+
+
+def test_staleness_is_not_known_of_an_engine_that_reports_no_versions() -> None:
+    found = metrics([make_scored(make_agent(replace(make_turn(), versions=())))])
+    assert found["rollouts/used"] == 1
+    assert not [name for name in found if name.startswith(("staleness/", "tokens/age_"))]
+
+
+def test_only_what_an_update_measured_is_logged() -> None:
+    def logged(update: UpdateMetrics) -> dict[str, float]:
+        return update_metrics(update, generated=6, rollouts_s=2, update_s=3, sync_s=1)
+
+    times = {"time/rollouts_s": 2, "time/update_s": 3, "time/sync_s": 1, "time/step_s": 6}
+    times |= {"speed/generated_per_s": 3}
+    assert logged(UpdateMetrics()) == times | {"update/updates": 0}
+    found = logged(UpdateMetrics(updates=1, tokens_run=6, mismatch=0.0))
+    measured = {"update/updates": 1, "update/tokens_run": 6, "update/mismatch": 0}
+    assert found == times | measured | {"speed/trained_per_s": 2}
 
 
 def test_staleness_counts_updates_between_sampling_and_training() -> None:
@@ -105,8 +139,10 @@ def test_every_source_of_a_step_has_its_own_metrics() -> None:
     )
     assert found["source/my set_/item_f1"] == 1
     assert (found["source/my set_/rollouts"], found["source/my set_/zero_variance"]) == (1, 1)
+    unnamed = {name for name in found if name.startswith("source/unnamed/")}
+    counts = ("rollouts", "groups", "zero_variance")
+    assert unnamed == {f"source/unnamed/{name}" for name in counts}
     assert (found["source/unnamed/rollouts"], found["source/unnamed/groups"]) == (0, 0)
-    assert "source/unnamed/item_f1" not in found
 
 
 def test_tokens_and_rollouts_are_counted_by_the_version_that_sampled_them() -> None:

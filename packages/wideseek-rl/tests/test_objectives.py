@@ -287,4 +287,6 @@ def test_a_micro_batch_whose_ratio_ran_away_costs_nothing_and_is_counted() -> No
     dropped = without_runaway(outputs, 5.9)
     assert gradient(dropped, logprobs) == [0, 0]
     assert float(dropped.loss.detach()) == 0
-    assert counted(dropped) == {name: 2.0 if name == "dropped" else 0.0 for name in SUMS}
+    compared = {name: counted(outputs)[name] for name in ("compared", "mismatch", "mismatch_kl")}
+    assert compared["mismatch"] == pytest.approx(math.log(8) + math.log(4))
+    assert counted(dropped) == dict.fromkeys(SUMS, 0.0) | {"dropped": 2.0} | compared

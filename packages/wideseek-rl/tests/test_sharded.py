@@ -74,6 +74,11 @@ def poisoned(sample: TrainingSample) -> TrainingSample:
     return replace(sample, ids=ids)
 
 
+def silent(sample: TrainingSample) -> TrainingSample:
+    """The sampler gave no log-probabilities: it is left out before it runs."""
+    return replace(sample, logprobs=np.full(len(sample), np.nan, dtype=np.float32))
+
+
 def poisoned_model() -> Decoder:
     model = Poisoned(tiny_model().config)
     model.load_state_dict(tiny_model().state_dict())
@@ -93,7 +98,8 @@ def train(folder: Path, ranks: DistributedRanks | None) -> dict[str, Any]:
     metrics.append(asdict(second.update(samples())))
     broken = TorchTrainer(poisoned_model(), CONFIG, LossConfig(), ranks=ranks)
     some = samples()
-    metrics.append(asdict(broken.update([*some[:4], poisoned(some[4]), *some[5:]])))
+    some[4], some[5] = poisoned(some[4]), silent(some[5])
+    metrics.append(asdict(broken.update(some)))
     adapted = TorchTrainer(tiny_model(), ADAPTED, LOSS, ranks=ranks)
     metrics.append(asdict(adapted.update(samples())))
     adapted.save(folder / "adapted")
@@ -167,13 +173,19 @@ def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:
             for name, tensor in wanted.items():
                 torch.testing.assert_close(weights[name], tensor, atol=2e-5, rtol=1e-4)
         for wanted, metrics in zip(one["metrics"], found["metrics"], strict=True):
-            for name in ("loss", "grad_norm", "ratio", "entropy", "reference_kl", "kl"):
+            for name in ("loss", "grad_norm", "ratio", "entropy", "kl", "mismatch", "mismatch_kl"):
                 assert metrics[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-6), name
+            if wanted["reference_kl"] is not None:
+                close = pytest.approx(wanted["reference_kl"], rel=1e-3, abs=1e-6)
+                assert metrics["reference_kl"] == close
             assert metrics["updates"] == wanted["updates"] == 2
-            assert metrics["tokens_trained"] == wanted["tokens_trained"]
-    assert two[0]["metrics"][0]["micro_batches"] == two[1]["metrics"][0]["micro_batches"]
-    masked = [found["metrics"][3]["masked_tokens"] for found in two]
-    assert sum(masked) == one["metrics"][3]["masked_tokens"] > 0
+            for name in ("tokens_trained", "samples", "masked_tokens", "masked_samples"):
+                assert metrics[name] == wanted[name], name
+    # Of both ranks, the smallest passes included that one makes beside the other's last.
+    assert [found["metrics"][0]["micro_batches"] % 2 for found in two] == [0, 0]
+    assert one["metrics"][0]["micro_batches"] > 0
+    broken = one["metrics"][3]
+    assert (broken["masked_samples"], broken["masked_tokens"]) == (2, 16)
 
 
 def test_several_ranks_need_a_process_group() -> None:

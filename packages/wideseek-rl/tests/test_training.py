@@ -138,6 +138,11 @@ async def test_steps_without_any_usable_rollout_end_the_run(tmp_path: Path) -> N
     source: RolloutSource = Fixed(make_scored(error="gone"))
     with pytest.raises(TrainError, match="no rollout could be used in 3 steps"):
         await loop(tmp_path, config(steps=9), rollouts=source).fit(toy_tasks())
+    first = lines(tmp_path)[0]
+    made_up = ("score/", "reward/", "staleness/", "groups/equal_responses", "update/mismatch")
+    assert [name for name in first if name.startswith(made_up)] == []
+    assert (first["update/samples"], first["update/tokens_run"]) == (0, 0)
+    assert not {"update/loss", "update/entropy", "update/ratio", "update/lr"} & first.keys()
 
 
 async def test_a_resumed_run_counts_the_steps_before_it_that_had_no_rollout(

@@ -1,7 +1,7 @@
 """Small rollouts and models with defaults, for tests of algorithms, selections and backends."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from wideseek_core import (
     AgentRole,
@@ -20,6 +20,8 @@ from wideseek_rl.rollout.scored import ScoredEpisode
 
 if TYPE_CHECKING:
     from wideseek_rl.models.decoder import Decoder
+
+Known = TypeVar("Known")
 
 
 def make_turn(
@@ -92,6 +94,12 @@ def make_scored(
         ),
         source=source,
     )
+
+
+def known(value: Known | None) -> Known:
+    """A metric that must have been measured."""
+    assert value is not None
+    return value
 
 
 def tiny_model(seed: int = 0, vocabulary: int = 17) -> "Decoder":

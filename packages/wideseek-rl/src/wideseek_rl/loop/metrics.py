@@ -1,11 +1,11 @@
-"""The metrics of one step's rollouts, by name."""
+"""The metrics of one step, by name. What was not measured, as the mean of nothing, has none."""
 
 import math
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from wideseek_core import Status, TableMetrics, ToolCall
 from wideseek_core.tasks import source_of
@@ -13,7 +13,7 @@ from wideseek_core.usage import total_usage
 from wideseek_rl.algorithm.protocol import Reward
 from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
-from wideseek_rl.trainers.protocol import UpdateMetrics
+from wideseek_rl.trainers.protocol import UpdateMetrics, measured
 
 _Group = list[tuple[ScoredEpisode, Reward]]
 """The rollouts of one prompt that train."""
@@ -48,9 +48,13 @@ def rollout_metrics(
         "dropped/rollouts": float(batch.dropped.total()),
         "groups/zero_variance": float(batch.zero_variance),
         "groups/filtered": float(batch.filtered),
-        "score/mean": _mean(scored.score.value for scored in usable),
-        "score/format_rate": _mean(float(scored.answered) for scored in usable),
     }
+    metrics |= _means(
+        {
+            "score/mean": (scored.score.value for scored in usable),
+            "score/format_rate": (float(scored.answered) for scored in usable),
+        }
+    )
     metrics |= {f"dropped/{reason}": float(batch.dropped[reason]) for reason in DROP_REASONS}
     metrics |= {f"masked/{reason}": float(batch.masked[reason]) for reason in MASK_REASONS}
     metrics |= _rewards(batch, [reward for _, reward in pairs]) | _table_metrics(usable)
@@ -79,49 +83,50 @@ def _of_source(groups: Sequence[_Group]) -> dict[str, float]:
     pairs = [pair for group in groups for pair in group]
     values = [[reward.value for _, reward in group] for group in groups if group]
     tables = _table_metrics([scored for scored, _ in pairs])
-    return {
+    counts = {
         "rollouts": float(len(pairs)),
-        "reward": _mean(reward.value for _, reward in pairs),
-        "score": _mean(scored.score.value for scored, _ in pairs),
         "groups": float(len(values)),
         "zero_variance": float(sum(max(group) == min(group) for group in values)),
-    } | {name.removeprefix("score/"): value for name, value in tables.items()}
+    }
+    means = {
+        "reward": (reward.value for _, reward in pairs),
+        "score": (scored.score.value for scored, _ in pairs),
+    }
+    return counts | _means(means) | {k.removeprefix("score/"): v for k, v in tables.items()}
 
 
 def update_metrics(
     update: UpdateMetrics, *, generated: float, rollouts_s: float, update_s: float, sync_s: float
 ) -> dict[str, float]:
     """What the update of a step did, how long its parts took, and tokens a second."""
-    return {f"update/{name}": float(value) for name, value in asdict(update).items()} | {
+    metrics = {f"update/{name}": float(value) for name, value in measured(update).items()} | {
         "time/rollouts_s": rollouts_s,
         "time/update_s": update_s,
         "time/sync_s": sync_s,
         "time/step_s": rollouts_s + update_s + sync_s,
         "speed/generated_per_s": generated / max(rollouts_s, 1e-9),
-        "speed/trained_per_s": update.tokens_run / max(update_s, 1e-9),
     }
+    if update.tokens_run is not None:
+        metrics["speed/trained_per_s"] = update.tokens_run / max(update_s, 1e-9)
+    return metrics
 
 
 def _rewards(batch: StepBatch, rewards: Sequence[Reward]) -> dict[str, float]:
     """Mean and spread of the rewards, and the mean of each term's contribution."""
     groups = [[r.value for r in group if r is not None] for group in batch.rewards]
     names = sorted({name for reward in rewards for name in reward.terms})
-    metrics = {
-        "reward/mean": _mean(reward.value for reward in rewards),
-        "reward/std_in_group": _mean(
-            statistics.stdev(values) for values in groups if len(values) > 1
-        ),
-    }
-    return metrics | {
-        f"reward/{name}": _mean(reward.terms.get(name, 0.0) for reward in rewards) for name in names
-    }
+    deviations = [statistics.stdev(values) for values in groups if len(values) > 1]
+    means = _means({"reward/mean": (r.value for r in rewards), "reward/std_in_group": deviations})
+    return means | _means(
+        {f"reward/{name}": [reward.terms.get(name, 0.0) for reward in rewards] for name in names}
+    )
 
 
 def _staleness(usable: Sequence[ScoredEpisode], version: int) -> dict[str, float]:
     """How many updates the weights that sampled each token are behind those that are trained.
 
     `tokens/age_N` counts the tokens of version `version` − N; `staleness/age_N` the rollouts whose
-    oldest token is of it.
+    oldest token is of it. None of it is known where the engine reports no versions.
     """
     tokens, rollouts, versions = Counter[int](), Counter[int](), list[int]()
     for scored in usable:
@@ -131,11 +136,13 @@ def _staleness(usable: Sequence[ScoredEpisode], version: int) -> dict[str, float
         if spans:
             rollouts[version - min(span.version for span in spans)] += 1
             versions.append(len({span.version for span in spans}))
+    if not tokens.total():
+        return {}
     metrics = {
-        "staleness/mean": sum(age * n for age, n in tokens.items()) / max(tokens.total(), 1),
-        "staleness/max": float(max(tokens, default=0)),
-        "staleness/versions_per_rollout": _mean(versions),
+        "staleness/mean": sum(age * n for age, n in tokens.items()) / tokens.total(),
+        "staleness/max": float(max(tokens)),
     }
+    metrics |= _means({"staleness/versions_per_rollout": versions})
     return metrics | _histogram("tokens", tokens) | _histogram("staleness", rollouts)
 
 
@@ -149,29 +156,29 @@ def _histogram(name: str, ages: Counter[int]) -> dict[str, float]:
 def _table_metrics(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
     """Item and row F1 and success, where the tasks are tables."""
     tables = [s.score.metrics for s in usable if isinstance(s.score.metrics, TableMetrics)]
-    if not tables:
-        return {}
-    return {
-        "score/item_f1": _mean(table.item_f1 for table in tables),
-        "score/row_f1": _mean(table.row_f1 for table in tables),
-        "score/success": _mean(table.success for table in tables),
-    }
+    return _means(
+        {
+            "score/item_f1": (table.item_f1 for table in tables),
+            "score/row_f1": (table.row_f1 for table in tables),
+            "score/success": (table.success for table in tables),
+        }
+    )
 
 
 def _agents(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
     """How wide and how long rollouts were, and how their agents ended."""
     agents = [agent for scored in usable for agent in scored.episode.trajectories]
-    metrics = {
-        "agents/subagents_per_rollout": _mean(
+    values: dict[str, Iterable[float]] = {
+        "agents/subagents_per_rollout": [
             sum(agent.role == "subagent" for agent in scored.episode.trajectories)
             for scored in usable
-        )
+        ]
     }
     for role in sorted({agent.role for agent in agents}):
-        metrics[f"turns/{role}"] = _mean(len(a.turns) for a in agents if a.role == role)
+        values[f"turns/{role}"] = [len(a.turns) for a in agents if a.role == role]
     for status in Status:
-        metrics[f"ended/{status}"] = _mean(float(agent.status is status) for agent in agents)
-    return metrics
+        values[f"ended/{status}"] = [float(agent.status is status) for agent in agents]
+    return _means(values)
 
 
 def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
@@ -186,15 +193,18 @@ def _calls(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
     asked: Counter[str] = Counter()
     for call in calls:
         asked[call.name] += _requests(call)
-    metrics = {
-        "calls/dropped_per_turn": _mean(turn.dropped_calls for turn in turns),
-        "calls/failed_share": _mean(not result.ok for turn in turns for result in turn.results),
-    }
+    metrics = _means(
+        {
+            "calls/dropped_per_turn": (turn.dropped_calls for turn in turns),
+            "calls/failed_share": (not result.ok for turn in turns for result in turn.results),
+        }
+    )
+    counts = {"rollout": len(usable), "turn": len(turns)}
     for name in sorted({*TOOLS, *made}):
-        metrics[f"calls/{name}_per_rollout"] = made[name] / max(len(usable), 1)
-        metrics[f"calls/{name}_per_turn"] = made[name] / max(len(turns), 1)
-        metrics[f"requests/{name}_per_rollout"] = asked[name] / max(len(usable), 1)
-        metrics[f"requests/{name}_per_turn"] = asked[name] / max(len(turns), 1)
+        for unit, count in counts.items():
+            if count:
+                metrics[f"calls/{name}_per_{unit}"] = made[name] / count
+                metrics[f"requests/{name}_per_{unit}"] = asked[name] / count
     return metrics
 
 
@@ -207,7 +217,7 @@ def _usage(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
         for name in ("requests", "prompt_tokens", "response_tokens", "cost"):
             value: float = getattr(part, name)
             if name != "cost" or value:
-                metrics[f"usage/{part.role}/{name}"] = value / max(len(usable), 1)
+                metrics[f"usage/{part.role}/{name}"] = value / len(usable)
     return metrics
 
 
@@ -222,17 +232,22 @@ def _lengths(usable: Sequence[ScoredEpisode]) -> dict[str, float]:
     turns = [turn for scored in usable for turn in scored.turns]
     responses = [turn.response_tokens for turn in turns]
     ends = [agent.turns[-1] for s in usable for agent in s.episode.trajectories if agent.turns]
-    return {
-        "tokens/response_mean": _mean(responses),
-        "tokens/response_max": float(max(responses, default=0)),
-        "tokens/prompt_mean": _mean(turn.prompt_tokens for turn in turns),
-        "tokens/agent_total_mean": _mean(t.prompt_tokens + t.response_tokens for t in ends),
-        "tokens/response_per_rollout": sum(responses) / max(len(usable), 1),
-        "tokens/generated": float(sum(responses)),
-    }
+    metrics = {"tokens/generated": float(sum(responses))}
+    if responses:
+        metrics["tokens/response_max"] = float(max(responses))
+    return metrics | _means(
+        {
+            "tokens/response_mean": responses,
+            "tokens/prompt_mean": (turn.prompt_tokens for turn in turns),
+            "tokens/agent_total_mean": (t.prompt_tokens + t.response_tokens for t in ends),
+            "tokens/response_per_rollout": (
+                sum(turn.response_tokens for turn in scored.turns) for scored in usable
+            ),
+        }
+    )
 
 
-def _mean(values: Iterable[float]) -> float:
-    """The mean; 0 of no values."""
-    numbers = list(values)
-    return math.fsum(numbers) / len(numbers) if numbers else 0.0
+def _means(values: Mapping[str, Iterable[float]]) -> dict[str, float]:
+    """The mean of each; of no values there is none."""
+    numbers = {name: list(found) for name, found in values.items()}
+    return {name: math.fsum(found) / len(found) for name, found in numbers.items() if found}

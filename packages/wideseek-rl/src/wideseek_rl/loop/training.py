@@ -31,7 +31,7 @@ from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
 from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.threads import in_thread
-from wideseek_rl.trainers.protocol import Trainer, UpdateMetrics
+from wideseek_rl.trainers.protocol import NO_UPDATE, Trainer, UpdateMetrics
 
 if TYPE_CHECKING:
     from wideseek_rl.config import RLConfig
@@ -238,8 +238,9 @@ class TrainingLoop:
         schedule.trained()
         done = time.monotonic()
         metrics = rollout_metrics(groups, batch, version=state.updates)
-        metrics["groups/equal_responses"] = float(duplicates.equal)
-        metrics["groups/equal_responses_expected"] = duplicates.expected
+        if duplicates.pairs:
+            metrics["groups/equal_responses"] = float(duplicates.equal)
+            metrics["groups/equal_responses_expected"] = duplicates.expected
         if self._mixed:
             metrics |= source_metrics(groups, batch)
         metrics |= update_metrics(
@@ -273,7 +274,7 @@ class TrainingLoop:
     async def _update(self, batch: StepBatch, version: int) -> tuple[UpdateMetrics, float]:
         """Trains on a batch and brings the weights to the engine; when the training was done."""
         if not batch.samples:
-            return UpdateMetrics(), time.monotonic()
+            return NO_UPDATE, time.monotonic()
         async with self._sync.updating() as commit:
             update = await self._trainer.update(batch.samples)
             if update.updates:

@@ -35,7 +35,7 @@ class LossInputs:
     reference_logprobs: Tensor | None = None
     """Wanted if `kl` is above 0."""
     sampled_logprobs: Tensor | None = None
-    """Of the sampler; wanted by a correction, where they are not the old ones."""
+    """Of the sampler; None where they are the old ones."""
     sequences: Tensor | None = None
     """The number of the sequence of each token; wanted if `LossConfig.needs_sequences`."""
 
@@ -53,11 +53,18 @@ SUMS = (
     "corrected",
     "masked",
     "dropped",
+    "compared",
+    "mismatch",
+    "mismatch_kl",
 )
-"""What `LossOutputs.sums` counts, in its order."""
+"""What `LossOutputs.sums` counts, in its order.
 
-COUNTS = ("tokens", "masked", "dropped")
-"""Those of them that are no sums of means."""
+The last three are about tokens that have finite log-probabilities of the model and of the sampler,
+whether or not they train: their number, Σ |log π − log π_sampler|, and k3 of the same.
+"""
+
+COMPARED = slice(SUMS.index("compared"), None)
+"""Where those three are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,18 +123,21 @@ def policy_loss(inputs: LossInputs, config: LossConfig) -> LossOutputs:
         )
         sums = [torch.where(valid, values, 0.0).sum(dtype=torch.float64) for values in counted]
         sums += [(~valid).sum(dtype=torch.float64), sums[0].new_zeros(())]
+        sums += _mismatch(inputs, limit)
     return LossOutputs(loss=(weights * cost).sum(), sums=torch.stack(sums))
 
 
 def without_runaway(outputs: LossOutputs, max_mean_ratio: float) -> LossOutputs:
     """The loss of a micro-batch, or nothing if the mean ratio of its tokens passed a limit.
 
-    Then its tokens count as dropped, and nothing of it has a gradient.
+    Then its tokens count as dropped, and nothing of it has a gradient; that they were compared with
+    the sampler's remains.
     """
     tokens, total = outputs.sums[SUMS.index("tokens")], outputs.sums[SUMS.index("ratio")]
     over = total > max_mean_ratio * tokens
     nothing = torch.zeros_like(outputs.sums)
     nothing[SUMS.index("dropped")] = tokens
+    nothing[COMPARED] = outputs.sums[COMPARED]
     return LossOutputs(
         loss=torch.where(over, 0.0, outputs.loss), sums=torch.where(over, nothing, outputs.sums)
     )
@@ -142,6 +152,16 @@ def within(log_ratio: Tensor, config: LossConfig) -> Tensor:
 def k3(log_ratio: Tensor, limit: float) -> Tensor:
     """e^d − d − 1, never negative and of low variance; d is clamped to ± `limit`."""
     return divergence(log_ratio, "k3", limit=limit)
+
+
+def _mismatch(inputs: LossInputs, limit: float) -> list[Tensor]:
+    """How many tokens can be compared with the sampler's, and by how much they differ in sum."""
+    sampled = inputs.old_logprobs if inputs.sampled_logprobs is None else inputs.sampled_logprobs
+    difference = inputs.logprobs - sampled
+    finite = torch.isfinite(difference)
+    difference = torch.where(finite, difference, 0.0)
+    values = (finite, difference.abs(), k3(difference, limit))
+    return [value.sum(dtype=torch.float64) for value in values]
 
 
 def _ratio(log_ratio: Tensor, valid: Tensor, inputs: LossInputs, config: LossConfig) -> Tensor:

@@ -17,22 +17,8 @@ from wideseek_rl.models.spread import whole
 from wideseek_rl.trainers.adamw import Advance, Numbers, gradient_norm, local, numbers, one_pass
 from wideseek_rl.trainers.config import OptimizerConfig
 from wideseek_rl.trainers.optimizer import set_learning_rate
-
-WATCHED_WEIGHTS = 16
-"""Weights of which some elements are watched for changes."""
-
-WATCHED = 1024
-"""Elements of each of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one optimizer step did."""
-
-    norm: float
-    """Of the gradient, before clipping; not finite if no step was made."""
-    changed: float
-    """Part of the watched master weights with a gradient that are not what they were."""
+from wideseek_rl.trainers.update_stats import Step
+from wideseek_rl.trainers.watched import Watched, changed_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +27,7 @@ class _Measured:
 
     norm: Tensor
     """Of all gradients, on their device."""
-    watched: list[tuple[nn.Parameter, Tensor]]
-    before: list[Tensor]
-    """Some elements of each watched master."""
+    watched: Watched
 
 
 class MasterAdamW:
@@ -106,9 +90,8 @@ class MasterAdamW:
         if self._one_pass() is not None:
             if any(w is not m and m.grad is not None for w, m in self._pairs()):
                 self.accumulate()  # what a last pass left beside the sums of earlier ones
-            watched = self._watched()
             norm = gradient_norm(self._gradients())
-            self._measured = _Measured(norm, watched, [_sample(master) for master, _ in watched])
+            self._measured = _Measured(norm, self._watched())
 
     def step(self, lr: float, scale: float = 1.0) -> Step:
         """One step on the summed gradients, which are `scale` times too large.
@@ -125,13 +108,12 @@ class MasterAdamW:
             gradient /= scale
         norm = self._clip()
         if not math.isfinite(norm):
-            return Step(norm=norm, changed=0.0)
+            return Step(norm=norm)
         watched = self._watched()
-        before = [_sample(master) for master, _ in watched]
         set_learning_rate(self.inner, lr)
         self.inner.step()  # pyright: ignore[reportUnknownMemberType]
         self.publish()
-        return Step(norm=norm, changed=_changed(watched, before))
+        return Step(norm=norm, changed=changed_part(watched.counts()))
 
     def _fast_step(self, advance: Advance, lr: float, scale: float) -> Step:
         """All parts in one pass over memory."""
@@ -141,10 +123,10 @@ class MasterAdamW:
         assert measured is not None
         norm = float(measured.norm) / scale
         if not math.isfinite(norm):
-            return Step(norm=norm, changed=0.0)
+            return Step(norm=norm)
         clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
         self._advance(advance, lr, clipped / scale)
-        return Step(norm=norm, changed=_changed(measured.watched, measured.before))
+        return Step(norm=norm, changed=changed_part(measured.watched.counts()))
 
     def _one_pass(self) -> Advance | None:
         """What makes a step in one pass over memory, where there is such a thing."""
@@ -227,11 +209,10 @@ class MasterAdamW:
         found = [_gradient(weight, master) for weight, master in self._pairs()]
         return [gradient for gradient in found if gradient is not None]
 
-    def _watched(self) -> list[tuple[nn.Parameter, Tensor]]:
-        """Some of the masters with their gradients, evenly spread, so that watching is cheap."""
+    def _watched(self) -> Watched:
+        """Some of the masters that have a gradient, as they are."""
         found = [(master, _gradient(weight, master)) for weight, master in self._pairs()]
-        trained = [(master, gradient) for master, gradient in found if gradient is not None]
-        return trained[:: max(len(trained) // WATCHED_WEIGHTS, 1)]
+        return Watched([(master, gradient) for master, gradient in found if gradient is not None])
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
@@ -243,22 +224,3 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
 def _gradient(weight: nn.Parameter, master: nn.Parameter) -> Tensor | None:
     """The sum over several passes that the master holds, or what the only one left."""
     return weight.grad if master.grad is None else master.grad
-
-
-def _changed(watched: list[tuple[nn.Parameter, Tensor]], before: list[Tensor]) -> float:
-    """Part of the elements with a gradient that are not what they were."""
-    changed: list[Tensor] = []
-    counted: list[Tensor] = []
-    for (master, gradient), old in zip(watched, before, strict=True):
-        moved = _sample(gradient) != 0
-        changed.append(((_sample(master) != old) & moved).sum())
-        counted.append(moved.sum())
-    total = float(torch.stack(counted).sum()) if counted else 0.0
-    return float(torch.stack(changed).sum()) / total if total else 1.0
-
-
-@torch.no_grad()
-def _sample(tensor: Tensor) -> Tensor:
-    """A copy of some elements, evenly spread."""
-    flat = local(tensor).detach().flatten()
-    return flat[:: max(len(flat) // WATCHED, 1)].clone()

@@ -20,7 +20,7 @@ from wideseek_rl.models.open import TrainableModel, load_any_weights, network, s
 from wideseek_rl.sync.source import ModuleSource
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.loss_scale import LossScale
-from wideseek_rl.trainers.masters import MasterAdamW, Step
+from wideseek_rl.trainers.masters import MasterAdamW
 from wideseek_rl.trainers.objectives.config import check_correction
 from wideseek_rl.trainers.optimizer import learning_rate
 from wideseek_rl.trainers.optimizer_state import Counts, load_optimizer, save_optimizer
@@ -29,7 +29,7 @@ from wideseek_rl.trainers.profiling import profiled
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.ranks import OneRank, Ranks, reshard
 from wideseek_rl.trainers.screening import screen
-from wideseek_rl.trainers.update_stats import UpdateStats, UpdateSums
+from wideseek_rl.trainers.update_stats import Step, UpdateStats, UpdateSums
 
 OPTIMIZER = "optimizer.safetensors"
 ADAPTER = "adapter"
@@ -107,13 +107,16 @@ class TorchTrainer:
         stats = UpdateStats(
             samples=len(live),
             zero_advantage_samples=len(screened.samples) - len(live),
+            loss=self._loss_config,
             device=self._pass.device,
         )
-        stats.masked_tokens, stats.masked_samples = screened.tokens, screened.dropped
         with self._pass.seeded(self._updates):
-            for number, part in enumerate(self._prepare(live) if live else ()):
-                if not self._update(part, stats, unchanged=number == 0):
+            for part in self._prepare(live) if live else ():
+                if not self._update(part, stats):
                     break
+        stats.reduce(self._ranks.sum)
+        stats.masked_tokens += screened.tokens  # which are the same on all ranks
+        stats.masked_samples += screened.dropped
         stats.loss_scale = self._loss_scale
         if self._pass.device.type == "cpu":
             return_freed_memory()
@@ -188,13 +191,13 @@ class TorchTrainer:
                 planned.old = self._pass.logprobs(self._pass.collate(planned.trees))
         return parts
 
-    def _update(self, part: Sequence[Planned], stats: UpdateStats, *, unchanged: bool) -> bool:
+    def _update(self, part: Sequence[Planned], stats: UpdateStats) -> bool:
         """One optimizer step; False if the rest of the step must be given up."""
         stats.lr = learning_rate(self._config.optimizer, self._updates)
         self._optimizer.zero_grad()
         total = UpdateSums(self._pass.device)
         for planned in part:
-            self._run(planned, total, stats, unchanged=unchanged)
+            self._run(planned, total, stats)
             if len(part) > 1:
                 self._optimizer.accumulate()
         if not self._config.offload:
@@ -219,9 +222,7 @@ class TorchTrainer:
             self._skip(stats, step.norm)
         return True
 
-    def _run(
-        self, planned: Planned, total: UpdateSums, stats: UpdateStats, *, unchanged: bool
-    ) -> None:
+    def _run(self, planned: Planned, total: UpdateSums, stats: UpdateStats) -> None:
         """Forward and backward pass of one micro-batch, without samples that break it."""
         batch = self._pass.collate(planned.trees)
         found = self._pass.evaluate(batch, planned.old)
@@ -236,19 +237,15 @@ class TorchTrainer:
                 rest = (rest or [silent_pass()])[:1]
             del found, batch  # frees what the backward pass would have used
             for again in rest:
-                self._run(again, total, stats, unchanged=unchanged)
+                self._run(again, total, stats)
             return
         # The gradients of a sharded model are averaged over ranks; here they are to be summed.
         factor = 0.0 if planned.silent else self._loss_scale * self._ranks.count
         torch.autograd.backward(found.outputs.loss if factor == 1 else found.outputs.loss * factor)
         stats.tokens_run += batch.tokens
         stats.micro_batches += 1
-        if planned.silent:
-            return
-        total.add(found.outputs)
-        if unchanged:
-            limit = self._loss_config.log_ratio_limit
-            stats.add_mismatch(found.logprobs, batch.logprobs, limit)
+        if not planned.silent:
+            total.add(found.outputs)
 
     def _step(self, lr: float) -> Step:
         if self._config.offload:
@@ -263,7 +260,7 @@ class TorchTrainer:
         self._broken = 0
         if self._scale is not None:
             self._scale.succeeded()
-        if step.changed < MIN_CHANGED and lr > 0:
+        if step.changed is not None and step.changed < MIN_CHANGED and lr > 0:
             logger.warning(
                 "the update changed %.2g %% of the weights that have a gradient: at a learning "
                 "rate of %g the rest rounds away",

@@ -25,7 +25,8 @@ class ProgressLogger:
     async def write(self, report: StepReport) -> None:
         """Advances if the report is about rollouts."""
         if report.groups:
-            self._bar.advance(1, {name: report.metrics[key] for name, key in SHOWN.items()})
+            found = report.metrics
+            self._bar.advance(1, {name: found[key] for name, key in SHOWN.items() if key in found})
 
     async def close(self) -> None:
         """Nothing is buffered."""

@@ -36,6 +36,7 @@ class StepReport:
     step: int
     """Steps done, this one included."""
     metrics: Mapping[str, float]
+    """What was measured, by name; the mean of nothing is left out."""
     groups: Sequence[Sequence[ScoredEpisode]] = ()
     """The rollouts of each prompt; empty for an evaluation."""
     rewards: Sequence[Sequence[Reward | None]] = ()

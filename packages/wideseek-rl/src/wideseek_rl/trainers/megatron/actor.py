@@ -18,13 +18,7 @@ from torch import Tensor
 
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig
-from wideseek_rl.trainers.loss import (
-    SUMS,
-    LossInputs,
-    LossOutputs,
-    policy_loss,
-    without_runaway,
-)
+from wideseek_rl.trainers.loss import LossInputs, LossOutputs, policy_loss, without_runaway
 from wideseek_rl.trainers.megatron.batches import PackedBatch
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.model import (
@@ -37,6 +31,7 @@ from wideseek_rl.trainers.megatron.model import (
     trained_states,
 )
 from wideseek_rl.trainers.megatron.vocabulary import vocabulary_logprobs, vocabulary_loss
+from wideseek_rl.trainers.update_stats import UpdateSums
 
 ALL = slice(None)
 
@@ -112,17 +107,17 @@ class PolicyActor(MegatronGPTReinforceActorModel):
 
     # Training.
 
-    def get_loss_and_metrics(self, batch: Part, forward_only: bool) -> tuple[float, Tensor]:
+    def get_loss_and_metrics(self, batch: Part, forward_only: bool) -> tuple[float, UpdateSums]:
         """Runs all micro-batches; the gradient is that of the sum over all tokens and ranks.
 
-        Returns the loss, and the sums named by `wideseek_rl.trainers.loss.SUMS`, over all ranks.
+        Returns the loss, and with it the sums of the update, over all ranks.
         """
         set_sync_funcs(self, forward_only)
         count, ranks = len(batch.batches), parallel_state.get_data_parallel_world_size()
         # The schedule divides the loss by the micro-batches, and NeMo the gradient by the
         # data-parallel ranks; the weights of the tokens hold all normalisation already.
         scale = count * ranks
-        results: list[dict[str, Tensor]] = get_forward_backward_func()(
+        results: list[dict[str, LossOutputs]] = get_forward_backward_func()(
             forward_step_func=self._forward_step(scale),
             data_iterator=iter(self._items(batch)),
             model=self.model,
@@ -131,12 +126,11 @@ class PolicyActor(MegatronGPTReinforceActorModel):
             seq_length=1,  # stages tell each other the lengths
             micro_batch_size=1,
         )
-        sums = torch.zeros(1 + len(SUMS), dtype=torch.float64, device=torch.cuda.current_device())
+        total = UpdateSums(torch.device(torch.cuda.current_device()))
         for result in results:  # none but on the last stage
-            sums += torch.cat([result["loss"][None], result["sums"]])
-        dist.all_reduce(sums, group=parallel_state.get_data_parallel_group())
-        sums = from_last_stage(sums)
-        return float(sums[0]), sums[1:]
+            total.add(result["outputs"])
+        total.reduce(lambda sums: from_last_stage(over_data_parallel_ranks(sums)))
+        return total.loss, total
 
     def _items(self, part: Part) -> Iterator[tuple[PackedBatch, Tensor, Tensor | None]]:
         reference = part.reference or [None] * len(part.batches)
@@ -149,9 +143,10 @@ class PolicyActor(MegatronGPTReinforceActorModel):
             if not is_last:
                 return states, None  # which asks for no loss
             outputs = self._loss_of(states, batch, old, reference)
+            kept = LossOutputs(loss=outputs.loss.detach(), sums=outputs.sums)
 
-            def scaled(loss: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-                return loss * scale, {"loss": loss.detach().double(), "sums": outputs.sums}
+            def scaled(loss: Tensor) -> tuple[Tensor, dict[str, LossOutputs]]:
+                return loss * scale, {"outputs": kept}
 
             return outputs.loss, scaled
 
@@ -170,7 +165,6 @@ class PolicyActor(MegatronGPTReinforceActorModel):
                 weights=batch.weights[span],
                 entropy=entropy,
                 reference_logprobs=None if reference is None else reference[span],
-                # The sampler's are the old ones unless those are recomputed.
                 sampled_logprobs=batch.logprobs[span],
                 sequences=(batch.turns if self.loss.sequence == "turn" else batch.owners)[span],
             )
@@ -261,6 +255,13 @@ class PolicyActor(MegatronGPTReinforceActorModel):
         """Log-probabilities under the reference model, whose weights take the place of the own."""
         with cpu_weight_swap(self, self.init_policy_state_dict, megatron_amp_O2=False):
             return self.logprobs(batches)
+
+
+def over_data_parallel_ranks(values: Tensor) -> Tensor:
+    """The sum of what each data-parallel rank has."""
+    total = values.clone()
+    dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
+    return total
 
 
 def from_last_stage(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from wideseek_rl.models.policy import PolicyModel
 from wideseek_rl.trainers.config import LossConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig, check_model
 from wideseek_rl.trainers.megatron.setup import Setup
-from wideseek_rl.trainers.protocol import UpdateMetrics
+from wideseek_rl.trainers.protocol import NO_UPDATE, UpdateMetrics
 from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer
 from wideseek_rl.trainers.remote.group import RankCommand, RankGroup, open_ranks
 from wideseek_rl.trainers.remote.requests import Describe, Described, Drift, Metrics, Update
@@ -43,25 +43,19 @@ class NemoAlignerTrainer(RemoteTrainer):
         started = time.monotonic()
         screened = screen(samples, self._vocabulary)
         live = [sample for sample in screened.samples if self._has_gradient(sample)]
-        metrics = UpdateMetrics(
-            zero_advantage_samples=len(screened.samples) - len(live),
-            masked_tokens=screened.tokens,
-            masked_samples=screened.dropped,
-        )
+        found = NO_UPDATE
         if live:
-            answer = (await self.group.ask(Update(live), Metrics)).values
-            masked = screened.tokens + int(answer.pop("masked_tokens"))
+            found = (await self.group.ask(Update(live), Metrics)).update()
             if (drift := await self.drift()) != 0:
                 logger.warning("the ranks' copies of the weights differ by %.3g", drift)
-            metrics = replace(
-                metrics,
-                samples=len(live),
-                tokens_run=sum(map(len, live)),
-                masked_tokens=masked,
-                drift=drift,
-                **answer,  # pyright: ignore[reportArgumentType]
-            )
-        return replace(metrics, seconds=time.monotonic() - started)
+            found = replace(found, drift=drift)
+        return replace(
+            found,
+            zero_advantage_samples=len(screened.samples) - len(live),
+            masked_tokens=screened.tokens + (found.masked_tokens or 0),
+            masked_samples=screened.dropped + (found.masked_samples or 0),
+            seconds=time.monotonic() - started,
+        )
 
     def _has_gradient(self, sample: TrainingSample) -> bool:
         if self._loss.needs_all_tokens:

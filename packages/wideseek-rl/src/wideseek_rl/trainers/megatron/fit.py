@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from megatron.core import parallel_state
 from nemo_aligner.algorithms.reinforce import ReinforceTrainer
@@ -20,12 +19,13 @@ from omegaconf import OmegaConf
 
 from wideseek_core import TrainError
 from wideseek_rl.batch.samples import TrainingSample, split_samples
-from wideseek_rl.trainers.loss import COUNTS, SUMS
-from wideseek_rl.trainers.megatron.actor import Part, PolicyActor
+from wideseek_rl.trainers.megatron.actor import Part, PolicyActor, over_data_parallel_ranks
 from wideseek_rl.trainers.megatron.batches import PackedBatch, collate, deal, pack
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.megatron.optimizers import DividedAdam, RankOptimizer, WholeAdam
 from wideseek_rl.trainers.optimizer import learning_rate
+from wideseek_rl.trainers.protocol import UpdateMetrics
+from wideseek_rl.trainers.update_stats import Step, UpdateStats
 
 MAX_BROKEN = 3
 """Updates in succession whose gradient may be other than finite."""
@@ -54,7 +54,7 @@ class PolicyTrainer(ReinforceTrainer):
         optimizer: torch.optim.Optimizer,
         *,
         next_update: Callable[[], list[TrainingSample]],
-        done: Callable[[dict[str, float]], None],
+        done: Callable[[UpdateMetrics], None],
     ) -> None:
         ranks = parallel_state.get_data_parallel_world_size()
         settings = {
@@ -90,6 +90,7 @@ class PolicyTrainer(ReinforceTrainer):
         )
         self._next_update, self._done = next_update, done
         self._parts: list[Part] = []
+        self._stats = self._nothing_done(samples=0)
         self.broken = 0
         """Optimizer steps in a row whose gradient was not finite."""
         if not torch.cuda.is_available():  # a timer that waits for CUDA asserts that there is one
@@ -101,6 +102,7 @@ class PolicyTrainer(ReinforceTrainer):
         samples = self._next_update()
         updates = self._config.updates_per_step
         self._parts = [self._part(list(some)) for some in split_samples(samples, updates)]
+        self._stats = self._nothing_done(len(samples))
         self.consumed_samples += len(samples)
         # NeMo-Aligner keeps every step's row of this table for ever.
         self.train_df = self.train_df.iloc[:0]
@@ -137,87 +139,60 @@ class PolicyTrainer(ReinforceTrainer):
         finite, and sets the learning rate itself.
         """
         self.model.prepare_for_training()
-        stats = _Stats()
         for row in dataloader_iter:
-            part = self._parts[int(row["response_tokens"])]
-            if not self._step(part, stats):
+            if not self._step(self._parts[int(row["response_tokens"])]):
                 break
         self.model.finish_training()
         self.optimizer.zero_grad()
-        metrics = stats.metrics()
+        self._stats.reduce(over_data_parallel_ranks)
+        metrics = self._stats.metrics()
         self._done(metrics)
-        return metrics["loss"], metrics
+        return metrics.loss, metrics
 
-    def _step(self, part: Part, stats: "_Stats") -> bool:
+    def _nothing_done(self, samples: int) -> UpdateStats:
+        return UpdateStats(
+            samples=samples,
+            zero_advantage_samples=0,
+            loss=self.model.loss,
+            device=torch.device(torch.cuda.current_device()),
+        )
+
+    def _step(self, part: Part) -> bool:
         """One optimizer step; False if the rest of the update must be given up."""
+        stats = self._stats
+        stats.lr = learning_rate(self._config.optimizer, self.reinforce_optimization_step)
+        stats.micro_batches += len(part.batches)
+        stats.tokens_run += sum(len(batch.ids) for batch in part.batches)
         self.optimizer.zero_grad()
         self.model.prepare_for_training_step()
-        loss, sums = self.model.get_loss_and_metrics(batch=part, forward_only=False)
+        loss, total = self.model.get_loss_and_metrics(batch=part, forward_only=False)
         self.model.finish_training_step()
-        stats.add(loss, sums)
-        if not float(sums[SUMS.index("tokens")]):  # every micro-batch was left out
-            return True
-        if stats.mean_ratio(sums) > self._config.max_mean_ratio:
-            logger.warning("mean ratio %.3g: the rest is given up", stats.mean_ratio(sums))
+        step: Step | None = None
+        over = total.mean_ratio > self._config.max_mean_ratio
+        if over:
+            logger.warning("mean ratio %.3g: the rest is given up", total.mean_ratio)
             stats.stopped = True
-            return False
+        elif total.tokens:  # else every micro-batch was left out
+            step = self._advance(stats.lr)
+        stats.add_update(total.sums, loss, step)
+        return not over
+
+    def _advance(self, lr: float) -> Step | None:
+        """Changes the weights; None if the gradient is not finite."""
         norm = self.adam.clip(self._config.optimizer.grad_clip)
         if not math.isfinite(norm):
-            stats.skipped += 1
+            self._stats.skipped += 1
             self.broken += 1
             logger.warning("gradient norm %s: update left out", norm)
             if self.broken >= MAX_BROKEN:
                 raise TrainError(f"the gradient was not finite {self.broken} times in succession")
-            return True
+            return None
         self.broken = 0
-        stats.norms.append(norm)
-        stats.lr = learning_rate(self._config.optimizer, self.reinforce_optimization_step)
-        self.adam.step(stats.lr)
         self.reinforce_optimization_step += 1
-        return True
+        return Step(norm=norm, changed=self.adam.step(lr))
 
     def save(self, extra_candidates: Any = None, is_train_end: bool = False) -> None:
         """Does nothing: the client says when and where a checkpoint is written."""
-
-
-class _Stats:
-    """What the optimizer steps of one update did, over all ranks."""
-
-    def __init__(self) -> None:
-        self._sums = np.zeros(len(SUMS))
-        self._losses: list[float] = []
-        self.norms: list[float] = []
-        self.lr = 0.0
-        self.stopped = False
-        self.skipped = 0
-
-    def add(self, loss: float, sums: torch.Tensor) -> None:
-        """Counts one optimizer step."""
-        self._losses.append(loss)
-        self._sums += sums.double().cpu().numpy()
-
-    def mean_ratio(self, sums: torch.Tensor) -> float:
-        """Mean of π/π_old over the tokens of one optimizer step."""
-        return float(sums[SUMS.index("ratio")] / sums[SUMS.index("tokens")].clamp(min=1))
-
-    def metrics(self) -> dict[str, float]:
-        """By the names of `wideseek_rl.trainers.protocol.UpdateMetrics`."""
-        total = dict(zip(SUMS, self._sums, strict=True))
-        tokens = max(total["tokens"], 1.0)
-        means = {name: float(total[name] / tokens) for name in SUMS if name not in COUNTS}
-        if not total["tokens"]:
-            means |= {"ratio": 1.0, "importance": 1.0}
-        return means | {
-            "updates": len(self.norms),
-            "stopped": int(self.stopped),
-            "skipped": self.skipped,
-            "tokens_trained": int(total["tokens"]),
-            "masked_tokens": int(total["masked"]),
-            "dropped_tokens": int(total["dropped"]),
-            "loss": math.fsum(self._losses) / max(len(self._losses), 1),
-            "grad_norm": math.fsum(self.norms) / max(len(self.norms), 1),
-            "lr": self.lr,
-        }
 
 
 class _Silent:

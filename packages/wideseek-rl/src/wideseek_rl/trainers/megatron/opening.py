@@ -34,6 +34,7 @@ from wideseek_rl.trainers.megatron.layout import Entry
 from wideseek_rl.trainers.megatron.optimizers import MOMENTS
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.megatron.weights import RankWeights
+from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
@@ -227,7 +228,7 @@ def open_trainer(
     setup: Setup,
     *,
     next_update: Callable[[], list[TrainingSample]],
-    done: Callable[[dict[str, float]], None],
+    done: Callable[[UpdateMetrics], None],
 ) -> OpenTrainer:
     """The trainer of this rank, with the weights of the model folder.
 

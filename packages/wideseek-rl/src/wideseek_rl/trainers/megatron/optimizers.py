@@ -4,7 +4,7 @@ Imported after `compat.install`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +13,8 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel.layers import param_is_not_tensor_parallel_duplicate
 from megatron.core.transformer.module import param_is_not_shared
 from torch import Tensor, nn
+
+from wideseek_rl.trainers.watched import Watched, changed_part
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -24,8 +26,8 @@ class RankOptimizer(Protocol):
         """Scales the gradient to at most `max_norm`; the norm that it had, over all ranks."""
         ...
 
-    def step(self, rate: float) -> None:
-        """Changes the parameters by their clipped gradients."""
+    def step(self, rate: float) -> float | None:
+        """Changes the parameters by their clipped gradients; `Step.changed`, over all ranks."""
         ...
 
     def moments(self, parameter: nn.Parameter) -> Mapping[str, Tensor]:
@@ -50,15 +52,18 @@ class WholeAdam:
 
     def clip(self, max_norm: float) -> float:
         """See `RankOptimizer`. NeMo's version needs apex."""
-        groups = self._optimizer.param_groups
-        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
-        return _clip(parameters, max_norm, parallel_state.get_model_parallel_group())
+        return _clip(self._trained(), max_norm, parallel_state.get_model_parallel_group())
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float) -> float | None:
         """See `RankOptimizer`."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.step()
+        return _changed_by(self._optimizer.step, self._trained())
+
+    def _trained(self) -> list[Tensor]:
+        """The parameters with a gradient."""
+        groups = self._optimizer.param_groups
+        return [p for group in groups for p in group["params"] if p.grad is not None]
 
     def moments(self, parameter: nn.Parameter) -> Mapping[str, Tensor]:
         """See `RankOptimizer`."""
@@ -92,14 +97,17 @@ class DividedAdam:
     def clip(self, max_norm: float) -> float:
         """See `RankOptimizer`."""
         self._divided.prepare_grads()
-        parts = [p for p in self._divided.get_parameters() if p.grad is not None]
-        return _clip(parts, max_norm, None)
+        return _clip(self._trained(), max_norm, None)
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float) -> float | None:
         """See `RankOptimizer`."""
         for group in self._adam.param_groups:
             group["lr"] = rate
-        self._divided.step_with_ready_grads()
+        return _changed_by(self._divided.step_with_ready_grads, self._trained())
+
+    def _trained(self) -> list[Tensor]:
+        """This rank's parts of parameters with a gradient."""
+        return [p for p in self._divided.get_parameters() if p.grad is not None]
 
     def moments(self, parameter: nn.Parameter) -> Mapping[str, Tensor]:
         """See `RankOptimizer`."""
@@ -137,6 +145,15 @@ def _fuse(adam: torch.optim.Optimizer) -> None:
     for group in adam.param_groups:
         if all(parameter.is_cuda for parameter in group["params"]):
             group["fused"], group["foreach"] = True, False
+
+
+def _changed_by(step: Callable[[], object], parameters: Sequence[Tensor]) -> float | None:
+    """Makes a step; the part of the watched elements of all ranks that it changed."""
+    watched = Watched([(p, p.grad) for p in parameters if p.grad is not None])
+    step()
+    counts = watched.counts().to(torch.cuda.current_device())
+    dist.all_reduce(counts)
+    return changed_part(counts)
 
 
 def _steps(steps: Tensor, parameter: Tensor) -> Tensor:

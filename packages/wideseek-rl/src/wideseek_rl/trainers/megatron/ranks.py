@@ -14,6 +14,7 @@ from wideseek_core.config import environment
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.trainers.megatron import compat
 from wideseek_rl.trainers.megatron.setup import Setup
+from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
 from wideseek_rl.trainers.remote.requests import Close, Done, Failed, Metrics, Update
 
@@ -45,8 +46,8 @@ def _run(setup: Setup, channel: Channel) -> None:
             for answer in opened.answers(request):
                 channel.answer(answer)
 
-    def done(metrics: dict[str, float]) -> None:
-        channel.answer(Metrics(values=metrics))
+    def done(metrics: UpdateMetrics) -> None:
+        channel.answer(Metrics.of(metrics))
 
     opened = open_trainer(setup, next_update=next_update, done=done)
     gc.freeze()  # what has been imported is no garbage, and much to search

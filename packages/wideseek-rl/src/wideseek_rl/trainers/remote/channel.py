@@ -36,15 +36,6 @@ class Channel:
             distributed.broadcast_object_list(held, src=0, group=self._group)
         return held[0]
 
-    def sum(self, values: list[float]) -> list[float]:
-        """The sum over all ranks, number by number."""
-        if self._group is None:
-            return values
-        distributed: Any = torch.distributed
-        total = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(total, group=self._group)
-        return [float(value) for value in total]
-
     def answer(self, message: object) -> None:
         """Answers on rank 0; does nothing on the others."""
         if self._first:

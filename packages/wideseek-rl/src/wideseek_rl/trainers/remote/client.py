@@ -151,8 +151,7 @@ class RemoteTrainer:
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """See `Trainer`. Raises `RanksLost` if a rank has ended."""
-        answer = await self.group.ask(Update(list(samples)), Metrics)
-        return UpdateMetrics(**answer.values)  # pyright: ignore[reportArgumentType]
+        return (await self.group.ask(Update(list(samples)), Metrics)).update()
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """See `Trainer`."""

@@ -15,6 +15,7 @@ from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.protocol import Algorithm, Checksums
 from wideseek_rl.sync.config import SyncConfig
+from wideseek_rl.trainers.protocol import UpdateMetrics, measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,18 @@ Request = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """What an update did, by the names of `UpdateMetrics`."""
+    """What an update did, by the names of `UpdateMetrics`; what was not measured is left out."""
 
     values: dict[str, float]
+
+    @classmethod
+    def of(cls, update: UpdateMetrics) -> "Metrics":
+        """The message about an update."""
+        return cls(values=measured(update))
+
+    def update(self) -> UpdateMetrics:
+        """The update that the message is about."""
+        return UpdateMetrics(**self.values)  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

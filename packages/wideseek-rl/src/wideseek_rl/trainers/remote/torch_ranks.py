@@ -7,9 +7,7 @@ MASTER_PORT). Rank 0 reads requests, hands them to all ranks, and answers.
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel
@@ -44,9 +42,6 @@ from wideseek_rl.trainers.remote.requests import (
 )
 from wideseek_rl.trainers.torch import TorchTrainer
 
-COUNTED_BY_RANK = ("tokens_run", "masked_tokens", "masked_samples")
-"""Metrics of which each rank counts its own part."""
-
 
 class TorchSetup(BaseModel):
     """What the ranks are started with."""
@@ -67,7 +62,6 @@ class TorchRank:
     """The trainer of this rank, and what can be asked of it."""
 
     def __init__(self, setup: TorchSetup, channel: Channel, *, count: int) -> None:
-        self._channel = channel
         device = _device(setup.device)
         if count > 1:
             join_ranks("nccl" if device.type == "cuda" else "gloo")
@@ -89,7 +83,7 @@ class TorchRank:
         """Does what is asked for; gives what it is answered."""
         match request:
             case Update(samples):
-                yield Metrics(values=self._update(samples))
+                yield Metrics.of(self._trainer.update(samples))
             case Logprobs(samples):
                 yield Values(values=list(self._trainer.logprobs(samples)))
             case Save(folder) | Load(folder):
@@ -111,12 +105,6 @@ class TorchRank:
     def close(self) -> None:
         """Nothing is asked any more."""
         self._publisher.close()
-
-    def _update(self, samples: list[Any]) -> dict[str, float]:
-        values = asdict(self._trainer.update(samples))
-        sums = self._channel.sum([float(values[name]) for name in COUNTED_BY_RANK])
-        values |= {name: int(total) for name, total in zip(COUNTED_BY_RANK, sums, strict=True)}
-        return values
 
 
 def _device(name: str) -> torch.device:
