@@ -14,7 +14,9 @@
     flex        tile sizes of flex attention
 
 Weights are random and no prompt is left out, so every token but the first of a document trains.
-With `torchrun --nproc-per-node N` the parts `step` and `variants` run sharded over N GPUs.
+With `torchrun --nproc-per-node N` the parts `step` and `variants` run sharded over N GPUs. Whatever
+their number, an update takes `--passes` windows of each of them, so that several are compared with
+one by the same command, say `--passes 4 --short variants --variant once:reduce_gradients=once`.
 
 A variant is a list of settings of the trainer, `name:key=value,key=value`. Settings that are none
 of the trainer's: `kept=1` keeps cheap results with any `recompute`, `apart=true` has an
@@ -164,8 +166,13 @@ class Timed:
     """Forward and backward passes of each GPU in an update."""
 
 
-def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: int) -> Timed:
-    """Updates one after the other; the first `warm` ones compile and are not counted."""
+def timed(
+    trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: int, windows: int = 1
+) -> Timed:
+    """Updates one after the other; the first `warm` ones compile and are not counted.
+
+    Each GPU has so many windows in an update.
+    """
     counters: Any = torch._dynamo.utils.counters  # pyright: ignore
     seconds: list[float] = []
     first, graphs, passes = 0.0, 0, 1
@@ -179,7 +186,7 @@ def timed(trainer: TorchTrainer, batches: Sequence[list[TrainingSample]], warm: 
         elapsed = time.perf_counter() - started
         assert metrics.updates == 1, metrics
         passes = known(metrics.micro_batches) // RANKS
-        assert passes == 1, f"{passes} windows on a GPU"
+        assert passes == windows, f"{passes} windows on a GPU, not {windows}"
         if number == 0:
             first = elapsed
         if number == warm - 1:
@@ -282,12 +289,12 @@ def bench_gradients(arguments: argparse.Namespace) -> None:
 
 
 def bench_step(arguments: argparse.Namespace) -> None:
-    """One packed window a GPU, the same every time."""
+    """Packed windows, the same every time."""
     config = shape(arguments.shape)
     trainer = packed_trainer(config, arguments, {})
-    lengths = packed_lengths()
+    lengths = packed_lengths(arguments.passes)
     batch = documents(lengths, config.vocab_size)
-    found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
+    found = timed(trainer, [batch] * (2 + arguments.repeats), 2, arguments.passes)
     again = f"{arguments.recompute}/{arguments.every}"
     speed("step", config, [lengths], found, recompute=again)
     if RANKS == 1 and not arguments.short:
@@ -295,9 +302,9 @@ def bench_step(arguments: argparse.Namespace) -> None:
         vary(trainer, config, arguments)
 
 
-def packed_lengths() -> list[int]:
-    """Documents that fill one window of each GPU."""
-    return list(DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]) * RANKS
+def packed_lengths(windows: int) -> list[int]:
+    """Documents that fill so many windows of each GPU."""
+    return list(DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]) * RANKS * windows
 
 
 def packed_trainer(
@@ -318,7 +325,7 @@ def packed_trainer(
 def bench_variants(arguments: argparse.Namespace) -> None:
     """Settings of the trainer beside each other on one card."""
     config = shape(arguments.shape)
-    lengths = packed_lengths()
+    lengths = packed_lengths(arguments.passes)
     batch = documents(lengths, config.vocab_size)
     for text in arguments.variant:
         if time.time() > arguments.until:
@@ -342,7 +349,8 @@ def _variant(
     changes = {key: json.loads(value) for key, value in _pairs(given)}
     kept, apart = changes.pop("kept", None), changes.pop("apart", False)
     if changes.pop("equal", False):
-        lengths = [sum(lengths) // RANKS // 4] * 4 * RANKS
+        windows = RANKS * arguments.passes
+        lengths = [sum(lengths) // windows // 4] * 4 * windows
         batch = documents(lengths, config.vocab_size)
     ordinary = compiling.MEMORY_BUDGET
     if kept is not None:
@@ -351,7 +359,7 @@ def _variant(
     if apart:
         trainer._optimizer._plain = False  # pyright: ignore[reportPrivateUsage]
     try:
-        found = timed(trainer, [batch] * (2 + arguments.repeats), 2)
+        found = timed(trainer, [batch] * (2 + arguments.repeats), 2, arguments.passes)
         speed("variants", config, [lengths], found, variant=name, settings=given)
         if not arguments.short:
             profile(trainer, batch, name)
@@ -653,6 +661,7 @@ def main() -> None:
     parser.add_argument("--recompute", default="mlp")
     parser.add_argument("--every", type=float, default=2)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--passes", type=int, default=1, help="windows of each GPU in an update")
     parser.add_argument("--short", action="store_true", help="`step` alone, without its profile")
     parser.add_argument("--variant", action="append", default=[], help="for the part `variants`")
     parser.add_argument("--until", type=float, default=1e12, help="start no part after this time")

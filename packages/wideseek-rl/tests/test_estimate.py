@@ -52,6 +52,18 @@ def test_memory_of_the_trainer_is_what_was_measured(
     assert trainer_memory(shape, load(**changes)).total == pytest.approx(measured_gib, rel=0.08)
 
 
+def test_each_rank_holds_what_is_gathered_and_not_reduced_yet() -> None:
+    gradients_and_weights = (4 + 2) * LARGE.parameters / 2**30
+    for ranks in (2, 4):
+        plain, kept = (
+            trainer_memory(LARGE, load(ranks=ranks, keep_gathered=kept, reduce_once=kept)).weights
+            for kept in (False, True)
+        )
+        assert kept - plain == pytest.approx(gradients_and_weights)
+    alone = trainer_memory(LARGE, load(keep_gathered=True, reduce_once=True))
+    assert alone == trainer_memory(LARGE, load())
+
+
 def test_nothing_is_computed_again_whatever_the_layers_that_it_would_apply_to() -> None:
     every, fourth = (
         trainer_memory(SMALL, load(recompute="none", recompute_every=n)).total for n in (1, 4)

@@ -123,6 +123,8 @@ def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad
         recompute_layers=getattr(trainer, "recompute_layers", None),
         offload=getattr(trainer, "offload", False),
         reference=config.rl.loss.kl > 0,
+        keep_gathered=getattr(trainer, "keep_gathered", False),
+        reduce_once=getattr(trainer, "reduce_gradients", "each_pass") == "once",
     )
 
 

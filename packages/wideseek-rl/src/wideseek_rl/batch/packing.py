@@ -119,18 +119,19 @@ def pack(
 def balance(trees: Sequence[PrefixTree], max_tokens: int, multiple: int) -> list[list[PrefixTree]]:
     """As `fill`, in a number of packed sequences that `multiple` ranks can share out evenly.
 
-    Trees go where the cost is least so far, so that the sequences take about as long.
+    Trees go where the cost is least so far, so that the sequences take about as long. One rank gets
+    such sequences where they are fewer.
     """
     fewest = fill(trees, max_tokens)
-    if multiple == 1:
-        return fewest
     # The longest-first rule may need one more than the tokens do, and each rank then a pass more.
     least = -(-sum(map(len, trees)) // max_tokens)
-    for wanted in (least, len(fewest)):
+    if multiple == 1 and len(fewest) <= least:
+        return fewest
+    for wanted in (least, len(fewest)) if multiple > 1 else (least,):
         count = min(-(-wanted // multiple) * multiple, len(trees))
         batches = _spread(trees, count, max_tokens)
         if batches is not None:
-            return batches
+            return sorted(batches, key=lambda batch: sum(map(len, batch)), reverse=True)
     return fewest
 
 

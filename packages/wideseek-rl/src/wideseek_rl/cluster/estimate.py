@@ -22,6 +22,10 @@ STATE_BYTES = 16
 """Of a trained parameter: weight and gradient, float32 master, two moments."""
 MOMENT_BYTES = 8
 """Of these, the moments."""
+GATHERED_BYTES = 2
+"""Of a parameter whose gathered weight is kept."""
+UNREDUCED_BYTES = 4
+"""Of a parameter whose gradient each rank adds up before it is reduced."""
 HOST_BYTES = 12
 """Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host."""
 
@@ -56,6 +60,10 @@ class TrainerLoad:
     offload: bool = False
     reference: bool = False
     """Whether a reference model is held for the KL term."""
+    keep_gathered: bool = False
+    """Whether ranks of the torch trainer hold all weights through an update."""
+    reduce_once: bool = False
+    """Whether they hold gradients of all weights, which are reduced once an update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,9 @@ def trainer_memory(shape: ModelShape, load: TrainerLoad) -> Memory:
     if load.reference:
         sharded = load.kind == "nemo_aligner" or load.ranks > 1
         state += (4 if sharded else 2) * shape.parameters / holders
+    if load.kind == "torch" and load.ranks > 1:
+        held = GATHERED_BYTES * load.keep_gathered + UNREDUCED_BYTES * load.reduce_once
+        state += held * shape.parameters
     activations = load.batch_tokens * _activation_bytes(shape, load) / load.tensor_parallel
     return Memory(weights=state / GIB, rest=activations / GIB, host=host / GIB)
 

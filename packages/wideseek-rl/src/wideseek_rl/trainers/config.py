@@ -44,7 +44,7 @@ class TorchTrainerConfig(Config):
 
     RESUMABLE_KEYS: ClassVar[frozenset[str]] = frozenset(
         {"threads", "max_batch_tokens", "recompute", "recompute_every", "offload", "compile"}
-        | {"keep_gathered", "attention", "max_logits"}
+        | {"keep_gathered", "reduce_gradients", "attention", "max_logits"}
         | {"profile", "profile_folder"}
     )
     """Keys that a resumed run may change."""
@@ -83,8 +83,14 @@ class TorchTrainerConfig(Config):
     blocks; whole layers; or whole layers and feed-forward blocks in turn. The last three are
     `cheap` too."""
     keep_gathered: bool = False
-    """Sharded layers keep their gathered weights from the forward to the backward pass, which takes
-    the memory of the model once more and gathers once less."""
+    """Over several GPUs: weights are gathered once an update, not twice in each of its passes, and
+    kept until its last backward pass. Takes the memory of the whole model in the precision of the
+    passes, 2 bytes a parameter in bfloat16."""
+    reduce_gradients: Literal["each_pass", "once"] = "each_pass"
+    """Over several GPUs: when gradients are summed over them. `once` does it in the last backward
+    pass of an update; until then each GPU adds up its own in float32, which takes 4 bytes for each
+    trained parameter of the whole model. Of use where an update has several micro-batches a GPU;
+    with one it changes nothing."""
     recompute_every: float = Field(default=1, ge=1)
     """`recompute` applies to every n-th layer; 2.5 is two layers of five. With `mixed` every n-th
     layer (every second one where n is below 2) is computed again as a whole, of the others the

@@ -33,7 +33,7 @@ from wideseek_rl.trainers.micro_batch_loss import (
     token_logprobs,
     token_loss,
 )
-from wideseek_rl.trainers.ranks import OneRank, Ranks, shard
+from wideseek_rl.trainers.ranks import OneRank, Ranks, forget_passes, prepare_backward, shard
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,29 @@ class PolicyPass:
                 keep = self._config.keep_gathered and module is self._model
                 shard(module, dtype or torch.float32, keep_gathered=keep)
         self._config = self._config.model_copy(update={"autocast": "off"})
+
+    def backward(self, loss: Tensor, factor: float, *, last: bool) -> None:
+        """Backward pass of a loss times a factor; the `last` one of an update reduces gradients."""
+        if self.ranks.count > 1:
+            # The gradients of a sharded model are averaged over ranks; here they are to be summed.
+            factor *= self.ranks.count
+            prepare_backward(
+                network(self._model),
+                reduce=last or self._config.reduce_gradients == "each_pass",
+                free=last or not self._config.keep_gathered,
+            )
+        torch.autograd.backward(loss if factor == 1 else loss * factor)
+
+    @contextmanager
+    def reset_on_error(self) -> Generator[None]:
+        """Around the passes of an update: one that an error ends leaves nothing to the next."""
+        try:
+            yield
+        except BaseException:
+            for module in (self._model, self._reference) if self.ranks.count > 1 else ():
+                if module is not None:
+                    forget_passes(network(module))
+            raise
 
     def plan(self, samples: Sequence[TrainingSample]) -> list[Planned]:
         """This rank's micro-batches of some samples, the largest first."""
@@ -209,12 +232,25 @@ class PolicyPass:
         return set()
 
     def without(self, planned: Planned, batch: MicroBatch, broken: set[int]) -> list[Planned]:
-        """Micro-batches of a micro-batch's other samples."""
+        """What is run in place of a micro-batch that broke on this rank or on another one.
+
+        These are the other samples, and nothing where some were left out before. Of several ranks
+        each gets one micro-batch, whatever is left.
+        """
+        if not broken:
+            return [planned]
+        if planned.last_try:
+            return [silent_pass()] if self.ranks.count > 1 else []
         kept = {at: sample for at, sample in enumerate(batch.samples) if at not in broken}
         old = planned.old
         known = {id(s): None if old is None else old[batch.owners == at] for at, s in kept.items()}
         rest: list[Planned] = []
-        for trees in plan(list(kept.values()), self.shape) if kept else ():
+        batches = plan(list(kept.values()), self.shape) if kept else []
+        if self.ranks.count > 1:
+            if not kept:
+                return [silent_pass()]
+            batches = [[tree for trees in batches for tree in trees]]
+        for trees in batches:
             parts = [known[id(sample)] for tree in trees for sample in tree.samples]
             values = [part for part in parts if part is not None]
             rest.append(Planned(trees, torch.cat(values) if values else None, last_try=True))

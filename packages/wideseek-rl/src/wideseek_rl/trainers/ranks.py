@@ -107,7 +107,7 @@ def shard(model: nn.Module, dtype: torch.dtype, *, keep_gathered: bool = False) 
     """Spreads a float32 model over the ranks (FSDP2); passes compute in `dtype`.
 
     Masters, moments and gradients are spread with it, and gradients are summed in float32. With
-    `keep_gathered` each pass gathers the weights once and not once more for its backward half.
+    `keep_gathered` the backward half of a pass uses the weights that its forward half gathered.
     """
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
@@ -139,6 +139,39 @@ def reshard(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, FSDPModule):
             cast(Any, module).reshard()
+
+
+def prepare_backward(model: nn.Module, *, reduce: bool, free: bool) -> None:
+    """Says what the next backward pass of a sharded model does in the end.
+
+    With `reduce` it sums over the ranks what it and all passes since the last such one added up;
+    else each rank adds to its own gradients of all weights, in float32. With `free` the gathered
+    weights are freed.
+    """
+    root = cast(Any, model)
+    root.set_requires_gradient_sync(reduce)
+    root.set_reshard_after_backward(free)
+
+
+def forget_passes(model: nn.Module) -> None:
+    """Takes a sharded model back to where it was before passes that an error ended.
+
+    Gathered weights are freed, and gradients that were not reduced yet are dropped; nothing public
+    reaches those.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    root = cast(Any, model)._get_fsdp_state()
+    if root._is_root and hasattr(model, "reset_iter_state"):  # since torch 2.13
+        cast(Any, model).reset_iter_state()
+    root._state_ctx.iter_forward_root = None
+    states = [cast(Any, m)._get_fsdp_state() for m in model.modules() if isinstance(m, FSDPModule)]
+    for group in (state._fsdp_param_group for state in states if state._fsdp_param_group):
+        group._to_sharded()
+        for held in group.fsdp_params:
+            held.unsharded_accumulated_grad = None
+            if hasattr(held, "_unsharded_param"):
+                held._unsharded_param.grad = None
 
 
 def _cost(trees: Trees) -> float:

@@ -24,7 +24,7 @@ from wideseek_rl.trainers.masters import MasterAdamW
 from wideseek_rl.trainers.objectives.config import check_correction
 from wideseek_rl.trainers.optimizer import learning_rate
 from wideseek_rl.trainers.optimizer_state import Counts, load_optimizer, save_optimizer
-from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, silent_pass, trained_tokens
+from wideseek_rl.trainers.policy_pass import Planned, PolicyPass, trained_tokens
 from wideseek_rl.trainers.profiling import profiled
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.ranks import OneRank, Ranks, reshard
@@ -79,6 +79,8 @@ class TorchTrainer:
         self._pass = PolicyPass(model, reference, config, loss, self._ranks)
         if self._ranks.count > 1:
             self._pass.shard()
+        else:
+            _name_unused(config)
         self._optimizer = MasterAdamW(model, config.optimizer)
         half = next(model.parameters()).dtype == torch.float16 or config.autocast == "float16"
         self._scale = LossScale(config.loss_scale) if half else None
@@ -196,10 +198,11 @@ class TorchTrainer:
         stats.lr = learning_rate(self._config.optimizer, self._updates)
         self._optimizer.zero_grad()
         total = UpdateSums(self._pass.device)
-        for planned in part:
-            self._run(planned, total, stats)
-            if len(part) > 1:
-                self._optimizer.accumulate()
+        with self._pass.reset_on_error():
+            for left, planned in enumerate(part, 1 - len(part)):
+                self._run(planned, total, stats, last=left == 0)
+                if len(part) > 1:
+                    self._optimizer.accumulate()
         if not self._config.offload:
             self._optimizer.measure()
         total.reduce(self._ranks.sum)
@@ -222,26 +225,27 @@ class TorchTrainer:
             self._skip(stats, step.norm)
         return True
 
-    def _run(self, planned: Planned, total: UpdateSums, stats: UpdateStats) -> None:
-        """Forward and backward pass of one micro-batch, without samples that break it."""
+    def _run(self, planned: Planned, total: UpdateSums, stats: UpdateStats, *, last: bool) -> None:
+        """Forward and backward pass of one micro-batch, without samples that break it.
+
+        Several ranks make the same passes: where one breaks, all run theirs again, and each makes
+        exactly one backward pass.
+        """
         batch = self._pass.collate(planned.trees)
         found = self._pass.evaluate(batch, planned.old)
         broken: set[int] = set()
         if not planned.silent:
             broken = self._pass.broken(batch, found, planned.old)
-        if self._ranks.any(bool(broken)) and not (planned.last_try and self._ranks.count > 1):
+        if self._ranks.any(bool(broken)):
             stats.masked_tokens += trained_tokens(batch, broken)
             stats.masked_samples += len(broken)
-            rest = [] if planned.last_try else self._pass.without(planned, batch, broken)
-            if self._ranks.count > 1:  # all make one pass more
-                rest = (rest or [silent_pass()])[:1]
+            rest = self._pass.without(planned, batch, broken)
             del found, batch  # frees what the backward pass would have used
             for again in rest:
-                self._run(again, total, stats)
+                self._run(again, total, stats, last=last)
             return
-        # The gradients of a sharded model are averaged over ranks; here they are to be summed.
-        factor = 0.0 if planned.silent else self._loss_scale * self._ranks.count
-        torch.autograd.backward(found.outputs.loss if factor == 1 else found.outputs.loss * factor)
+        factor = 0.0 if planned.silent else self._loss_scale
+        self._pass.backward(found.outputs.loss, factor, last=last)
         stats.tokens_run += batch.tokens
         stats.micro_batches += 1
         if not planned.silent:
@@ -277,3 +281,12 @@ class TorchTrainer:
         logger.warning("gradient norm %s: update left out", norm)
         if self._broken >= MAX_BROKEN:
             raise TrainError(f"the gradient was not finite {self._broken} times in a row")
+
+
+def _name_unused(config: TorchTrainerConfig) -> None:
+    """Says which settings do nothing where one rank holds the whole model."""
+    unused = ["keep_gathered=true"] if config.keep_gathered else []
+    if config.reduce_gradients != "each_pass":
+        unused.append(f"reduce_gradients={config.reduce_gradients}")
+    if unused:
+        logger.warning("%s: no effect on one rank, which gathers nothing", ", ".join(unused))
