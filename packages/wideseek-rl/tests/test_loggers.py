@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from wideseek_core import ConfigError, ScoreState
 from wideseek_core.episode_records import read_episodes
+from wideseek_core.progress import ProgressBar
 from wideseek_core.token_records import read_token_records
 from wideseek_rl import (
     LoggedRun,
@@ -27,6 +28,7 @@ from wideseek_rl.loop.loggers.episodes import EpisodeLogger
 from wideseek_rl.loop.loggers.json_lines import JsonLinesLogger
 from wideseek_rl.loop.loggers.mlflow import MLflowConfig
 from wideseek_rl.loop.loggers.open import open_logger
+from wideseek_rl.loop.loggers.progress import ProgressLogger
 from wideseek_rl.loop.loggers.swanlab import SwanLabConfig
 from wideseek_rl.loop.loggers.tensorboard import TensorBoardConfig, TensorBoardLogger
 from wideseek_rl.loop.loggers.wandb import WandbConfig
@@ -50,6 +52,18 @@ async def test_metrics_are_one_object_a_line(tmp_path: Path) -> None:
         {"version": 1, "step": 1, "loss": 0.1},
         {"version": 1, "step": 2, "loss": 0.2},
     ]
+
+
+async def test_the_bar_shows_what_a_step_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"dropped/rollouts": 1.0, "speed/generated_per_s": 5.0}
+    with ProgressBar("training", 2, every_s=0) as bar:
+        progress = ProgressLogger(bar)
+        for step, more in enumerate(({}, {"reward/mean": 0.25, "score/mean": 0.5}), 1):
+            groups = [[make_scored(error="gone")]]
+            await progress.write(StepReport(step=step, metrics=metrics | more, groups=groups))
+    first, second = capsys.readouterr().err.splitlines()[:2]
+    assert first.endswith("dropped 1  tok/s 5")
+    assert "reward 0.25  score 0.5  dropped 1" in second
 
 
 async def test_numbers_that_json_lacks_are_null(tmp_path: Path) -> None:

@@ -364,7 +364,7 @@ async def test_an_update_that_is_given_up_has_the_metrics_of_what_ran(
 async def test_an_update_that_rounds_away_changes_little(
     divided: bool, tmp_path: Path, forks: ForkedLauncher
 ) -> None:
-    settings = {"data_parallel": 2, "distributed_optimizer": divided}
+    settings: dict[str, Any] = {"data_parallel": 2, "distributed_optimizer": divided}
     small = OptimizerConfig(lr=1e-12, eps=1e-8, weight_decay=0)
     async with opened(tiny(), tmp_path, forks, optimizer=small, **settings) as trainer:
         assert known((await trainer.update(some_samples())).changed) < 0.2

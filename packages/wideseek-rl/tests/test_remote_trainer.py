@@ -29,7 +29,7 @@ from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.source import TensorInfo
-from wideseek_rl.testing import tiny_model
+from wideseek_rl.testing import known, tiny_model
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer, measured
 from wideseek_rl.trainers.remote.client import (
@@ -137,6 +137,7 @@ async def test_ranks_make_the_updates_of_a_trainer_in_this_process(
         for _ in range(2):
             wanted, found = own.update(mixed), await trainer.update(mixed)
             assert (found.masked_samples, found.masked_tokens) == (1, 8)
+            assert known(found.tokens_run) >= known(wanted.tokens_run)  # of both ranks
             for name, value in measured(wanted).items():
                 if name not in RANKS_DIFFER:
                     close = pytest.approx(value, rel=1e-3, abs=1e-5)
