@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import nn
 
 from wideseek_core import CheckpointError, TrainError
@@ -37,6 +38,21 @@ def samples(count: int = 4) -> list[TrainingSample]:
 
 def half_model(dtype: torch.dtype) -> Decoder:
     return tiny_model().to(dtype)
+
+
+class Poisoned(Decoder):
+    """Gives no numbers at a certain token, and right ones elsewhere."""
+
+    def hidden(self, ids: torch.Tensor, *arguments: object) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        states = super().hidden(ids, *arguments)  # pyright: ignore[reportArgumentType]
+        return torch.where((ids == 16)[..., None], torch.nan, states)
+
+
+def branch(shared: int, tail: int) -> TrainingSample:
+    """A sample that begins with 64 tokens; those with the same ones make a tree of branches."""
+    turn = make_turn([*[shared] * 64, tail], [tail] * 4, logprob=-2.83)
+    (sample,) = build_samples([TrainedTurn(turn=turn, weight=0.1, advantage=1.0)])
+    return sample
 
 
 def flat(model: nn.Module) -> torch.Tensor:
@@ -119,6 +135,25 @@ def test_half_precision_gradients_are_summed_in_float32(batch: int) -> None:
     assert norms[1] == pytest.approx(norms[0], rel=0.02)
 
 
+def test_what_a_broken_sample_leaves_is_summed_in_float32(tmp_path: Path) -> None:
+    """Two trees of a micro-batch: without one sample they have no masks in common any more."""
+    good = [branch(3, 5), branch(3, 6), branch(4, 7)]
+    model = Poisoned(tiny_model().config)
+    model.load_state_dict(tiny_model().state_dict())
+    found = TorchTrainer(model.bfloat16(), TorchTrainerConfig(optimizer=SMALL))
+    metrics = found.update([*good, branch(4, 16)])
+    assert (metrics.masked_samples, metrics.micro_batches, metrics.updates) == (1, 2, 1)
+    wanted = TorchTrainer(half_model(torch.bfloat16), TorchTrainerConfig(optimizer=SMALL))
+    assert wanted.update(good).micro_batches == 2
+    states: list[dict[str, torch.Tensor]] = []
+    for trainer, name in ((found, "found"), (wanted, "wanted")):
+        trainer.save(tmp_path / name)
+        states.append(load_file(tmp_path / name / "optimizer.safetensors"))
+    moments = {key: value for key, value in states[1].items() if key.startswith("exp_avg.")}
+    assert moments
+    assert all(torch.equal(states[0][key], value) for key, value in moments.items())
+
+
 def test_float16_scales_the_loss_and_the_update_is_the_same() -> None:
     exact, rough = tiny_model(), half_model(torch.float16)
     exact.load_state_dict({name: value.float() for name, value in rough.state_dict().items()})
@@ -173,10 +208,70 @@ def test_a_resumed_scale_counts_the_good_updates_before_it(tmp_path: Path) -> No
     assert (scale.value, scale.good) == (16.0, 0)
 
 
-def test_offloaded_states_give_the_same_updates() -> None:
-    kept, moved = half_model(torch.bfloat16), half_model(torch.bfloat16)
-    for model, offload in ((kept, False), (moved, True)):
-        trainer = TorchTrainer(model, TorchTrainerConfig(optimizer=SMALL, offload=offload))
-        for _ in range(3):
-            trainer.update(samples())
-    assert torch.equal(flat(kept), flat(moved))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_offloaded_states_give_the_same_updates_also_when_resumed(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    optimizer = OptimizerConfig(lr=1e-3, eps=1e-8, weight_decay=0.1)
+    ends: list[torch.Tensor] = []
+    for offload in (False, True):
+        config = TorchTrainerConfig(optimizer=optimizer, offload=offload, max_batch_tokens=6)
+        trainer = TorchTrainer(half_model(dtype), config)
+        trainer.update(samples())
+        trainer.save(tmp_path / str(offload))
+        resumed = TorchTrainer(half_model(dtype), config)
+        resumed.load(tmp_path / str(offload))
+        for each in (trainer, resumed):
+            assert [each.update(samples()).micro_batches for _ in range(2)] == [4, 4]
+            ends.append(flat(each.model))
+    assert all(torch.equal(end, ends[0]) for end in ends)
+
+
+def test_an_offloading_trainer_leaves_no_gradients() -> None:
+    trainer = TorchTrainer(half_model(torch.bfloat16), TorchTrainerConfig(offload=True))
+    trainer.update(samples())
+    assert all(weight.grad is None for weight in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_that_is_kept_of_steps_moves_together(
+    tmp_path: Path, dtype: torch.dtype, resumed: bool
+) -> None:
+    model = half_model(dtype)
+    optimizer = MasterAdamW(model, SMALL)
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    optimizer.step(1e-3)
+    if resumed:
+        save_optimizer(optimizer, tmp_path / "optimizer", Counts(updates=1))
+        load_optimizer(optimizer, tmp_path / "optimizer")
+    optimizer.move("meta")  # a place with no values, but a place
+    for (_, master, copied), weight in zip(
+        optimizer.named_masters(), model.parameters(), strict=True
+    ):
+        assert master.device.type == ("meta" if copied else "cpu")
+        assert master is weight or copied
+        state = optimizer.inner.state[master]
+        assert {key: one.device.type for key, one in state.items()} == dict.fromkeys(
+            ("step", "exp_avg", "exp_avg_sq"), "meta"
+        )
+    groups = optimizer.inner.param_groups
+    assert {id(one) for group in groups for one in group["params"]} == {
+        id(master) for _, master, _ in optimizer.named_masters()
+    }
+
+
+def test_gradients_of_several_passes_are_summed_while_the_masters_are_elsewhere() -> None:
+    model = half_model(torch.bfloat16)
+    optimizer = MasterAdamW(model, SMALL)
+    start = [master.detach().clone() for _, master, _ in optimizer.named_masters()]
+    optimizer.move("meta")
+    for value in (1.0, 2**-10):  # their sum is no bfloat16 number
+        for weight in model.parameters():
+            weight.grad = torch.full_like(weight, value)
+        optimizer.accumulate()
+    assert all(weight.grad is None for weight in model.parameters())
+    optimizer.masters = [torch.nn.Parameter(values) for values in start]
+    count = sum(weight.numel() for weight in model.parameters())
+    assert optimizer.step(0.0).norm == pytest.approx((1 + 2**-10) * count**0.5, rel=1e-6)

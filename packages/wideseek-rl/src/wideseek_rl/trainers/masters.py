@@ -44,6 +44,9 @@ class MasterAdamW:
         self.names = [name for name, _ in named]
         self.weights = [parameter for _, parameter in named]
         self.masters = [_master(parameter) for parameter in self.weights]
+        self._sums: list[Tensor | None] = [None] * len(self.weights)
+        """Gradients of several passes, of masters that are copies. They are where the weights are:
+        masters that are kept elsewhere meanwhile can't hold them."""
         every = [local(tensor) for tensor in (*self.weights, *self.masters)]
         self._plain = all(tensor.is_contiguous() for tensor in every)
         matrices = [master for master in self.masters if master.ndim >= 2]
@@ -63,22 +66,21 @@ class MasterAdamW:
     def zero_grad(self) -> None:
         """Forgets all gradients."""
         self._measured = None
+        self._sums = [None] * len(self.weights)
         for weight, master in self._pairs():
             weight.grad = master.grad = None
 
     def accumulate(self) -> None:
-        """Takes the gradients of a backward pass over to the masters, in float32.
+        """Adds the gradients of a backward pass to those of earlier ones, in float32.
 
         Many micro-batches in bfloat16 would lose what each of them adds.
         """
         self._measured = None
-        for weight, master in self._pairs():
+        for at, (weight, master) in enumerate(self._pairs()):
             if master is weight or weight.grad is None:
                 continue
-            if master.grad is None:
-                master.grad = weight.grad.float()
-            else:
-                master.grad += weight.grad
+            total = self._sums[at]
+            self._sums[at] = weight.grad.float() if total is None else total.add_(weight.grad)
             weight.grad = None
 
     def measure(self) -> None:
@@ -88,7 +90,7 @@ class MasterAdamW:
         came of it. `step` does it itself where this was not called.
         """
         if self._one_pass() is not None:
-            if any(w is not m and m.grad is not None for w, m in self._pairs()):
+            if any(total is not None for total in self._sums):
                 self.accumulate()  # what a last pass left beside the sums of earlier ones
             norm = gradient_norm(self._gradients())
             self._measured = _Measured(norm, self._watched())
@@ -104,6 +106,9 @@ class MasterAdamW:
     def _step(self, lr: float, scale: float) -> Step:
         """Each part over all tensors after the other, by what torch has."""
         self.accumulate()
+        for master, total in zip(self.masters, self._sums, strict=True):
+            if total is not None:
+                master.grad = total
         for gradient in self._gradients() if scale != 1 else ():
             gradient /= scale
         norm = self._clip()
@@ -138,10 +143,7 @@ class MasterAdamW:
     def _advance(self, advance: Advance, lr: float, factor: float) -> None:
         """The step on gradients as they are, each tensor read and written once."""
         known: dict[tuple[int, float], Numbers] = {}
-        for weight, master in self._pairs():
-            gradient = _gradient(weight, master)
-            if gradient is None:
-                continue
+        for weight, master, gradient in self._found():
             state = self._state(master)
             state["step"] += 1
             step, decay = int(state["step"]), self._config.weight_decay if master.ndim >= 2 else 0.0
@@ -193,26 +195,39 @@ class MasterAdamW:
             yield name, master, master is not weight
 
     def move(self, device: torch.device | str) -> None:
-        """Takes masters that are copies, and all moments, to a device."""
-        for weight, master in self._pairs():
-            if master is not weight:
-                master.data = master.data.to(device)
-            state = cast(dict[str, Tensor], self.inner.state.get(master, {}))
-            for key in ("exp_avg", "exp_avg_sq"):
-                if key in state:
-                    state[key] = state[key].to(device)
+        """Takes masters that are copies, and all that is kept of steps, to a device."""
+        self._measured = None
+        numbers_of = {id(master): number for number, master in enumerate(self.masters)}
+        for group in self.inner.param_groups:
+            masters: list[nn.Parameter] = group["params"]
+            for place, master in enumerate(masters):  # one by one: both copies of all may not fit
+                number = numbers_of[id(master)]
+                copied = master is not self.weights[number]
+                moved = nn.Parameter(master.detach().to(device)) if copied else master
+                state = cast(dict[str, Tensor], self.inner.state.pop(master, {}))
+                if state:
+                    self.inner.state[moved] = {key: one.to(device) for key, one in state.items()}
+                self.masters[number] = masters[place] = moved
 
     def _pairs(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
         return zip(self.weights, self.masters, strict=True)
 
     def _gradients(self) -> list[Tensor]:
-        found = [_gradient(weight, master) for weight, master in self._pairs()]
-        return [gradient for gradient in found if gradient is not None]
+        return [gradient for _, _, gradient in self._found()]
+
+    def _found(self) -> Iterator[tuple[nn.Parameter, nn.Parameter, Tensor]]:
+        """Each weight that has a gradient, its master, and the gradient.
+
+        That is the sum over several passes, or what the only one left.
+        """
+        for weight, master, total in zip(self.weights, self.masters, self._sums, strict=True):
+            gradient = weight.grad if total is None else total
+            if gradient is not None:
+                yield weight, master, gradient
 
     def _watched(self) -> Watched:
         """Some of the masters that have a gradient, as they are."""
-        found = [(master, _gradient(weight, master)) for weight, master in self._pairs()]
-        return Watched([(master, gradient) for master, gradient in found if gradient is not None])
+        return Watched([(master, gradient) for _, master, gradient in self._found()])
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
@@ -221,6 +236,3 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(weight.detach().float())
 
 
-def _gradient(weight: nn.Parameter, master: nn.Parameter) -> Tensor | None:
-    """The sum over several passes that the master holds, or what the only one left."""
-    return weight.grad if master.grad is None else master.grad

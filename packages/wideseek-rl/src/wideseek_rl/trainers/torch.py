@@ -120,6 +120,8 @@ class TorchTrainer:
         stats.masked_tokens += screened.tokens  # which are the same on all ranks
         stats.masked_samples += screened.dropped
         stats.loss_scale = self._loss_scale
+        if self._config.offload:
+            self._optimizer.zero_grad()  # nothing of the update stays on the device
         if self._pass.device.type == "cpu":
             return_freed_memory()
         return stats.metrics(time.monotonic() - started)
@@ -165,6 +167,8 @@ class TorchTrainer:
         else:
             load_adapter(network(self.model), folder / ADAPTER)
         counts = load_optimizer(self._optimizer, folder / OPTIMIZER)
+        if self._config.offload:
+            self._optimizer.move("cpu")
         self._updates, self._broken = counts.updates, counts.broken
         if self._scale is not None and counts.loss_scale is not None:
             self._scale = LossScale(counts.loss_scale, counts.good)
@@ -201,8 +205,6 @@ class TorchTrainer:
         with self._pass.reset_on_error():
             for left, planned in enumerate(part, 1 - len(part)):
                 self._run(planned, total, stats, last=left == 0)
-                if len(part) > 1:
-                    self._optimizer.accumulate()
         if not self._config.offload:
             self._optimizer.measure()
         total.reduce(self._ranks.sum)
@@ -231,6 +233,7 @@ class TorchTrainer:
         Several ranks make the same passes: where one breaks, all run theirs again, and each makes
         exactly one backward pass.
         """
+        self._optimizer.accumulate()  # what an earlier pass of the update left
         batch = self._pass.collate(planned.trees)
         found = self._pass.evaluate(batch, planned.old)
         broken: set[int] = set()
