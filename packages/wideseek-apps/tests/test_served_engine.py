@@ -225,3 +225,13 @@ def test_an_interpreter_without_vllm_is_one_clear_error(tmp_path: Path) -> None:
     elsewhere = LaunchConfig(python=tmp_path / "of" / "another" / "host")
     command = server_command(config.model_copy(update={"launch": elsewhere}), place)
     assert str(elsewhere.python) in command
+
+
+def test_an_interpreter_that_never_answers_is_one_clear_error(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 1000\n")
+    python.chmod(0o755)
+    config = VllmEngineConfig(launch=LaunchConfig(python=python, start_timeout_s=0.05))
+    place = server_placement(config, tmp_path, 0, port=1, log=tmp_path / "log")
+    with pytest.raises(ConfigError, match=r"does not say its version of vLLM within 0\.05 s"):
+        server_command(config, place)

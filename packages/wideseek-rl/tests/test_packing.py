@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_rl import TrainedTurn, TrainingSample, build_samples
-from wideseek_rl.batch.packing import BatchShape, collate, pack, plan
+from wideseek_rl.batch.packing import BatchShape, collate, fill, pack, plan
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.testing import make_turn
 from wideseek_rl.trainers.policy_pass import padding_multiple
@@ -76,7 +76,11 @@ def test_ranks_get_equally_many_sequences_within_the_budget(lengths: list[int], 
     found = sorted(len(tree) for batch in batches for tree in batch)
     assert found == sorted(length + 1 for length in lengths)
     assert all(sum(map(len, batch)) <= 62 for batch in batches)
-    assert len(batches) % ranks == 0 or len(batches) < -(-len(lengths) // ranks) * ranks
+    # Equally many for each rank, unless there are not even enough to give each of them one more,
+    # and no more than the fewest that hold all need.
+    assert len(batches) % ranks == 0 or len(batches) == len(lengths)
+    fewest = fill([single(sample(length, 1)) for length in lengths], 62)
+    assert len(batches) <= -(-len(fewest) // ranks) * ranks
 
 
 def test_collating_pads_on_the_right_and_points_at_the_predicting_states() -> None:

@@ -286,6 +286,33 @@ def test_a_loaded_trainer_continues_with_equal_numbers(tmp_path: Path) -> None:
     assert torch.equal(weights(first.model), weights(second.model))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"attention": "packed"},
+        {"attention": "documents"},
+        {"max_logits": 17},
+        {"max_logits": 17, "attention": "packed", "max_batch_tokens": 7},
+    ],
+)
+def test_what_a_resumed_run_may_change_leaves_its_updates_as_they_were(
+    tmp_path: Path, changed: dict[str, object]
+) -> None:
+    config = TorchTrainerConfig(optimizer=FAST, attention="rows")
+    assert set(changed) <= config.RESUMABLE_KEYS
+    first = TorchTrainer(tiny_model(), config)
+    samples = build_samples(credited())
+    first.update(samples)
+    first.save(tmp_path)
+    resumed = TorchTrainer(tiny_model(seed=9), config.model_copy(update=changed))
+    resumed.load(tmp_path)
+    for _ in range(2):
+        wanted, found = first.update(samples), resumed.update(samples)
+        assert found.loss == pytest.approx(wanted.loss, rel=1e-4)
+        assert found.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-4)
+        assert found.lr == wanted.lr
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     TorchTrainer(tiny_model(), TorchTrainerConfig()).save(tmp_path)
     with pytest.raises(CheckpointError, match=r"embed_tokens.*\[17, 16\].*\[19, 16\]"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import BaseModel
 
 from wideseek_core import (
     CheckpointError,
@@ -39,9 +40,11 @@ from wideseek_rl import (
 )
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.engines.builtin.engine import TorchEngine
+from wideseek_rl.loop.training import RESUMABLE_KEYS
 from wideseek_rl.testing import make_agent, make_scored, make_turn, tiny_model
 from wideseek_rl.toy import toy_rollouts, toy_tasks
 from wideseek_rl.trainers.in_thread import InThread
+from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.torch import TorchTrainer
 
 TRAINER = TorchTrainerConfig(optimizer=OptimizerConfig(lr=3e-2, eps=1e-8))
@@ -326,11 +329,31 @@ async def test_two_loops_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 async def test_another_trainer_config_is_refused_but_for_its_resumable_keys(tmp_path: Path) -> None:
     await loop(tmp_path, config(steps=1)).fit(toy_tasks())
-    other = TRAINER.model_copy(update={"threads": 1, "max_batch_tokens": 99})
+    other = TRAINER.model_copy(
+        update={
+            "threads": 1,
+            "max_batch_tokens": 99,
+            "attention": "packed",
+            "max_logits": 99,
+            "keep_gathered": True,
+        }
+    )
     await loop(tmp_path, config(steps=1), trainer_config=other).fit(toy_tasks())
     other = TRAINER.model_copy(update={"updates_per_step": 2})
     with pytest.raises(ConfigError, match=r"trainer\.updates_per_step was 1, is 2"):
         await loop(tmp_path, config(steps=1), trainer_config=other).fit(toy_tasks())
+
+
+@pytest.mark.parametrize(
+    ("keys", "config"),
+    [
+        (TorchTrainerConfig.RESUMABLE_KEYS, TorchTrainerConfig),
+        (NemoAlignerConfig.RESUMABLE_KEYS, NemoAlignerConfig),
+        (RESUMABLE_KEYS, RLConfig),
+    ],
+)
+def test_resumable_keys_are_settings(keys: frozenset[str], config: type[BaseModel]) -> None:
+    assert keys <= set(config.model_fields)
 
 
 def engine() -> TorchEngine:

@@ -48,6 +48,9 @@ logger = logging.getLogger(__name__)
 LOCKED_VLLM = (0, 32)
 """The release of the extra `vllm`, for command lines that are shown where it is not installed."""
 
+VERSION_TIMEOUT_S = 60.0
+"""Time for another environment to say its release of vLLM, if a start may take that long."""
+
 RETURN_INTERVAL_S = 1.0
 """Pause between two looks for servers that are back with weights of another version."""
 
@@ -252,7 +255,7 @@ def server_command(
     launch = listening(config.launch, host)
     if isinstance(config, SglangEngineConfig):
         return sglang_command(launch, place)
-    release = _release(launch.python)
+    release = _release(launch.python, min(VERSION_TIMEOUT_S, launch.start_timeout_s))
     if not release and not launch.program:
         if installed and (launch.python is None or launch.python.exists()):
             raise ConfigError(
@@ -264,7 +267,7 @@ def server_command(
 
 
 @cache
-def _release(python: Path | None) -> tuple[int, ...]:
+def _release(python: Path | None, timeout_s: float) -> tuple[int, ...]:
     """The release of vLLM that an interpreter finds; () if none, or if there is no interpreter.
 
     Raises `ConfigError` if it does not answer.
@@ -276,11 +279,15 @@ def _release(python: Path | None) -> tuple[int, ...]:
             return ()
     code = "from importlib.metadata import version; print(version('vllm'))"
     try:
-        found = subprocess.run((python, "-c", code), capture_output=True, text=True, timeout=60)
+        found = subprocess.run(
+            (python, "-c", code), capture_output=True, text=True, timeout=timeout_s
+        )
     except OSError:
         return ()
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{python} does not say its version of vLLM within 60 s") from None
+        raise ConfigError(
+            f"{python} does not say its version of vLLM within {timeout_s:g} s"
+        ) from None
     return parsed_version(found.stdout.strip()) if found.returncode == 0 else ()
 
 
