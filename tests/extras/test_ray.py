@@ -15,11 +15,12 @@ import pytest
 
 from wideseek_apps.processes import open_processes
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError
+from wideseek_core import ConfigError, RanksLost, TrainError
 from wideseek_core.config import load_config
 from wideseek_core.ports import free_port
 from wideseek_core.processes import log_tail
 from wideseek_core.testing import until
+from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_tools.index.build import build_index
 
 from .ray_nodes import ENGINE, RANK, Nodes, Run, running
@@ -117,6 +118,59 @@ async def test_what_a_cluster_lacks_and_what_runs_there_is_shown(
             await child.stop(1)
             assert log_tail(slot.log) == "yes"
             assert "engine-0" in await asyncio.to_thread(overview, nodes.address)
+
+
+async def test_what_would_fail_again_on_every_node_is_no_lost_rank(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    from wideseek_rl.cluster.config import RayPlacement
+    from wideseek_rl.cluster.ray.launcher import open_ray
+
+    missing = "wideseek_rl.no_such_trainer"
+    async with open_ray(RayPlacement(address=nodes.address), tmp_path) as launcher:
+        for python, said in (
+            (None, f"No module named {missing}"),
+            (tmp_path / "nothing", "nothing did not start: No such file"),
+        ):
+            command = RankCommand(module=missing, setup="{}", count=2, python=python)
+            with pytest.raises(TrainError, match=said) as failed:
+                async with open_ranks(command, launcher):
+                    pass
+            assert not isinstance(failed.value, RanksLost)
+            assert len(str(failed.value).splitlines()) == 1
+
+
+HEADLESS = """
+import asyncio, sys
+from pathlib import Path
+from wideseek_rl.cluster.config import RayPlacement
+from wideseek_rl.cluster.launcher import SlotRequest
+from wideseek_rl.cluster.ray.launcher import open_ray
+
+async def main(address, folder):
+    placement = RayPlacement(address=address, place_timeout_s=1000)
+    async with open_ray(placement, Path(folder)) as launcher:
+        print("joined", flush=True)
+        async with launcher.slots(SlotRequest(role="engine", count=99)):
+            pass
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_ends_when_the_head_of_its_cluster_is_gone(tmp_path: Path) -> None:
+    with opened_nodes(str(tmp_path)) as own:
+        command = [sys.executable, "-c", HEADLESS, own.address, str(tmp_path)]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "joined\n"
+            own.cluster.head_node.kill_gcs_server()
+            assert "Failed to connect to GCS" in run.stdout.read()
+            assert run.wait() == 1
+        finally:
+            run.kill()
 
 
 def interpreter(folder: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from wideseek_core import TrainError
+from wideseek_core import CheckpointError, TrainError
 from wideseek_core.testing.fake_sglang import FakeSglang
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl.batch.samples import TrainingSample, split_samples
@@ -459,6 +459,19 @@ async def test_a_checkpoint_resumes_on_other_ranks_and_in_the_torch_trainer(
         assert metrics.loss == pytest.approx(wanted.loss, rel=1e-5)
         assert metrics.grad_norm == pytest.approx(wanted.grad_norm, rel=1e-5)
         assert metrics.lr == wanted.lr
+
+
+async def test_a_damaged_optimizer_file_is_refused_and_no_lost_rank(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    async with opened(tiny(), tmp_path / "first", forks) as trainer:
+        await trainer.save(saved)
+        file = saved / "optimizer.safetensors"
+        file.write_bytes(file.read_bytes()[:20])
+        with pytest.raises(CheckpointError, match=r"optimizer\.safetensors: not a whole"):
+            await trainer.load(saved)
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang"])

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling, WorkerError
+from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling, TrainError
+from wideseek_core.frames import PICKLE, Kind, frame
+from wideseek_core.processes import TEMPORARY, log_tail
 from wideseek_core.testing.fake_vllm import FakeVllm
 from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
+from wideseek_rl.cluster.launcher import Launcher, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
@@ -38,10 +40,17 @@ from wideseek_rl.trainers.remote.client import (
     RemoteTransport,
     with_meeting_place,
 )
-from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_rl.trainers.remote.meeting import interface_towards
 from wideseek_rl.trainers.remote.publishing import Publisher
-from wideseek_rl.trainers.remote.requests import Compare, Connect, Digest, Route, Send
+from wideseek_rl.trainers.remote.requests import (
+    Compare,
+    Connect,
+    Describe,
+    Digest,
+    Route,
+    Send,
+)
+from wideseek_rl.trainers.remote.torch_ranks import TorchSetup
 from wideseek_rl.trainers.torch import TorchTrainer
 
 from .forked_ranks import TORCH, ForkedLauncher
@@ -175,20 +184,31 @@ async def test_a_killed_rank_is_one_clear_error_and_leaves_no_process(
     assert all(child.returncode is not None for child in children)
 
 
-class NoPlace:
-    """A launcher whose places are lost before anything starts there."""
+async def test_a_rank_that_is_not_the_first_says_in_its_log_what_it_refuses(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    setup = TorchSetup(
+        model=tmp_path, dtype="float32", device="cuda", config=CONFIG, loss=LossConfig()
+    )
+    async with forks.slots(SlotRequest(role="other")) as (slot,):
+        environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "99"}
+        command = (sys.executable, "-m", TORCH, setup.model_dump_json())
+        child = await slot.start(command, environment=environment)
+        assert await child.wait() == 2
+        assert log_tail(slot.log, 1).startswith("ConfigError: rank 99 finds")
 
-    @asynccontextmanager
-    async def slots(self, request: SlotRequest) -> AsyncGenerator[Sequence[Slot]]:
-        raise WorkerError(f"{request.names[0]} is lost")
-        yield []
 
-
-async def test_ranks_whose_places_are_lost_are_lost_ranks() -> None:
-    command = RankCommand(module="none", setup="{}")
-    with pytest.raises(RanksLost, match="did not start: trainer-0 is lost"):
-        async with open_ranks(command, NoPlace()):
-            pass
+async def test_a_rank_that_lost_its_peer_says_that_another_attempt_may_help(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    async with opened(forks, tmp_path, 2) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        first, second = trainer.group.children
+        second.kill()
+        assert await second.wait() == -signal.SIGKILL
+        assert first.stdin is not None
+        first.stdin.write(frame(Kind.ASK, 0, PICKLE.dumps(Describe())))
+        assert await first.wait() == TEMPORARY
 
 
 async def load_nothing(forks: ForkedLauncher, folder: Path) -> None:
@@ -199,6 +219,17 @@ async def load_nothing(forks: ForkedLauncher, folder: Path) -> None:
 async def test_what_the_ranks_refuse_keeps_its_kind(tmp_path: Path, forks: ForkedLauncher) -> None:
     with pytest.raises(CheckpointError, match=r"no such file: .*model\.safetensors"):
         await load_nothing(forks, tmp_path)
+
+
+async def test_ranks_that_can_not_write_are_not_lost_ranks(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    """The next trainer could not write there either."""
+    (tmp_path / "file").write_text("")
+    async with opened(forks, tmp_path) as trainer:
+        with pytest.raises(TrainError, match=r"file") as failed:
+            await trainer.save(tmp_path / "file")
+    assert not isinstance(failed.value, RanksLost)
 
 
 async def test_half_weights_can_not_be_shared_by_several_ranks(

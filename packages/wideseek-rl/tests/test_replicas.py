@@ -2,15 +2,19 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
 
-from wideseek_core import ConfigError, ContextOverflow, PolicyError, Sampling, WorkerError
+from wideseek_core import ConfigError, ContextOverflow, PolicyError, Sampling, WorkerLost
+from wideseek_core.frames import PICKLE
 from wideseek_core.policy import Finish, Generated
+from wideseek_core.processes import start_child
 from wideseek_core.workers import Worker
 from wideseek_rl import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
@@ -187,7 +191,7 @@ async def test_a_process_that_ends_while_it_starts_is_started_again(
         nonlocal starts
         starts += 1
         if starts <= losses:
-            raise WorkerError("killed")
+            raise WorkerLost("killed")
         return cast(Worker, OneProcess())
 
     opening = ReplicatedEngine(endless_model(), processes=1, start=start)
@@ -198,6 +202,30 @@ async def test_a_process_that_ends_while_it_starts_is_started_again(
     async with opening as engine:
         assert (await engine.generate(PROMPT, session="a", sampling=TWELVE)).ids == (1,)
     assert caplog.text.count("ended while it started: killed") == losses
+
+
+@pytest.mark.parametrize(
+    ("script", "starts"), [("echo no memory >&2; exit 1", 1), ("kill -9 $$", 3)]
+)
+async def test_a_process_that_ends_by_itself_is_not_started_again(
+    script: str, starts: int, tmp_path: Path
+) -> None:
+    """Its error would come again, other than what ends processes from outside."""
+    begun = 0
+
+    async def start(number: int) -> Worker:
+        nonlocal begun
+        begun += 1
+        log = tmp_path / f"engine-{number}.log"
+        child = await start_child(("/bin/sh", "-c", script), log=log, channel=True)
+        return Worker(child, PICKLE)
+
+    said = "no memory" if starts == 1 else "(nothing)"
+    with pytest.raises(
+        PolicyError, match=re.escape(f"did not start: the process has ended: {said}")
+    ):
+        await ReplicatedEngine(endless_model(), processes=1, start=start).__aenter__()
+    assert begun == starts
 
 
 async def test_a_request_that_kills_every_process_is_given_up() -> None:

@@ -24,6 +24,7 @@ from wideseek_core.errors import (
     TrainError,
     WideSeekError,
     WorkerError,
+    WorkerLost,
 )
 from wideseek_core.messages import (
     MalformedCall,
@@ -118,6 +119,7 @@ __all__ = [
     "VersionSpans",
     "WideSeekError",
     "WorkerError",
+    "WorkerLost",
     "WrittenCall",
     "load_config",
     "one_version",

@@ -17,6 +17,7 @@
     │   └── NoVerdict         no verdict could be had on this answer
     ├── ServiceError          an HTTP service failed; packages turn it into an error of their own
     ├── WorkerError           a helper process did not start, died, or failed
+    │   └── WorkerLost        its place or host was lost: another one may do
     └── TrainError            training can't continue
         ├── CheckpointError   a checkpoint that is corrupt or belongs to another run
         ├── RanksLost         a process of the trainer ended, and its weights with it
@@ -148,6 +149,10 @@ class ServiceError(WideSeekError):
 
 class WorkerError(WideSeekError):
     """A helper process did not start, died, or failed; packages turn it into their own error."""
+
+
+class WorkerLost(WorkerError):
+    """A process or its place was lost through no fault of what runs there: another one may do."""
 
 
 class TrainError(WideSeekError):

@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO
 
 from wideseek_core.config import take_environment
-from wideseek_core.errors import WideSeekError, WorkerError
+from wideseek_core.errors import WideSeekError
 from wideseek_core.frames import HEAD, PICKLE, Coding, Kind, frame, read_head
+from wideseek_core.processes import TEMPORARY
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ CONNECT_TIMEOUT_S = 60.0
 def connect_back() -> None:
     """Makes a connection to the starter standard input and output, if it is to be reached so.
 
-    The token shows the starter that it is its own helper. Raises `WorkerError`.
+    The token shows the starter that it is its own helper. A starter that can't be reached ends the
+    process: from another place it may be.
     """
     given = take_environment(CHANNEL)
     if not given:
@@ -37,7 +39,8 @@ def connect_back() -> None:
     try:
         connection = socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S)
     except OSError as error:
-        raise WorkerError(f"the starter at {host}:{port} can't be reached: {error}") from None
+        sys.stderr.write(f"the starter at {host}:{port} can't be reached: {error}\n")
+        raise SystemExit(TEMPORARY) from None
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(token.encode())

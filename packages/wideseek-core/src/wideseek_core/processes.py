@@ -19,6 +19,9 @@ from wideseek_core import attached
 from wideseek_core.config import child_environment
 from wideseek_core.errors import WorkerError
 
+TEMPORARY = 75
+"""Exit code of a process that another attempt may help, as sysexits.h has it (EX_TEMPFAIL)."""
+
 SHOWN_LINES = 8
 """Lines of a log that an error shows."""
 
@@ -141,8 +144,11 @@ async def start_child(
 
     Raises `WorkerError` for a command that can't be started.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    written = Output.from_now_on(log)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        written = Output.from_now_on(log)
+    except OSError as error:
+        raise WorkerError(f"{log.stem} has no place for its log: {error}") from None
     watched, tie = os.pipe()
     pipe = PIPE if channel else DEVNULL
     try:
@@ -188,6 +194,19 @@ class Output:
         except FileNotFoundError:
             text = ""
         return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
+
+
+def fails_again(returncode: int) -> bool:
+    """Whether a process that ended so would end so again: no signal, and no exit code `TEMPORARY`.
+
+    A signal comes from outside: from whoever kills processes, or with the loss of a host.
+    """
+    return returncode >= 0 and returncode != TEMPORARY
+
+
+def last_line(child: Child) -> str:
+    """What a process wrote last: the reason, where an error ended it."""
+    return child.last_words.splitlines()[-1]
 
 
 def log_tail(log: Path, lines: int = SHOWN_LINES) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from wideseek_core import errors
 from wideseek_core.errors import WideSeekError, WorkerError
 from wideseek_core.frames import HEAD, PICKLE, Coding, Kind, frame, read_head
-from wideseek_core.processes import Child
+from wideseek_core.processes import Child, last_line
 
 MAX_STOP_S = 10.0
 """How long a process may take to end once its input has."""
@@ -65,6 +65,11 @@ class Worker:
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; negative for a signal, None while it runs."""
+        return self._process.returncode
 
     async def ask(self, value: object) -> Any:
         """The helper's answer. A cancelled request is cancelled in the helper too."""
@@ -153,7 +158,9 @@ class Worker:
             future.set_result(value)
 
     def _loss(self) -> WorkerError:
-        return WorkerError("the process has ended")
+        if isinstance(self._process, Process):  # what it wrote is on the terminal
+            return WorkerError("the process has ended")
+        return WorkerError(f"the process has ended: {last_line(self._process)}")
 
 
 def _error(name: str, message: str) -> WideSeekError:

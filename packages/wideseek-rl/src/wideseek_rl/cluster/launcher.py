@@ -67,7 +67,7 @@ class Slot(Protocol):
     ) -> Child:
         """Starts a process here; the caller stops it.
 
-        Raises `WorkerError` for a command that can't be started.
+        Raises `WorkerError` for a command that can't be started, `WorkerLost` for a lost place.
         """
         ...
 
@@ -78,6 +78,7 @@ class Launcher(Protocol):
     def slots(self, request: SlotRequest) -> AbstractAsyncContextManager[Sequence[Slot]]:
         """Places that are kept for the caller inside the block, all of them or none.
 
-        Raises `ConfigError` that says what is missing if the hosts can't hold them.
+        Raises `ConfigError` that says what is missing if the hosts can't hold them, and
+        `WorkerLost` if a place is lost at once.
         """
         ...

@@ -234,5 +234,3 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     if weight.dtype == torch.float32:
         return weight
     return nn.Parameter(weight.detach().float())
-
-

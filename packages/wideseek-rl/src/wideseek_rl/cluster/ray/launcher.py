@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util import get_node_ip_address
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from wideseek_core import ConfigError, WorkerError
+from wideseek_core import ConfigError, WorkerError, WorkerLost
 from wideseek_core.helper import CHANNEL
-from wideseek_core.processes import BUFFER_BYTES
+from wideseek_core.processes import BUFFER_BYTES, fails_again, last_line
 from wideseek_rl.cluster.config import RayPlacement
 from wideseek_rl.cluster.launcher import SlotRequest
 from wideseek_rl.cluster.ray.actor import Place, ProcessActor
@@ -100,7 +100,7 @@ class RaySlot:
         try:
             return await self.actor.free_port.remote()
         except RayError as error:
-            raise _lost(self.name, error) from None
+            raise _failed(self.name, error) from None
 
     async def start(
         self,
@@ -117,7 +117,7 @@ class RaySlot:
         try:
             pid = await self.actor.start.remote(tuple(command), variables)
         except RayError as error:
-            raise _lost(self.name, error) from None
+            raise _failed(self.name, error) from None
         child = RayChild(self.actor, pid, self.host, self.log)
         if coming is not None:
             await self._connected(child, coming)
@@ -131,13 +131,23 @@ class RaySlot:
         ended.cancel()
         if not coming.done():
             coming.cancel()
+            error = self._unconnected(child)
             await child.stop(0)
-            raise WorkerError(f"{self.name} did not connect; see {self.log}")
+            raise error
         child.stdout, child.stdin = coming.result()
 
+    def _unconnected(self, child: RayChild) -> WorkerError:
+        if child.returncode is not None and fails_again(child.returncode):
+            return WorkerError(f"{self.name} did not start: {last_line(child)}; see {self.log}")
+        return WorkerLost(f"{self.name} did not connect; see {self.log}")
 
-def _lost(name: str, error: RayError) -> WorkerError:
-    return WorkerError(f"{name} is lost: {str(error).splitlines()[0]}")
+
+def _failed(name: str, error: RayError) -> WorkerError:
+    """What an actor's failure means: an exception in its own code would come again elsewhere."""
+    init_failed = isinstance(error, RayActorError) and error.actor_init_failed
+    if init_failed or isinstance(error, RayTaskError | RuntimeEnvSetupError):
+        return WorkerError(f"{name} failed: {str(error).strip().splitlines()[-1].strip()}")
+    return WorkerLost(f"{name} is lost: {str(error).splitlines()[0]}")
 
 
 class RayLauncher:
@@ -181,7 +191,7 @@ class RayLauncher:
         try:
             places = await asyncio.gather(*(actor.place.remote() for actor in actors))
         except RayError as error:
-            raise _lost(request.role, error) from None
+            raise _failed(request.role, error) from None
         return [
             RaySlot(
                 name=name,

@@ -12,9 +12,10 @@ from typing import Self
 from safetensors.torch import save
 from torch import Tensor
 
-from wideseek_core.errors import ConfigError, PolicyError, WorkerError
+from wideseek_core.errors import ConfigError, PolicyError, WorkerError, WorkerLost
 from wideseek_core.frames import PICKLE
 from wideseek_core.policy import Generated, Sampling
+from wideseek_core.processes import fails_again
 from wideseek_core.workers import Worker
 from wideseek_rl.cluster.launcher import Launcher, SlotRequest
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
@@ -156,27 +157,32 @@ class ReplicatedEngine:
         for attempt in range(1, MAX_STARTS + 1):
             try:
                 return await self._started(number)
-            except ConfigError as error:  # there is no place for it
-                raise PolicyError(f"a process to sample in did not start: {error}") from None
-            except WorkerError as error:
+            except WorkerLost as error:
                 if attempt == MAX_STARTS:
                     raise PolicyError(f"a process to sample in did not start: {error}") from None
                 logger.warning("a process to sample in ended while it started: %s", error)
+            except (ConfigError, WorkerError) as error:  # no place for it, or it would end so again
+                raise PolicyError(f"a process to sample in did not start: {error}") from None
         raise AssertionError
 
     async def _started(self, number: int) -> Worker:
-        """Raises `WorkerError` if the process ended, `PolicyError` if it refused what it got."""
+        """Raises `WorkerLost` if the process was ended, `WorkerError` if it ended by itself.
+
+        One that refuses what it gets has ended by itself, too.
+        """
         setup = Setup(self.model.config, self.model.output_weight.dtype, self.config)
         worker = await self._start(number)
         try:
             await worker.ask(setup)
             await worker.ask_encoded(self._weights)
         except WorkerError as error:
-            refused = worker.is_alive
-            await worker.kill()
-            if refused:
-                raise PolicyError(f"a process to sample in did not start: {error}") from None
-            raise
+            if worker.is_alive:
+                await worker.kill()
+                raise
+            await worker.stop()  # a kill might come before its own exit code
+            if fails_again(worker.returncode or 0):
+                raise
+            raise WorkerLost(str(error)) from None
         except BaseException:
             await worker.kill()
             raise

@@ -16,7 +16,7 @@ from nemo_aligner.utils.train_script_utils import (
 )
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from wideseek_core import CheckpointError
@@ -181,7 +181,7 @@ class OpenTrainer:
                 for entry, parameter in self.weights.entries():
                     if parameter is not None and f"exp_avg.{entry.parts[0]}" in known:
                         self._fill(file, entry, parameter)
-        except (OSError, KeyError) as error:
+        except (SafetensorError, OSError, KeyError) as error:
             raise CheckpointError(f"{path}: not a whole optimizer file: {error}") from None
         self.trainer.reinforce_optimization_step = updates
         self.trainer.broken = broken

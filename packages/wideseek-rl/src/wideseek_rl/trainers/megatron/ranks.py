@@ -9,25 +9,22 @@ import sys
 
 import torch
 
-from wideseek_core import WideSeekError
 from wideseek_core.config import environment
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.trainers.megatron import compat
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
-from wideseek_rl.trainers.remote.requests import Close, Done, Failed, Metrics, Update
+from wideseek_rl.trainers.remote.ending import reported
+from wideseek_rl.trainers.remote.requests import Close, Done, Metrics, Update
 
 
 def main() -> None:
     """Trains until the client closes the channel."""
     rank = int(environment("RANK", "0"))
     channel = Channel(rank, channel_ends() if rank == 0 else (sys.stdin.buffer, sys.stdout.buffer))
-    try:
+    with reported(channel):
         _run(Setup.model_validate_json(sys.argv[1]), channel)
-    except WideSeekError as error:
-        channel.answer(Failed(message=str(error), error=type(error).__name__))
-        raise SystemExit(2) from error
 
 
 def _run(setup: Setup, channel: Channel) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from wideseek_core import ConfigError, RanksLost, TrainError, WorkerError, errors
+from wideseek_core import ConfigError, RanksLost, TrainError, WorkerError, WorkerLost, errors
 from wideseek_core.config import environment as variable
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
-from wideseek_core.processes import Child
+from wideseek_core.processes import TEMPORARY, Child, fails_again, last_line
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.trainers.remote.requests import Close, Done, Failed, Request, Weight
 
@@ -71,8 +72,18 @@ class RankGroup:
     async def started(self) -> None:
         """Waits until all ranks hold the model. Raises `TrainError` with the reason if not."""
         limit = self.command.start_timeout_s
-        answer = await self._receive(limit, "start")
+        self._broken = "the trainer's ranks did not start"  # nobody would read a request to end
+        try:
+            answer = await self._receive(limit, "start")
+        except RanksLost:
+            slot, child = (self._ended() or [(self.slots[0], None)])[0]
+            if child is None or not fails_again(child.returncode or 0):
+                raise
+            raise TrainError(
+                f"{slot.name} did not start: {last_line(child)}; see {slot.log}"
+            ) from None
         assert isinstance(answer, Done), answer
+        self._broken = ""
 
     @asynccontextmanager
     async def _exchange(self, request: Request) -> AsyncGenerator[None]:
@@ -120,19 +131,22 @@ class RankGroup:
                 task.cancel()
 
     def _loss(self) -> str:
-        """Which ranks ended, and what the first of them wrote last."""
-        ended = [
-            (slot, child)
-            for slot, child in zip(self.slots, self.children, strict=True)
-            if child.returncode is not None
-        ]
-        # The one that a signal or an error ended, not those that lost their peer by it.
-        ended.sort(key=lambda pair: _rank_of_blame(pair[1].returncode or 0))
+        """Which rank ended first, as far as exit codes tell, and what it wrote last."""
+        ended = self._ended()
         if not ended:
             return "the trainer's first rank closed its channel"
         slot, child = ended[0]
         text = " ".join(child.last_words.split())
         return f"a rank of the trainer ended: {slot.name} with exit code {child.returncode}: {text}"
+
+    def _ended(self) -> list[tuple[Slot, Child]]:
+        """The ranks that ended: the one to blame before those it took along."""
+        ended = [
+            (slot, child)
+            for slot, child in zip(self.slots, self.children, strict=True)
+            if child.returncode is not None
+        ]
+        return sorted(ended, key=lambda pair: _rank_of_blame(pair[1].returncode or 0))
 
     async def close(self) -> None:
         """Ends the ranks."""
@@ -153,15 +167,18 @@ async def open_ranks(command: RankCommand, launcher: Launcher) -> AsyncGenerator
     """Starts the ranks; they hold the model when the block begins, and end with it.
 
     Raises `ConfigError` if there is no place for them or the model can't be trained so, `RanksLost`
-    if one ends while they start, and `TrainError` with the reason if they can't start.
+    if one or its place is lost while they start, and `TrainError` with the reason if one ends by an
+    error of its own, which would come again.
     """
     request = SlotRequest(role="trainer", count=command.count, gpus=command.gpus)
     async with AsyncExitStack() as stack:
         try:
             slots = by_host(await stack.enter_async_context(launcher.slots(request)))
             children = await _started(command, slots)
-        except WorkerError as error:
+        except WorkerLost as error:
             raise RanksLost(f"a rank of the trainer did not start: {error}") from None
+        except WorkerError as error:
+            raise TrainError(f"a rank of the trainer did not start: {error}") from None
         group = RankGroup(command, children, slots)
         try:
             await group.started()
@@ -225,8 +242,10 @@ async def _start(
 
 
 def _rank_of_blame(returncode: int) -> int:
-    """Signals before errors before orderly ends."""
-    return 0 if returncode < 0 else 1 if returncode else 2
+    """Kills before errors before what becomes of ranks that lost a peer: NCCL aborts some."""
+    if returncode in (TEMPORARY, -signal.SIGABRT):
+        return 2
+    return 0 if returncode < 0 else 1 if returncode else 3
 
 
 async def _message(stream: asyncio.StreamReader) -> object | None:

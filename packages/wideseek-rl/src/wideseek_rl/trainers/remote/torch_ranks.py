@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from wideseek_core import ConfigError, WideSeekError
+from wideseek_core import ConfigError
 from wideseek_core.config import environment
 from wideseek_rl.models.open import open_model
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.ranks import DistributedRanks
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
+from wideseek_rl.trainers.remote.ending import reported
 from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
@@ -28,7 +29,6 @@ from wideseek_rl.trainers.remote.requests import (
     Described,
     Digest,
     Done,
-    Failed,
     Load,
     Logprobs,
     Metrics,
@@ -122,16 +122,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     rank, count = int(environment("RANK", "0")), int(environment("WORLD_SIZE", "1"))
     channel = Channel(rank, channel_ends() if rank == 0 else (sys.stdin.buffer, sys.stdout.buffer))
-    try:
+    with reported(channel):
         opened = TorchRank(TorchSetup.model_validate_json(sys.argv[1]), channel, count=count)
+        channel.sum([1.0])  # only when all ranks hold the model have they started
         channel.answer(Done())
         while not isinstance(request := channel.request(), Close):
             for answer in opened.answers(request):
                 channel.answer(answer)
         opened.close()
-    except WideSeekError as error:
-        channel.answer(Failed(message=str(error), error=type(error).__name__))
-        raise SystemExit(2) from error
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Which ends of ranks at their start are losses, and which would come again."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wideseek_core import RanksLost, TrainError, WorkerError, WorkerLost
+from wideseek_core.processes import TEMPORARY, LocalChild
+from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
+from wideseek_rl.cluster.local import LocalLauncher, LocalSlot
+from wideseek_rl.loop.restarts import with_restarts
+from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
+
+FAILING = "wideseek_rl.no_such_trainer"
+
+
+async def attempts(command: RankCommand, launcher: Launcher) -> tuple[int, TrainError]:
+    """How often a run starts its ranks, and what ends it."""
+    made = 0
+
+    async def attempt(_repeated: bool) -> None:
+        nonlocal made
+        made += 1
+        async with open_ranks(command, launcher):
+            pass
+
+    with pytest.raises(TrainError) as ended:
+        await with_restarts(attempt, 2)
+    return made, ended.value
+
+
+def interpreter(folder: Path, *lines: str) -> Path:
+    """What runs in the place of Python."""
+    path = folder / "interpreter"
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return path
+
+
+async def test_a_module_that_is_not_there_ends_the_run_with_its_line(tmp_path: Path) -> None:
+    command = RankCommand(module=FAILING, setup="{}", count=2)
+    made, error = await attempts(command, LocalLauncher(tmp_path))
+    assert made == 1
+    assert not isinstance(error, RanksLost)
+    assert "did not start: " in str(error)
+    assert f"No module named {FAILING}" in str(error)
+    assert str(tmp_path) in str(error)
+    assert "\n" not in str(error)
+
+
+async def test_an_interpreter_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
+    command = RankCommand(module=FAILING, setup="{}", python=tmp_path / "nothing")
+    made, error = await attempts(command, LocalLauncher(tmp_path / "logs"))
+    assert (made, isinstance(error, RanksLost)) == (1, False)
+    assert "nothing did not start: No such file" in str(error)
+
+
+async def test_logs_that_have_no_place_end_the_run(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    command = RankCommand(module=FAILING, setup="{}")
+    made, error = await attempts(command, LocalLauncher(tmp_path / "logs"))
+    assert (made, isinstance(error, RanksLost)) == (1, False)
+    assert "trainer-0 has no place for its log" in str(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientSlot(LocalSlot):
+    """A place where everything has ended by the time it is started."""
+
+    async def start(self, command: Sequence[str], **options: Any) -> LocalChild:
+        child = await LocalSlot.start(self, command, **options)
+        await child.wait()
+        return child
+
+
+class PatientLauncher(LocalLauncher):
+    """All ranks have ended before anybody looks at them."""
+
+    @asynccontextmanager
+    async def slots(self, request: SlotRequest) -> AsyncGenerator[Sequence[LocalSlot]]:
+        assert self.logs is not None
+        yield [PatientSlot(name=name, log=self.logs / f"{name}.log") for name in request.names]
+
+
+@pytest.mark.parametrize(
+    ("of_first", "of_second", "lost", "said"),
+    [
+        ("kill -9 $$", "exit 0", True, "trainer-0 with exit code -9"),
+        ("exit 1", f"exit {TEMPORARY}", False, "trainer-0 did not start: (nothing)"),
+        (f"exit {TEMPORARY}", f"exit {TEMPORARY}", True, f"with exit code {TEMPORARY}"),
+        # Ranks that lost a peer are not to blame, whatever the peer ended by.
+        (f"exit {TEMPORARY}", "echo no memory >&2; exit 1", False, "trainer-1 did not start: no"),
+        ("kill -6 $$", "echo no memory >&2; exit 1", False, "trainer-1 did not start: no memory"),
+        (f"exit {TEMPORARY}", "kill -9 $$", True, "trainer-1 with exit code -9"),
+        ("exit 1", "kill -9 $$", True, "trainer-1 with exit code -9"),
+    ],
+)
+async def test_only_losses_of_ranks_are_tried_again(
+    of_first: str, of_second: str, lost: bool, said: str, tmp_path: Path
+) -> None:
+    script = interpreter(tmp_path, f'if [ "$RANK" = 0 ]; then {of_first}; fi', of_second)
+    command = RankCommand(module=FAILING, setup="{}", count=2, python=script)
+    made, error = await attempts(command, PatientLauncher(tmp_path / "logs"))
+    assert (made, isinstance(error, RanksLost)) == (3 if lost else 1, lost)
+    assert said in str(error)
+
+
+async def test_one_failing_rank_ends_those_that_wait_for_it(tmp_path: Path) -> None:
+    waiting = f"touch {tmp_path}/waiting; exec sleep 1000"
+    script = interpreter(
+        tmp_path,
+        f'if [ "$RANK" = 0 ]; then {waiting}; fi',
+        f"while [ ! -e {tmp_path}/waiting ]; do sleep 0.05; done",
+        "echo no memory >&2; exit 1",
+    )
+    command = RankCommand(module=FAILING, setup="{}", count=2, python=script)
+    made, error = await attempts(command, LocalLauncher(tmp_path / "logs"))
+    assert (made, isinstance(error, RanksLost)) == (1, False)
+    assert "trainer-1 did not start: no memory" in str(error)
+
+
+class NoStart:
+    """A launcher whose places can't start anything, or are lost before they could."""
+
+    def __init__(self, error: WorkerError) -> None:
+        self.error = error
+
+    @asynccontextmanager
+    async def slots(self, request: SlotRequest) -> AsyncGenerator[Sequence[Slot]]:
+        raise self.error
+        yield []
+
+
+@pytest.mark.parametrize(
+    ("error", "made"), [(WorkerLost("a node is gone"), 3), (WorkerError("no such program"), 1)]
+)
+async def test_only_lost_places_are_looked_for_again(error: WorkerError, made: int) -> None:
+    found = await attempts(RankCommand(module=FAILING, setup="{}"), NoStart(error))
+    assert found[0] == made
+    assert str(found[1]) == f"a rank of the trainer did not start: {error}"
+    assert isinstance(found[1], RanksLost) == isinstance(error, WorkerLost)
