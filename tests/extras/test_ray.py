@@ -23,7 +23,7 @@ from wideseek_core.testing import until
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_tools.index.build import build_index
 
-from .ray_nodes import ENGINE, RANK, Nodes, Run, running
+from .ray_nodes import ENGINE, RANK, Nodes, Run, opened_nodes, running
 
 JUDGE = "wideseek_core.testing.fake_sglang"
 

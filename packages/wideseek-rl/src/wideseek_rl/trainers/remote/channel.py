@@ -36,6 +36,12 @@ class Channel:
             distributed.broadcast_object_list(held, src=0, group=self._group)
         return held[0]
 
+    def meet(self) -> None:
+        """Waits for all ranks."""
+        if self._group is not None:
+            distributed: Any = torch.distributed
+            distributed.barrier(group=self._group)
+
     def answer(self, message: object) -> None:
         """Answers on rank 0; does nothing on the others."""
         if self._first:

@@ -124,7 +124,7 @@ def main() -> None:
     channel = Channel(rank, channel_ends() if rank == 0 else (sys.stdin.buffer, sys.stdout.buffer))
     with reported(channel):
         opened = TorchRank(TorchSetup.model_validate_json(sys.argv[1]), channel, count=count)
-        channel.sum([1.0])  # only when all ranks hold the model have they started
+        channel.meet()  # only when all ranks hold the model have they started
         channel.answer(Done())
         while not isinstance(request := channel.request(), Close):
             for answer in opened.answers(request):
