@@ -111,7 +111,7 @@ def trees() -> Samples:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Samples that are trained twice, with settings. A pass takes two of each rank's samples."""
+    """Samples that are trained twice, with settings. A pass takes two of a rank's, or four."""
 
     samples: Samples
     passes: int
@@ -120,7 +120,7 @@ class Case:
     loss: LossConfig = field(default_factory=LossConfig)
 
 
-PACKED = {"attention": "packed", "share_prefixes": False}
+PACKED = {"attention": "packed", "share_prefixes": False, "max_batch_tokens": 4 * LENGTH}
 TREES = {"attention": "packed", "optimizer": OptimizerConfig(lr=1e-3, grad_clip=1e-3)}
 TWO = {"updates_per_step": 2, "recompute_logprobs": True, "offload": True}
 CASES = {
@@ -133,7 +133,7 @@ CASES = {
     "broken beside a silent pass": Case(marked(samples(10), 9), 3),
     "all broken beside a silent pass": Case(marked(samples(10), 8, 9), 3),
     "all broken in the last pass": Case(marked(samples(8), 4, 5, 6, 7), 2),
-    "broken in a packed sequence": Case(marked(samples(8), 5), 2, PACKED),
+    "broken in a packed sequence": Case(marked(samples(16), 5), 2, PACKED),
     "left out": Case(
         runaway(samples(10), 9), 3, {"ratio_stop": "micro_batch", "max_mean_ratio": 3.0}
     ),
