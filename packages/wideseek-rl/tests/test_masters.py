@@ -137,21 +137,26 @@ def test_half_precision_gradients_are_summed_in_float32(batch: int) -> None:
 
 def test_what_a_broken_sample_leaves_is_summed_in_float32(tmp_path: Path) -> None:
     """Two trees of a micro-batch: without one sample they have no masks in common any more."""
-    good = [branch(3, 5), branch(3, 6), branch(4, 7)]
-    model = Poisoned(tiny_model().config)
-    model.load_state_dict(tiny_model().state_dict())
-    found = TorchTrainer(model.bfloat16(), TorchTrainerConfig(optimizer=SMALL))
-    metrics = found.update([*good, branch(4, 16)])
-    assert (metrics.masked_samples, metrics.micro_batches, metrics.updates) == (1, 2, 1)
-    wanted = TorchTrainer(half_model(torch.bfloat16), TorchTrainerConfig(optimizer=SMALL))
-    assert wanted.update(good).micro_batches == 2
-    states: list[dict[str, torch.Tensor]] = []
-    for trainer, name in ((found, "found"), (wanted, "wanted")):
+
+    def moments(samples: list[TrainingSample], name: str) -> dict[str, torch.Tensor]:
+        """Of a first update, which are its gradient times a number."""
+        model = Poisoned(tiny_model().config)
+        model.load_state_dict(tiny_model().state_dict())
+        optimizer = OptimizerConfig(lr=1e-6, eps=1e-8, grad_clip=1e9)
+        trainer = TorchTrainer(model.bfloat16(), TorchTrainerConfig(optimizer=optimizer))
+        metrics = trainer.update(samples)
+        broken = len(samples) == 4
+        assert (metrics.masked_samples, metrics.micro_batches) == (int(broken), 1 + broken)
         trainer.save(tmp_path / name)
-        states.append(load_file(tmp_path / name / "optimizer.safetensors"))
-    moments = {key: value for key, value in states[1].items() if key.startswith("exp_avg.")}
-    assert moments
-    assert all(torch.equal(states[0][key], value) for key, value in moments.items())
+        state = load_file(tmp_path / name / "optimizer.safetensors")
+        return {key: value for key, value in state.items() if key.startswith("exp_avg.")}
+
+    first, second = [branch(3, 5), branch(3, 6)], [branch(4, 7)]
+    found = moments([*first, *second, branch(4, 16)], "found")
+    parts = moments(first, "first"), moments(second, "second")
+    assert found
+    for key, value in found.items():
+        torch.testing.assert_close(value, parts[0][key] + parts[1][key], rtol=1e-5, atol=1e-9)
 
 
 def test_float16_scales_the_loss_and_the_update_is_the_same() -> None:
