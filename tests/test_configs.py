@@ -73,6 +73,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     ),
     "SmolLM2": ("train", ("train/smollm2.yaml",), SMOLLM2),
     "SmolLM2 and vLLM": ("train", ("train/smollm2.yaml", "engine/vllm.yaml"), SMOLLM2),
+    "SmolLM2 and vLLM, a GPU and two processes": (
+        "train",
+        ("train/smollm2.yaml", "engine/vllm.yaml", "cluster/one_gpu.yaml"),
+        SMOLLM2,
+    ),
     "SmolLM2 and SGLang": ("train", ("train/smollm2.yaml", "engine/sglang.yaml"), SMOLLM2),
     "tasks of a folder": ("data build", ("data/moons.yaml",), (FOLDER,)),
     "tasks of a page store": ("data build", ("data/wikitables.yaml",), (FOLDER,)),

@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +37,7 @@ from wideseek_apps.demos import demo_set
 from wideseek_apps.evaluation import wider
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
+from wideseek_apps.processes import RunProcesses, open_processes
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_apps.world import open_world
@@ -60,6 +61,7 @@ from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
 from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.trainers.protocol import Trainer
 from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, train_on_demos
 from wideseek_tools.open import Tools
 
@@ -172,6 +174,13 @@ class Bench:
     engine: Watched
     judge: Judge
     out: Path
+    processes: RunProcesses
+
+    def trainer(
+        self, config: TrainConfig, model: PolicyModel
+    ) -> AbstractAsyncContextManager[Trainer]:
+        """The trainer of a configuration, where `placement.trainer` of the opened one says."""
+        return open_trainer(config.trainer, config.rl.loss, model, self.processes.trainer)
 
     def team(self, temperature: float, config: TeamConfig | None = None) -> Team:
         policy = self.local.policy(temperature)
@@ -191,7 +200,7 @@ class Bench:
             max_concurrent=rl.max_concurrent_rollouts,
             seed=rl.seed,
         )
-        async with open_trainer(config.trainer, rl.loss, model) as trainer:
+        async with self.trainer(config, model) as trainer:
             loop = TrainingLoop(
                 rl,
                 trainer,
@@ -250,13 +259,21 @@ def _spread(results: Sequence[Any]) -> float:
 async def opened(config: TrainConfig, out: Path) -> AsyncGenerator[Bench]:
     """Everything that rollouts need."""
     async with (
+        open_processes(config) as processes,
         open_world(config.world) as tools,
-        open_local(config.policy) as local,
+        open_local(processes.config.policy, processes.engines) as local,
         open_reachable_judge(config.judge) as judge,
     ):
         engine = Watched(local.engine)
-        local = replace(local, engine=cast(Any, engine))
-        yield Bench(config=config, tools=tools, local=local, engine=engine, judge=judge, out=out)
+        yield Bench(
+            config=config,
+            tools=tools,
+            local=replace(local, engine=cast(Any, engine)),
+            engine=engine,
+            judge=judge,
+            out=out,
+            processes=processes,
+        )
 
 
 def half(folder: Path, out: Path, name: str) -> None:

@@ -17,7 +17,9 @@ Everything that ends is written to OUT: `state.json`, `scores.json` with every q
 `report.json` with paired 95 % intervals of each seed and of all together, and the adapters. A call
 that runs out of time is continued by the next with `--continue OUT`: training resumes from its
 checkpoint where the machine still has it, and from the saved adapter otherwise. Arguments that
-follow are files and settings of `wideseek train`. It runs on a CPU with the builtin engine, too.
+follow are files and settings of `wideseek train`; `configs/cluster/one_gpu.yaml` among them has the
+trainer in a process of its own. It runs on a CPU with the builtin engine, too, and then has the
+trainer in a process of its own with `placement.trainer.processes=1`.
 
 `gpu_learning.sh` starts all of it on several GPUs. What takes long without a GPU is made beforehand
 by `--prepare --demos FOLDER`: a start then takes its demonstrations from there.
@@ -60,7 +62,6 @@ from wideseek_rl import (
     TorchTrainerConfig,
     TrainingLoop,
     TrainSummary,
-    open_trainer,
 )
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.loop.loggers.protocol import StepReport
@@ -368,7 +369,7 @@ class Learning:
         adapter = self.progress.adapter(f"{first} {seed}", folder)
         policy = self.plan.config.policy.model_copy(update={"adapter": adapter})
         config = self.plan.config.model_copy(update={"folder": folder})
-        async with open_trainer(config.trainer, config.rl.loss, PolicyModel(policy)) as trainer:
+        async with self.bench.trainer(config, PolicyModel(policy)) as trainer:
             counted = Counted(self, seed, arm, trainer)
             with suppress(Enough):
                 await self.fit(config, trainer, seed, arm, counted, spent)

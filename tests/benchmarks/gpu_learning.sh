@@ -22,6 +22,7 @@ EXTRA=${EXTRA:-}
 SFT=${SFT:-"configs/sft_smollm2.yaml;demos.processes=4;sft.max_seconds=90"}
 SINGLE_SHARE=${SINGLE_SHARE:-0.3}
 STALENESS=${STALENESS:-1}
+OWN_PROCESS=${OWN_PROCESS:-} # not empty: trainers in processes of their own, on the engine's GPU
 BUILTIN=${BUILTIN:-} # not empty: another engine than vLLM, for rehearsals without a GPU
 
 began=$SECONDS
@@ -66,6 +67,9 @@ launch() { # NAME PLACE COMMAND...: one process on a GPU and its share of the co
   # Caches of their own: servers that start together would write the same files.
   [ -n "$BUILTIN" ] || own=(policy.engine.logs="$WORK/$name/servers" policy.engine.launch.port=$port
     policy.engine.launch.float32_head=false)
+  if [ -n "$OWN_PROCESS" ]; then
+    if [ -n "$BUILTIN" ]; then own+=(placement.trainer.processes=1); else own+=(configs/cluster/one_gpu.yaml); fi
+  fi
   mkdir -p "$cache"
   env CUDA_VISIBLE_DEVICES="${cards[$at]}" OMP_NUM_THREADS=2 VLLM_CACHE_ROOT="$cache/vllm" \
     TORCHINDUCTOR_CACHE_DIR="$cache/inductor" TRITON_CACHE_DIR="$cache/triton" \
@@ -85,6 +89,7 @@ learner() { # SEED PLACE
   # Two servers on one GPU: with a cache of given size neither measures what the other takes.
   [ -n "$BUILTIN" ] || common+=(policy.engine.launch.memory_share=0.2
     'policy.engine.launch.extra_args=["--kv-cache-memory-bytes","10737418240"]')
+  [ -z "$OWN_PROCESS" ] || [ -n "$BUILTIN" ] || common+=(placement.engines.memory_share=0.2)
   for arm in multi single; do
     local out=$OUT_DIR/$arm-$seed also=(--width-tasks 0 --other "$OUT_DIR/multi-$seed")
     [ $arm = multi ] && also=(--width-tasks $widths --peer "$OUT_DIR/single-$seed")
@@ -114,9 +119,10 @@ keep() { # what is small, so that a machine that is lost takes little with it
   for log in "$WORK"/*.log; do
     [ -e "$log" ] && tail -c 150000 "$log" > "$OUT_DIR/$(basename "$log")"
   done
-  for log in "$WORK"/*/servers/*.log; do
+  for log in "$WORK"/*/servers/*.log "$WORK"/*/logs/*.log; do # without and with OWN_PROCESS
     [ -e "$log" ] || continue
-    tail -c 40000 "$log" > "$OUT_DIR/$(basename "${log%/servers/*}").server.txt"
+    local run=${log%/*/*}
+    tail -c 40000 "$log" > "$OUT_DIR/$(basename "$run").$(basename "$log" .log).txt"
   done
   nvidia-smi --query-gpu=index,utilization.gpu,memory.used --format=csv,noheader \
     >> "$OUT_DIR/gpus.txt" 2> /dev/null

@@ -8,7 +8,9 @@ Trains a supervised start beside the start of the engine, and from that one star
 seconds under every schedule, with the same tasks in the same order, over the same engine; each
 ends with a measurement on held-out questions. What is done is in OUT: `schedules.json`, and of
 every schedule its metrics and what `wideseek schedule-sim` predicts of its own lengths and speeds.
-A schedule that is in OUT is not run again. It runs on a CPU with the builtin engine, too.
+A schedule that is in OUT is not run again; the exit status is 1 if a schedule or a simulation
+failed. Among the settings, `configs/cluster/one_gpu.yaml` has the trainer in a process of its own.
+It runs on a CPU with the builtin engine, too (`placement.trainer.processes=1` there).
 """
 
 import argparse
@@ -44,7 +46,7 @@ from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core.config import load_arguments, load_config
 from wideseek_eval import load_tasks
-from wideseek_rl import PolicyModel, RLConfig, open_trainer
+from wideseek_rl import PolicyModel, RLConfig
 from wideseek_rl.loop.loggers.episodes import EpisodeLogger
 from wideseek_rl.loop.loggers.json_lines import JsonLinesLogger
 from wideseek_rl.loop.loggers.protocol import StepReport
@@ -52,6 +54,10 @@ from wideseek_rl.simulation.lengths import rollout_length
 
 SEED = 9
 """Of the start: no seed of the learning runs."""
+SIMULATION_S = 5.0
+"""Time that a simulation needs at least."""
+OVERLAP = 0.5
+"""How fast engine and trainer are on the GPU that they share, while both work."""
 MEANS = (
     *("time/step_s", "time/rollouts_s", "time/update_s", "time/sync_s"),
     *("tokens/generated", "update/tokens_run", "staleness/mean", "staleness/max"),
@@ -149,7 +155,7 @@ async def one_schedule(learning: Learning, name: str, seconds: float, *, measuri
         EpisodeLogger(config.folder / "episodes"),
         steps,
     )
-    async with open_trainer(config.trainer, config.rl.loss, model) as trainer:
+    async with bench.trainer(config, model) as trainer:
         team = bench.team(config.policy.temperature, config.team)
         await fit(bench, config, team, trainer, plan.tasks, *loggers)
         work = config.folder / "kept"
@@ -201,22 +207,36 @@ def write(learning: Learning) -> None:
 
 
 def simulated(plan: Plan, progress: Progress, results: Results, names: Sequence[str]) -> None:
-    """What the simulation predicts of the lengths and speeds of each run."""
+    """What the simulation predicts of the lengths and speeds of each run.
+
+    One that fails, or for which no time is left, is noted.
+    """
     for name in names:
         folder = plan.config.folder / name.replace(":", "_")
-        if not (folder / "metrics.jsonl").exists() or results.left < 5:
+        if not (folder / "metrics.jsonl").exists():
+            continue
+        if results.left < SIMULATION_S:
+            results.note(f"LEFT OUT simulation of {name}", f"{results.left:.0f} s left")
             continue
         others = "[" + ",".join(names) + "]"
         command = [sys.executable, "-m", "wideseek_apps", "schedule-sim", f"run={folder}"]
-        done = subprocess.run(
-            [*command, f"schedules={others}", "overlap=0"],
-            capture_output=True,
-            text=True,
-            timeout=max(results.left, 5),
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, f"schedules={others}", f"overlap={OVERLAP}"],
+                capture_output=True,
+                text=True,
+                timeout=results.left,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            results.note(f"FAILED simulation of {name}", f"not done within {error.timeout:.0f} s")
+            continue
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            results.note(f"FAILED simulation of {name}", lines[-1] if lines else "no output")
+            continue
         path = progress.out / f"simulated_{folder.name}.txt"
-        path.write_text(done.stdout + done.stderr, "utf-8")
+        path.write_text(done.stdout, "utf-8")
 
 
 async def run(plan: Plan, progress: Progress, results: Results, given: Any) -> None:
@@ -293,6 +313,7 @@ def main() -> None:
     asyncio.run(run(plan, progress, results, given))
     simulated(plan, progress, results, given.schedules.split(","))
     results.note("total seconds", round(time.monotonic() - START, 1))
+    sys.exit(any(name.startswith("FAILED") for name in results.values))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ async def test_a_policy_of_a_damaged_checkpoint_is_refused(tmp_path: Path) -> No
     for name in (path, path / "model"):
         with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
             PolicyModel(ModelConfig(model=str(name)))
+
+
+async def test_a_trainer_of_this_process_lets_the_event_loop_have_the_interpreter_soon(
+    tmp_path: Path,
+) -> None:
+    save_model(tiny_model(), tmp_path, None)
+    model = PolicyModel(ModelConfig(model=str(tmp_path), device="cpu"))
+    usual = sys.getswitchinterval()
+    async with open_trainer(TorchTrainerConfig(), LossConfig(), model):
+        assert sys.getswitchinterval() <= 0.001 < usual
+    assert sys.getswitchinterval() == usual
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:

@@ -23,6 +23,7 @@ from wideseek_rl import (
     UpdateMetrics,
 )
 from wideseek_rl.batch.samples import Floats
+from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
 from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -180,6 +181,57 @@ async def test_asynchronous_rollouts_begin_before_the_weights_that_they_train(
     await run(tmp_path, world, config(schedule={"kind": "async"}, steps=2))
     assert world.staleness == [0] * PER_STEP + [1] * PER_STEP
     assert sum(world.began.values()) == 2 * PER_STEP
+
+
+@pytest.mark.parametrize("max_staleness", [1, 2])
+@in_simulated_time
+async def test_short_groups_come_first_only_while_an_asynchronous_run_begins(
+    tmp_path: Path, max_staleness: int
+) -> None:
+    settings = config(schedule={"kind": "async", "max_staleness": max_staleness})
+    sampler = PromptSampler(tasks(), per_step=PER_STEP, seed=settings.seed)
+    steps = [{int(task.id) for task in sampler.at(step)} for step in range(8)]
+    first = set[int]().union(*steps[: max_staleness + 1])
+    late = sorted(first)[:PER_STEP]
+    world = World(slow(*late, *steps[5]))
+    await run(tmp_path, world, settings)
+    trained = list(map(set, world.trained))
+    assert trained[max_staleness] == set(late)
+    assert set[int]().union(*trained[: max_staleness + 1]) == first
+    assert trained[max_staleness + 1 :] == steps[max_staleness + 1 :]
+
+
+@dataclass
+class SlowLogger:
+    """Takes its time to write a step, and counts the groups that have begun until then."""
+
+    world: World
+    began: list[int] = field(default_factory=list[int])
+
+    async def start(self, step: int) -> None:
+        return None
+
+    async def write(self, report: StepReport) -> None:
+        await asyncio.sleep(1.0)
+        self.began.append(sum(self.world.began.values()))
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("max_staleness", [1, 2])
+@in_simulated_time
+async def test_groups_of_the_next_step_are_sampled_while_a_step_is_reported(
+    tmp_path: Path, max_staleness: int
+) -> None:
+    world = World(slow(3, 7, 20))
+    logger = SlowLogger(world)
+    settings = config(schedule={"kind": "async", "max_staleness": max_staleness})
+    loop = TrainingLoop(settings, world, world, folder=tmp_path, loggers=[logger])
+    await loop.fit(tasks())
+    steps = range(1, 9)
+    assert logger.began == [min(PER_STEP * (step + max_staleness + 1), 24) for step in steps]
+    assert max(world.staleness) == max_staleness
 
 
 @pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])

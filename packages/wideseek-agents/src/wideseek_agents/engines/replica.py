@@ -1,6 +1,5 @@
 """One server that samples: what the pool asks of it, and how its HTTP answers become errors."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import to_json
 
 from wideseek_agents.engines.config import ServersConfig
 from wideseek_agents.server_limits import says_too_long
@@ -213,7 +213,7 @@ class ServerClient:
     async def _send(
         self, client: "HttpClient", method: str, path: str, body: Mapping[str, JsonValue] | None
     ) -> "HttpResponse":
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else to_json(body)  # twice as fast as `json` for token ids
         headers = {"Content-Type": "application/json"} if content else None
         try:
             return await client.request(method, path, content=content, headers=headers)

@@ -18,6 +18,9 @@ class AsyncSchedule:
     b + m at the latest, and at most (m + 1)·k groups are open. A step takes the complete groups of
     the earliest deadlines, and waits as long as what it leaves could not meet its deadlines with k
     groups a step. By induction a step that waits for all groups always can.
+
+    New groups begin with the weights of an update and not while it is made: those that began before
+    it would be due a step earlier, and (m + 1)·k groups can't be trained on in m steps.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class AsyncSchedule:
         self._began = {position: step for position, (step, _) in finished.items()}
         self._finished = {position: group for position, (_, group) in finished.items()}
         self._positions: list[int] = []
+        self._step = 0
 
     async def collect(self, step: int) -> list[Group]:
         """The complete groups of the earliest deadlines, once the others can meet theirs."""
+        self._step = step
         self._admit(step)
         while (chosen := self._chosen(step)) is None:
             done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -50,9 +55,13 @@ class AsyncSchedule:
         return groups
 
     def trained(self) -> None:
-        """The groups of the last `collect` are done with, and their slots are free."""
+        """The groups of the last `collect` are done with; others begin in their slots.
+
+        They are of the next step: it has these weights, and need not be reported and saved before.
+        """
         self._ledger.trained(self._positions)
         self._positions = []
+        self._admit(self._step + 1)
 
     @property
     def progress(self) -> PromptProgress:

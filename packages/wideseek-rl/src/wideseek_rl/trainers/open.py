@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from wideseek_core import Config
 from wideseek_core.plugins import opener
 from wideseek_rl.models.policy import PolicyModel
+from wideseek_rl.threads import short_turns
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.protocol import Trainer
@@ -36,15 +37,15 @@ async def open_trainer(
             from wideseek_rl.trainers.torch import TorchTrainer
 
             # Adapters are put in a module of the trainer's own: engines know plain ones alone.
-            yield InThread(
-                TorchTrainer(
-                    model.module if config.lora is None else model.load_base(),
-                    config,
-                    loss,
-                    tokenizer_file=model.tokenizer_file,
-                    adapter=model.adapter,
-                )
+            trainer = TorchTrainer(
+                model.module if config.lora is None else model.load_base(),
+                config,
+                loss,
+                tokenizer_file=model.tokenizer_file,
+                adapter=model.adapter,
             )
+            with short_turns():
+                yield InThread(trainer)
         case NemoAlignerConfig():
             from wideseek_rl.trainers.megatron.client import open_nemo_aligner
 
