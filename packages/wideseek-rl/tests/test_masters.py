@@ -143,7 +143,8 @@ def test_what_a_broken_sample_leaves_is_summed_in_float32(tmp_path: Path) -> Non
         model = Poisoned(tiny_model().config)
         model.load_state_dict(tiny_model().state_dict())
         optimizer = OptimizerConfig(lr=1e-6, eps=1e-8, grad_clip=1e9)
-        trainer = TorchTrainer(model.bfloat16(), TorchTrainerConfig(optimizer=optimizer))
+        config = TorchTrainerConfig(optimizer=optimizer, recompute_logprobs=True)  # nothing clipped
+        trainer = TorchTrainer(model.bfloat16(), config)
         metrics = trainer.update(samples)
         broken = len(samples) == 4
         assert (metrics.masked_samples, metrics.micro_batches) == (int(broken), 1 + broken)
@@ -154,7 +155,7 @@ def test_what_a_broken_sample_leaves_is_summed_in_float32(tmp_path: Path) -> Non
     first, second = [branch(3, 5), branch(3, 6)], [branch(4, 7)]
     found = moments([*first, *second, branch(4, 16)], "found")
     parts = moments(first, "first"), moments(second, "second")
-    assert found
+    assert sum(int(value.count_nonzero()) for value in found.values()) > 1000
     for key, value in found.items():
         torch.testing.assert_close(value, parts[0][key] + parts[1][key], rtol=1e-5, atol=1e-9)
 
