@@ -4,9 +4,10 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -149,6 +150,30 @@ def rank_main(rank: int, port: int, folder: str) -> None:
     found = train(Path(folder), DistributedRanks())
     torch.save(found, Path(folder) / f"rank{rank}.pt")
     distributed.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rank's part of a tensor, of ranks that can send from the memory of GPUs alone."""
+
+    device: torch.device
+    device_mesh: Any = field(default_factory=lambda: SimpleNamespace(device_type="cuda"))
+
+    def to(self, device: str) -> "Part":
+        """A copy on a device."""
+        return Part(torch.device(device))
+
+    def full_tensor(self) -> torch.Tensor:
+        """The whole, if it can be sent."""
+        if self.device.type != "cuda":
+            raise RuntimeError(f"No backend type associated with device type {self.device.type}")
+        return torch.ones(2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_parts_in_the_memory_of_the_host_are_gathered_by_gpus(device: str) -> None:
+    found = whole(cast(torch.Tensor, Part(torch.device(device))))
+    assert torch.equal(found, torch.ones(2))
 
 
 def test_two_ranks_make_the_updates_of_one_process(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -196,21 +197,29 @@ def outcome(
     }
 
 
-def after_an_error(
-    folder: Path, ranks: DistributedRanks, autocast: str
-) -> list[dict[str, torch.Tensor]]:
-    """Weights after an error in the last pass of an update, a return to a checkpoint, an update.
+ERRORS = ("a pass", "old log-probabilities", "log-probabilities")
+"""What an error ends."""
 
-    And those of an update alone.
+
+def after_an_error(
+    folder: Path, ranks: DistributedRanks, autocast: str, ended: str
+) -> list[dict[str, torch.Tensor]]:
+    """Weights after an error, a return to a checkpoint, and an update; those of an update alone.
+
+    The error is in the last pass of an update, or in log-probabilities.
     """
-    case = Case(samples(8), 2, {"autocast": autocast})
+    old = {"updates_per_step": 2, "recompute_logprobs": True} if ended == ERRORS[1] else {}
+    case = Case(samples(8), 2, {"autocast": autocast, **old})
     trainer, other = (trainer_of(case, ranks, **SETTINGS["kept"]) for _ in range(2))
-    fatal = marked(samples(8), 4, 5, 6, 7, token=FATAL)
+    fatal = marked(samples(8), *range(0 if old else 4, 8), token=FATAL)
+    failing: Callable[[Samples], object] = (
+        trainer.logprobs if ended == ERRORS[2] else trainer.update
+    )
     trainer.save(folder)
     trainer.update(samples(8))
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of memory"):
-            trainer.update(fatal)
+            failing(fatal)
     trainer.load(folder)
     for each in (trainer, other):
         each.update(samples(8))
@@ -224,8 +233,9 @@ def rank_main(rank: int, port: int, folder: Path) -> None:
     distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(minutes=5))
     ranks = DistributedRanks()
     found: dict[str, Any] = {
-        f"after an error {autocast}": after_an_error(folder, ranks, autocast)
+        f"{ended} {autocast}": after_an_error(folder, ranks, autocast, ended)
         for autocast in ("off", "bfloat16")
+        for ended in ERRORS
     }
     for name, setting in RUNS:
         case, own = {**CASES, **HALF}[name], folder / f"{name} {setting}"
@@ -324,10 +334,11 @@ def test_what_is_kept_changes_no_bit(found: Found) -> None:
         assert_equal(ranks["one pass once"]["weights"], ranks["one pass each"]["weights"])
 
 
+@pytest.mark.parametrize("ended", ERRORS)
 @pytest.mark.parametrize("autocast", ["off", "bfloat16"])
-def test_an_update_that_an_error_ended_leaves_nothing(autocast: str, found: Found) -> None:
+def test_what_an_error_ended_leaves_nothing(autocast: str, ended: str, found: Found) -> None:
     for ranks in found:
-        after, wanted = ranks[f"after an error {autocast}"]
+        after, wanted = ranks[f"{ended} {autocast}"]
         assert_equal(after, wanted)
 
 

@@ -1,14 +1,22 @@
 """Tensors that may be spread over the ranks of a sharded model."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor that may be spread over ranks; every rank must ask."""
-    return cast(Any, tensor).full_tensor() if is_spread(tensor) else tensor
+    """All of a tensor that may be spread over ranks; every rank must ask.
+
+    Parts that are kept elsewhere, as in the memory of the host, are gathered on the device of the
+    ranks: their group may know how to send from no other one.
+    """
+    if not is_spread(tensor):
+        return tensor
+    spread: Any = tensor
+    device: str = spread.device_mesh.device_type
+    return (spread if spread.device.type == device else spread.to(device)).full_tensor()
 
 
 def is_spread(tensor: Tensor) -> bool:

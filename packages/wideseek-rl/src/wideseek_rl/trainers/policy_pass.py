@@ -119,7 +119,7 @@ class PolicyPass:
 
     @contextmanager
     def reset_on_error(self) -> Generator[None]:
-        """Around the passes of an update: one that an error ends leaves nothing to the next."""
+        """Around passes, with or without a backward half: an error leaves nothing of them."""
         try:
             yield
         except BaseException:

@@ -112,7 +112,7 @@ class TorchTrainer:
             loss=self._loss_config,
             device=self._pass.device,
         )
-        with self._pass.seeded(self._updates):
+        with self._pass.reset_on_error(), self._pass.seeded(self._updates):
             for part in self._prepare(live) if live else ():
                 if not self._update(part, stats):
                     break
@@ -134,10 +134,11 @@ class TorchTrainer:
     def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
         results = [np.zeros(len(sample), dtype=np.float32) for sample in samples]
-        for sample, values in zip(samples, results, strict=True):
-            if sample.trained:
-                batch = self._pass.collate([single(sample)])
-                values[sample.weights != 0] = self._pass.logprobs(batch).float().cpu().numpy()
+        with self._pass.reset_on_error():
+            for sample, values in zip(samples, results, strict=True):
+                if sample.trained:
+                    batch = self._pass.collate([single(sample)])
+                    values[sample.weights != 0] = self._pass.logprobs(batch).float().cpu().numpy()
         if self._ranks.count > 1:
             reshard(network(self.model))
         return results
@@ -202,9 +203,8 @@ class TorchTrainer:
         stats.lr = learning_rate(self._config.optimizer, self._updates)
         self._optimizer.zero_grad()
         total = UpdateSums(self._pass.device)
-        with self._pass.reset_on_error():
-            for left, planned in enumerate(part, 1 - len(part)):
-                self._run(planned, total, stats, last=left == 0)
+        for left, planned in enumerate(part, 1 - len(part)):
+            self._run(planned, total, stats, last=left == 0)
         if not self._config.offload:
             self._optimizer.measure()
         total.reduce(self._ranks.sum)
