@@ -1,4 +1,7 @@
 import asyncio
+import socket
+import struct
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
@@ -7,6 +10,7 @@ import pytest
 
 from wideseek_core.errors import ContextOverflow, WorkerError
 from wideseek_core.frames import JSON, Kind, frame
+from wideseek_core.helper import CHANNEL
 from wideseek_core.workers import Worker, WorkerPool
 
 MODULE = "worker_echo"
@@ -165,3 +169,20 @@ async def test_an_answer_that_can_not_be_read_fails_its_request_and_no_other(dat
     process.stdout.feed_data(frame(Kind.ANSWER, 1, b"7"))
     assert await waiting[1] == 7
     await worker.kill()
+
+
+@pytest.mark.parametrize("mode", ["concurrent", "one by one"])
+async def test_a_helper_that_loses_its_starter_ends_in_order(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        monkeypatch.setenv(CHANNEL, f"127.0.0.1 {server.getsockname()[1]} {'0' * 64}")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", MODULE, mode)
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(server)
+        assert await loop.sock_recv(connection, 64)
+        # Closed at once, the connection is not ended but reset, as by the loss of a network.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    assert await process.wait() == 0

@@ -1,5 +1,7 @@
 """Which ends of ranks at their start are losses, and which would come again."""
 
+import os
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ from wideseek_core.processes import TEMPORARY, LocalChild
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher, LocalSlot
 from wideseek_rl.loop.restarts import with_restarts
+from wideseek_rl.trainers.remote.channel import Channel
+from wideseek_rl.trainers.remote.ending import reported
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
+from wideseek_rl.trainers.remote.requests import Done
 
 FAILING = "wideseek_rl.no_such_trainer"
 
@@ -90,6 +95,7 @@ class PatientLauncher(LocalLauncher):
     ("of_first", "of_second", "lost", "said"),
     [
         ("kill -9 $$", "exit 0", True, "trainer-0 with exit code -9"),
+        ("exit 0", "exit 0", True, "trainer-0 with exit code 0"),
         ("exit 1", f"exit {TEMPORARY}", False, "trainer-0 did not start: (nothing)"),
         (f"exit {TEMPORARY}", f"exit {TEMPORARY}", True, f"with exit code {TEMPORARY}"),
         # Ranks that lost a peer are not to blame, whatever the peer ended by.
@@ -121,6 +127,17 @@ async def test_one_failing_rank_ends_those_that_wait_for_it(tmp_path: Path) -> N
     made, error = await attempts(command, LocalLauncher(tmp_path / "logs"))
     assert (made, isinstance(error, RanksLost)) == (1, False)
     assert "trainer-1 did not start: no memory" in str(error)
+
+
+def test_a_rank_whose_client_is_lost_says_that_another_attempt_may_help() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    target = os.fdopen(theirs, "wb", buffering=0)
+    channel = Channel(0, (sys.stdin.buffer, target))
+    with pytest.raises(SystemExit) as ended, reported(channel):
+        channel.answer(Done())
+    target.close()
+    assert ended.value.code == TEMPORARY
 
 
 class NoStart:

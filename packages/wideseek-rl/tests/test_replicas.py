@@ -205,12 +205,13 @@ async def test_a_process_that_ends_while_it_starts_is_started_again(
 
 
 @pytest.mark.parametrize(
-    ("script", "starts"), [("echo no memory >&2; exit 1", 1), ("kill -9 $$", 3)]
+    ("script", "starts"),
+    [("echo no memory >&2; exit 1", 1), ("kill -9 $$", 3), ("exit 0", 3)],
 )
 async def test_a_process_that_ends_by_itself_is_not_started_again(
     script: str, starts: int, tmp_path: Path
 ) -> None:
-    """Its error would come again, other than what ends processes from outside."""
+    """Its error would come again, other than a kill or the end of its input."""
     begun = 0
 
     async def start(number: int) -> Worker:

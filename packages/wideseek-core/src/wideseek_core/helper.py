@@ -6,6 +6,7 @@ given an address in its environment instead, and connects to it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -38,12 +39,12 @@ def connect_back() -> None:
     host, port, token = given.split()
     try:
         connection = socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S)
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(token.encode())
     except OSError as error:
         sys.stderr.write(f"the starter at {host}:{port} can't be reached: {error}\n")
         raise SystemExit(TEMPORARY) from None
-    connection.settimeout(None)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(token.encode())
     for number in (0, 1):
         os.dup2(connection.fileno(), number)
     connection.close()
@@ -52,10 +53,12 @@ def connect_back() -> None:
 def serve(handle: Callable[[Any], object], coding: Coding = PICKLE) -> None:
     """Answers one request after the other until the input ends. Blocks.
 
+    The loss of who sends it is an end of the input.
+
     An exception of `handle` is reported to the one who asked, as itself if it is a
     `WideSeekError`, else as a `WorkerError`.
     """
-    with _private_output() as output:
+    with contextlib.suppress(ConnectionError), _private_output() as output:
         while head := sys.stdin.buffer.read(HEAD.size):
             if len(head) != HEAD.size:
                 return
@@ -77,7 +80,8 @@ def serve(handle: Callable[[Any], object], coding: Coding = PICKLE) -> None:
 def serve_concurrently(handle: Callable[[Any], Awaitable[object]], coding: Coding = PICKLE) -> None:
     """Answers many requests at once until the input ends, and leaves those under way. Blocks.
 
-    `handle` is started for each request in the order in which they come.
+    The loss of who sends it is an end of the input. `handle` is started for each request in the
+    order in which they come.
     """
     with _private_output() as output:
         asyncio.run(_Server(handle, coding, output).run())
@@ -103,7 +107,7 @@ class _Server:
                         task.cancel()
                     continue
                 self._tasks[head.number] = asyncio.create_task(self._answer(*head[:2], data))
-        except EOFError:
+        except (EOFError, ConnectionError):
             # Nothing here is worth keeping, and what is under way would be waited for.
             os._exit(0)
 

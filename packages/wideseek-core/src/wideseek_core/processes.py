@@ -197,11 +197,12 @@ class Output:
 
 
 def fails_again(returncode: int) -> bool:
-    """Whether a process that ended so would end so again: no signal, and no exit code `TEMPORARY`.
+    """Whether a process that ended so would end so again: by an exit code other than `TEMPORARY`.
 
-    A signal comes from outside: from whoever kills processes, or with the loss of a host.
+    A signal comes from outside: from whoever kills processes, or with the loss of a host. A process
+    that ended in order has lost the one who asks it.
     """
-    return returncode >= 0 and returncode != TEMPORARY
+    return returncode > 0 and returncode != TEMPORARY
 
 
 def last_line(child: Child) -> str:

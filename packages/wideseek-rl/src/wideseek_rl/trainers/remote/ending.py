@@ -21,10 +21,14 @@ REFUSED = 2
 def reported(channel: Channel) -> Generator[None]:
     """Ends the process by the errors of the block; the last line of its log has the reason.
 
-    The first rank answers with the reason. A rank that lost its peers ends with `TEMPORARY`.
+    The first rank answers with the reason. A rank that lost its client or its peers ends with
+    `TEMPORARY`.
     """
     try:
         yield
+    except ConnectionError as error:
+        traceback.print_exc()
+        raise SystemExit(TEMPORARY) from error
     except (WideSeekError, OSError) as error:  # of the system: a full disk, a file of another user
         with suppress(OSError):  # the client may be gone
             channel.answer(Failed(message=str(error), error=type(error).__name__))
