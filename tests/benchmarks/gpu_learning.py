@@ -50,8 +50,9 @@ from wideseek_apps.demos import Demonstrations, demo_set
 from wideseek_apps.evaluation import wider
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import Episode, Task
+from wideseek_core import ConfigError, Episode, Task
 from wideseek_core.config import load_arguments, load_config
+from wideseek_core.exits import exit_on_error
 from wideseek_eval import RunConfig, load_run, load_tasks, run_evaluation
 from wideseek_eval.statistics.means import resampled_means
 from wideseek_eval.statistics.summary import values_by_question
@@ -446,7 +447,9 @@ class Learning:
             return
         out, name = self.progress.out, f"{arm}{FEWER} {seed}"
         shutil.copyfile(kept[max(fewer)], out / f"{name}.safetensors")
-        self.results.note(name, {"tokens": max(fewer), "of the other": theirs["tokens"]})
+        facts = {"tokens": max(fewer), "of the other": theirs["tokens"]}
+        self.progress.stages[f"{seed} {arm}{FEWER}"] = facts
+        self.results.note(name, facts)
         await self.measure(seed, f"{arm}{FEWER}")
 
     def _kept(self, seed: int, arm: str) -> Iterator[Path]:
@@ -563,13 +566,10 @@ def report(plan: Plan, progress: Progress) -> dict[str, Any]:
     """All comparisons that can be made: seed by seed, together, and of real tables alone."""
     sources = {task.id: task.source or "all" for task in plan.held_out}
     found: dict[str, Any] = {}
-    for title, (first, second) in COMPARED.items():
+    for title, both in COMPARED.items():
         for heat in (1.0, 0.0):
-            pairs = [
-                (_named(progress, seed, first, heat), _named(progress, seed, second, heat))
-                for seed in plan.seeds
-            ]
-            whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+            pairs = [_sides(progress, seed, both, heat) for seed in plan.seeds]
+            whole = [pair for pair in pairs if pair is not None]
             if not whole:
                 continue
             label = f"{title}, {'greedy' if heat == 0 else 'T1'}"
@@ -580,15 +580,29 @@ def report(plan: Plan, progress: Progress) -> dict[str, Any]:
     return found
 
 
-def _named(
-    progress: Progress, seed: int, what: tuple[str, str], heat: float
-) -> dict[str, dict[str, list[float]]] | None:
+ByMetric = dict[str, dict[str, list[float]]]
+
+
+def _named(progress: Progress, seed: int, what: tuple[str, str], heat: float) -> ByMetric | None:
     policy, arm = what
-    for chosen in (policy, policy.removesuffix(FEWER)):  # of one arm, its end has as many tokens
-        name = Measurement(seed=seed, policy=chosen, arm=arm, heat=heat).name
-        if name in progress.scores:
-            return progress.scores[name]
-    return None
+    name = Measurement(seed=seed, policy=policy, arm=arm, heat=heat).name
+    return progress.scores.get(name)
+
+
+def _sides(
+    progress: Progress, seed: int, both: tuple[tuple[str, str], tuple[str, str]], heat: float
+) -> tuple[ByMetric, ByMetric] | None:
+    """What is compared of a seed, if it was measured at this temperature.
+
+    With as many tokens one arm is as it was earlier, the other at its end.
+    """
+    sides = [_named(progress, seed, side, heat) for side in both]
+    if any(side is not None for side in sides):
+        for at, (policy, arm) in enumerate(both):
+            if sides[at] is None and policy.endswith(FEWER):
+                sides[at] = _named(progress, seed, (policy.removesuffix(FEWER), arm), heat)
+    first, second = sides
+    return None if first is None or second is None else (first, second)
 
 
 Values = Mapping[str, Sequence[float]]
@@ -652,7 +666,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=560, help="time for everything")
     parser.add_argument("--reserve", type=float, default=70, help="of it behind training")
     parser.add_argument("--seed", type=int, action="append", help="1, 2 and 3 if not given")
-    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--arms", default=",".join(ARMS), help="what is trained, by ,")
     parser.add_argument("--other", type=Path, help="OUT of the other arm's process, to begin with")
     parser.add_argument("--peer", type=Path, help="OUT of the other arm's process, to compare with")
     parser.add_argument("--merge", help="only report on several OUT, by ,")
@@ -661,10 +675,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=1e12, help="that each arm may sample")
     parser.add_argument("--chunk", type=int, default=8, help="steps between two checkpoints")
     parser.add_argument("--trials", type=int, default=2, help="of a question at temperature 1")
-    parser.add_argument("--single-share", type=float, default=0.3)
-    parser.add_argument("--eval-tasks", type=int, default=120)
-    parser.add_argument("--width-tasks", type=int, default=40)
+    parser.add_argument(
+        "--single-share", type=float, default=0.3, help="of the questions, shown as a single agent"
+    )
+    parser.add_argument("--eval-tasks", type=int, default=120, help="held-out questions")
+    parser.add_argument("--width-tasks", type=int, default=40, help="of them, for each width")
     given = parser.parse_intermixed_args()
+    if unknown := set(given.arms.split(",")) - set(ARMS):
+        parser.error(f"--arms: {', '.join(sorted(unknown))}: they are {', '.join(ARMS)}")
     given.out.mkdir(parents=True, exist_ok=True)
     config = load_arguments(TrainConfig, given.settings, usage="").config
     tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
@@ -688,6 +706,8 @@ def main() -> None:
     progress = Progress.resumed(given.out, given.former)
     if given.merge:
         for other in given.merge.split(","):
+            if not (Path(other) / "scores.json").is_file():
+                raise ConfigError(f"--merge: {other} has no scores.json")
             found = Progress.resumed(Path(other), None)
             progress.scores |= found.scores
             progress.stages |= found.stages
@@ -719,4 +739,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

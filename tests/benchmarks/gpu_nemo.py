@@ -605,6 +605,8 @@ async def main() -> None:
     parser.add_argument("--make", help="only make the model of a shape, in OUT")
     parser.add_argument("--rehearse", action="store_true")
     given = parser.parse_args()
+    if unknown := [part for part in given.parts.split(",") if part not in LIMITS_S]:
+        parser.error(f"--parts: {', '.join(unknown)}: they are {', '.join(LIMITS_S)}")
     if given.make:
         kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
         make(given.out, random_model(shape(given.make), kind))

@@ -45,6 +45,7 @@ from tokenizers import Tokenizer
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core.config import load_arguments, load_config
+from wideseek_core.exits import exit_on_error
 from wideseek_eval import load_tasks
 from wideseek_rl import PolicyModel, RLConfig
 from wideseek_rl.loop.loggers.episodes import EpisodeLogger
@@ -286,6 +287,11 @@ def main() -> None:
     config = load_arguments(TrainConfig, given.settings, usage="").config
     tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
     assert not {task.id for task in tasks} & {task.id for task in held_out}
+    for name in given.schedules.split(","):
+        try:
+            with_schedule(config, name, given.each)
+        except ValueError:
+            parser.error(f"--schedules: no schedule is named {name}")
     sft = load_config(SftConfig, given.sft.split(";"))
     plan = Plan(
         config=config,
@@ -317,4 +323,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -269,16 +269,21 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--seconds", type=float, default=1e9, help="time for everything")
     given = parser.parse_args()
+    named = [f"{name}-{n}" for n in range(given.seeds) for name in given.only.split(",")]
+    chosen = given.runs.split(",") if given.runs else named
+    for name in chosen:
+        variant, _, seed = name.rpartition("-")
+        if variant not in VARIANTS or not seed.isdecimal():
+            parser.error(f"no run is named {name}; variants are {', '.join(VARIANTS)}")
     deadline = time.monotonic() + given.seconds
     given.folder.mkdir(parents=True, exist_ok=True)
-    named = [f"{name}-{n}" for n in range(given.seeds) for name in given.only.split(",")]
     runs = [
         Run(
             variant=name.rpartition("-")[0],
             seed=int(name.rpartition("-")[2]),
             folder=given.folder / name,
         )
-        for name in (given.runs.split(",") if given.runs else named)
+        for name in chosen
     ]
     asyncio.run(measure_start(given.folder, min(2 * given.jobs, 16)))
     work = Runs(given.folder, runs, given.steps, given.jobs)

@@ -27,7 +27,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from scaling_setup import Held, Places, ScalingConfig, made_model, open_places
+from scaling_setup import Held, Places, ScalingConfig, made_model, open_places, own_gpus
 from scaling_work import Steps, Work
 
 from wideseek_apps.served_engine import ServedEngine
@@ -243,6 +243,7 @@ def _versions(*names: str) -> dict[str, str]:
 
 async def measure(config: ScalingConfig) -> None:
     """All parts."""
+    own_gpus(config)  # before the model is made, which takes a while
     results = Results(config)
     model = await asyncio.to_thread(made_model, config)
     results.note("model", str(model))

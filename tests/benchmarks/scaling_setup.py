@@ -224,17 +224,23 @@ class Held(Generic[T]):
         await asyncio.gather(self._task, return_exceptions=True)
 
 
+def own_gpus(config: ScalingConfig) -> tuple[int, ...]:
+    """The GPUs of this host, where processes run on them."""
+    if config.rehearse or config.launcher != "local":
+        return ()
+    found = visible_gpus()
+    if len(found) < config.gpus:
+        raise ConfigError(f"gpus={config.gpus}: there are {len(found)}")
+    return found
+
+
 class Places:
     """Opens groups of ranks and servers on the GPUs that are theirs."""
 
     def __init__(self, config: ScalingConfig, shared: Launcher | None) -> None:
         self._config, self._shared = config, shared
         self.model = PolicyModel(ModelConfig(model=str(made_model(config)), device="cpu"))
-        self._gpus: tuple[int, ...] = ()
-        if not (config.rehearse or shared):
-            self._gpus = visible_gpus()
-            if len(self._gpus) < config.gpus:
-                raise ConfigError(f"gpus={config.gpus}: there are {len(self._gpus)}")
+        self._gpus = own_gpus(config)
 
     def _launcher(self, name: str, role: str, gpus: Sequence[int]) -> Launcher:
         if self._shared is not None:
