@@ -71,9 +71,14 @@ def test_nothing_is_computed_again_whatever_the_layers_that_it_would_apply_to() 
     assert every == fourth > trainer_memory(SMALL, load(recompute="cheap")).total
 
 
-def test_offloading_moves_masters_and_moments_to_the_host() -> None:
-    kept, moved = (trainer_memory(LARGE, load(offload=flag)) for flag in (False, True))
-    assert moved.host == pytest.approx(12 * LARGE.parameters / 2**30)
+@pytest.mark.parametrize(
+    ("changes", "bytes_of_a_parameter"), [({}, 12), ({"float32": True}, 8), ({"ranks": 2}, 8 / 2)]
+)
+def test_offloading_moves_moments_to_the_host_and_masters_that_are_copies(
+    changes: dict[str, object], bytes_of_a_parameter: float
+) -> None:
+    kept, moved = (trainer_memory(LARGE, load(offload=flag, **changes)) for flag in (False, True))
+    assert moved.host == pytest.approx(bytes_of_a_parameter * LARGE.parameters / 2**30)
     assert kept.weights - moved.weights == pytest.approx(moved.host)
 
 

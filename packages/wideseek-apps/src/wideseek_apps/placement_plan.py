@@ -122,6 +122,7 @@ def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad
         recompute_every=getattr(trainer, "recompute_every", 1),
         recompute_layers=getattr(trainer, "recompute_layers", None),
         offload=getattr(trainer, "offload", False),
+        float32=config.policy.dtype == "float32",
         reference=config.rl.loss.kl > 0,
         keep_gathered=getattr(trainer, "keep_gathered", False),
         reduce_once=getattr(trainer, "reduce_gradients", "each_pass") == "once",

@@ -27,7 +27,8 @@ GATHERED_BYTES = 2
 UNREDUCED_BYTES = 4
 """Of a parameter whose gradient each rank adds up before it is reduced."""
 HOST_BYTES = 12
-"""Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host."""
+"""Of `STATE_BYTES`, master and moments, which may be kept in the memory of the host. Weights in
+float32 are their own masters, and stay."""
 
 MFU = {"torch": 0.47, "torch_sharded": 0.42, "nemo_aligner": 0.38}
 """Share of the peak that training reaches."""
@@ -58,6 +59,8 @@ class TrainerLoad:
     recompute_layers: int | None = None
     """Layers of each pipeline stage that are recomputed, where they are counted instead."""
     offload: bool = False
+    float32: bool = False
+    """Whether the weights are their own masters, as they always are over several ranks."""
     reference: bool = False
     """Whether a reference model is held for the KL term."""
     keep_gathered: bool = False
@@ -93,7 +96,8 @@ def trainer_memory(shape: ModelShape, load: TrainerLoad) -> Memory:
         state -= MOMENT_BYTES * shape.parameters * (1 / holders - 1 / load.ranks)
     host = 0.0
     if load.offload:
-        host = HOST_BYTES * shape.parameters / holders
+        moved = MOMENT_BYTES if load.float32 or load.ranks > 1 else HOST_BYTES
+        host = moved * shape.parameters / holders
         state -= host
     if load.reference:
         sharded = load.kind == "nemo_aligner" or load.ranks > 1

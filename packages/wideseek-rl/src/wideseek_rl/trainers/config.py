@@ -98,7 +98,8 @@ class TorchTrainerConfig(Config):
     max_logits: int | None = Field(default=None, ge=1)
     """Logits held at the same time, 4 bytes each; null for what suits the device."""
     offload: bool = False
-    """Keep masters and moments in the memory of the host between updates."""
+    """Keep masters and moments in the memory of the host between updates. Weights in float32, as
+    they are over several GPUs, are their own masters and stay."""
     profile: tuple[int, ...] = ()
     """Updates, counted from 0 over the whole run, of which a torch profiler trace is written; a
     step is traced from its first update on."""
