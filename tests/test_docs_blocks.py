@@ -284,6 +284,8 @@ def test_a_command_works_as_printed(command: ShownCommand, working: WorkingFolde
         assert find_spec(arguments[1]) is not None
     elif program == "python":
         assert (ROOT / arguments[0]).is_file()
+    elif program == "bash":
+        _check_script(ROOT / arguments[0], command.text)
     else:
         assert program in NOT_RUN, f"nothing here knows how to run {program!r}"
 
@@ -381,6 +383,14 @@ def _check_installation(words: Sequence[str]) -> None:
         project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text("utf-8"))
         offered = project["project"].get("optional-dependencies", {})
         assert set(filter(None, extras.rstrip("]").split(","))) <= set(offered), word
+
+
+def _check_script(script: Path, text: str) -> None:
+    """The script can be read, and knows the variables that are set in front of it."""
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    given = re.findall(r"([A-Z_]+)=", text.partition("bash ")[0])
+    known = set(re.findall(r"\$\{([A-Z_]+):-", script.read_text("utf-8")))
+    assert set(given) <= known
 
 
 def _check_nox(arguments: Sequence[str]) -> None:
