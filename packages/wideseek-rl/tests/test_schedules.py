@@ -234,6 +234,37 @@ async def test_groups_of_the_next_step_are_sampled_while_a_step_is_reported(
     assert max(world.staleness) == max_staleness
 
 
+@dataclass
+class Busy(World):
+    """Counts the groups that are being sampled."""
+
+    running: int = 0
+
+    async def _group(self, prompt: int) -> Group:
+        self.running += 1
+        try:
+            return await super()._group(prompt)
+        finally:
+            self.running -= 1
+
+
+@in_simulated_time
+async def test_nothing_is_sampled_ahead_while_a_run_that_is_over_is_measured(
+    tmp_path: Path,
+) -> None:
+    world, running = Busy(lambda _: 5.0), list[int]()
+
+    async def final(_step: int) -> dict[str, float]:
+        await asyncio.sleep(1.0)
+        running.append(world.running)
+        return {}
+
+    settings = config(schedule={"kind": "async", "max_staleness": 1}, max_seconds=1e-9)
+    summary = await TrainingLoop(settings, world, world, folder=tmp_path, final=final).fit(tasks())
+    assert summary.steps == 1
+    assert running == [0]
+
+
 @pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])
 @pytest.mark.parametrize("seed", range(4))
 async def test_no_prompt_is_lost_or_trained_twice_although_the_run_is_killed(

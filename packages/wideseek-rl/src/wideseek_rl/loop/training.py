@@ -138,30 +138,36 @@ class TrainingLoop:
         for metric_logger in self._loggers:
             await metric_logger.start(state.step)
         try:
-            if not state.step:
-                await self._report_held_out(0, self._baseline)
-            saved = state.step if self._store.latest() else -1
-            while state.step < total and not self._late(state) and not state.stopped:
-                state = await self._step(schedule, state)
-                if not state.stopped:
-                    last = state.step == total or self._late(state)
-                    state = await self._evaluated(state, last=last)
-                if state.step % self._config.checkpoint.every_steps == 0:
-                    await self._save(schedule, state)
-                    saved = state.step
-            if saved != state.step:
-                await self._save(schedule, state)
+            try:
+                state = await self._train(schedule, state, total)
+            finally:
+                # What was begun ahead of a step that never comes must not slow the end down.
+                await schedule.close()
             if state.stopped:
                 await self._return_to_best(state)
             if self._final is not None:
                 await self._report_final(state.step, await self._final(state.step))
         finally:
-            try:
-                await schedule.close()
-            finally:
-                for metric_logger in self._loggers:
-                    await metric_logger.close()
+            for metric_logger in self._loggers:
+                await metric_logger.close()
         return self._summary(state)
+
+    async def _train(self, schedule: Schedule, state: TrainerState, total: int) -> TrainerState:
+        """All steps that are left, evaluated and saved; the state after the last one."""
+        if not state.step:
+            await self._report_held_out(0, self._baseline)
+        saved = state.step if self._store.latest() else -1
+        while state.step < total and not self._late(state) and not state.stopped:
+            state = await self._step(schedule, state)
+            if not state.stopped:
+                last = state.step == total or self._late(state)
+                state = await self._evaluated(state, last=last)
+            if state.step % self._config.checkpoint.every_steps == 0:
+                await self._save(schedule, state)
+                saved = state.step
+        if saved != state.step:
+            await self._save(schedule, state)
+        return state
 
     async def _save(self, schedule: Schedule, state: TrainerState) -> None:
         # As of now: rollouts that are finished while the weights are written wait for the next one.
