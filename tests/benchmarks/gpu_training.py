@@ -30,6 +30,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -658,7 +659,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--shape", default="1.7b", choices=SHAPES)
-    parser.add_argument("--recompute", default="mlp")
+    parser.add_argument(
+        "--recompute", default="mlp", choices=("none", "cheap", "mlp", "layer", "mixed")
+    )
     parser.add_argument("--every", type=float, default=2)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--passes", type=int, default=1, help="windows of each GPU in an update")
@@ -673,6 +676,7 @@ def main() -> None:
         distributed.init_process_group("nccl" if DEVICE.type == "cuda" else "gloo")
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
     report("machine", torch=torch.__version__, device=name, ranks=RANKS, shape=arguments.shape)
+    failed = False
     for part in arguments.parts:
         if time.time() > arguments.until:
             report(part, skipped="no time left")
@@ -681,7 +685,9 @@ def main() -> None:
             PARTS[part](arguments)
         except Exception as error:  # noqa: BLE001 - the parts after it are worth running
             report(part, error=f"{type(error).__name__}: {str(error)[:600]}")
+            failed = True
         clean()
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
