@@ -1,6 +1,7 @@
 """Which ends of ranks at their start are losses, and which would come again."""
 
 import os
+import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -16,8 +17,9 @@ from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher, LocalSlot
 from wideseek_rl.loop.restarts import with_restarts
 from wideseek_rl.trainers.remote.channel import Channel
-from wideseek_rl.trainers.remote.ending import reported
+from wideseek_rl.trainers.remote.ending import REFUSED, reported
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
+from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.requests import Done
 
 FAILING = "wideseek_rl.no_such_trainer"
@@ -138,6 +140,20 @@ def test_a_rank_whose_client_is_lost_says_that_another_attempt_may_help() -> Non
         channel.answer(Done())
     target.close()
     assert ended.value.code == TEMPORARY
+
+
+@pytest.mark.parametrize(("host", "code"), [("127.0.0.1", TEMPORARY), ("192.0.2.1", REFUSED)])
+def test_only_a_port_that_was_taken_meanwhile_is_worth_another_attempt(
+    host: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = Channel(1, (sys.stdin.buffer, sys.stdout.buffer))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = {"MASTER_ADDR": host, "MASTER_PORT": str(taken.getsockname()[1])}
+        for name, value in {**address, "RANK": "0", "WORLD_SIZE": "2"}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended, reported(channel):
+            join_ranks("nccl")
+    assert ended.value.code == code
 
 
 class NoStart:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wideseek_core import WideSeekError
+from wideseek_core import RanksLost, WideSeekError
 from wideseek_core.processes import TEMPORARY
 from wideseek_rl.trainers.remote.channel import Channel
 from wideseek_rl.trainers.remote.requests import Failed
@@ -26,7 +26,7 @@ def reported(channel: Channel) -> Generator[None]:
     """
     try:
         yield
-    except ConnectionError as error:
+    except (ConnectionError, RanksLost) as error:
         traceback.print_exc()
         raise SystemExit(TEMPORARY) from error
     except (WideSeekError, OSError) as error:  # of the system: a full disk, a file of another user

@@ -1,5 +1,6 @@
 """How the ranks of a trainer meet, as the variables of `torch.distributed` say."""
 
+import errno
 import socket
 import struct
 import sys
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wideseek_core import TrainError
+from wideseek_core import RanksLost, TrainError
 from wideseek_core.config import environment, set_environment_default
 
 SIOCGIFADDR = 0x8915
@@ -18,7 +19,7 @@ def join_ranks(backend: str) -> None:
     """Forms torch's default group; its first rank listens on MASTER_ADDR alone.
 
     By itself torch's store listens on all addresses of the host. Raises `TrainError` if the
-    address can't be listened on.
+    address can't be listened on, `RanksLost` if another process has taken the port meanwhile.
     """
     distributed: Any = torch.distributed
     rank, count = int(environment("RANK", "0")), int(environment("WORLD_SIZE", "1"))
@@ -31,7 +32,8 @@ def join_ranks(backend: str) -> None:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             server = socket.create_server((host, port), family=family)
         except OSError as error:
-            raise TrainError(f"the trainer can't listen on {host}:{port}: {error}") from None
+            kind = RanksLost if error.errno == errno.EADDRINUSE else TrainError
+            raise kind(f"the trainer can't listen on {host}:{port}: {error}") from None
         port = server.getsockname()[1]
         listening = {"is_master": True, "master_listen_fd": server.detach()}
     store = distributed.TCPStore(host, port, count, wait_for_workers=False, **listening)
