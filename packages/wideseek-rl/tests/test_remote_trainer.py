@@ -31,7 +31,7 @@ from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.source import TensorInfo
-from wideseek_rl.testing import known, tiny_model
+from wideseek_rl.testing import known, make_sample, tiny_model
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer, measured
 from wideseek_rl.trainers.remote.client import (
@@ -68,17 +68,7 @@ def samples(count: int = 7) -> list[TrainingSample]:
     found: list[TrainingSample] = []
     for number in range(count):
         ids = [rng.randrange(3, 16) for _ in range(rng.randrange(12, 30))]
-        weights = np.zeros(len(ids), dtype=np.float32)
-        weights[-8:] = 0.02
-        found.append(
-            TrainingSample(
-                ids=np.array(ids, dtype=np.int32),
-                weights=weights,
-                advantages=np.full(len(ids), rng.uniform(-1, 1), dtype=np.float32),
-                logprobs=np.full(len(ids), -2.83, dtype=np.float32),
-                group=number % 3,
-            )
-        )
+        found.append(make_sample(ids, advantage=rng.uniform(-1, 1), group=number % 3))
     return found
 
 

@@ -21,7 +21,7 @@ from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora_config import LoraConfig
 from wideseek_rl.models.spread import whole
-from wideseek_rl.testing import tiny_model
+from wideseek_rl.testing import make_sample, tiny_model
 from wideseek_rl.trainers.adamw import advance_plainly
 from wideseek_rl.trainers.masters import MasterAdamW
 from wideseek_rl.trainers.ranks import DistributedRanks, shard
@@ -54,17 +54,7 @@ def samples(count: int = 11) -> list[TrainingSample]:
     found: list[TrainingSample] = []
     for number in range(count):
         ids = [*shared[: rng.randrange(3, 12)], *(rng.randrange(3, 16) for _ in range(20))]
-        weights = np.zeros(len(ids), dtype=np.float32)
-        weights[-8:] = 0.02
-        found.append(
-            TrainingSample(
-                ids=np.array(ids, dtype=np.int32),
-                weights=weights,
-                advantages=np.full(len(ids), rng.uniform(-1, 1), dtype=np.float32),
-                logprobs=np.full(len(ids), -2.83, dtype=np.float32),
-                group=number % 5,
-            )
-        )
+        found.append(make_sample(ids, advantage=rng.uniform(-1, 1), group=number % 5))
     return found
 
 

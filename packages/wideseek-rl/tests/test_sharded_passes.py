@@ -22,7 +22,7 @@ from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora_config import LoraConfig
-from wideseek_rl.testing import tiny_model
+from wideseek_rl.testing import make_sample, tiny_model
 from wideseek_rl.trainers.ranks import DistributedRanks
 from wideseek_rl.trainers.torch import TorchTrainer
 
@@ -71,17 +71,7 @@ def samples(count: int) -> Samples:
     found: Samples = []
     for number in range(count):
         ids = [rng.randrange(3, 16) for _ in range(LENGTH - number)]
-        weights = np.zeros(len(ids), dtype=np.float32)
-        weights[-8:] = 0.02
-        found.append(
-            TrainingSample(
-                ids=np.array(ids, dtype=np.int32),
-                weights=weights,
-                advantages=np.full(len(ids), rng.uniform(-1, 1), dtype=np.float32),
-                logprobs=np.full(len(ids), -2.83, dtype=np.float32),
-                group=number,
-            )
-        )
+        found.append(make_sample(ids, advantage=rng.uniform(-1, 1), group=number))
     return found
 
 

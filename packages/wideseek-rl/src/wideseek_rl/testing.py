@@ -19,6 +19,7 @@ from wideseek_core import (
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 if TYPE_CHECKING:
+    from wideseek_rl.batch.samples import TrainingSample
     from wideseek_rl.models.decoder import Decoder
 
 Known = TypeVar("Known")
@@ -93,6 +94,25 @@ def make_scored(
             extra_rows=tuple(extra),
         ),
         source=source,
+    )
+
+
+def make_sample(
+    ids: Sequence[int], *, advantage: float = 1.0, trained: int = 8, group: int = 0
+) -> "TrainingSample":
+    """A sample whose last tokens train; its sampler found all 17 tokens of a model alike."""
+    import numpy as np
+
+    from wideseek_rl.batch.samples import TrainingSample
+
+    weights = np.zeros(len(ids), dtype=np.float32)
+    weights[-trained:] = 0.02
+    return TrainingSample(
+        ids=np.array(ids, dtype=np.int32),
+        weights=weights,
+        advantages=np.full(len(ids), advantage, dtype=np.float32),
+        logprobs=np.full(len(ids), -2.83, dtype=np.float32),
+        group=group,
     )
 
 
