@@ -180,3 +180,28 @@ def test_a_model_that_nobody_knows_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["NoSuchModel"], "model_type": "x"}')
     with pytest.raises(CheckpointError, match="not loaded by transformers"):
         open_model(tmp_path, "cpu", torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"eos_token_id": "</s>"}, "'</s>' is no token id"),
+        ({"eos_token_id": [2, None]}, "is no token id"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "missing key 'factor'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_named(
+    tmp_path: Path, values: dict[str, Any], reason: str
+) -> None:
+    save_tiny(tmp_path, "Llama", {})
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    with pytest.raises(CheckpointError, match=reason):
+        open_model(tmp_path, "cpu", torch.float32)
+
+
+def test_an_end_id_of_another_type_is_named(tmp_path: Path) -> None:
+    save_tiny(tmp_path, "Llama", {})
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    with pytest.raises(CheckpointError, match=r"generation_config.json: eos_token_id: '</s>'"):
+        open_model(tmp_path, "cpu", torch.float32)

@@ -162,6 +162,8 @@ class Decoder(nn.Module):
 
     shares_prefixes = True
     """A layout may hold prefix trees."""
+    packs = True
+    """Samples of one sequence see nothing of each other."""
     plain_head = True
     """Logits are the product of hidden states and `output_weight`, and no more."""
 

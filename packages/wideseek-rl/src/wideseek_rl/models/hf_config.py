@@ -35,6 +35,9 @@ ROPE_FIELDS = {
 }
 """What each kind of rotary embedding is described by."""
 
+ROPE_NEEDS = frozenset({"factor", "low_freq_factor", "high_freq_factor"})
+"""Those of them that have no default."""
+
 
 def architecture(raw: Raw) -> str:
     """The model class that a `config.json` names, or what it says of the model's type."""
@@ -119,11 +122,13 @@ def config_to_json(config: DecoderConfig, dtype: str) -> Raw:
     }
 
 
-def token_ids(value: int | list[int] | None) -> tuple[int, ...]:
-    """The ids of a key that holds one, several or none."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, int) else tuple(value)
+def token_ids(value: object) -> tuple[int, ...]:
+    """The ids of a key that holds one, several or none. Raises `ValueError` for anything else."""
+    ids = cast(list[object], value) if isinstance(value, list | tuple) else [value]
+    found = tuple(one for one in ids if isinstance(one, int) and not isinstance(one, bool))
+    if len(found) < len(ids) and value is not None:
+        raise ValueError(f"{value!r} is no token id")
+    return found
 
 
 def unsupported(raw: Raw) -> str | None:
@@ -140,6 +145,8 @@ def unsupported(raw: Raw) -> str | None:
         if raw.get(key) not in (None, plain):
             return f"{key} is not supported"
     given = _given_rope(raw)
+    if not isinstance(given, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return f"a rotary embedding of {given!r} is not supported"
     kind = _rope_kind(given)
     if kind not in ROPE_FIELDS:
         return f"rope_type = {kind!r} is not supported"
@@ -185,7 +192,7 @@ def _rope(raw: Raw) -> RopeConfig:
     values = {
         name: float(given[ROPE_KEYS[name]])
         for name in names
-        if given.get(ROPE_KEYS[name]) is not None
+        if given.get(ROPE_KEYS[name]) is not None or name in ROPE_NEEDS
     }
     values.setdefault("theta", float(raw.get("rope_theta") or 10_000.0))
     if "original_positions" in names:

@@ -60,7 +60,10 @@ def end_ids(path: Path, known: tuple[int, ...]) -> tuple[int, ...]:
     extra = path / "generation_config.json"
     if not extra.is_file():
         return known
-    more = token_ids(read_object(extra).get("eos_token_id"))
+    try:
+        more = token_ids(read_object(extra).get("eos_token_id"))
+    except ValueError as error:
+        raise CheckpointError(f"{extra}: eos_token_id: {error}") from None
     return tuple(dict.fromkeys(known + more))
 
 

@@ -19,6 +19,11 @@ class CausalModel(Protocol):
         ...
 
     @property
+    def packs(self) -> bool:
+        """Whether samples of one sequence see nothing of each other."""
+        ...
+
+    @property
     def plain_head(self) -> bool:
         """Whether logits are the product of hidden states and `output_weight`, and no more."""
         ...

@@ -1,6 +1,7 @@
 """Any other causal language model, through the code of the `transformers` library."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from wideseek_core import CheckpointError, ConfigError
 from wideseek_core.files import folder_atomically
+from wideseek_core.text import one_line
 from wideseek_rl.models.decoder import Recompute
 from wideseek_rl.models.hf_config import architecture, token_ids
 from wideseek_rl.models.hf_format import copy_tokenizer, end_ids
@@ -19,8 +21,15 @@ from wideseek_rl.models.tensor_files import MAX_SHARD_BYTES, read_object
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Difference of logits, relative to the largest, that counts as none."""
+
+PROBED_TOKENS = 8
+"""Tokens of each of the samples that say how a model computes."""
+
+MAX_REASON_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +60,11 @@ class TransformersModel(nn.Module):
         raw: Any = cast(Any, inner).config
         self._softcap: float | None = getattr(raw, "final_logit_softcapping", None)
         self.plain_head = self._softcap is None and cast("Tensor | None", self._head().bias) is None
-        self._check_head()
+        ids = torch.arange(2 * PROBED_TOKENS, device=self.output_weight.device)
+        self._check_head(ids[None, :PROBED_TOKENS] % config.vocab_size)
+        self.packs = self._keeps_samples_apart(ids.reshape(2, -1) % config.vocab_size)
+        """Whether samples of one sequence see nothing of each other. Layers that carry a state
+        along know no positions that begin again."""
 
     def recompute(self, what: Recompute, *, every: float = 1) -> None:
         """Whole layers are computed again, or nothing is; `every` has no effect here."""
@@ -60,6 +73,7 @@ class TransformersModel(nn.Module):
             inner.gradient_checkpointing_disable()
         else:
             inner.train()  # the library recomputes in training mode alone
+            _without_noise(inner)
             inner.gradient_checkpointing_enable({"use_reentrant": False})
 
     def hidden(self, ids: Tensor, lengths: Tensor, layout: SequenceLayout | None = None) -> Tensor:
@@ -97,16 +111,49 @@ class TransformersModel(nn.Module):
         return cast(nn.Linear, cast(Any, self.inner).get_output_embeddings())
 
     @torch.no_grad()
-    def _check_head(self) -> None:
+    def _check_head(self, ids: Tensor) -> None:
         """Some models scale or bend their logits in ways that nothing here knows of."""
-        ids = torch.arange(4, device=self.output_weight.device)[None] % self.config.vocab_size
         whole: Tensor = cast(Any, self.inner)(input_ids=ids, use_cache=False).logits
-        parts = self.logits(self.hidden(ids, torch.tensor([4])))
-        difference = float((whole - parts).abs().max() / whole.abs().max().clamp(min=1e-6))
-        if not difference < TOLERANCE.get(whole.dtype, 0.1):
+        if not bool(torch.isfinite(whole).all()):
+            raise CheckpointError(
+                f"{self.config.architecture}: logits are not finite, so weights are not either"
+            )
+        if not _alike(whole, self.logits(self.hidden(ids, _lengths(ids)))):
             raise ConfigError(
                 f"{self.config.architecture}: logits are not made from hidden states as usual"
             )
+
+    @torch.no_grad()
+    def _keeps_samples_apart(self, ids: Tensor) -> bool:
+        """Whether two samples have the same hidden states side by side as each by itself."""
+        places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        ends = torch.full_like(ids, ids.shape[1])
+        ends[1] *= 2
+        layout = SequenceLayout(positions=places.reshape(1, -1), ends=ends.reshape(1, -1))
+        packed = ids.reshape(1, -1)
+        together = self.hidden(packed, _lengths(packed), layout).reshape(*ids.shape, -1)
+        return _alike(self.hidden(ids, _lengths(ids)), together)
+
+
+def _lengths(ids: Tensor) -> Tensor:
+    """Of sequences without padding."""
+    return torch.full((len(ids),), ids.shape[1])
+
+
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    """Whether numbers differ by no more than their precision explains."""
+    difference = float((wanted - found).abs().max() / wanted.abs().max().clamp(min=1e-6))
+    return difference < TOLERANCE.get(wanted.dtype, 0.1)
+
+
+def _without_noise(inner: nn.Module) -> None:
+    """Switches off what a model drops or shakes in training mode: the sampler does neither."""
+    for module in inner.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and ("drop" in name or "jitter" in name):
+                setattr(module, name, 0.0)
 
 
 def load_transformers_model(
@@ -123,31 +170,63 @@ def load_transformers_model(
     library: Any = transformers
     library.utils.logging.disable_progress_bar()
     try:
-        inner = library.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+        # Tensors that do not fit are named here rather than by a table in the log.
+        inner, found = library.AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise CheckpointError(f"{path}: not loaded by transformers: {reason}") from None
+    except Exception as error:  # of whatever checks and files the library has
+        reason = one_line(str(error))[:MAX_REASON_CHARS]
+        raise CheckpointError(f"{path}: not loaded by transformers: {reason}") from error
+    _check_loaded(path, found)
     inner = inner.to(device)
     if torch.device(device).type != "cpu" and getattr(inner, "_supports_flex_attn", False):
         inner.set_attn_implementation("flex_attention")  # packed samples without a dense mask
     return wrap(inner, path)
 
 
+def _check_loaded(path: Path, found: Mapping[str, Collection[Any]]) -> None:
+    """Raises `CheckpointError` for tensors that the library would make up, and names others."""
+    if missing := sorted(found["missing_keys"]):
+        raise CheckpointError(f"{path}: {len(missing)} tensors missing, first {missing[0]!r}")
+    for name, shape, expected in sorted(found["mismatched_keys"]):
+        raise CheckpointError(
+            f"{path}: {name!r} has shape {list(shape)}, expected {list(expected)}"
+        )
+    if errors := found.get("error_msgs"):
+        raise CheckpointError(f"{path}: not loaded by transformers: {one_line(str(errors))}")
+    if unknown := sorted(found["unexpected_keys"]):
+        logger.warning(
+            "%s: %d tensors are not of the model and are left out, first %r",
+            path,
+            len(unknown),
+            unknown[0],
+        )
+
+
 def wrap(inner: nn.Module, path: Path) -> TransformersModel:
-    """A model of the library, loaded from `path`."""
+    """A model of the library, loaded from `path`.
+
+    Raises `ConfigError` for one that has no body and head as decoders usually do.
+    """
     raw: Any = cast(Any, inner).config
     text: Any = raw.get_text_config()
+    name = type(inner).__name__
     config = TransformersConfig(
-        architecture=type(inner).__name__,
+        architecture=name,
         vocab_size=int(text.vocab_size),
         max_positions=int(getattr(text, "max_position_embeddings", 32_768)),
-        eos_ids=end_ids(path, token_ids(text.eos_token_id)),
-        pad_id=text.pad_token_id,
-        bos_id=text.bos_token_id,
+        eos_ids=end_ids(path, token_ids(getattr(text, "eos_token_id", None))),
+        pad_id=getattr(text, "pad_token_id", None),
+        bos_id=getattr(text, "bos_token_id", None),
     )
-    return TransformersModel(inner, config)
+    try:
+        return TransformersModel(inner, config)
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(f"{name} is not a decoder of the usual kind: {error}") from error
 
 
 def save_transformers_model(

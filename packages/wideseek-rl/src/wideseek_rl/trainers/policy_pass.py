@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wideseek_core import ConfigError
 from wideseek_rl.batch.packing import PACKED_MULTIPLE, BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
@@ -71,8 +72,7 @@ class PolicyPass:
             max_logits=config.max_logits,
         )
         on_gpu = self.device.type != "cpu"
-        packed = config.attention in ("packed", "documents")
-        self._packed = packed or (config.attention == "auto" and on_gpu)
+        self._packed = _packs(model, config.attention, on_gpu=on_gpu)
         self._one_by_one = config.attention == "documents" and self._documents_pay()
         self._flex = self._packed and on_gpu
         parts = MAX_LENGTHS if self._flex else config.max_batch_tokens
@@ -275,6 +275,19 @@ class PolicyPass:
 
     def _sequences(self, batch: MicroBatch) -> Tensor:
         return batch.turns if self._loss_config.sequence == "turn" else batch.owners
+
+
+def _packs(model: TrainableModel, attention: str, *, on_gpu: bool) -> bool:
+    """Whether samples run as one sequence. Raises `ConfigError` if they may not."""
+    chosen = attention in ("packed", "documents")
+    if model.packs:
+        return chosen or (attention == "auto" and on_gpu)
+    if chosen:
+        raise ConfigError(
+            f"trainer.attention={attention}: this model does not keep samples of one sequence "
+            "apart; set rows"
+        )
+    return False
 
 
 def _half(autocast: str) -> torch.dtype | None:
