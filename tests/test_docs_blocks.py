@@ -404,4 +404,6 @@ def test_the_environment_of_the_tests_is_that_of_the_documentation(working: Work
     """The stub is loaded: otherwise examples would ask the internet."""
     shown = "import httpx2; print(httpx2.AsyncHTTPTransport.handle_async_request)"
     assert "_answer" in working.example(shown).stdout
+    shown = "import aiohttp; print(aiohttp.ClientSession.request)"
+    assert "_aiohttp_answer" in working.example(shown).stdout
     assert os.environ.get("PYTHONPATH", "") != working.environment["PYTHONPATH"]

@@ -23,7 +23,16 @@ HEAVY_IMPORTS: dict[str, list[str]] = tomllib.loads(
 )
 """For each heavy library exactly the files that import it, relative to the `src` folders."""
 
-HEAVY = {"torch", "rich", "httpx2", "transformers", "pandas", "tokenizers", "qdrant_edge"}
+HEAVY = {
+    "aiohttp",
+    "httpx2",
+    "pandas",
+    "qdrant_edge",
+    "rich",
+    "tokenizers",
+    "torch",
+    "transformers",
+}
 """What importing wideseek_core must not bring along."""
 
 LIGHT = {

@@ -47,7 +47,14 @@ GROUP_SIZE = 8
 CONTEXT_TOKENS = 8192
 SAMPLED_EVERY_S = 0.001
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "HTTP": ("httpx2", "httpcore", "h11", "wideseek_core/http.py", "wideseek_core/connections.py"),
+    "HTTP": (
+        "aiohttp",  # also of `wideseek_core/aiohttp_sender.py`
+        "yarl",
+        "httpx2",
+        "httpcore",
+        "h11",
+        "wideseek_core/http.py",
+    ),
     "requests to engines": ("wideseek_agents/engines", "wideseek_core/limiter.py"),
     "token ids": ("wideseek_agents/tokens.py", "wideseek_agents/policies", "tokenizers"),
     "search and pages": ("wideseek_tools",),

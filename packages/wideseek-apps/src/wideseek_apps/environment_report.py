@@ -18,6 +18,7 @@ LIBRARIES = (
     "numpy",
     "pydantic",
     "httpx2",
+    "aiohttp",
     "qdrant-client",
     "qdrant-edge-py",
     "vllm",

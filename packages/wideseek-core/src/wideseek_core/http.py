@@ -6,10 +6,9 @@ are tried again. Whatever goes wrong is a `ServiceError`, and no text of it hold
 
 import asyncio
 import json
-import logging
-import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
@@ -19,25 +18,23 @@ from pydantic import JsonValue
 
 from wideseek_core.bodies import ACCEPT_ENCODING, read_body
 from wideseek_core.config import secret
-from wideseek_core.connections import SpreadTransport
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ConfigError, DataError, ServiceError, ServiceFault
 from wideseek_core.headers import decoded_text, header_value, retry_after_s
+from wideseek_core.httpx_sender import HttpxSender, spread
 from wideseek_core.json_text import parse_json
 from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
 from wideseek_core.redaction import Redactor, is_secret_name, printable, secrets_in_url
+from wideseek_core.sender import HttpRequest, Reply, Sender, is_ascii
 from wideseek_core.text import clean, one_line
 
 UNPROCESSED_STATUSES = frozenset({425, 429, 503})
 """Those that say that nothing was done, so that a request with effects may be repeated too."""
 PARTIAL_STATUS = 206
 """A part of the content, which is never asked for."""
-MAX_CONNECT_S = 30.0
 MAX_ERROR_BYTES = 100_000
 MAX_EXCERPT_CHARS = 300
-
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # its other lines hold whole URLs
 
 T = TypeVar("T")
 Transport = httpx2.AsyncBaseTransport
@@ -59,15 +56,6 @@ class HttpResponse:
     def text(self) -> str:
         """The content in the charset that its type names, else in UTF-8."""
         return decoded_text(self.content, self.headers.get("content-type", ""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    method: str
-    url: str
-    headers: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    content: bytes | None = None
-    idempotent: bool = True
 
 
 class HttpClient:
@@ -96,7 +84,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         key_header: str = "Authorization",
         key_required: bool = True,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.config = config
         secrets = secrets_in_url(config.base_url)
@@ -111,31 +99,15 @@ class HttpClient:
         proxy = None if transport else proxy_for(config.base_url)
         self.redact = Redactor(secrets | (secrets_in_url(proxy) if proxy else set()))
         self._name = self.redact(name)
-        self._base, self._query, auth = _without_credentials(config.base_url)
+        self._base, self._query, credentials = _without_credentials(config.base_url)
+        if credentials:
+            fixed = {name: text for name, text in fixed.items() if name.lower() != "authorization"}
+            fixed["Authorization"] = credentials
         self._limiter = RequestLimiter(self._name, config)
-        is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
-        # Reading certificates takes a while, and plain HTTP needs none: they are read once for all
-        # pools. Redirects are not followed.
-        context = None if transport else _tls_context(is_tls)
-
-        def connect() -> httpx2.AsyncHTTPTransport:
-            return httpx2.AsyncHTTPTransport(
-                verify=context or False,
-                limits=httpx2.Limits(max_connections=config.max_concurrent),
-                proxy=_proxy(proxy, context) if proxy else None,
-                trust_env=False,
-            )
-
-        self._client = httpx2.AsyncClient(
-            headers=[(header.encode(), value) for header, value in fixed.items()],
-            auth=auth,
-            timeout=httpx2.Timeout(config.timeout_s, connect=min(MAX_CONNECT_S, config.timeout_s)),
-            transport=transport or SpreadTransport(connect, config.max_concurrent),
-            trust_env=False,  # `proxies` has read it
-        )
+        self._sender = _sender(config, fixed, proxy, transport)
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
+        await self._sender.open()
         return self
 
     async def __aexit__(
@@ -144,7 +116,7 @@ class HttpClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        await self._sender.close()
 
     async def post_json(
         self,
@@ -163,7 +135,7 @@ class HttpClient:
         except (ValueError, RecursionError) as error:
             line = f"{self._name}: the request can't be written as JSON: {error}"
             raise ServiceError(line, kind=ServiceFault.REFUSED) from None
-        request = _Request(
+        request = HttpRequest(
             method="POST",
             url=self._url(path),
             headers={"Content-Type": b"application/json"},
@@ -181,7 +153,7 @@ class HttpClient:
         check: Check | None = None,
     ) -> JsonValue:
         """The JSON at a path. Raises `ServiceError`."""
-        request = _Request(method="GET", url=self._url(path, params), headers=_sent(headers))
+        request = HttpRequest(method="GET", url=self._url(path, params), headers=_sent(headers))
         return await self._send(request, lambda response: _parsed(response, check))
 
     async def get_text(
@@ -199,7 +171,7 @@ class HttpClient:
                 check(response.text)
             return response.text
 
-        request = _Request(method="GET", url=self._url(path, params), headers=_sent(headers))
+        request = HttpRequest(method="GET", url=self._url(path, params), headers=_sent(headers))
         return await self._send(request, read)
 
     async def request(
@@ -213,7 +185,7 @@ class HttpClient:
         idempotent: bool = True,
     ) -> HttpResponse:
         """Any request; its response has a status of 2xx. Raises `ServiceError`."""
-        request = _Request(
+        request = HttpRequest(
             method=method,
             url=self._url(path, params),
             headers=_sent(headers),
@@ -228,7 +200,7 @@ class HttpClient:
         address = f"{self._base}/{path.removeprefix('/')}" if path else self._base
         return f"{address}{'&' if '?' in path else '?'}{query}" if query else address
 
-    async def _send(self, request: _Request, read: Callable[[HttpResponse], T]) -> T:
+    async def _send(self, request: HttpRequest, read: Callable[[HttpResponse], T]) -> T:
         """The answer as `read` understands it, after as many attempts as are allowed."""
 
         async def attempt(timeout_s: float) -> T:
@@ -239,43 +211,28 @@ class HttpClient:
         except ServiceError as fault:
             raise self._redacted(fault) from None
 
-    async def _attempt(self, request: _Request, timeout_s: float) -> HttpResponse:
+    async def _attempt(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
         """One attempt. Raises `ServiceError`, which can pass if the request may be repeated."""
-        repeatable = request.idempotent
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._client.stream(
-                    request.method,
-                    request.url,
-                    headers=[(name.encode(), value) for name, value in request.headers.items()],
-                    content=request.content,
-                ) as response,
-            ):
-                return await self._read(response, repeatable)
-        except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout):
-            line = f"no answer within {timeout_s:.3g} s"
-            raise ServiceError(line, kind=ServiceFault.TIMEOUT, can_pass=repeatable) from None
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
-            line = f"the request can't be sent: {error}"
-            raise ServiceError(line, kind=ServiceFault.REFUSED) from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            reason = str(error) or type(error).__name__
-            can_pass = "CERTIFICATE" not in reason
-            line = f"can't be reached: {reason}"
-            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=can_pass) from None
-        except httpx2.HTTPError as error:
-            line = f"the connection broke off ({type(error).__name__}: {error})".replace(": )", ")")
-            raise ServiceError(line, kind=ServiceFault.CONNECT, can_pass=repeatable) from None
 
-    async def _read(self, response: httpx2.Response, repeatable: bool) -> HttpResponse:
-        status = response.status_code
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if response.is_success and status != PARTIAL_STATUS:
-            content = await received_body(response, self.config.max_bytes)
+        async def read(reply: Reply) -> HttpResponse:
+            return await self._read(reply, request.idempotent)
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._sender.exchange(request, read)
+        except TimeoutError:
+            line = f"no answer within {timeout_s:.3g} s"
+            raise ServiceError(
+                line, kind=ServiceFault.TIMEOUT, can_pass=request.idempotent
+            ) from None
+
+    async def _read(self, reply: Reply, repeatable: bool) -> HttpResponse:
+        status, headers = reply.status, reply.headers
+        if 200 <= status < 300 and status != PARTIAL_STATUS:
+            content = await read_body(reply.chunks, reply.encoding, self.config.max_bytes)
             return HttpResponse(status, headers, content)
         try:
-            content = await received_body(response, MAX_ERROR_BYTES)
+            content = await read_body(reply.chunks, reply.encoding, MAX_ERROR_BYTES)
         except ServiceError:
             content = b""  # the status tells enough
         raise self._status_fault(HttpResponse(status, headers, content), repeatable)
@@ -318,14 +275,6 @@ class HttpClient:
         )
 
 
-async def received_body(response: httpx2.Response, max_bytes: int) -> bytes:
-    """The whole body of a response, decompressed. Raises `ServiceError`."""
-    if response.is_stream_consumed:  # by a transport of a test, which decompressed it too
-        return await read_body(response.aiter_bytes(), "", max_bytes)
-    encoding = response.headers.get("content-encoding", "")
-    return await read_body(response.aiter_raw(), encoding, max_bytes)
-
-
 def _key(service: str, variable: str, required: bool) -> str:
     """A service's key from the environment; empty where none is needed."""
     found = secret(variable) if variable else None
@@ -336,26 +285,40 @@ def _key(service: str, variable: str, required: bool) -> str:
     return ""
 
 
-def _without_credentials(base_url: str) -> tuple[str, str, httpx2.BasicAuth | None]:
-    """An address without user and password, its query, and what the user and password become."""
+def _without_credentials(base_url: str) -> tuple[str, str, bytes]:
+    """An address without user and password, its query, and the header that they become."""
     parts = urlsplit(base_url)
-    auth = None
+    credentials = b""
     if parts.username is not None:
-        auth = httpx2.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        credentials = b"Basic " + b64encode(pair.encode())
     netloc = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), parts.query, auth
+    base = urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+    return base, parts.query, credentials
 
 
-def _tls_context(is_tls: bool) -> ssl.SSLContext:
-    if not is_tls:
-        return httpx2.create_ssl_context(verify=False)
-    return certificates() or httpx2.create_ssl_context()
+def _sender(
+    config: EndpointConfig,
+    headers: Mapping[str, bytes],
+    proxy: str | None,
+    transport: Transport | None,
+) -> Sender:
+    """What sends the requests of a client: the faster library wherever it can."""
+    is_tls = any(url.startswith("https:") for url in (config.base_url, proxy or ""))
+    # Reading certificates takes a while, and plain HTTP needs none.
+    context = None
+    if is_tls and transport is None:
+        context = certificates() or httpx2.create_ssl_context()
 
+    def by_httpx() -> Sender:
+        used = transport or spread(context, proxy, config.max_concurrent)
+        return HttpxSender(headers, used, config.timeout_s)
 
-def _proxy(address: str, context: ssl.SSLContext | None) -> httpx2.Proxy:
-    """The proxy. Only one that is itself reached by TLS may be given a context."""
-    is_tls = address.lower().startswith("https:")
-    return httpx2.Proxy(address, ssl_context=context if is_tls else None)
+    if transport is not None or proxy is not None or not is_ascii(headers):
+        return by_httpx()
+    from wideseek_core.aiohttp_sender import AiohttpSender  # slow to import
+
+    return AiohttpSender(headers, context, config.max_concurrent, by_httpx)
 
 
 def _sent(headers: Mapping[str, str] | None) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from wideseek_core.errors import (
     ToolUnavailable,
 )
 from wideseek_core.headers import decoded_text, named_charset, retry_after_s
-from wideseek_core.http import received_body
+from wideseek_core.httpx_sender import received_body
 from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
 from wideseek_core.search import Page

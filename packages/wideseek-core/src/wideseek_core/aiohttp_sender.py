@@ -1,0 +1,180 @@
+"""Sends requests by aiohttp, whose parser in C makes many small requests cheap; knows no SOCKS."""
+
+import asyncio
+import io
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import TypeVar
+
+import aiohttp
+import httpx2
+from aiohttp.http import HttpProcessingError
+from yarl import URL
+
+from wideseek_core.sender import (
+    MAX_CONNECT_S,
+    HttpRequest,
+    Reply,
+    Sender,
+    broken_off,
+    cannot_send,
+    header_text,
+    is_ascii,
+    unreachable,
+)
+
+KEEPALIVE_S = 4.0
+"""How long an idle connection is kept: uvicorn, which many services run on, closes it after 5 s."""
+MAX_HEADER_BYTES = 65_536
+MAX_SMALL_BODY = 2**20
+"""Bytes that aiohttp sends at once; it wants a file for more."""
+
+T = TypeVar("T")
+_UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, UnicodeError)
+"""A UnicodeError is that of a host name that no name service can have."""
+_BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
+
+
+class AiohttpSender:
+    """Keeps connections to the hosts that it is asked for; a `Sender`.
+
+    Args:
+        headers: of every request, in ASCII: aiohttp would send others in UTF-8.
+        context: of TLS.
+        max_connections: open at once.
+        other: makes what sends the requests whose own headers are not ASCII.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, bytes],
+        context: ssl.SSLContext | None,
+        max_connections: int,
+        other: Callable[[], Sender],
+    ) -> None:
+        self._headers, self._context = _texts(headers), context
+        self._max_connections, self._make_other = max_connections, other
+        self._other: Sender | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """See `Sender`."""
+        connector = aiohttp.TCPConnector(
+            limit=self._max_connections,
+            keepalive_timeout=KEEPALIVE_S,
+            ssl=self._context or True,
+            resolver=aiohttp.ThreadedResolver(),  # the resolver of the system
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            skip_auto_headers=("Content-Type",),
+            cookie_jar=aiohttp.CookieJar(unsafe=True),  # also of hosts that have no name
+            auto_decompress=False,  # the size of what comes out is limited where it is read
+            timeout=aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_S),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+
+    async def exchange(self, request: HttpRequest, read: Callable[[Reply], Awaitable[T]]) -> T:
+        """See `Sender`."""
+        if not is_ascii(request.headers):
+            return await (await self._opened_other()).exchange(request, read)
+        response = await self._sent(request)
+        try:
+            headers = _received(response.raw_headers)
+            reply = Reply(
+                status=response.status,
+                headers=headers,
+                chunks=response.content.iter_any(),
+                encoding=headers.get("content-encoding", ""),
+            )
+            result = await read(reply)
+        except _BROKEN as error:
+            response.close()
+            raise broken_off(_reason(error), request) from None
+        except BaseException:
+            response.close()
+            raise
+        response.release()
+        return result
+
+    async def close(self) -> None:
+        """See `Sender`."""
+        if self._session is not None:
+            await self._session.close()
+        if self._other is not None:
+            await self._other.close()
+
+    async def _opened_other(self) -> Sender:
+        if self._other is None:
+            self._other = self._make_other()
+            await self._other.open()
+        return self._other
+
+    async def _sent(self, request: HttpRequest) -> aiohttp.ClientResponse:
+        assert self._session is not None, "the client is not open"
+        # The event loop may not have seen yet that the service closed an idle connection.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        content = request.content
+        try:
+            return await self._session.request(
+                request.method,
+                _address(request.url),
+                headers=_texts(request.headers),
+                data=io.BytesIO(content) if content and len(content) > MAX_SMALL_BODY else content,
+                allow_redirects=False,
+                middlewares=(_once,),
+            )
+        except _UNREACHABLE as error:  # some of them are a ValueError too
+            raise unreachable(_reason(error)) from None
+        except (httpx2.InvalidURL, ValueError, aiohttp.NonHttpUrlClientError) as error:
+            raise cannot_send(error) from None
+        except _BROKEN as error:
+            raise broken_off(_reason(error), request) from None
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending a GET again that was broken off: retries have one place."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
+
+
+def _texts(headers: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: value.decode("latin-1") for name, value in headers.items()}
+
+
+def _received(raw: tuple[tuple[bytes, bytes], ...]) -> dict[str, str]:
+    """Headers by their names in small letters; values of one name are joined."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = header_text(raw_name).lower(), header_text(raw_value)
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+@lru_cache(maxsize=64)
+def _address(url: str) -> URL:
+    """An address in the spelling that httpx2 gives it. Raises `httpx2.InvalidURL`."""
+    return URL(str(httpx2.URL(url)), encoded=True)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the address."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {MAX_CONNECT_S:g} s"
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+        return error.message
+    return str(error) or type(error).__name__
