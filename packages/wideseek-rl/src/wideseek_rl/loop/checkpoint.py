@@ -37,6 +37,8 @@ class TrainerState(Record):
     """Training time so far."""
     best: float | None = None
     """Highest value of the best-checkpoint metric."""
+    best_metric: str | None = None
+    """The metric that `best` is a value of."""
     stopped: str = ""
     """Why a stop rule ended the run; empty if none did."""
     broken_rules: dict[str, int] = Field(default_factory=dict)
@@ -91,7 +93,8 @@ class CheckpointStore:
         """The newest checkpoint that is undamaged; None if there is no checkpoint at all.
 
         Damaged ones that are newer get another name, so that they are never counted again, and are
-        reported. Raises `CheckpointError` if all are damaged.
+        reported. Where all are damaged, the best one takes their place. Raises `CheckpointError` if
+        it is damaged, too.
         """
         damaged: list[CheckpointError] = []
         for path in reversed(self._steps()):
@@ -101,13 +104,25 @@ class CheckpointStore:
                 logger.error("%s", error)
                 damaged.append(error)
                 continue
-            if damaged:
-                self._set_aside(path)
-                logger.error("resuming from the older checkpoint %s", path)
-            return Saved(path, state)
-        if damaged:
+            return self._resumed(Saved(path, state), damaged)
+        if not damaged:
+            return None
+        best = await self.whole_best()
+        if best is None:
             raise CheckpointError(f"{damaged[0]}; no undamaged checkpoint is left")
-        return None
+        return self._resumed(best, damaged)
+
+    async def whole_best(self) -> Saved | None:
+        """The best checkpoint, if there is one and it is undamaged; a damaged one is reported."""
+        path = self.folder / BEST
+        if not path.is_dir():
+            return None
+        try:
+            return Saved(path, await in_thread(lambda: read_checkpoint(path)))
+        except CheckpointError as error:
+            logger.error("%s", error)
+            self._rename(path)
+            return None
 
     def clean(self) -> None:
         """Removes what a killed writer left; no other process may be writing.
@@ -121,17 +136,31 @@ class CheckpointStore:
             for path in self.folder.glob(f".{name}"):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, whole: Path) -> None:
-        """Renames the checkpoints that are newer than `whole`."""
-        steps = self._steps()
-        for path in steps[steps.index(whole) + 1 :]:
-            target = path.with_name(DAMAGED + path.name)
-            shutil.rmtree(target, ignore_errors=True)
-            path.rename(target)
-            logger.error("the damaged checkpoint is now %s", target)
+    def _resumed(self, whole: Saved, damaged: list[CheckpointError]) -> Saved:
+        """Renames the checkpoints that are newer than `whole`, all of them damaged."""
+        if damaged:
+            for path in self._steps()[-len(damaged) :]:
+                self._rename(path)
+            logger.error("resuming from the older checkpoint %s", whole.path)
+        return whole
+
+    def _rename(self, path: Path) -> None:
+        target = path.with_name(DAMAGED + path.name)
+        shutil.rmtree(target, ignore_errors=True)
+        path.rename(target)
+        logger.error("the damaged checkpoint is now %s", target)
 
     def _steps(self) -> list[Path]:
         return step_folders(self.folder)
+
+
+def known_best(best: Saved | None, metric: str | None) -> float | None:
+    """The value to beat: that of the best checkpoint, if it is a value of this metric.
+
+    It is not the run's own memory of it: a checkpoint that is older than the best one knows a lower
+    value, and one that is lost is no longer to be beaten.
+    """
+    return best.state.best if best is not None and best.state.best_metric == metric else None
 
 
 async def write_checkpoint(path: Path, state: TrainerState, write: WriteWeights) -> None:

@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wideseek_core import CheckpointError, Config, DataError, Task, TrainError
+from wideseek_core import (
+    CheckpointError,
+    Config,
+    DataError,
+    RanksLost,
+    Task,
+    TrainError,
+    WideSeekError,
+)
 from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
 from wideseek_rl.algorithm.protocol import Algorithm
 from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch, has_signal
 from wideseek_rl.loop.best import best_value
-from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState
+from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, known_best
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
 from wideseek_rl.loop.held_out import HELD_OUT, HeldOutReports
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
@@ -161,7 +169,7 @@ class TrainingLoop:
             state = await self._step(schedule, state)
             if not state.stopped:
                 last = state.step == total or self._late(state)
-                state = await self._evaluated(state, last=last)
+                state = await self._evaluated_safely(schedule, state, last=last)
             if state.step % self._config.checkpoint.every_steps == 0:
                 await self._save(schedule, state)
                 saved = state.step
@@ -169,7 +177,7 @@ class TrainingLoop:
             await self._save(schedule, state)
         return state
 
-    async def _save(self, schedule: Schedule, state: TrainerState) -> None:
+    async def _save(self, schedule: Schedule, state: TrainerState, *, best: bool = False) -> None:
         # As of now: rollouts that are finished while the weights are written wait for the next one.
         state = state.model_copy(update={"prompts": schedule.progress})
 
@@ -177,7 +185,7 @@ class TrainingLoop:
             await in_thread(lambda: schedule.save(folder))
             await self._trainer.save(folder)
 
-        await self._store.save(state, write)
+        await (self._store.save_best if best else self._store.save)(state, write)
 
     async def _resume(self, sampler: PromptSampler, total: int) -> tuple[TrainerState, Schedule]:
         """The state to begin with, the trainer's weights restored and published."""
@@ -204,7 +212,9 @@ class TrainingLoop:
             await self._trainer.load(saved.path)
             commit(saved.state.updates)
         logger.info("resuming from step %d", saved.state.step)
-        state = saved.state
+        best = await self._store.whole_best()
+        value = known_best(best, self._config.checkpoint.best_metric)
+        state = saved.state.model_copy(update={"best": value})
         if state.stopped and getattr(self._config.stop, rule_of(state.stopped), None) is None:
             state = state.model_copy(update={"stopped": ""})
         return state, open_schedule(self._config.schedule, inputs)
@@ -212,11 +222,11 @@ class TrainingLoop:
     async def _return_to_best(self, state: TrainerState) -> None:
         """Restores and publishes the weights of the best checkpoint after a stop."""
         logger.warning("training is stopped after step %d: %s", state.step, state.stopped)
-        if (best := self._store.best()) is None:
+        if (best := await self._store.whole_best()) is None:
             logger.warning("no best checkpoint was kept (rl.evaluate_every): the last one remains")
             return
         async with self._sync.updating() as commit:
-            await self._trainer.load(best)
+            await self._trainer.load(best.path)
             commit(state.updates + 1)
 
     def _store_config(self, *, resuming: bool) -> None:
@@ -301,7 +311,21 @@ class TrainingLoop:
             logger.warning("%s", problem)
         return found
 
-    async def _evaluated(self, state: TrainerState, *, last: bool) -> TrainerState:
+    async def _evaluated_safely(
+        self, schedule: Schedule, state: TrainerState, *, last: bool
+    ) -> TrainerState:
+        """Evaluates if it is time to; an evaluation that fails ends the run, but loses no step."""
+        try:
+            return await self._evaluated(schedule, state, last=last)
+        except RanksLost:  # nothing is left to save
+            raise
+        except WideSeekError:
+            await self._save(schedule, state)
+            raise
+
+    async def _evaluated(
+        self, schedule: Schedule, state: TrainerState, *, last: bool
+    ) -> TrainerState:
         """Evaluates if it is time to; the state remembers the best value."""
         every = self._config.evaluate_every
         if self._evaluate is None or not every or (state.step % every and not last):
@@ -314,8 +338,8 @@ class TrainingLoop:
         value = None if metric is None else best_value(metrics, metric)
         if value is None or (state.best is not None and value <= state.best):
             return state
-        state = state.model_copy(update={"best": value})
-        await self._store.save_best(state, self._trainer.save)
+        state = state.model_copy(update={"best": value, "best_metric": metric})
+        await self._save(schedule, state, best=True)
         return state
 
     async def _report_held_out(self, step: int, metrics: Mapping[str, float] | None) -> None:
