@@ -79,8 +79,9 @@ def test_prompts_without_a_usable_rollout_do_not_count_in_the_mean() -> None:
     assert beside.prompts == 1
 
 
-def test_a_reward_that_is_not_finite_leaves_its_rollout_out_of_the_group() -> None:
-    group = [make_scored(value=value, trial=n) for n, value in enumerate((0.1, math.nan, 0.9))]
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1.7e308, -1e39, 1e10])
+def test_a_reward_that_is_no_number_leaves_its_rollout_out_of_the_group(odd: float) -> None:
+    group = [make_scored(value=value, trial=n) for n, value in enumerate((0.1, odd, 0.9))]
     step = build_step_batch([group], group_relative(GroupRelativeConfig()))
     assert step.dropped == {"reward": 1}
     assert [reward is None for reward in step.rewards[0]] == [False, True, False]
@@ -96,9 +97,16 @@ def test_prompts_whose_rollouts_all_earn_the_same_are_counted() -> None:
     assert (step.prompts, step.zero_variance) == (4, 1)
 
 
-def test_an_advantage_that_is_not_finite_leaves_its_turns_out() -> None:
+def test_rewards_too_large_to_add_up_end_no_run() -> None:
+    group = [make_scored(value=value) for value in (1.7e308, 1.7e308, -1.7e308)]
+    step = build_step_batch([group], group_relative(GroupRelativeConfig()))
+    assert (step.dropped, step.samples) == ({"reward": 3}, [])
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e39])
+def test_an_advantage_that_is_no_number_leaves_its_turns_out(value: float) -> None:
     def odd(group: Sequence[ScoredEpisode], rewards: Sequence[float]) -> list[list[float]]:
-        return [[math.inf], [0.5]]
+        return [[value], [0.5]]
 
     step = build_step_batch([[make_scored(), make_scored()]], TurnAlgorithm(TurnsConfig(), odd))
     assert step.masked == {"credit": 1}

@@ -8,6 +8,7 @@ from typing import Protocol
 from wideseek_rl.algorithm.advantage import AdvantageConfig
 from wideseek_rl.algorithm.token_weights import Weighting
 from wideseek_rl.batch.samples import TrainedTurn
+from wideseek_rl.numbers import is_number
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 
@@ -28,8 +29,8 @@ class Reward:
 
     @property
     def finite(self) -> bool:
-        """False if a term is NaN or infinite: such a rollout is not trained on."""
-        return all(math.isfinite(value) for value in self.terms.values())
+        """False if a term is no number (see `is_number`): such a rollout is not trained on."""
+        return all(map(is_number, self.terms.values()))
 
 
 RewardTerm = Callable[[ScoredEpisode], float]

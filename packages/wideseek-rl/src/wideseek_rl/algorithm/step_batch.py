@@ -4,7 +4,6 @@ An odd number never ends a run: the rollout, the turn or the token is left out a
 its reason, and the rest trains.
 """
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,15 @@ from wideseek_rl.algorithm.advantage import equal
 from wideseek_rl.algorithm.protocol import Algorithm, Reward
 from wideseek_rl.algorithm.token_weights import prompt_scale
 from wideseek_rl.batch.samples import TrainedTurn, TrainingSample, build_samples, is_trainable
+from wideseek_rl.numbers import is_number
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 DROP_REASONS = ("error", "unscored", "reward")
-"""Why a rollout is left out: it broke, the judge gave no verdict, its reward is not finite."""
+"""Why a rollout is left out: it broke, the judge gave no verdict, its reward is no number."""
 
 MASK_REASONS = ("turns", "tokens", "credit")
 """What is left out of rollouts that train: turns without tokens or whose log-probs do not match
-their tokens, tokens whose log-prob is not finite, turns whose advantage or weight is not finite."""
+their tokens, tokens whose log-prob is no number, turns whose advantage or weight is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ def _odd_parts(group: Sequence[ScoredEpisode]) -> Counter[str]:
     """Turns and tokens that can't train."""
     turns = [turn for scored in group for turn in scored.trained_turns]
     sound = [turn for turn in turns if is_trainable(turn)]
-    odd = sum(not math.isfinite(logprob) for turn in sound for logprob in turn.logprobs)
+    odd = sum(not is_number(logprob) for turn in sound for logprob in turn.logprobs)
     return Counter(turns=len(turns) - len(sound), tokens=odd)
 
 
@@ -144,7 +144,7 @@ def _finite(credit: list[list[TrainedTurn]], masked: Counter[str]) -> list[list[
     """The turns of each agent that can train; an algorithm may have returned others."""
     kept: list[list[TrainedTurn]] = []
     for turns in credit:
-        finite = [t for t in turns if math.isfinite(t.weight) and math.isfinite(t.advantage)]
+        finite = [t for t in turns if is_number(t.weight) and is_number(t.advantage)]
         masked["credit"] += len(turns) - len(finite)
         kept.append([trained for trained in finite if is_trainable(trained.turn)])
     return kept

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError, Turn
+from wideseek_rl.numbers import MAX_NUMBER
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -77,7 +78,7 @@ def is_trainable(turn: Turn) -> bool:
 def build_samples(turns: Sequence[TrainedTurn], *, group: int = 0) -> list[TrainingSample]:
     """The samples of the turns of one agent (or of several).
 
-    Tokens whose log-prob is not finite do not train; nor do they count as trained. Raises
+    Tokens whose log-prob is no number do not train; nor do they count as trained. Raises
     `TrainError` for turns without token ids, as chat endpoints give them.
     """
     return [_sample(chain, group) for chain in _chains(turns)]
@@ -128,12 +129,12 @@ def _sample(chain: Sequence[TrainedTurn], group: int) -> TrainingSample:
     for trained in chain:
         start = len(trained.turn.prompt_ids)
         span = slice(start, start + len(trained.turn.response_ids))
-        with np.errstate(over="ignore"):
-            sampled = np.asarray(trained.turn.logprobs, dtype=np.float32)
-        known = np.isfinite(sampled)
+        given = np.asarray(trained.turn.logprobs)
+        known = np.abs(given) <= MAX_NUMBER
+        sampled = np.where(known, given, 0.0)
         weights[span] = np.where(known, np.float32(trained.weight), np.float32(0))
         advantages[span] = trained.advantage
-        logprobs[span] = np.where(known, sampled, np.float32(0))
+        logprobs[span] = sampled
     return TrainingSample(
         ids=ids, weights=weights, advantages=advantages, logprobs=logprobs, group=group
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from wideseek_core import Turn
+from wideseek_rl.numbers import is_number
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 MAX_CHANCE = 1e-6
@@ -64,7 +65,7 @@ def _first_turn(scored: ScoredEpisode) -> Turn | None:
         return None
     turn = agents[0].turns[0]
     sound = len(turn.logprobs) == len(turn.response_ids) > 0
-    return turn if sound and all(map(math.isfinite, turn.logprobs)) else None
+    return turn if sound and all(map(is_number, turn.logprobs)) else None
 
 
 def _probability(turn: Turn) -> float:

@@ -1,7 +1,6 @@
 """`tokens/step_000012.jsonl`: tokens of some rollouts of a step, and how they were trained on."""
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from wideseek_core.json_text import to_json
 from wideseek_core.token_records import TokenRecord, TurnTokens
 from wideseek_rl.batch.samples import TrainedTurn
 from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.numbers import is_number
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 TokenTexts = Callable[[Sequence[int]], Sequence[str]]
@@ -70,9 +70,9 @@ class TokenLogger:
             logprobs=tuple(round(logprob, DIGITS) for logprob in turn.logprobs),
             advantage=None if trained is None else trained.advantage,
             weight=0.0 if trained is None else trained.weight,
-            masked=() if trained is None else tuple(_not_finite(turn.logprobs)),
+            masked=() if trained is None else tuple(_odd(turn.logprobs)),
         )
 
 
-def _not_finite(logprobs: Sequence[float]) -> Iterator[int]:
-    return (at for at, logprob in enumerate(logprobs) if not math.isfinite(logprob))
+def _odd(logprobs: Sequence[float]) -> Iterator[int]:
+    return (at for at, logprob in enumerate(logprobs) if not is_number(logprob))
