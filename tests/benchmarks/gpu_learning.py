@@ -77,6 +77,8 @@ METRICS = ("item_f1", "row_f1", "success", "format_valid", "score", "response_to
 ARMS = ("multi", "single")
 WIDTHS = (1, 2, 5, 10)
 DRAWS = 10_000
+FEW_ROWS = 12
+"""Rows up to which a table counts as small in comparisons: most that the default recipe has."""
 FEWER = ", as many tokens"
 """Behind the name of an arm: the policy of the moment when it had as many tokens as the other."""
 PEER_S = 30.0
@@ -563,8 +565,8 @@ COMPARED: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
 
 
 def report(plan: Plan, progress: Progress) -> dict[str, Any]:
-    """All comparisons that can be made: seed by seed, together, and of real tables alone."""
-    sources = {task.id: task.source or "all" for task in plan.held_out}
+    """All comparisons that can be made: seed by seed, together, by source and number of rows."""
+    groups = question_groups(plan.held_out)
     found: dict[str, Any] = {}
     for title, both in COMPARED.items():
         for heat in (1.0, 0.0):
@@ -574,10 +576,21 @@ def report(plan: Plan, progress: Progress) -> dict[str, Any]:
                 continue
             label = f"{title}, {'greedy' if heat == 0 else 'T1'}"
             found[label] = {
-                metric: _compared([(a[metric], b[metric]) for a, b in whole], sources)
+                metric: _compared([(a[metric], b[metric]) for a, b in whole], groups)
                 for metric in METRICS
             }
     return found
+
+
+def question_groups(tasks: Sequence[Task]) -> dict[str, set[str]]:
+    """Ids of the questions of each source, and of those with few and with many rows in each."""
+    found: dict[str, set[str]] = {}
+    for task in tasks:
+        source = task.source or "all"
+        found.setdefault(source, set()).add(task.id)
+        size = f"at most {FEW_ROWS}" if task.rows <= FEW_ROWS else f"more than {FEW_ROWS}"
+        found.setdefault(f"{source}, {size} rows", set()).add(task.id)
+    return dict(sorted(found.items()))
 
 
 ByMetric = dict[str, dict[str, list[float]]]
@@ -608,14 +621,16 @@ def _sides(
 Values = Mapping[str, Sequence[float]]
 
 
-def _compared(pairs: Sequence[tuple[Values, Values]], sources: Mapping[str, str]) -> dict[str, Any]:
+def _compared(
+    pairs: Sequence[tuple[Values, Values]], groups: Mapping[str, set[str]]
+) -> dict[str, Any]:
     found: dict[str, Any] = {"seeds": [paired(a, b) for a, b in pairs]}
     both = tuple(_pooled([pair[side] for pair in pairs]) for side in (0, 1))
     found["together"] = paired(*both)
-    for source in sorted(set(sources.values())):
-        some = [{q: v for q, v in side.items() if sources.get(q) == source} for side in both]
+    for name, ids in groups.items():
+        some = [{q: v for q, v in side.items() if q in ids} for side in both]
         if all(some):
-            found[source] = paired(*some)
+            found[name] = paired(*some)
     return found
 
 
