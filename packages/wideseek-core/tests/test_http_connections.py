@@ -163,6 +163,29 @@ async def test_a_request_as_it_is_sent(headers: dict[str, str]) -> None:
     assert b"content-type" not in second.lower()
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/\x00"), ("GET", "/" + "x" * 70_000), ("GE T", "/x")]
+)
+async def test_what_is_not_http_is_not_sent(
+    method: str, path: str, headers: dict[str, str]
+) -> None:
+    async with serving(OK) as server, client(server, headers) as http:
+        with pytest.raises(ServiceError, match="can't be sent") as caught:
+            await http.request(method, path)
+        assert (caught.value.kind, caught.value.attempts) == (ServiceFault.REFUSED, 1)
+        await http.get_json("/half\ud83d")
+    assert [sent.split(b" ")[1] for sent in server.requests] == [b"/half%EF%BF%BD"]
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".invalid"])
+async def test_a_name_that_no_host_has(host: str, headers: dict[str, str]) -> None:
+    server = Server(url=f"http://{host}")
+    async with client(server, headers, max_attempts=1) as http:
+        with pytest.raises(ServiceError, match="can't be reached") as caught:
+            await http.get_json("/x")
+    assert caught.value.kind is ServiceFault.CONNECT
+
+
 async def test_bytes_of_headers_are_latin_1() -> None:
     async with serving(OK) as server:
         async with client(server, OTHER_LIBRARY) as http:

@@ -60,6 +60,8 @@ class AiohttpSender:
 
     async def open(self) -> None:
         """See `Sender`."""
+        if self._context is not None:
+            self._context.set_alpn_protocols(["http/1.1"])
         connector = aiohttp.TCPConnector(
             limit=self._max_connections,
             keepalive_timeout=KEEPALIVE_S,
@@ -120,9 +122,13 @@ class AiohttpSender:
             await asyncio.sleep(0)
         content = request.content
         try:
+            address = _address(request.url)
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise cannot_send(error) from None
+        try:
             return await self._session.request(
                 request.method,
-                _address(request.url),
+                address,
                 headers=_texts(request.headers),
                 data=io.BytesIO(content) if content and len(content) > MAX_SMALL_BODY else content,
                 allow_redirects=False,
@@ -130,7 +136,7 @@ class AiohttpSender:
             )
         except _UNREACHABLE as error:  # some of them are a ValueError too
             raise unreachable(_reason(error)) from None
-        except (httpx2.InvalidURL, ValueError, aiohttp.NonHttpUrlClientError) as error:
+        except ValueError as error:
             raise cannot_send(error) from None
         except _BROKEN as error:
             raise broken_off(_reason(error), request) from None

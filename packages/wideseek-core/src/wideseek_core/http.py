@@ -197,6 +197,7 @@ class HttpClient:
     def _url(self, path: str, params: Mapping[str, str] | None = None) -> str:
         given = urlencode({name: clean(value) for name, value in (params or {}).items()})
         query = "&".join(part for part in (self._query, given) if part)
+        path = clean(path)
         address = f"{self._base}/{path.removeprefix('/')}" if path else self._base
         return f"{address}{'&' if '?' in path else '?'}{query}" if query else address
 
