@@ -9,8 +9,10 @@ import pytest
 from wideseek_apps.checks import check_team
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig, check_evaluation
 from wideseek_apps.sft_config import SftConfig, check_sft
+from wideseek_apps.start_policy import make_start_policy
 from wideseek_apps.training_config import TrainConfig, check_train
-from wideseek_core import ConfigError, load_config
+from wideseek_core import CheckpointError, ConfigError, load_config
+from wideseek_rl.models.manifest import write_manifest
 
 
 def refused(*arguments: str) -> str:
@@ -177,3 +179,18 @@ def test_reading_settings_needs_no_torch(module: str) -> None:
     script = f"import sys, wideseek_apps.{module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_damaged_parent_or_adapter_is_refused_before_any_work(tmp_path: Path) -> None:
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    for file in (model / "tokenizer.json", adapter / "adapter_config.json"):
+        file.parent.mkdir()
+        file.write_text("{}")
+    write_manifest(tmp_path)
+    (adapter / "adapter_config.json").write_text("{ }")
+    config = SftConfig(folder=tmp_path / "made", parent=model, adapter=tmp_path)
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json: damaged"):
+        make_start_policy(config)
+    (model / "tokenizer.json").write_text("{ }")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: damaged"):
+        make_start_policy(config)

@@ -64,6 +64,33 @@ async def test_a_policy_of_a_damaged_checkpoint_is_refused(tmp_path: Path) -> No
             PolicyModel(ModelConfig(model=str(name)))
 
 
+async def test_every_way_to_a_policy_of_a_checkpoint_is_checked(tmp_path: Path) -> None:
+    async def write(folder: Path) -> None:
+        save_model(tiny_model(), folder / "model", None)
+        (folder / "adapter").mkdir()
+        (folder / "adapter" / "adapter_config.json").write_text("{}")
+
+    path = await CheckpointStore(tmp_path, keep_last=1).save(TrainerState(step=3, tasks="t"), write)
+    link = tmp_path / "last"
+    link.symlink_to(path / "model")
+    plain = tmp_path / "plain"
+    shutil.copytree(path / "model", plain)
+    for adapter in (path, path / "adapter"):
+        PolicyModel(ModelConfig(model=str(plain), adapter=adapter))
+    (path / "adapter" / "adapter_config.json").write_text("{ }")
+    for adapter in (path, path / "adapter"):
+        with pytest.raises(CheckpointError, match=r"adapter_config\.json: damaged"):
+            PolicyModel(ModelConfig(model=str(plain), adapter=adapter))
+    PolicyModel(ModelConfig(model=str(link)))
+    (path / "model" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json: missing from the checkpoint"):
+        PolicyModel(ModelConfig(model=str(link)))
+    (path / "manifest.json").unlink()
+    for name in (path, path / "model", link):
+        with pytest.raises(CheckpointError, match=r"manifest\.json: missing"):
+            PolicyModel(ModelConfig(model=str(name)))
+
+
 async def test_a_trainer_of_this_process_lets_the_event_loop_have_the_interpreter_soon(
     tmp_path: Path,
 ) -> None:

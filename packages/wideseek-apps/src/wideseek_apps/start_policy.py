@@ -26,6 +26,7 @@ from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, save_model
 from wideseek_rl.models.lora import merge_adapter, save_adapter
 from wideseek_rl.models.lora_config import adapter_folder
+from wideseek_rl.models.manifest import check_part
 from wideseek_rl.models.policy import chosen_device
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
@@ -40,6 +41,9 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     started, team = time.monotonic(), config.team
     device = chosen_device(config.device)
     check_sft(config)
+    for part in (config.parent, _adapter(config)):
+        if part is not None:
+            check_part(part)
     tokenizer = _vocabulary(config, team)
     made = _demonstrations(config, team, tokenizer)
     demos, prepared = made.rows, time.monotonic() - started

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from wideseek_core import CheckpointError, Record
 from wideseek_core.files import folder_atomically
-from wideseek_rl.models.manifest import check_manifest, read_record, write_manifest
+from wideseek_rl.models.manifest import STATE, check_manifest, read_record, write_manifest
 from wideseek_rl.models.names import step_folders
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.threads import in_thread
@@ -171,7 +171,7 @@ async def write_checkpoint(path: Path, state: TrainerState, write: WriteWeights)
 
 
 def _seal(folder: Path, state: TrainerState) -> None:
-    (folder / "state.json").write_text(state.model_dump_json(indent=2), "utf-8")
+    (folder / STATE).write_text(state.model_dump_json(indent=2), "utf-8")
     write_manifest(folder)
 
 
@@ -181,4 +181,4 @@ def read_checkpoint(path: Path) -> TrainerState:
     Raises `CheckpointError` naming the first file that is not.
     """
     check_manifest(path)
-    return read_record(path / "state.json", TrainerState)
+    return read_record(path / STATE, TrainerState)

@@ -12,6 +12,8 @@ from wideseek_core.files import sha256, write_atomically
 R = TypeVar("R", bound=Record)
 
 MANIFEST = "manifest.json"
+STATE = "state.json"
+"""Beside it in every checkpoint: how far the run was."""
 
 
 class Manifest(Record):
@@ -49,6 +51,21 @@ def check_manifest(folder: Path, below: str = "") -> None:
             raise CheckpointError(f"{file}: can't be read: {error.strerror}") from None
         if found != digest:
             raise CheckpointError(f"{file}: damaged, its checksum is not the one in {MANIFEST}")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint, or what is left of one."""
+    return any((folder / name).is_file() for name in (MANIFEST, STATE))
+
+
+def check_part(folder: Path) -> None:
+    """Checks the files of a folder if it is part of a checkpoint, such as its `model/`.
+
+    Raises `CheckpointError`.
+    """
+    folder = folder.resolve()
+    if is_checkpoint(folder.parent):
+        check_manifest(folder.parent, below=f"{folder.name}/")
 
 
 def read_record(path: Path, cls: type[R]) -> R:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from wideseek_core import Config, ConfigError
 from wideseek_rl.models import smollm2
 from wideseek_rl.models.lora_config import adapter_folder
-from wideseek_rl.models.manifest import MANIFEST, check_manifest
+from wideseek_rl.models.manifest import check_manifest, check_part, is_checkpoint
 from wideseek_rl.models.names import START, named_model
 from wideseek_rl.models.start_policy import start_policy
 
@@ -60,6 +60,8 @@ class PolicyModel:
         self.folder = model_folder(config.model)
         own = smollm2.adapter_folder() if config.model == smollm2.NAME else None
         self.adapter = own if config.adapter is None else adapter_folder(config.adapter)
+        if self.adapter is not None:
+            check_part(self.adapter)
 
     @property
     def tokenizer_file(self) -> Path:
@@ -126,13 +128,14 @@ def model_folder(name: str) -> Path:
     folder = start_policy() if name == START else Path(named_model(name))
     if not folder.is_dir():
         raise ConfigError(f"policy.model: no such folder: {folder}")
-    for checkpoint in (folder, folder.parent):
-        inner = checkpoint / "model"  # in a checkpoint the optimizer is beside the model
-        if (checkpoint / MANIFEST).is_file() and folder in (checkpoint, inner):
-            check_manifest(checkpoint, below="model/")
-            return inner
-    inner = folder / "model"
-    return inner if inner.is_dir() and not (folder / "config.json").exists() else folder
+    inner = folder / "model"  # in a checkpoint the optimizer is beside the model
+    if is_checkpoint(folder):
+        check_manifest(folder, below="model/")
+        return inner
+    if inner.is_dir() and not (folder / "config.json").exists():
+        folder = inner
+    check_part(folder)
+    return folder
 
 
 def chosen_device(name: str) -> str:
