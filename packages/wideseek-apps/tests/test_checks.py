@@ -194,3 +194,47 @@ def test_a_damaged_parent_or_adapter_is_refused_before_any_work(tmp_path: Path) 
     (model / "tokenizer.json").write_text("{ }")
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: damaged"):
         make_start_policy(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("rl.checkpoint.best_metric=f1",), "no metric is named 'f1'; there are score, item_f1,"),
+        (
+            ("rl.checkpoint.best_metric=wide/item_f1",),
+            "no set is named 'wide'; there are evaluation",
+        ),
+        (("trainer.profile=[2,60]",), r"no update 60, counted from 0, in rl\.steps=60"),
+        (("trainer.profile=[120]", "trainer.updates_per_step=2"), "no update 120"),
+    ],
+)
+def test_what_a_run_would_only_come_to_later_is_refused(
+    settings: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_train(load_config(TrainConfig, ["rl.evaluate_every=5", *settings]))
+
+
+def test_what_a_run_comes_to_is_taken() -> None:
+    settings = ("rl.evaluate_every=5", "trainer.profile=[119]", "trainer.updates_per_step=2")
+    for metric in ("null", "row_f1", "evaluation/correct"):
+        best = f"rl.checkpoint.best_metric={metric}"
+        check_train(load_config(TrainConfig, [*settings, best]))
+    check_train(load_config(TrainConfig, ["rl.checkpoint.best_metric=unused"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "message"),
+    [
+        ("sglang", "launch.api_processes=3", "setting of vLLM alone"),
+        ("vllm", "launch.deterministic=false", "setting of SGLang alone"),
+        ("vllm", "sync.release=cache", "launch.sleep=true"),
+        ("sglang", "sync.release=all", "launch.sleep=true"),
+    ],
+)
+def test_settings_that_an_engine_could_not_follow_are_refused(
+    kind: str, setting: str, message: str
+) -> None:
+    engine = (f"policy.engine.kind={kind}", f"policy.engine.{setting}")
+    with pytest.raises(ConfigError, match=message):
+        load_config(TrainConfig, engine)

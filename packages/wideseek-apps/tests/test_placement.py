@@ -55,6 +55,23 @@ def test_stages_take_their_part_of_the_ranks() -> None:
         resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=3"))
 
 
+def test_stages_of_an_engine_take_their_part_of_its_gpus() -> None:
+    stages = ("placement.engines.gpus=4", "policy.engine.launch.pipeline_parallel=2")
+    found = resolved(config(*EIGHT, *stages, "policy.engine.launch.tensor_parallel=2"))
+    assert found.policy.engine.launch.tensor_parallel == 2  # pyright: ignore
+    assert resolved(found).policy.engine == found.policy.engine
+
+
+def test_servers_that_run_elsewhere_take_no_gpus_of_this_host() -> None:
+    placement = config(
+        "placement.trainer.gpus=1",
+        "placement.engines.gpus=4",
+        "placement.engines.base_urls=[http://elsewhere:8000]",
+    ).placement
+    assert placement is not None
+    assert [process.name for process in plan(placement, (0,))] == ["trainer-0"]
+
+
 def test_engines_on_the_trainers_gpus_take_their_part_and_weights_by_ipc() -> None:
     found = resolved(config(*EIGHT, "placement.engines.colocated=true"))
     engine = found.policy.engine
@@ -75,6 +92,27 @@ def test_without_a_placement_nothing_is_changed() -> None:
         (("placement.trainer.processes=2", "policy.dtype=bfloat16"), r"policy\.dtype=bfloat16"),
         (("policy.engine.kind=vllm", "placement.engines.colocated=true"), "trainer has no GPUs"),
         ((*EIGHT, "placement.kind=ray", "placement.engines.colocated=true"), "to one process"),
+        (
+            (*EIGHT, "placement.engines.gpus=6", "placement.engines.colocated=true"),
+            "6 GPUs of each replica, but the trainer, .* has 4",
+        ),
+        (
+            (*EIGHT, "policy.engine.launch.pipeline_parallel=3"),
+            r"engines\.gpus=2: not divided by policy\.engine\.launch\.pipeline_parallel=3",
+        ),
+        (
+            (*EIGHT, "policy.engine.launch.tensor_parallel=4"),
+            r"tensor_parallel=4: with placement\.engines\.gpus=2 it is 2; leave it out",
+        ),
+        (
+            (
+                "judge.kind=llm",
+                "placement.judge.model=x",
+                "placement.judge.gpus=3",
+                "placement.judge.launch.pipeline_parallel=2",
+            ),
+            r"judge\.gpus=3: not divided by placement\.judge\.launch\.pipeline_parallel=2",
+        ),
     ],
 )
 def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str) -> None:
@@ -87,6 +125,11 @@ def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str)
     [
         ("placement.trainer.gpus=3 placement.trainer.tensor_parallel=2", "does not divide 3"),
         ("placement.engines.replicas=2 placement.engines.base_urls=[http://a:1]", "1 base_urls"),
+        ("placement.engines.base_urls=[nowhere]", r"expected an http\(s\) address"),
+        (
+            "placement.engines.replicas=2 placement.engines.base_urls=[http://a:1,http://a:1/]",
+            "http://a:1 is there twice",
+        ),
         ("placement.kind=slurm", "placement"),
     ],
 )
@@ -160,6 +203,16 @@ def test_a_plan_names_commands_memory_time_and_what_is_missing() -> None:
     missing = lines[lines.index("# Missing here:") :]
     assert any("policy.model: no such folder: models/Qwen3-4B" in line for line in missing)
     assert any("placement.judge.model: no such folder: models/judge" in line for line in missing)
+
+
+def test_a_plan_shows_the_ports_and_the_folder_of_the_real_commands(tmp_path: Path) -> None:
+    model = tmp_path / "step_000030" / "model"
+    model.mkdir(parents=True)
+    text = placement_text(
+        config(*EIGHT, f"policy.model={model.parent}", "policy.engine.launch.port=9000")
+    )
+    assert f"serve {model} " in text
+    assert ["--port 9000" in text, "--port 9001" in text] == [True, True]
 
 
 async def test_services_are_started_and_their_addresses_are_used(tmp_path: Path) -> None:

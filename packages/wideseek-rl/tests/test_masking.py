@@ -52,8 +52,6 @@ def gradient(model: Decoder) -> torch.Tensor:
         ("logprobs", 0.5),
         ("advantages", math.nan),
         ("advantages", math.inf),
-        ("advantages", -1e20),
-        ("logprobs", -1e30),
         ("weights", math.nan),
         ("weights", math.inf),
     ],

@@ -404,3 +404,12 @@ def test_traces_are_written_of_the_chosen_updates(tmp_path: Path) -> None:
     (trace,) = (tmp_path / "traces").iterdir()
     assert trace.name == "update_000001.json"
     assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_a_step_is_traced_whichever_of_its_updates_is_chosen(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(profile=(3,), profile_folder=tmp_path, updates_per_step=2)
+    samples = [sample for n in range(4) for sample in samples_of(make_turn([1], [n + 3]), group=n)]
+    trainer = TorchTrainer(tiny_model(), config)
+    for _ in range(3):
+        trainer.update(samples)
+    assert [trace.name for trace in tmp_path.iterdir()] == ["update_000002.json"]

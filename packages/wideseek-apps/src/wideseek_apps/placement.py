@@ -13,6 +13,7 @@ from wideseek_rl.cluster.config import (
     RayPlacement,
     TrainerPlacement,
 )
+from wideseek_rl.engines.control.config import LaunchConfig
 from wideseek_rl.engines.served_config import ServedEngineConfig
 from wideseek_rl.trainers.megatron.config import NemoAlignerConfig
 from wideseek_rl.trainers.remote.client import check_dtype
@@ -33,6 +34,8 @@ def resolved(config: TrainConfig) -> TrainConfig:
     _check_world(config, placement)
     if placement.judge is not None and config.judge.kind != "llm":
         raise ConfigError(f"placement.judge: judge.kind={config.judge.kind} asks no model; set llm")
+    if (judge := placement.judge) is not None:
+        tensor_parallel(judge.launch, judge.gpus, "placement.judge", "placement.judge")
     engine = _engine(config.policy, placement)
     return config.model_copy(
         update={
@@ -95,6 +98,11 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
         raise ConfigError(f"placement.engines: policy.engine.kind={kind} places itself")
     if engines.colocated and not placement.trainer.gpus:
         raise ConfigError("placement.engines.colocated: the trainer has no GPUs")
+    if engines.colocated and engines.gpus > placement.trainer.gpus:
+        raise ConfigError(
+            f"placement.engines: {engines.gpus} GPUs of each replica, but the trainer, whose GPUs "
+            f"they are, has {placement.trainer.gpus}"
+        )
     if engines.colocated and isinstance(placement, RayPlacement):
         raise ConfigError(
             "placement.engines.colocated: Ray gives each GPU to one process; set "
@@ -104,7 +112,8 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
     share = engines.memory_share or (
         SHARE_OF_TRAINERS_GPUS if engines.colocated else SHARE_OF_OWN_GPUS
     )
-    launch: dict[str, object] = {"memory_share": share, "tensor_parallel": max(engines.gpus, 1)}
+    parallel = tensor_parallel(engine.launch, engines.gpus, "placement.engines", "policy.engine")
+    launch: dict[str, object] = {"memory_share": share, "tensor_parallel": parallel}
     if engines.python is not None:
         launch["python"] = engines.python
     return engine.model_copy(
@@ -114,6 +123,25 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
             "sync": engine.sync.model_copy(update={"transfer": "ipc" if shared else "nccl"}),
         }
     )
+
+
+def tensor_parallel(launch: LaunchConfig, gpus: int, place: str, key: str) -> int:
+    """GPUs that share every layer of a server, of all that it has.
+
+    Raises `ConfigError` where the settings under `key` want others.
+    """
+    gpus, stages = max(gpus, 1), launch.pipeline_parallel
+    if gpus % stages:
+        raise ConfigError(
+            f"{place}.gpus={gpus}: not divided by {key}.launch.pipeline_parallel={stages}"
+        )
+    given = launch.tensor_parallel if "tensor_parallel" in launch.model_fields_set else None
+    if given not in (None, gpus // stages):
+        raise ConfigError(
+            f"{key}.launch.tensor_parallel={given}: with {place}.gpus={gpus} it is "
+            f"{gpus // stages}; leave it out"
+        )
+    return gpus // stages
 
 
 def _builtin(engine: BuiltinEngineConfig, engines: EnginePlacement) -> BuiltinEngineConfig:

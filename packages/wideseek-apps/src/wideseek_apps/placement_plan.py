@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wideseek_apps.placement import resolved
-from wideseek_apps.served_engine import server_command, server_placement
+from wideseek_apps.profiles import local_folder
+from wideseek_apps.served_engine import server_command, server_placement, server_port
 from wideseek_apps.services import judge_command, serve_command
 from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_core import ConfigError
@@ -25,6 +26,7 @@ from wideseek_rl.cluster.local import visible_gpus
 from wideseek_rl.cluster.plan import PlannedProcess, plan
 from wideseek_rl.cluster.shapes import ModelShape, shape_of
 from wideseek_rl.engines.served_config import ServedEngineConfig
+from wideseek_rl.models import smollm2
 
 RECOMPUTE: dict[str, Recompute] = {
     "cheap": "cheap",
@@ -100,11 +102,17 @@ def _command(config: TrainConfig, placement: PlacementConfig, process: PlannedPr
         assert placement.retrieval is not None
         return shlex.join(serve_command(placement.retrieval, "127.0.0.1", PORT))
     if isinstance(engine, ServedEngineConfig):
-        model = Path(config.policy.model)
-        place = server_placement(engine, model, int(number), port=engine.launch.port, log=log)
+        port = server_port(engine, int(number))
+        place = server_placement(engine, _model_folder(config), int(number), port=port, log=log)
         place = place.model_copy(update={"devices": process.gpus or None})
         return shlex.join(server_command(engine, place, installed=False))
     return "python -m wideseek_rl.engines.builtin.worker"
+
+
+def _model_folder(config: TrainConfig) -> Path:
+    """Where the model is; where there is an adapter, servers get a copy that it is merged into."""
+    model = config.policy.model
+    return smollm2.base_folder() if model == smollm2.NAME else local_folder(model)
 
 
 def trainer_load(config: TrainConfig, placement: PlacementConfig) -> TrainerLoad:
@@ -155,7 +163,7 @@ def _estimates(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]
         f"{config.rl.group_size}), about {step.sampled / 1e6:,.1f} M tokens sampled and "
         f"{step.trained / 1e6:,.1f} M trained (placement.workload)."
     )
-    shape = shape_of(Path(config.policy.model))
+    shape = shape_of(_model_folder(config))
     if shape is None:
         yield f"No estimate of memory and time: the shape of {config.policy.model} is not known."
         return

@@ -222,7 +222,7 @@ def _server(
     config: ServedConfig, model: Path, hosts: EngineHosts, members: _Members, number: int
 ) -> KeptServer:
     """One replica, in the place that the launcher finds for it."""
-    port = config.launch.port + number if config.launch.port else 0
+    port = server_port(config, number)
 
     def command(slot: Slot, port: int) -> tuple[str, ...]:
         place = server_placement(config, model, number, port=port, log=slot.log)
@@ -238,6 +238,11 @@ def _server(
         ready=members.ready,
         lost=members.lost,
     )
+
+
+def server_port(config: ServedConfig, number: int) -> int:
+    """The port of the replica of a number; 0 for one that is free when it starts."""
+    return config.launch.port + number if config.launch.port else 0
 
 
 def server_placement(

@@ -88,7 +88,7 @@ def judge_command(
     """The command line of the judge's server."""
     copies = (COPIES[judge.kind], str(judge.copies)) if judge.copies > 1 else ()
     update: dict[str, object] = {
-        "tensor_parallel": max(judge.gpus, 1),
+        "tensor_parallel": max(judge.gpus, 1) // judge.launch.pipeline_parallel,
         "extra_args": (*copies, *judge.launch.extra_args),
         "float32_head": False,
         "deterministic": False,

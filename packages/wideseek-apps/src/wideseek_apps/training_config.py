@@ -17,8 +17,9 @@ from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig
 from wideseek_apps.presets import small_mixture, small_tables
 from wideseek_apps.profiles import profile_of, taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
-from wideseek_core import Config
+from wideseek_core import Config, ConfigError
 from wideseek_eval import DataConfig
+from wideseek_eval.statistics.summary import METRICS
 from wideseek_judge import JudgeConfig
 from wideseek_rl import (
     CheckpointConfig,
@@ -171,8 +172,36 @@ def check_train(config: TrainConfig) -> None:
         check_policy("summarizer", config.summarizer)
     check_summarizer(config.team, config.summarizer)
     check_judge_policy(config.judge, config.judge_policy)
+    _check_best_metric(config)
+    _check_profile(config)
     given = "world" in config.model_fields_set
     check_data("data", config.data, config.world, world_given=given)
     check_data("evaluation.data", config.evaluation.data, config.world, world_given=given)
     for name, data in config.evaluation.validation.items():
         check_data(f"evaluation.validation.{name}", data, config.world, world_given=given)
+
+
+def _check_best_metric(config: TrainConfig) -> None:
+    """Raises `ConfigError` for a metric that no evaluation of the run has."""
+    name = config.rl.checkpoint.best_metric
+    if name is None or not config.rl.evaluate_every:
+        return
+    place, _, metric = name.rpartition("/")
+    sets = config.evaluation.validation_sets
+    for key, value, known in (("metric", metric, METRICS), ("set", place or None, tuple(sets))):
+        if value is not None and value not in known:
+            raise ConfigError(
+                f"rl.checkpoint.best_metric={name}: no {key} is named {value!r}; there are "
+                f"{', '.join(known)}"
+            )
+
+
+def _check_profile(config: TrainConfig) -> None:
+    """Raises `ConfigError` for an update to be traced that the run does not come to."""
+    wanted: tuple[int, ...] = getattr(config.trainer, "profile", ())
+    each: int = getattr(config.trainer, "updates_per_step", 1)
+    if wanted and config.rl.steps is not None and max(wanted) >= config.rl.steps * each:
+        raise ConfigError(
+            f"trainer.profile: there is no update {max(wanted)}, counted from 0, in "
+            f"rl.steps={config.rl.steps} with {each} each"
+        )

@@ -1,8 +1,9 @@
 """The settings of HTTP services, the same words for every client."""
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from wideseek_core.config import Config
 
@@ -49,3 +50,21 @@ class EndpointConfig(RequestLimits):
         if not usable or any(char.isspace() or not char.isprintable() for char in text):
             raise ValueError("expected an http(s) address")
         return text.rstrip("/")
+
+
+def _address(value: str) -> str:
+    return EndpointConfig(base_url=value).base_url
+
+
+def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ValueError(f"{value} is there twice")
+    return values
+
+
+HttpAddress = Annotated[str, AfterValidator(_address)]
+"""An http(s) address without a slash at its end."""
+
+HttpAddresses = Annotated[tuple[HttpAddress, ...], AfterValidator(_all_different)]
+"""Addresses of different servers."""

@@ -2,24 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from wideseek_core import Config
-from wideseek_core.endpoint import EndpointConfig
-
-
-def _address(value: str) -> str:
-    return EndpointConfig(base_url=value).base_url
-
-
-HttpAddress = Annotated[str, AfterValidator(_address)]
-"""An http(s) address without a slash at its end."""
+from wideseek_core.endpoint import HttpAddresses
 
 
 class ServersConfig(Config):
     """Replicas of one model behind HTTP, and how they are used."""
 
-    base_urls: tuple[HttpAddress, ...] = Field(min_length=1)
+    base_urls: HttpAddresses = Field(min_length=1)
     """Addresses of the replicas, e.g. `["http://127.0.0.1:8000"]`."""
     model: str = ""
     """The name that the servers give the model; empty takes the only one they serve."""

@@ -24,6 +24,8 @@ TABLE_METRICS = (
     "success",
 )
 TEXT_METRICS = ("correct", "exact_match", "token_f1", "contains")
+METRICS = ("score", *TABLE_METRICS, *TEXT_METRICS, "format_valid")
+"""All metrics that a run may have, whatever its questions are."""
 BINARY_METRICS = ("success", "correct")
 """What is 0 or 1 in a single trial, so that pass@k means something."""
 EFFORT = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from wideseek_core import Config
+from wideseek_core.endpoint import HttpAddresses
 from wideseek_core.plugins import kind_union
 from wideseek_rl.engines.control.config import LaunchConfig
 
@@ -50,7 +51,7 @@ class EnginePlacement(Config):
     """Use the trainer's GPUs; new weights then come by CUDA IPC instead of NCCL."""
     memory_share: float | None = Field(default=None, gt=0, le=1)
     """Share of a GPU's memory for weights and cache; null for 0.85, or 0.4 if colocated."""
-    base_urls: tuple[str, ...] = ()
+    base_urls: HttpAddresses = ()
     """Addresses of servers that run already; nothing is started then."""
     python: Path | None = None
     """Interpreter of the environment with vLLM or SGLang and this package; null for the running

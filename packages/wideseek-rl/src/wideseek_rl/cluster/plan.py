@@ -75,7 +75,7 @@ def _check(placement: PlacementConfig, gpus: int) -> None:
     """Raises `ConfigError` for a process that wants more GPUs than a host has."""
     wanted = {
         "trainer": placement.trainer.tensor_parallel if placement.trainer.gpus else 0,
-        "engines": placement.engines.gpus,
+        "engines": 0 if placement.engines.base_urls else placement.engines.gpus,
         "judge": placement.judge.gpus * placement.judge.copies if placement.judge else 0,
     }
     where = "a node" if isinstance(placement, RayPlacement) else "this host"

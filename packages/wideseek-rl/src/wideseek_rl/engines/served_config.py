@@ -1,7 +1,7 @@
 """vLLM and SGLang as rollout engines, as configuration; no torch is needed to read it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,15 @@ class ServedEngineConfig(Config):
     logs: Path = Path("runs/engine-logs")
     """Folder of the servers' log files."""
 
+    @model_validator(mode="after")
+    def _can_release(self) -> Self:
+        if self.sync.release != "none" and not self.launch.sleep:
+            raise ValueError(
+                f"sync.release={self.sync.release} needs servers that were started for it: set "
+                "launch.sleep=true"
+            )
+        return self
+
 
 class VllmEngineConfig(ServedEngineConfig):
     """Replicas of vLLM."""
@@ -31,6 +40,11 @@ class VllmEngineConfig(ServedEngineConfig):
     """`arrays` is a route of ours that costs the server and this process least; the server must run
     in a Python that has the code. The others are vLLM's own. `auto` takes `arrays` of servers that
     this run starts without `launch.program`, and `generate` of others."""
+
+    @model_validator(mode="after")
+    def _has_settings_of_its_own(self) -> Self:
+        _refuse_others(self.launch, "deterministic", "SGLang")
+        return self
 
     @model_validator(mode="after")
     def _has_route(self) -> "VllmEngineConfig":
@@ -49,3 +63,14 @@ class SglangEngineConfig(ServedEngineConfig):
     """Replicas of SGLang."""
 
     kind: Literal["sglang"] = "sglang"
+
+    @model_validator(mode="after")
+    def _has_settings_of_its_own(self) -> Self:
+        _refuse_others(self.launch, "api_processes", "vLLM")
+        return self
+
+
+def _refuse_others(launch: LaunchConfig, name: str, kind: str) -> None:
+    """Raises `ValueError` for a setting that another kind of server has."""
+    if getattr(launch, name) != LaunchConfig.model_fields[name].default:
+        raise ValueError(f"launch.{name} is a setting of {kind} alone; leave it out")

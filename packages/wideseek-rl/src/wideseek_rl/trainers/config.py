@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from wideseek_core import Config
 from wideseek_rl.models.lora_config import LoraConfig
@@ -100,9 +100,9 @@ class TorchTrainerConfig(Config):
     offload: bool = False
     """Keep masters and moments in the memory of the host between updates. Weights in float32, as
     they are over several GPUs, are their own masters and stay."""
-    profile: tuple[int, ...] = ()
-    """Updates, counted from 0 over the whole run, of which a torch profiler trace is written; a
-    step is traced from its first update on."""
+    profile: tuple[NonNegativeInt, ...] = ()
+    """Updates, counted from 0 over the whole run, of whose steps a torch profiler trace is written,
+    with all updates of the step."""
     profile_folder: Path = Path("runs/profile")
     """Where the traces are written."""
     threads: int | None = Field(default=None, ge=1)

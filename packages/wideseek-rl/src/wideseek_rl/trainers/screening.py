@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_rl.batch.samples import TrainingSample
-from wideseek_rl.numbers import MAX_NUMBER
 
 MAX_LOGPROB = 1e-2
 """Log-probabilities are at most 0; so much is left to rounding."""
@@ -35,7 +34,7 @@ class Screened:
 
 
 def screen(samples: Sequence[TrainingSample], vocabulary: int) -> Screened:
-    """Masks turns whose numbers are none, and drops samples with ids of no token."""
+    """Masks turns whose numbers are not finite, and drops samples with ids of no token."""
     kept: list[TrainingSample] = []
     masked, names = 0, list[str]()
     for number, sample in enumerate(samples):
@@ -63,9 +62,9 @@ def _fault(
     if len(sample) and not 0 <= int(sample.ids.min()) <= int(sample.ids.max()) < vocabulary:
         return f"ids outside of 0..{vocabulary - 1}", trained
     checks = {
-        "weight": np.abs(sample.weights) <= MAX_NUMBER,
-        "advantage": np.abs(sample.advantages) <= MAX_NUMBER,
-        "log-probability": (sample.logprobs >= -MAX_NUMBER) & (sample.logprobs <= MAX_LOGPROB),
+        "weight": np.isfinite(sample.weights),
+        "advantage": np.isfinite(sample.advantages),
+        "log-probability": np.isfinite(sample.logprobs) & (sample.logprobs <= MAX_LOGPROB),
     }
     found = [(name, trained & ~good) for name, good in checks.items()]
     found = [(name, bad) for name, bad in found if bad.any()]

@@ -91,7 +91,8 @@ class TorchTrainer:
 
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """One step: as many optimizer steps as configured, on samples that have a gradient."""
-        if self._updates in self._config.profile and self._ranks.first:
+        next_ones = range(self._updates, self._updates + self._config.updates_per_step)
+        if self._ranks.first and any(update in next_ones for update in self._config.profile):
             with profiled(self._config.profile_folder, self._updates):
                 return self._train(samples)
         return self._train(samples)
