@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from wideseek_agents import Team, TeamConfig
+from wideseek_apps.evaluation_folders import LaterEvaluations, set_aside
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
 from wideseek_apps.policy import open_helper, open_policy
@@ -29,7 +29,6 @@ from wideseek_eval import (
     load_tasks,
     run_evaluation,
 )
-from wideseek_eval.runs.folder import RunFolder, read_header
 from wideseek_eval.statistics.compare import Comparison, compare
 from wideseek_eval.statistics.summary import summarize
 from wideseek_rl import (
@@ -236,13 +235,6 @@ async def measure(
     return tuple(load_run(folder).results)
 
 
-def set_aside(folder: Path, step: int) -> None:
-    """Renames an evaluation of another step: a run that trains further is measured anew."""
-    header = RunFolder(path=folder).header
-    if header.exists() and (other := read_header(header).settings.get("step")) != step:
-        os.rename(folder, folder.with_name(f"{folder.name}_step_{other}"))
-
-
 async def fit(
     config: TrainConfig,
     setup: TrainingSetup,
@@ -276,7 +268,12 @@ async def fit(
                     evaluate=evaluations.validate if evaluations.validation else None,
                     baseline=evaluations.baseline,
                     final=evaluations.final,
-                    loggers=[*loggers, *_token_logger(config, local), ProgressLogger(bar)],
+                    loggers=[
+                        LaterEvaluations(config.folder),
+                        *loggers,
+                        *_token_logger(config, local),
+                        ProgressLogger(bar),
+                    ],
                     trainer_config=settings,
                     publish_start=repeated,
                 )
