@@ -1,6 +1,7 @@
 """Clients of vLLM and SGLang servers, against fakes that speak their wire formats."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -190,6 +191,50 @@ async def test_an_answer_of_another_kind_is_named(kind: str, body: bytes) -> Non
             await pool.generate(PROMPT, session="a", sampling=Sampling())
 
 
+NULL_ANSWERS: dict[str, object] = {
+    "/inference/v1/generate": {
+        "choices": [
+            {
+                "token_ids": [5, 6],
+                "finish_reason": "stop",
+                "logprobs": {"content": [{"logprob": -0.5}, {"logprob": None}]},
+            }
+        ]
+    },
+    ARRAYS: {"ids": [5, 6], "logprobs": [-0.5, None], "finish_reason": "stop"},
+    "/v1/completions": {
+        "choices": [
+            {
+                "token_ids": [5, 6],
+                "finish_reason": "stop",
+                "logprobs": {"token_logprobs": [-0.5, None]},
+            }
+        ]
+    },
+    "/generate": {
+        "output_ids": [5, 6],
+        "meta_info": {
+            "finish_reason": {"type": "stop"},
+            "output_token_logprobs": [[-0.5, 5, None], [None, 6, None]],
+        },
+    },
+}
+"""What servers send of a token whose log-probability is no number."""
+
+
+async def test_a_logprob_that_is_no_number_costs_its_token_alone(kind: str) -> None:
+    async with opened(kind) as (pool, fake):
+        for path, answer in NULL_ANSWERS.items():
+
+            async def null(answer: object = answer) -> Response:
+                return Response.of(answer)
+
+            fake.faults[path] = null
+        made = await pool.generate(PROMPT, session="a", sampling=Sampling())
+    assert made.ids == (5, 6)
+    assert (made.logprobs[0], math.isnan(made.logprobs[1])) == (-0.5, True)
+
+
 async def test_logprobs_before_temperature_are_refused_on_opening(kind: str) -> None:
     fake = KINDS[kind][0]()
     fake.engine.processed_logprobs = False
@@ -292,6 +337,11 @@ async def test_every_sglang_request_has_a_seed_of_its_own_or_members_would_be_cl
 def test_replicas_need_http_addresses(url: str) -> None:
     with pytest.raises(ValidationError, match=r"expected an http\(s\) address"):
         VllmServersConfig(base_urls=(url,))
+
+
+def test_a_replica_is_named_once() -> None:
+    with pytest.raises(ValidationError, match="http://a:1 is there twice"):
+        VllmServersConfig(base_urls=("http://a:1", "http://b:1", "http://a:1/"))
 
 
 async def test_a_missing_key_is_named() -> None:

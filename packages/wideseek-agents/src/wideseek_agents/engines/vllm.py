@@ -5,6 +5,7 @@ default is those before temperature. From 0.30 on `/inference/v1/generate` wants
 `--enable-scale-out`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 from uuid import uuid4
@@ -36,7 +37,8 @@ _ENDS = {
 
 
 class _Entry(Wire):
-    logprob: float
+    logprob: float | None
+    """JSON has no NaN: a server that computed one may send null."""
 
 
 class _Logprobs(Wire):
@@ -74,7 +76,7 @@ class _TopGenerated(Wire):
 
 class _Arrays(Wire):
     ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float | None, ...]
     finish_reason: str | None = None
     weight_versions: tuple[WireSpan, ...] | None = None
     cached_tokens: int | None = None
@@ -192,7 +194,11 @@ class VllmReplica:
         if logprobs is None or not logprobs.content:
             raise self._client.malformed("no log-probabilities in the answer")
         position = logprobs.content[0]
-        return max(entry.logprob for entry in (position, *position.top_logprobs))
+        entries = (position, *position.top_logprobs)
+        known = [entry.logprob for entry in entries if entry.logprob is not None]
+        if not known:
+            raise self._client.malformed("no log-probabilities in the answer")
+        return max(known)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -215,7 +221,7 @@ class VllmReplica:
         details = answer.usage.prompt_tokens_details if answer.usage is not None else None
         return self._sampled(
             choice.token_ids,
-            [float("nan") if logprob is None else logprob for logprob in logprobs],
+            logprobs,
             choice.finish_reason,
             None,
             details.cached_tokens if details is not None else None,
@@ -238,7 +244,7 @@ class VllmReplica:
     def _sampled(
         self,
         ids: tuple[int, ...],
-        logprobs: Sequence[float],
+        logprobs: Sequence[float | None],
         finish: str | None,
         versions: VersionSpans | None,
         cached: int | None = None,
@@ -248,9 +254,8 @@ class VllmReplica:
             raise PolicyUnavailable(f"{self.url}: the request ended with {finish!r}")
         if len(ids) != len(logprobs):
             raise self._client.malformed(f"{len(ids)} token ids, {len(logprobs)} log-probabilities")
-        return Sampled(
-            ids=ids, logprobs=tuple(logprobs), end=end, versions=versions, cached_tokens=cached
-        )
+        known = tuple(math.nan if logprob is None else logprob for logprob in logprobs)
+        return Sampled(ids=ids, logprobs=known, end=end, versions=versions, cached_tokens=cached)
 
 
 def _parameters(sampling: Sampling) -> dict[str, JsonValue]:
