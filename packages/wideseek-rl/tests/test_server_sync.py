@@ -69,10 +69,11 @@ class Pool:
     removed: dict[str, str] = field(default_factory=dict[str, str])
     current: list[str] = field(default_factory=list[str])
     held: int = 0
+    dead: list[str] = field(default_factory=list[str])
 
     @property
     def states(self) -> dict[str, str]:
-        return dict.fromkeys(self.urls, "ready")
+        return {url: "dead" if url in self.dead else "ready" for url in self.urls}
 
     @asynccontextmanager
     async def hold(self) -> AsyncGenerator[None]:
@@ -393,6 +394,54 @@ async def test_an_update_that_fails_gives_the_memory_back(kind: str) -> None:
                 raise ZeroDivisionError
         assert (server.asleep if isinstance(server, FakeVllm) else len(server.released)) in (-1, 0)
         assert not server.engine.paused
+
+
+RELEASING = {
+    "release": ("/sleep", "/release_memory_occupation"),
+    "restore": ("/wake_up", "/resume_memory_occupation"),
+}
+
+
+async def refuse() -> Response:
+    return Response.of({"detail": "out of memory"}, 500)
+
+
+@pytest.mark.parametrize("what", RELEASING)
+async def test_a_server_that_fails_to_give_or_take_memory_leaves_the_others(
+    kind: str, what: str
+) -> None:
+    async with opened(kind, count=2, release="all") as setup:
+        for path in RELEASING[what]:
+            setup.servers[1].faults[path] = refuse
+        async with setup.sync.updating() as commit:
+            commit(1)
+        assert list(setup.pool.removed) == [setup.servers[1].url]
+        assert got(setup.servers[0]) == sent(setup.module)
+        assert (updates(setup.servers[1]), setup.pool.version) == (0, 1)
+        assert not setup.servers[0].engine.paused
+        assert setup.servers[1].engine.paused == (what == "restore")  # it has no weights then
+
+
+async def test_a_server_that_has_died_is_not_asked_for_its_memory(kind: str) -> None:
+    async with opened(kind, count=2, release="all", on_failure="end") as setup:
+        await setup.servers[1].server.kill()
+        setup.pool.dead.append(setup.servers[1].url)
+        async with setup.sync.updating() as commit:
+            commit(1)
+        assert (updates(setup.servers[0]), setup.pool.version) == (1, 1)
+
+
+async def test_where_memory_is_not_given_back_the_other_servers_sample_on(kind: str) -> None:
+    async with opened(kind, count=2, release="all", on_failure="end") as setup:
+        for path in RELEASING["release"]:
+            setup.servers[1].faults[path] = refuse
+        with pytest.raises(TrainError, match=r"did not release their memory: .*out of memory"):
+            async with setup.sync.updating():
+                raise AssertionError("nothing is trained")
+        for server in setup.servers:
+            asleep = server.asleep if isinstance(server, FakeVllm) else len(server.released)
+            assert asleep in (-1, 0)
+            assert not server.engine.paused
 
 
 async def test_without_a_commit_nothing_is_sent(kind: str) -> None:

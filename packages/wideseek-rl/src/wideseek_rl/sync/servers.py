@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from wideseek_core import PeerFailed, TrainError
-from wideseek_rl.engines.control.protocol import ServerControl
+from wideseek_rl.engines.control.protocol import Part, ServerControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.fanout import Failures, on_each
 from wideseek_rl.sync.protocol import Commit, ReplicaPool, Transport
@@ -94,6 +94,10 @@ class ServerSync:
             self._connected = False
         self.servers = others
 
+    def _dismiss_dead(self) -> None:
+        for url in [url for url, state in self.pool.states.items() if state == "dead"]:
+            self.dismiss(url)
+
     async def _deliver_again(self, server: ServerControl, version: int) -> None:
         """Sends a version once more: to one server, or to all where none can be met alone.
 
@@ -143,10 +147,11 @@ class ServerSync:
                 await self.publish(versions[-1])
             return
         async with self.pool.hold():
-            await self._all("release", self._release)
+            self._dismiss_dead()
             self._released = True
             try:
                 try:
+                    await self._all("release", self._release)
                     yield versions.append
                 finally:
                     await self._all("restore", lambda server: server.restore("weights"))
@@ -177,8 +182,7 @@ class ServerSync:
             return published
 
     async def _publish(self, version: int) -> Published:
-        for url in [url for url, state in self.pool.states.items() if state == "dead"]:
-            self.dismiss(url)
+        self._dismiss_dead()
         if not self.servers:
             logger.warning(
                 "no engine is there for version %d: those that come back get it", version
@@ -251,10 +255,15 @@ class ServerSync:
 
     async def _release(self, server: ServerControl) -> None:
         await server.pause(keep=False)
-        if self.config.release == "all":
-            await server.release("weights", "cache")
-        else:
-            await server.release("cache")
+        parts: tuple[Part, ...] = (
+            ("weights", "cache") if self.config.release == "all" else ("cache",)
+        )
+        try:
+            await server.release(*parts)
+        except TrainError:
+            with suppress(TrainError):  # the first error is the one to report
+                await server.resume()
+            raise
 
     async def _reopen(self, server: ServerControl) -> None:
         if self._released:
@@ -262,8 +271,10 @@ class ServerSync:
         await server.resume()
 
     async def _all(self, what: str, step: Callable[[ServerControl], Awaitable[None]]) -> None:
+        """Takes a step on every server; those that fail leave the pool as in an update."""
         failures: Failures = {}
-        await on_each(self.servers, step, failures)
-        if failures:
+        succeeded = await on_each(self.servers, step, failures)
+        if failures and (not succeeded or self.config.on_failure == "end"):
             reasons = "; ".join(str(error) for error in failures.values())
             raise TrainError(f"the engines did not {what} their memory: {reasons}")
+        await self._drop(failures)
