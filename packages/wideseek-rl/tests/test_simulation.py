@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import random
 from pathlib import Path
@@ -38,7 +39,7 @@ from wideseek_rl.simulation.lengths import (
     rollout_length,
 )
 from wideseek_rl.simulation.measure import measure_run
-from wideseek_rl.simulation.report import schedule_report
+from wideseek_rl.simulation.report import schedule_config, schedule_report
 from wideseek_rl.simulation.schedules import Setting, SimulatedRun, simulate_schedule
 
 SCHEDULES: list[Config] = [
@@ -167,6 +168,25 @@ def test_devices_that_are_shared_slow_both_down() -> None:
     assert alone.step_s == pytest.approx(18)  # nothing overlaps
 
 
+def test_tokens_for_nothing_are_those_of_groups_that_are_given_up() -> None:
+    # Of two prompts a step trains on one; the other is sampled again for the next step. So of three
+    # groups that are sampled one is for nothing.
+    config = TailScheduleConfig(extra=1.0)
+    assert simulate_schedule(config, setting(prompts_per_step=1)).wasted == pytest.approx(1 / 3)
+    lengths = [RolloutLength(tokens=tokens, width=1, tools_s=2) for tokens in (100, 200)]
+
+    class Alternating(Lengths):
+        def __init__(self) -> None:
+            self._drawn = itertools.cycle([lengths[0], lengths[1], lengths[1]])
+
+        def group(self, rng: random.Random, size: int) -> list[RolloutLength]:
+            return [next(self._drawn)] * size
+
+    given = setting(prompts_per_step=1, lengths=Alternating(), group_size=1)
+    # 100 tokens train, 100 of 200 are given up after 12 s (10 s of tokens), then 200 train.
+    assert simulate_schedule(config, given).wasted == pytest.approx(100 / 400)
+
+
 def test_long_tails_are_what_tail_and_async_are_for() -> None:
     lengths = Always(*[100.0] * 9, 2000.0)
     runs = [simulate_schedule(config, setting(lengths=lengths)) for config in SCHEDULES]
@@ -187,6 +207,8 @@ def test_the_books_of_a_simulated_run_balance(seed: int, config: Config) -> None
     assert max(run.staleness) <= getattr(config, "max_staleness", 0)
     for share in (run.engine_idle, run.engine_load, run.trainer_idle, run.wasted):
         assert -1e-9 <= share <= 1
+    if not isinstance(config, TailScheduleConfig):
+        assert run.wasted == pytest.approx(0, abs=1e-9)  # what waits at the end is not for nothing
 
 
 def turn(tokens: int, *results: ToolResult, started: float = 0, seconds: float = 1) -> Turn:
@@ -302,6 +324,14 @@ def test_a_folder_that_is_no_run_is_one_clear_line(
         measure_run(tmp_path / "absent")
 
 
+def test_any_staleness_can_be_simulated() -> None:
+    config = ScheduleSimConfig(
+        engine_tokens_per_s=1e4, sequence_tokens_per_s=60, steps=4, schedules=("async:3",)
+    )
+    assert schedule_config("async:3", config) == AsyncScheduleConfig(max_staleness=3)
+    assert "\nasync:3 " in schedule_report(config)
+
+
 def test_measured_lengths_keep_prompts_together() -> None:
     groups = [[RolloutLength(tokens=n * 10 + m, width=1) for m in range(3)] for n in (1, 2)]
     drawn = MeasuredLengths(groups)
@@ -313,7 +343,16 @@ def test_measured_lengths_keep_prompts_together() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"engine_tokens_per_s": 10}, {"run": "x", "schedules": []}, {"run": "x", "overlap": 0}],
+    [
+        {},
+        {"engine_tokens_per_s": 10},
+        {"run": "x", "schedules": []},
+        {"run": "x", "schedules": ["async"]},
+        {"run": "x", "schedules": ["async:0"]},
+        {"run": "x", "schedules": ["sync", "dynamic"]},
+        {"run": "x", "overlap": 0},
+        {"run": "x", "lengths": {"prompt_sigma": 300}},
+    ],
 )
 def test_settings_that_say_too_little_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

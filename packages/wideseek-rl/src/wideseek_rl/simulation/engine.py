@@ -15,6 +15,16 @@ class Speeds:
     """One sequence, when there are few."""
 
 
+@dataclass(slots=True)
+class Meter:
+    """Counts the tokens of a prompt."""
+
+    tokens: float = 0.0
+    """Generated so far, for groups that were given up as well."""
+    wanted: float = 0.0
+    """Of one group."""
+
+
 @dataclass(order=True, slots=True)
 class _Job:
     end: float
@@ -45,8 +55,11 @@ class SimulatedEngine:
         """Whether it has something to do."""
         return bool(self._jobs)
 
-    async def serve(self, tokens: float, width: float) -> None:
-        """Generates so many tokens one after another, in `width` sequences beside each other."""
+    async def serve(self, tokens: float, width: float, meter: Meter | None = None) -> None:
+        """Generates so many tokens one after another, in `width` sequences beside each other.
+
+        `meter` counts what was generated, also if this is cancelled.
+        """
         self.advance()
         self._count += 1
         done = self._loop.create_future()
@@ -54,11 +67,15 @@ class SimulatedEngine:
         heapq.heappush(self._jobs, job)
         self._width += width
         self._plan()
+        left = 0.0
         try:
             await done
         finally:
             if not done.done() or done.cancelled():
                 self._drop(job)
+                left = min(max(job.end - self._progress, 0.0), tokens)
+            if meter is not None:
+                meter.tokens += (tokens - left) * width
 
     def slow_down(self, factor: float) -> None:
         """From now on everything takes 1/`factor` times as long; 0 stands still."""

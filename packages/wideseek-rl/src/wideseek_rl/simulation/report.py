@@ -14,7 +14,7 @@ from wideseek_rl.rollout.schedule_config import (
     SyncScheduleConfig,
     TailScheduleConfig,
 )
-from wideseek_rl.simulation.config import ScheduleName, ScheduleSimConfig
+from wideseek_rl.simulation.config import ScheduleSimConfig
 from wideseek_rl.simulation.engine import Speeds
 from wideseek_rl.simulation.lengths import DrawnLengths, MeasuredLengths
 from wideseek_rl.simulation.measure import MeasuredRun, measure_run
@@ -69,7 +69,7 @@ def simulation_setting(config: ScheduleSimConfig, run: MeasuredRun | None) -> Se
     )
 
 
-def schedule_config(name: ScheduleName, config: ScheduleSimConfig) -> Config:
+def schedule_config(name: str, config: ScheduleSimConfig) -> Config:
     """The schedule of a name."""
     match name:
         case "sync":

@@ -17,7 +17,7 @@ from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
 from wideseek_rl.rollout.scored import ScoredEpisode
-from wideseek_rl.simulation.engine import SimulatedEngine, Speeds
+from wideseek_rl.simulation.engine import Meter, SimulatedEngine, Speeds
 from wideseek_rl.simulation.lengths import Lengths, RolloutLength
 
 
@@ -55,7 +55,7 @@ class SimulatedRun:
     staleness: dict[int, float]
     """Share of the groups by the updates between their beginning and their training."""
     wasted: float
-    """Share of the generated tokens that were never trained on, as in rollouts given up."""
+    """Share of the generated tokens that are of groups which were given up."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class _Moment:
     updating: float
     tokens: float
     groups: int
-    trained: float
+    wasted: float
 
 
 class _World:
@@ -79,7 +79,9 @@ class _World:
         self.engine = SimulatedEngine(setting.speeds)
         self.version = 0
         self.began: dict[int, int] = {}
-        self.tokens: dict[int, float] = {}
+        self.wasted = 0.0
+        """Tokens of groups that were given up, once others of their prompts are trained on."""
+        self._meters: dict[int, Meter] = {}
         self._slots = asyncio.Semaphore(setting.slots)
 
     async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
@@ -93,19 +95,25 @@ class _World:
         self.began[position] = self.version
         rng = random.Random(f"{setting.seed}:{position}")
         rollouts = setting.lengths.group(rng, setting.group_size)
-        self.tokens[position] = sum(rollout.tokens * rollout.width for rollout in rollouts)
+        meter = self._meters.setdefault(position, Meter())
+        meter.wanted = sum(rollout.tokens * rollout.width for rollout in rollouts)
         async with asyncio.TaskGroup() as group:
             for rollout in rollouts:
-                group.create_task(self._rollout(rollout))
+                group.create_task(self._rollout(rollout, meter))
         episode = Episode(task_id=str(position), trial=0, trajectories=())
         score = Score(state=ScoreState.UNSCORED, metrics=TableMetrics())
         return [ScoredEpisode(episode=episode, score=score)]
 
-    async def _rollout(self, rollout: RolloutLength) -> None:
+    def trained(self, positions: Sequence[int]) -> None:
+        """Counts what was generated for these prompts beyond what they are trained on."""
+        meters = [self._meters.pop(position) for position in positions]
+        self.wasted += sum(meter.tokens - meter.wanted for meter in meters)
+
+    async def _rollout(self, rollout: RolloutLength, meter: Meter) -> None:
         async with self._slots:
-            await self.engine.serve(rollout.tokens / 2, rollout.width)
+            await self.engine.serve(rollout.tokens / 2, rollout.width, meter)
             await asyncio.sleep(rollout.tools_s)
-            await self.engine.serve(rollout.tokens / 2, rollout.width)
+            await self.engine.serve(rollout.tokens / 2, rollout.width, meter)
 
 
 def simulate_schedule(config: Config, setting: Setting) -> SimulatedRun:
@@ -144,6 +152,7 @@ async def _step(
     engine.slow_down(1.0)
     ages = [world.version - world.began[position] for position in positions]
     world.version += 1
+    world.trained(positions)
     schedule.trained()
     moment = _Moment(
         at=loop.time(),
@@ -152,7 +161,7 @@ async def _step(
         updating=before.updating + updated - collected,
         tokens=engine.tokens,
         groups=before.groups + len(groups),
-        trained=before.trained + sum(world.tokens[position] for position in positions),
+        wasted=world.wasted,
     )
     return moment, ages
 
@@ -197,7 +206,7 @@ def _summary(
     seconds, steps = last.at - first.at, setting.steps - 2 * edge
     tokens = last.tokens - first.tokens
     counts = Counter(age for found in ages[edge:-edge] for age in found)
-    waited, trained = last.waited - first.waited, moments[-1].trained
+    waited, wasted = last.waited - first.waited, last.wasted - first.wasted
     return SimulatedRun(
         step_s=seconds / steps,
         rollouts_s=waited / steps,
@@ -207,5 +216,5 @@ def _summary(
         engine_load=tokens / seconds / setting.speeds.total,
         trainer_idle=1 - (last.updating - first.updating) / seconds,
         staleness={age: counts[age] / counts.total() for age in sorted(counts)},
-        wasted=max(1 - trained / moments[-1].tokens, 0.0),
+        wasted=max(wasted / tokens, 0.0),
     )
