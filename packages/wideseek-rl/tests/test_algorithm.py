@@ -1,6 +1,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_reward_that_is_no_number_leaves_its_rollout_out_of_the_group(odd: flo
 
 
 def test_prompts_whose_rollouts_all_earn_the_same_are_counted() -> None:
-    equal = [make_scored(value=0.3), make_scored(value=0.3)]
+    equal = [make_scored(value=0.3), make_scored(value=0.1 + 0.2)]  # but for rounding
     differing = [make_scored(value=0.3), make_scored(value=0.4), make_scored(value=0.3)]
     groups = [equal, differing, differing, differing]
     step = build_step_batch(groups, group_relative(GroupRelativeConfig()))
@@ -135,6 +136,20 @@ def test_token_weighting_counts_every_token_of_the_step_alike() -> None:
     short = make_scored(make_agent(make_turn([1], [5])), value=0.0)
     step = build_step_batch([[long, short]], group_relative(GroupRelativeConfig(weighting="token")))
     assert [float(sample.weights[-1]) for sample in step.samples] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("weighting", ["token", "rollout", "agent", ("group", "turn_tokens")])
+def test_tokens_without_a_log_probability_do_not_count_in_the_weights(weighting: Any) -> None:
+    def step(length: int, masked: int) -> StepBatch:
+        turn = make_turn([1], [5] * length)
+        odd = replace(turn, logprobs=(*turn.logprobs[masked:], *[math.nan, -1e30, -math.inf][:masked]))
+        group = [make_scored(make_agent(odd), value=0.1), make_scored(value=0.9)]
+        return build_step_batch([group], group_relative(GroupRelativeConfig(weighting=weighting)))
+
+    def weights(batch: StepBatch) -> list[list[float]]:
+        return [[w for w in sample.weights.tolist() if w] for sample in batch.samples]
+
+    assert weights(step(7, 3)) == weights(step(4, 0))
 
 
 def test_all_agents_of_a_rollout_share_its_advantage() -> None:

@@ -12,7 +12,13 @@ from wideseek_core import TrainError
 from wideseek_rl.algorithm.advantage import equal
 from wideseek_rl.algorithm.protocol import Algorithm, Reward
 from wideseek_rl.algorithm.token_weights import prompt_scale
-from wideseek_rl.batch.samples import TrainedTurn, TrainingSample, build_samples, is_trainable
+from wideseek_rl.batch.samples import (
+    TrainedTurn,
+    TrainingSample,
+    build_samples,
+    is_trainable,
+    trained_tokens,
+)
 from wideseek_rl.numbers import is_number
 from wideseek_rl.rollout.scored import ScoredEpisode
 
@@ -48,7 +54,7 @@ class StepBatch:
     @property
     def zero_variance(self) -> int:
         """Prompts whose rollouts all have the same reward."""
-        return sum(max(values) == min(values) for values in self._values())
+        return sum(map(equal, self._values()))
 
     def _values(self) -> list[list[float]]:
         values = [[r.value for r in rewards if r is not None] for rewards in self.rewards]
@@ -76,10 +82,7 @@ def build_step_batch(groups: Sequence[Sequence[ScoredEpisode]], algorithm: Algor
                 credits.append(_finite(credit, masked))
     _check_token_ids(groups, masked)
     tokens = sum(
-        len(trained.turn.response_ids)
-        for agents in credits
-        for turns in agents
-        for trained in turns
+        trained_tokens(trained.turn) for agents in credits for turns in agents for trained in turns
     )
     scale = prompt_scale(algorithm.weighting, prompts=len(credits), tokens=tokens)
     samples = [

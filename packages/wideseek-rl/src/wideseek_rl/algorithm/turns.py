@@ -14,7 +14,7 @@ from wideseek_rl.algorithm.protocol import AgentCredit, Reward
 from wideseek_rl.algorithm.reward import RewardConfig, open_reward
 from wideseek_rl.algorithm.selection import SELECTIONS, Selection, SelectionName
 from wideseek_rl.algorithm.token_weights import NAMED, LossScale, Weighting, token_weights
-from wideseek_rl.batch.samples import TrainedTurn, is_trainable
+from wideseek_rl.batch.samples import TrainedTurn, is_trainable, trained_tokens
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 AgentAdvantages = Callable[
@@ -95,8 +95,7 @@ class TurnAlgorithm:
             return None
         selected = [self._selected(scored) for scored in group]
         tokens = [
-            [[len(turn.response_ids) for _, turn in turns] for turns in agents]
-            for agents in selected
+            [[trained_tokens(turn) for _, turn in turns] for turns in agents] for agents in selected
         ]
         weights = token_weights(tokens, self.weighting, constant_tokens=self._constant_tokens)
         values = self._advantages(group, rewards)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError, Turn
+from wideseek_rl.numbers import is_number
 from wideseek_rl.numbers import MAX_NUMBER
 
 Floats = NDArray[np.float32]
@@ -73,6 +74,11 @@ def is_trainable(turn: Turn) -> bool:
     if not turn.prompt_ids or not turn.response_ids or len(turn.logprobs) != len(turn.response_ids):
         return False
     return min(ids) >= 0 and max(ids) <= MAX_ID
+
+
+def trained_tokens(turn: Turn) -> int:
+    """How many tokens of a trainable turn train: those whose log-prob is a number."""
+    return sum(map(is_number, turn.logprobs))
 
 
 def build_samples(turns: Sequence[TrainedTurn], *, group: int = 0) -> list[TrainingSample]:
