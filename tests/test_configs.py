@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wideseek_apps.main import main
+from wideseek_apps.training_config import TrainConfig
 from wideseek_core.config import load_config
 from wideseek_data.teaching.listing import Listing
 from wideseek_tools.server.config import ServeConfig
@@ -15,7 +17,7 @@ CONFIGS = ROOT / "configs"
 MODELS = ("policy.model={}", "policy.tokenizer={}")
 DATA = ("data.path=tasks.jsonl", "evaluation.data.path=dev.jsonl")
 JUDGE = ("judge_policy.tokenizer={}", "summarizer.tokenizer={}")
-SMOLLM2 = (MODELS[0], "world={{kind: atlas}}")
+SMOLLM2 = (MODELS[0], "policy.adapter=null", "world={{kind: atlas}}")
 FOLDER = "sources=[{{kind: folder, path: {}}}]"
 BASE, OFFLINE = "train/qwen3_4b.yaml", "offline.yaml"
 
@@ -113,6 +115,14 @@ def test_a_configuration_passes_the_checks(
 def test_every_configuration_is_tried() -> None:
     tried = {CONFIGS / file for _, files, _ in COMMANDS.values() for file in files}
     assert {*CONFIGS.rglob("*.yaml")} - tried == {CONFIGS / "serve.yaml"}
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "train").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_recipe_that_says_how_long_it_is_takes_as_long(path: Path) -> None:
+    given = yaml.safe_load(path.read_text("utf-8")).get("rl", {})
+    if given.keys() & {"steps", "epochs"}:
+        # By default a run ends after ten minutes on a laptop.
+        assert given.get("max_seconds", TrainConfig().rl.max_seconds) is None
 
 
 def test_the_retrieval_server_listens_where_it_is_asked() -> None:

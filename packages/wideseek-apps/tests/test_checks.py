@@ -64,6 +64,16 @@ def test_the_folder_of_a_training_run_means_its_newest_checkpoint(
         assert config.team.lead.max_turns == 7
 
 
+def test_an_adapter_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    line = refused(f"policy.adapter={tmp_path}")
+    assert line == f"policy.adapter: no adapter_config.json in {tmp_path}"
+    with pytest.raises(ConfigError, match=r"^policy\.adapter: no adapter_config\.json in nowhere$"):
+        check_train(load_config(TrainConfig, ["policy.adapter=nowhere"]))
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    check_train(load_config(TrainConfig, [f"policy.adapter={tmp_path}"]))
+
+
 def test_a_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     assert "is a file; give the model's folder" in refused(f"policy.model={tmp_path / 'x'}")

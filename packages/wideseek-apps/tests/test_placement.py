@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from wideseek_apps.placement import resolved
-from wideseek_apps.placement_plan import placement_text
+from wideseek_apps.placement_plan import placement_text, steps_of
 from wideseek_apps.processes import open_processes
 from wideseek_apps.training_config import TrainConfig
-from wideseek_core import ConfigError
+from wideseek_core import ConfigError, Task, TextGold
 from wideseek_core.config import load_config
 from wideseek_rl.cluster.config import LocalPlacement, RayPlacement
 from wideseek_rl.cluster.local import visible_gpus
 from wideseek_rl.cluster.plan import plan
+from wideseek_rl.rollout.sampler import PromptSampler
 
 EIGHT = (
     "placement.trainer.gpus=4",
@@ -213,6 +214,30 @@ def test_a_plan_shows_the_ports_and_the_folder_of_the_real_commands(tmp_path: Pa
     )
     assert f"serve {model} " in text
     assert ["--port 9000" in text, "--port 9001" in text] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "made"),
+    [
+        (("rl.steps=null", "rl.epochs=1", "rl.prompts_per_step=4"), 2),
+        (("rl.steps=null", "rl.epochs=2", "rl.prompts_per_step=4"), 5),
+        (("rl.steps=null", "rl.epochs=1", "rl.prompts_per_step=40"), 1),
+        (("rl.steps=7", "rl.epochs=2"), 7),
+    ],
+)
+def test_a_plan_counts_the_steps_that_the_run_makes(settings: tuple[str, ...], made: int) -> None:
+    given = config(*EIGHT, "placement.workload.prompts=10", *settings)
+    assert given.placement is not None
+    assert steps_of(given, given.placement) == made
+    tasks = [Task(id=str(n), question="?", gold=TextGold(answers=("x",))) for n in range(10)]
+    sampler = PromptSampler(tasks, per_step=given.rl.prompts_per_step, seed=0)
+    assert (given.rl.steps or sampler.steps(given.rl.epochs)) == made
+
+
+@pytest.mark.parametrize(("limit", "said"), [("90", True), ("null", False)])
+def test_a_plan_says_which_time_ends_the_run(limit: str, said: bool) -> None:
+    text = placement_text(config(*EIGHT, f"rl.max_seconds={limit}"))
+    assert ("# The run ends after 90 s of training at the latest (rl.max_seconds)." in text) == said
 
 
 async def test_services_are_started_and_their_addresses_are_used(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from wideseek_core.config import Config, secret
 from wideseek_core.errors import ConfigError
 from wideseek_judge import JudgeConfig
 from wideseek_rl.models import smollm2
+from wideseek_rl.models.lora_config import adapter_folder
 from wideseek_rl.models.names import CHECKPOINTS, START
 
 _HUB_NAME = re.compile(
@@ -54,7 +55,7 @@ def check_judge_policy(judge: JudgeConfig, policy: HelperPolicy | None) -> None:
 
 
 def check_policy(key: str, policy: HelperPolicy) -> None:
-    """Raises `ConfigError` for a model folder that is not there, or a key that is not set."""
+    """Raises `ConfigError` for a model or adapter that is not there, or a key that is not set."""
     if isinstance(policy, RolloutPolicy):
         return
     if isinstance(policy, LocalPolicy):
@@ -64,6 +65,8 @@ def check_policy(key: str, policy: HelperPolicy) -> None:
             smollm2.find_base()
         elif policy.model != START:
             check_model_folder(f"{key}.model", policy.model)
+        if policy.adapter is not None:
+            adapter_folder(policy.adapter, f"{key}.adapter")
         return
     if isinstance(policy, VllmPolicyConfig | SglangPolicyConfig):
         check_model_folder(f"{key}.tokenizer", str(policy.tokenizer))

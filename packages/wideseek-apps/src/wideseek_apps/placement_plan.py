@@ -152,7 +152,7 @@ def step_load(config: TrainConfig, placement: PlacementConfig) -> StepLoad:
 
 def steps_of(config: TrainConfig, placement: PlacementConfig) -> int:
     """Steps of the run."""
-    made = config.rl.epochs * (placement.workload.prompts // config.rl.prompts_per_step)
+    made = config.rl.epochs * placement.workload.prompts // config.rl.prompts_per_step
     return config.rl.steps or max(1, made)
 
 
@@ -163,6 +163,8 @@ def _estimates(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]
         f"{config.rl.group_size}), about {step.sampled / 1e6:,.1f} M tokens sampled and "
         f"{step.trained / 1e6:,.1f} M trained (placement.workload)."
     )
+    if (limit := config.rl.max_seconds) is not None:
+        yield f"The run ends after {limit:g} s of training at the latest (rl.max_seconds)."
     shape = shape_of(_model_folder(config))
     if shape is None:
         yield f"No estimate of memory and time: the shape of {config.policy.model} is not known."
@@ -216,7 +218,7 @@ def _time(
         f"{time.train:,.0f} s{' at the same time' if time.overlapped else ''}, "
         f"sync {time.sync:.1f} s. Waiting for tools and judge comes on top."
     )
-    yield (f"The run: {steps} steps, {hours:,.1f} hours, {hours * placement.gpus:,.0f} GPU hours.")
+    yield f"The run: {steps} steps, {hours:,.1f} hours, {hours * placement.gpus:,.0f} GPU hours."
 
 
 def _missing(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError, Turn
-from wideseek_rl.numbers import is_number
-from wideseek_rl.numbers import MAX_NUMBER
+from wideseek_rl.numbers import MAX_NUMBER, is_number
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
