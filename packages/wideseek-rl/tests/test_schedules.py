@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from wideseek_core import Task, TextGold, VersionSpan
+from wideseek_core import (
+    Episode,
+    Score,
+    ScoreState,
+    Task,
+    TextGold,
+    TextMetrics,
+    VersionSpan,
+)
 from wideseek_core.testing import in_simulated_time
 from wideseek_rl import (
     CheckpointConfig,
     GroupRelativeConfig,
     RLConfig,
+    Rollouts,
     ScoredEpisode,
     TrainingLoop,
     TrainingSample,
@@ -183,22 +192,21 @@ async def test_asynchronous_rollouts_begin_before_the_weights_that_they_train(
     assert sum(world.began.values()) == 2 * PER_STEP
 
 
-@pytest.mark.parametrize("max_staleness", [1, 2])
+@pytest.mark.parametrize("max_staleness", [1, 2, 4])
+@pytest.mark.parametrize("lengths", [[8], [2, 3, 8]])
 @in_simulated_time
-async def test_short_groups_come_first_only_while_an_asynchronous_run_begins(
-    tmp_path: Path, max_staleness: int
+async def test_an_asynchronous_step_has_the_prompts_of_a_synchronous_one(
+    tmp_path: Path, max_staleness: int, lengths: list[int]
 ) -> None:
     settings = config(schedule={"kind": "async", "max_staleness": max_staleness})
     sampler = PromptSampler(tasks(), per_step=PER_STEP, seed=settings.seed)
     steps = [{int(task.id) for task in sampler.at(step)} for step in range(8)]
-    first = set[int]().union(*steps[: max_staleness + 1])
-    late = sorted(first)[:PER_STEP]
-    world = World(slow(*late, *steps[5]))
-    await run(tmp_path, world, settings)
-    trained = list(map(set, world.trained))
-    assert trained[max_staleness] == set(late)
-    assert set[int]().union(*trained[: max_staleness + 1]) == first
-    assert trained[max_staleness + 1 :] == steps[max_staleness + 1 :]
+    for length in lengths:
+        # What a step trains on does not depend on how long its rollouts take.
+        world = World(slow(*steps[0], *steps[5], min(steps[2])))
+        await run(tmp_path, world, settings.model_copy(update={"steps": length}))
+        assert list(map(set, world.trained)) == steps[:length]
+        assert max(world.staleness) <= max_staleness
 
 
 @dataclass
@@ -281,6 +289,10 @@ async def test_no_prompt_is_lost_or_trained_twice_although_the_run_is_killed(
     assert kills >= 2
     assert prompts_of(world) == list(range(24))
     assert len(world.trained) == 8
+    if schedule["kind"] in ("sync", "async"):
+        sampler = PromptSampler(tasks(), per_step=PER_STEP, seed=0)
+        steps = [{int(task.id) for task in sampler.at(step)} for step in range(8)]
+        assert list(map(set, world.trained)) == steps
 
 
 async def test_finished_groups_are_kept_in_the_checkpoint(tmp_path: Path) -> None:
@@ -295,6 +307,40 @@ async def test_finished_groups_are_kept_in_the_checkpoint(tmp_path: Path) -> Non
     assert sum(second.began.values()) <= 24 - 2 * PER_STEP
 
 
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])
+@in_simulated_time
+async def test_rollouts_of_a_task_that_comes_twice_in_a_step_have_trials_of_their_own(
+    tmp_path: Path, schedule: dict[str, Any]
+) -> None:
+    async def run_episode(task: Task, trial: int, seed: int) -> Episode:
+        agents = (make_agent(make_turn([int(task.id) + 1], [seed % 1000 + 1])),)
+        return Episode(task_id=task.id, trial=trial, trajectories=agents, answer=str(trial))
+
+    class TrialJudge:
+        async def score(self, task: Task, answer: str) -> Score:
+            metrics = TextMetrics(correct=float(int(answer) % 2))
+            return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+    seen: list[Counter[tuple[str, int]]] = []
+
+    class Trials:
+        async def start(self, step: int) -> None:
+            return None
+
+        async def write(self, report: StepReport) -> None:
+            found = [scored.episode for group in report.groups for scored in group]
+            seen.append(Counter((episode.task_id, episode.trial) for episode in found))
+
+        async def close(self) -> None:
+            return None
+
+    settings = config(schedule=schedule, prompts_per_step=5, steps=3, on_duplicates="warn")
+    source = Rollouts(run_episode, TrialJudge(), group_size=2)
+    loop = TrainingLoop(settings, World(), source, folder=tmp_path, loggers=[Trials()])
+    await loop.fit(tasks(2))
+    assert [(len(trials), trials.total()) for trials in seen] == [(10, 10)] * 3
+
+
 def test_a_ledger_hands_out_every_position_once() -> None:
     ledger = PromptLedger(PromptProgress(next_position=4, untrained=(1, 3)), total=8)
     assert (ledger.left, ledger.waiting) == (6, 2)
@@ -302,9 +348,7 @@ def test_a_ledger_hands_out_every_position_once() -> None:
     ledger.give_back([3])
     assert ledger.take_new(2) == [5, 6]
     ledger.trained([1, 4, 5])
-    assert ledger.progress({6: 2}) == PromptProgress(
-        next_position=7, untrained=(3, 6), finished={6: 2}
-    )
+    assert ledger.progress({6}) == PromptProgress(next_position=7, untrained=(3, 6), finished=(6,))
     assert (ledger.take(9), ledger.take(1), ledger.left) == ([3, 7], [], 0)
 
 

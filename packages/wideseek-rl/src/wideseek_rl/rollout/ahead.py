@@ -14,10 +14,11 @@ from wideseek_rl.rollout.schedule_config import AsyncScheduleConfig
 class AsyncSchedule:
     """See `AsyncScheduleConfig`. A `Schedule`.
 
-    With k groups a step and staleness m, a group that began in step b has to be trained on in step
-    b + m at the latest, and at most (m + 1)·k groups are open. A step takes the complete groups of
-    the earliest deadlines, and waits as long as what it leaves could not meet its deadlines with k
-    groups a step. By induction a step that waits for all groups always can.
+    With k groups a step and staleness m, at most (m + 1)·k groups are open, and steps train on them
+    in the order of their prompts. So a step has the prompts that it would have if it were
+    synchronous, and they began at most m steps before: until then there was no slot for them.
+    Taking the groups that are complete first would be quicker while a run begins and many groups
+    begin together, but then the first updates would learn from the shortest ones.
 
     New groups begin with the weights of an update and not while it is made: those that began before
     it would be due a step earlier, and (m + 1)·k groups can't be trained on in m steps.
@@ -30,43 +31,39 @@ class AsyncSchedule:
         sampler: PromptSampler,
         ledger: PromptLedger,
         *,
-        finished: Mapping[int, tuple[int, Group]],
+        finished: Mapping[int, Group],
     ) -> None:
-        self._max_staleness = config.max_staleness
+        self._slots = (config.max_staleness + 1) * sampler.per_step
         self._rollouts, self._sampler, self._ledger = rollouts, sampler, ledger
         self._running: dict[asyncio.Task[Group], int] = {}
-        self._began = {position: step for position, (step, _) in finished.items()}
-        self._finished = {position: group for position, (_, group) in finished.items()}
+        self._finished = dict(finished)
+        self._open = sorted(finished)
         self._positions: list[int] = []
-        self._step = 0
 
     async def collect(self, step: int) -> list[Group]:
-        """The complete groups of the earliest deadlines, once the others can meet theirs."""
-        self._step = step
-        self._admit(step)
-        while (chosen := self._chosen(step)) is None:
+        """The groups of the next prompts, once all of them are complete."""
+        self._admit()
+        self._positions = self._open[: self._sampler.per_step]
+        while not self._finished.keys() >= set(self._positions):
             done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 self._finished[self._running.pop(task)] = task.result()
-        self._positions = sorted(chosen)
-        groups = [self._finished.pop(position) for position in self._positions]
-        for position in self._positions:
-            del self._began[position]
-        return groups
+        return [self._finished.pop(position) for position in self._positions]
 
     def trained(self) -> None:
         """The groups of the last `collect` are done with; others begin in their slots.
 
-        They are of the next step: it has these weights, and need not be reported and saved before.
+        They have the weights of the next step, which need not be reported and saved before.
         """
         self._ledger.trained(self._positions)
+        del self._open[: len(self._positions)]
         self._positions = []
-        self._admit(self._step + 1)
+        self._admit()
 
     @property
     def progress(self) -> PromptProgress:
         """What a checkpoint keeps."""
-        return self._ledger.progress({p: self._began[p] for p in self._finished})
+        return self._ledger.progress(self._finished)
 
     def save(self, folder: Path) -> None:
         """Writes the groups that are complete and not trained on."""
@@ -79,23 +76,10 @@ class AsyncSchedule:
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
 
-    def _chosen(self, step: int) -> list[int] | None:
-        """The positions that a step takes; None if it has to wait for more groups."""
-        per_step = self._sampler.per_step
-        wanted = min(per_step, len(self._began))
-        ordered = sorted(self._finished, key=lambda position: (self._began[position], position))
-        chosen = ordered[:wanted]
-        left = [began for position, began in self._began.items() if position not in set(chosen)]
-        on_time = all(
-            sum(began + self._max_staleness <= step + ahead for began in left) <= per_step * ahead
-            for ahead in range(self._max_staleness + 1)
-        )
-        return chosen if on_time and len(chosen) == wanted else None
-
-    def _admit(self, step: int) -> None:
+    def _admit(self) -> None:
         """Begins as many groups as there are free slots."""
-        slots = (self._max_staleness + 1) * self._sampler.per_step
-        for position in self._ledger.take(slots - len(self._began)):
-            self._began[position] = step
+        begun = self._ledger.take(self._slots - len(self._open))
+        self._open = sorted([*self._open, *begun])
+        for position in begun:
             group = run_group(self._rollouts, self._sampler, position)
             self._running[asyncio.ensure_future(group)] = position

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from pydantic import Field
-
 from wideseek_core import Record
 
 
@@ -18,8 +16,8 @@ class PromptProgress(Record):
     """The first prompt that was never taken."""
     untrained: tuple[int, ...] = ()
     """Prompts that were taken and not trained on yet, oldest first."""
-    finished: dict[int, int] = Field(default_factory=dict)
-    """Those of them whose rollouts are in the checkpoint, with the step in which they began."""
+    finished: tuple[int, ...] = ()
+    """Those of them whose rollouts are in the checkpoint."""
 
     @classmethod
     def of_steps(cls, steps: int, per_step: int) -> "PromptProgress":
@@ -76,8 +74,8 @@ class PromptLedger:
         """Positions that are done with."""
         self._taken.difference_update(positions)
 
-    def progress(self, finished: dict[int, int]) -> PromptProgress:
-        """What a checkpoint keeps."""
+    def progress(self, finished: Iterable[int] = ()) -> PromptProgress:
+        """What a checkpoint keeps, with the rollouts of `finished` in files of their own."""
         return PromptProgress(
-            next_position=self._next, untrained=self.untrained, finished=dict(finished)
+            next_position=self._next, untrained=self.untrained, finished=tuple(sorted(finished))
         )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wideseek_core import Episode, Judge, Task
@@ -35,9 +35,16 @@ class RolloutSource(Protocol):
 
 
 async def run_group(rollouts: RolloutSource, sampler: PromptSampler, position: int) -> Group:
-    """The rollouts of the prompt at a position, with seeds that depend on it alone."""
+    """The rollouts of the prompt at a position, with seeds that depend on it alone.
+
+    Trials are numbered over the epochs: a task may come twice in a step.
+    """
     (group,) = await rollouts.collect([sampler.task(position)], position)
-    return group
+    first = sampler.epoch(position) * len(group)
+    return [
+        replace(scored, episode=replace(scored.episode, trial=first + scored.episode.trial))
+        for scored in group
+    ]
 
 
 @dataclass(slots=True)

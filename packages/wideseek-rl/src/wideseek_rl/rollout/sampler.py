@@ -29,6 +29,10 @@ class PromptSampler:
         first = step * self.per_step
         return [self.task(position) for position in range(first, first + self.per_step)]
 
+    def epoch(self, position: int) -> int:
+        """The epoch that a position of the sequence is in, counted from 0."""
+        return position // len(self._tasks)
+
     def task(self, position: int) -> Task:
         """The task at a position of the sequence, counted from 0."""
         epoch, index = divmod(position, len(self._tasks))

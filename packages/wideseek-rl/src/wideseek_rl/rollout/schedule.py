@@ -108,9 +108,7 @@ def open_schedule(config: Config, inputs: ScheduleInputs) -> Schedule:
         case TailScheduleConfig():
             return TailSchedule(config, rollouts, sampler, ledger)
         case AsyncScheduleConfig():
-            groups = read_groups(inputs.checkpoint or Path(), list(progress.finished))
-            began = progress.finished
-            finished = {position: (began[position], group) for position, group in groups.items()}
+            finished = read_groups(inputs.checkpoint or Path(), progress.finished)
             return AsyncSchedule(config, rollouts, sampler, ledger, finished=finished)
         case _:
             return opener(SCHEDULES, config)(config, inputs)

@@ -49,8 +49,8 @@ class AsyncScheduleConfig(Config):
     """Rollouts run ahead of training, by a bounded number of updates.
 
     Slots limit the groups that are sampled or wait to be trained on to (`max_staleness` + 1) steps'
-    worth. A group is trained on no more than `max_staleness` steps after it was begun: a step
-    waits for groups whose time has come and fills up with the oldest that are complete.
+    worth, and steps take them in the order of their prompts. So a group is trained on no more than
+    `max_staleness` steps after it was begun, and short groups do not come first.
     """
 
     kind: Literal["async"] = "async"

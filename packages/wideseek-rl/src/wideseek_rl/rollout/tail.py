@@ -48,7 +48,7 @@ class TailSchedule:
     @property
     def progress(self) -> PromptProgress:
         """What a checkpoint keeps."""
-        return self._ledger.progress({})
+        return self._ledger.progress()
 
     def save(self, folder: Path) -> None:
         """Nothing is sampled ahead."""
