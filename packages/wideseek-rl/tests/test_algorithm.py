@@ -142,7 +142,9 @@ def test_token_weighting_counts_every_token_of_the_step_alike() -> None:
 def test_tokens_without_a_log_probability_do_not_count_in_the_weights(weighting: Any) -> None:
     def step(length: int, masked: int) -> StepBatch:
         turn = make_turn([1], [5] * length)
-        odd = replace(turn, logprobs=(*turn.logprobs[masked:], *[math.nan, -1e30, -math.inf][:masked]))
+        odd = replace(
+            turn, logprobs=(*turn.logprobs[masked:], *[math.nan, -1e30, -math.inf][:masked])
+        )
         group = [make_scored(make_agent(odd), value=0.1), make_scored(value=0.9)]
         return build_step_batch([group], group_relative(GroupRelativeConfig(weighting=weighting)))
 
