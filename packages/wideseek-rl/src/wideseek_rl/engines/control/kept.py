@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 BACKOFF_S = 1.0
 """Pause before a server is started again."""
 
+CONNECT_TIMEOUT_S = 2.0
+"""Time for whatever listens on a port to accept a connection."""
+
 
 async def _ignored(*_: str) -> None:
     """Nobody wants to know."""
@@ -95,6 +98,8 @@ class KeptServer:
         url = f"http://{slot.host}:{port}"
         if self.same_address and self._first not in ("", url):
             raise TrainError(f"{self.name} is asked at {self._first}, there is room at {slot.host}")
+        # What the server's last life left behind may take a while to end.
+        await _until_free(slot.host, port, self.launch.stop_timeout_s if started.done() else 0.0)
         self._first, self._port = url, port
         child = await slot.start(self.command(slot, port))
         try:
@@ -116,6 +121,29 @@ class KeptServer:
         await child.stop(self.launch.stop_timeout_s)
         if was_there:
             await self.lost(url, f"{self.name} {problem}")
+
+
+async def _until_free(host: str, port: int, timeout_s: float) -> None:
+    """Waits until nothing listens on a port; what does would be taken for the server.
+
+    Raises `TrainError` if something still listens when the time is over.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
+    while await _is_listening(host, port):
+        if loop.time() >= end:
+            raise TrainError(f"another server listens at http://{host}:{port} already")
+        await asyncio.sleep(BACKOFF_S)
+
+
+async def _is_listening(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
 
 
 @asynccontextmanager
