@@ -13,7 +13,9 @@ from safetensors.torch import (
 
 from wideseek_core import CheckpointError, ConfigError
 from wideseek_rl import TorchTrainerConfig
+from wideseek_rl.models.lora_config import LoraConfig
 from wideseek_rl.models.open import open_model
+from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.testing import known, make_sample
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.torch import TorchTrainer
@@ -127,3 +129,22 @@ def test_models_that_mix_samples_of_a_sequence_run_in_rows(tmp_path: Path) -> No
     assert trained(tmp_path / "mixed").updates == 1
     with pytest.raises(ConfigError, match=r"trainer.attention=packed: .* set rows"):
         trained(tmp_path / "mixed", attention="packed")
+
+
+def test_adapters_of_a_mixture_of_experts_can_be_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    save_tiny(tmp_path / "base", "Mixtral", MIXTRAL)
+    lora = LoraConfig(rank=2, target_modules=("q_proj", "o_proj"))
+    trainer = TorchTrainer(
+        open_model(tmp_path / "base", "cpu", torch.float32), TorchTrainerConfig(lora=lora)
+    )
+    samples = [make_sample(range(3, 15))]
+    trainer.update(samples)
+    trainer.save(tmp_path)
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert settings["target_modules"] == ["o_proj", "q_proj"]
+    assert settings["target_parameters"] is None
+    policy = ModelConfig(model=str(tmp_path / "base"), adapter=tmp_path, device="cpu")
+    merged = TorchTrainer(PolicyModel(policy).module, TorchTrainerConfig())
+    (wanted,), (found,) = trainer.logprobs(samples), merged.logprobs(samples)
+    assert found.tolist() == pytest.approx(wanted.tolist(), abs=1e-5)

@@ -115,11 +115,15 @@ def save_adapter(
             tensors[name] = gathered.cpu().contiguous()
     if not writes:
         return
-    settings = dict[str, Any](cast(Any, module).peft_config[NAME].to_dict())
+    given = dict[str, Any](cast(Any, module).peft_config[NAME].to_dict())
+    # JSON has no sets; the library keeps names in them, and empty ones where there are none.
+    settings = {
+        key: (sorted(cast(set[str], value)) or None) if isinstance(value, set) else value
+        for key, value in given.items()
+    }
     settings |= {
         "base_model_name_or_path": None if base is None else str(base),
         "inference_mode": True,
-        "target_modules": sorted(settings["target_modules"]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, indent=2, sort_keys=True, default=str)
