@@ -151,7 +151,7 @@ class _WatchedConversation:
     async def reply(self, messages: Sequence[Message]) -> Reply:
         if self._fail(messages[-1].content):
             raise PolicyUnavailable("gone")
-        if "Subtask: hang" in messages[-1].content:
+        if messages[-1].role == "user" and "Subtask: hang" in messages[-1].content:
             self._policy.hanging.release()
             await asyncio.Event().wait()
         return await self._inner.reply(messages)

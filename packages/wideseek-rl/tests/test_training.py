@@ -327,6 +327,13 @@ async def test_two_loops_in_one_folder_are_refused(tmp_path: Path) -> None:
     assert (await first).steps == 1
 
 
+async def test_a_run_that_waited_for_ever_may_resume_with_deadlines(tmp_path: Path) -> None:
+    await loop(tmp_path, config(steps=1)).fit(toy_tasks())
+    limits = {"rollout_deadline_s": 60.0, "group_deadline_s": 90.0, "on_duplicates": "warn"}
+    changed = config(steps=2).model_copy(update=limits)
+    assert (await loop(tmp_path, changed).fit(toy_tasks())).steps == 2
+
+
 async def test_another_trainer_config_is_refused_but_for_its_resumable_keys(tmp_path: Path) -> None:
     await loop(tmp_path, config(steps=1)).fit(toy_tasks())
     other = TRAINER.model_copy(

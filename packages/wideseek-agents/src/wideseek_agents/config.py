@@ -26,6 +26,10 @@ class AgentConfig(Config):
     max_question_tokens: int | None = Field(default=4096, ge=1)
     """Maximum length of the first messages, system prompt included; null for no limit of its own.
     Only policies that see token ids can check it."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Time of one agent from its beginning, that of its subagents included. One that takes longer
+    ends as `aborted`: a subagent gives no report, and a rollout whose answering agent is late fails.
+    Its turns are not trained. Null for none."""
     repetition_tokens: int = Field(default=8000, ge=1)
     """Length from which a response that was cut off counts as repetition."""
     prompts: str = ""

@@ -47,15 +47,22 @@ async def run_agent(
 ) -> Trajectory:
     """Runs an agent to its end, whatever its end is, and keeps its turns in `record`.
 
-    Raises `PolicyError` if the model can't be had; the turns so far stay in the record.
+    One that misses its deadline is aborted. Raises `PolicyError` if the model can't be had; the
+    turns so far stay in the record.
     """
     on_event(
         AgentStarted(
             agent=record.agent, role=record.role, prompt=record.prompt, parent=record.parent
         )
     )
+    deadline = asyncio.timeout(agent.limits.deadline_s)
     try:
-        record.status = await _converse(agent, record, ledger, seed, on_event)
+        async with deadline:
+            record.status = await _converse(agent, record, ledger, seed, on_event)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        record.status, record.error = Status.ABORTED, "the agent missed its deadline"
     except PolicyError as problem:
         record.error = f"{type(problem).__name__}: {problem}"
         raise

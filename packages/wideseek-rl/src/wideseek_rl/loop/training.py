@@ -53,6 +53,7 @@ Evaluate = Callable[[int], Awaitable[Mapping[str, float]]]
 RESUMABLE_KEYS = frozenset(
     {"steps", "epochs", "max_seconds", "checkpoint", "loggers", "log_episodes", "log_tokens"}
     | {"evaluate_every", "max_concurrent_rollouts", "stop"}
+    | {"rollout_deadline_s", "group_deadline_s", "on_duplicates"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
 
