@@ -28,8 +28,8 @@ class AgentConfig(Config):
     Only policies that see token ids can check it."""
     deadline_s: float | None = Field(default=None, gt=0)
     """Time of one agent from its beginning, that of its subagents included. One that takes longer
-    ends as `aborted`: a subagent gives no report, and a rollout whose answering agent is late fails.
-    Its turns are not trained. Null for none."""
+    ends as `aborted`: a subagent gives no report, and the rollout of an answering agent fails. Its
+    turns are not trained. Null for none."""
     repetition_tokens: int = Field(default=8000, ge=1)
     """Length from which a response that was cut off counts as repetition."""
     prompts: str = ""

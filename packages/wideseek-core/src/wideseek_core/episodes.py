@@ -28,7 +28,7 @@ class Status(StrEnum):
     REPETITION = "repetition"
     """A response of extreme length that was cut off."""
     ABORTED = "aborted"
-    """The engine gave a response up, or the rollout was cancelled."""
+    """The engine gave a response up, the agent was late, or the rollout was cancelled."""
     ERROR = "error"
     """The policy failed; see the trajectory's `error`."""
 
