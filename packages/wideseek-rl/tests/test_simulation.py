@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,12 @@ def test_an_engine_slows_down_and_forgets_what_is_cancelled() -> None:
 class Always(Lengths):
     """Rollouts of one length."""
 
-    def __init__(self, *lengths: float) -> None:
-        self._lengths = lengths
+    def __init__(self, *lengths: float, tools_s: float = 2) -> None:
+        self._lengths, self._tools_s = lengths, tools_s
 
     def group(self, rng: random.Random, size: int) -> list[RolloutLength]:
         tokens = rng.choice(self._lengths)
-        return [RolloutLength(tokens=tokens, width=2, tools_s=2)] * size
+        return [RolloutLength(tokens=tokens, width=2, tools_s=self._tools_s)] * size
 
 
 def setting(**changes: Any) -> Setting:
@@ -166,6 +167,19 @@ def test_devices_that_are_shared_slow_both_down() -> None:
     assert shared.step_s > apart.step_s
     alone = simulate_schedule(SyncScheduleConfig(), setting(overlap=0.5))
     assert alone.step_s == pytest.approx(18)  # nothing overlaps
+
+
+def test_an_update_is_slow_only_while_the_engine_works() -> None:
+    lengths = Always(100.0, tools_s=0)
+    given = setting(prompts_per_step=1, group_size=1, update_s=40, sync_s=0, lengths=lengths)
+    config = AsyncScheduleConfig(max_staleness=1)
+    run = simulate_schedule(config, replace(given, overlap=0.5))
+    # 10 s of tokens take 20 s beside the update, which does 10 of its 40 s in them.
+    assert run.step_s == pytest.approx(20 + 30)
+    assert run.engine_idle == pytest.approx(30 / 50)
+    # With tools between the halves: 10 s, 2 s of tools at full speed, 10 s, and the rest alone.
+    slow = simulate_schedule(config, replace(given, overlap=0.5, lengths=Always(100.0, tools_s=2)))
+    assert slow.step_s == pytest.approx(10 + 2 + 10 + (40 - 5 - 2 - 5))
 
 
 def test_tokens_for_nothing_are_those_of_groups_that_are_given_up() -> None:

@@ -45,6 +45,7 @@ class SimulatedEngine:
         self._progress, self._width, self._factor = 0.0, 0.0, 1.0
         self._since, self._count = self._loop.time(), 0
         self._timer: asyncio.TimerHandle | None = None
+        self._turned = asyncio.Event()
         self.busy_s = 0.0
         """Time in which something was generated."""
         self.tokens = 0.0
@@ -55,6 +56,11 @@ class SimulatedEngine:
         """Whether it has something to do."""
         return bool(self._jobs)
 
+    async def turned(self) -> None:
+        """Waits until it begins to work, or has nothing to do any more."""
+        self._turned.clear()
+        await self._turned.wait()
+
     async def serve(self, tokens: float, width: float, meter: Meter | None = None) -> None:
         """Generates so many tokens one after another, in `width` sequences beside each other.
 
@@ -64,6 +70,8 @@ class SimulatedEngine:
         self._count += 1
         done = self._loop.create_future()
         job = _Job(self._progress + tokens, self._count, width, done)
+        if not self._jobs:
+            self._turned.set()
         heapq.heappush(self._jobs, job)
         self._width += width
         self._plan()
@@ -99,6 +107,8 @@ class SimulatedEngine:
 
     def _plan(self) -> None:
         """Sets the timer to the end of the next job."""
+        if not self._jobs:
+            self._turned.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -168,10 +168,18 @@ async def _step(
 
 async def _update(world: _World) -> None:
     """An update; where devices are shared, it and the engine slow each other down."""
-    setting, engine = world.setting, world.engine
-    factor = setting.overlap if engine.active else 1.0
-    engine.slow_down(factor)
-    await asyncio.sleep(setting.update_s / factor)
+    engine, loop = world.engine, asyncio.get_running_loop()
+    left = world.setting.update_s
+    while left > 0:
+        factor = world.setting.overlap if engine.active else 1.0
+        engine.slow_down(factor)
+        started = loop.time()
+        try:
+            async with asyncio.timeout(left / factor):
+                await engine.turned()
+        except TimeoutError:
+            break
+        left -= (loop.time() - started) * factor
     engine.slow_down(1.0)
 
 
