@@ -148,3 +148,23 @@ def test_adapters_of_a_mixture_of_experts_can_be_read_back(tmp_path: Path) -> No
     merged = TorchTrainer(PolicyModel(policy).module, TorchTrainerConfig())
     (wanted,), (found,) = trainer.logprobs(samples), merged.logprobs(samples)
     assert found.tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_servers_get_what_a_checkpoint_holds(tmp_path: Path, adapted: bool) -> None:
+    save_tiny(tmp_path / "base", "Mixtral", MIXTRAL)
+    lora = LoraConfig(rank=2, target_modules=("q_proj",)) if adapted else None
+    if adapted:
+        pytest.importorskip("peft")
+    trainer = TorchTrainer(
+        open_model(tmp_path / "base", "cpu", torch.float32), TorchTrainerConfig(lora=lora)
+    )
+    trainer.update([make_sample(range(3, 15))])
+    trainer.save(tmp_path)
+    saved = load_file(tmp_path / "model" / "model.safetensors")
+    sent = list(trainer.weights.tensors())
+    described = [(info.name, info.shape) for info in trainer.weights.metadata()]
+    assert described == [(name, tuple(tensor.shape)) for name, tensor in sent]
+    assert {name for name, _ in sent} == set(saved)
+    assert "model.layers.0.block_sparse_moe.experts.1.w2.weight" in saved
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in sent)

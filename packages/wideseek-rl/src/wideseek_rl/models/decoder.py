@@ -4,7 +4,7 @@ Parameters carry the Hugging Face names, so that a state dict is a checkpoint. S
 forward pass over the same weights, in `wideseek_rl.engines.builtin`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import torch
@@ -231,6 +231,10 @@ class Decoder(nn.Module):
         Inside of the call, so that a sharded model has gathered the matrix.
         """
         return head(self.hidden(ids, lengths, layout), self.output_weight)
+
+    def published(self, name: str, tensor: Tensor) -> Mapping[str, Tensor]:
+        """What a checkpoint holds of a parameter: itself."""
+        return {name: tensor}
 
     @property
     def output_weight(self) -> Tensor:

@@ -1,6 +1,6 @@
 """What training asks of a language model, whoever computes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from torch import Tensor
@@ -34,6 +34,10 @@ class CausalModel(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Unnormalized log-probabilities of the next token, `[N, D] -> [N, V]`."""
+        ...
+
+    def published(self, name: str, tensor: Tensor) -> Mapping[str, Tensor]:
+        """What a checkpoint holds of a parameter: tensors by their names there."""
         ...
 
     def __call__(

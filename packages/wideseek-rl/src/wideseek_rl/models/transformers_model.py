@@ -102,6 +102,19 @@ class TransformersModel(nn.Module):
         """Applies `head` to the hidden states and the output matrix."""
         return head(self.hidden(ids, lengths, layout), self.output_weight)
 
+    def published(self, name: str, tensor: Tensor) -> Mapping[str, Tensor]:
+        """What a checkpoint holds of a parameter: tensors by their names there.
+
+        The library joins the experts of a layer, and renames tensors of old models.
+        """
+        try:
+            from transformers.core_model_loading import (  # pyright: ignore
+                revert_weight_conversion,  # pyright: ignore
+            )
+        except ImportError:  # before 5.0 it kept them apart
+            return {name: tensor}
+        return cast(Any, revert_weight_conversion)(self.inner, {name: tensor})
+
     @property
     def output_weight(self) -> Tensor:
         """The matrix that makes logits, `[V, D]`."""

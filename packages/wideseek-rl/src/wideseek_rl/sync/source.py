@@ -1,6 +1,6 @@
 """Where weights come from when they are sent: names as in Hugging Face, shapes known beforehand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -33,30 +33,44 @@ class WeightSource(Protocol):
         ...
 
 
+Published = Callable[[str, torch.Tensor], Mapping[str, torch.Tensor]]
+"""What a checkpoint holds of a parameter: tensors by their names there."""
+
+
+def as_they_are(name: str, tensor: torch.Tensor) -> Mapping[str, torch.Tensor]:
+    """Parameters that carry the names of the checkpoint."""
+    return {name: tensor}
+
+
 class ModuleSource:
     """The parameters of a module, adapters merged, in the type that the engine computes in."""
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        dtype: torch.dtype | None = None,
+        published: Published = as_they_are,
+    ) -> None:
         """Without a `dtype` each tensor keeps its own."""
         self._module = module
         self._dtype = dtype
+        self._published = published
 
     def metadata(self) -> Sequence[TensorInfo]:
         """Names, types and shapes; of sharded parameters those of the whole."""
-        return [
-            TensorInfo(
-                name=plain.name,
-                dtype=str(self._dtype or plain.tensor.dtype).removeprefix("torch."),
-                shape=tuple(plain.tensor.shape),
-            )
-            for plain in plain_tensors(self._module)
-        ]
+        found: list[TensorInfo] = []
+        for plain in plain_tensors(self._module):
+            dtype = str(self._dtype or plain.tensor.dtype).removeprefix("torch.")
+            empty = torch.empty(plain.tensor.shape, dtype=plain.tensor.dtype, device="meta")
+            for name, tensor in self._published(plain.name, empty).items():
+                found.append(TensorInfo(name=name, dtype=dtype, shape=tuple(tensor.shape)))
+        return found
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Parameters as whole tensors, which gathers those that are sharded."""
         for plain in plain_tensors(self._module):
-            tensor = whole(plain.value())
-            yield plain.name, tensor.to(self._dtype or tensor.dtype).contiguous()
+            for name, tensor in self._published(plain.name, whole(plain.value())).items():
+                yield name, tensor.to(self._dtype or tensor.dtype).contiguous()
 
 
 class CastSource:

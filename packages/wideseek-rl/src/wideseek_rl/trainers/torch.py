@@ -130,7 +130,7 @@ class TorchTrainer:
     @property
     def weights(self) -> ModuleSource:
         """The parameters of the model as they are now."""
-        return ModuleSource(network(self.model))
+        return ModuleSource(network(self.model), published=self.model.published)
 
     def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """For each sample, the log-prob of each of its tokens; 0 where the token does not train."""
