@@ -338,6 +338,32 @@ def test_a_folder_that_is_no_run_is_one_clear_line(
         measure_run(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("rl_config.json", '"group_size": 2', '"group_size": 0', r"rl_config\.json: .*group_size"),
+        ("rl_config.json", '"group_size": 2', '"group_size": null', r"\.json: .*group_size"),
+        ("rl_config.json", '_rollouts": 8', '_rollouts": 0', r"max_concurrent_rollouts: "),
+        ("rl_config.json", '{"kind": "sync"}', '"sync"', r"rl_config\.json: .*schedule"),
+        ("rl_config.json", '"schedule"', '"other"', r"rl_config\.json: .*schedule"),
+        ("metrics.jsonl", "time/update_s", "time/update", r"the steps have no time/update_s"),
+        ("metrics.jsonl", '"time/sync_s": 0.5', '"time/sync_s": null', r"have no time/sync_s"),
+        ("metrics.jsonl", '"time/sync_s": 0.5', '"time/sync_s": "x"', r"have no time/sync_s"),
+        ("metrics.jsonl", '"time/sync_s": 0.5', '"time/sync_s": NaN', r"have no time/sync_s"),
+        ("metrics.jsonl", '"time/step_s": 6.5', '"time/step_s": 0', r"have no time/step_s"),
+    ],
+)
+def test_a_run_whose_files_were_changed_is_one_clear_line(
+    tmp_path: Path, file: str, old: str, new: str, message: str
+) -> None:
+    path = run_folder(tmp_path / "run") / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        measure_run(tmp_path / "run")
+
+
 def test_any_staleness_can_be_simulated() -> None:
     config = ScheduleSimConfig(
         engine_tokens_per_s=1e4, sequence_tokens_per_s=60, steps=4, schedules=("async:3",)

@@ -1,24 +1,27 @@
 """What a training run says about lengths and speeds."""
 
 import itertools
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from wideseek_core import DataError, Episode
 from wideseek_core.episode_records import read_episodes
 from wideseek_core.files import read_objects
+from wideseek_rl.numbers import is_number
 from wideseek_rl.simulation.engine import Speeds
 from wideseek_rl.simulation.lengths import RolloutLength, rollout_length
 
 FULL = 0.5
 """An engine is full while it has at least this part of the most sequences that it ever had."""
 
-Metrics = Mapping[str, float]
+PARTS = ("step_s", "rollouts_s", "update_s", "sync_s")
+"""The times of a step that are read, and its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +45,21 @@ class MeasuredRun:
 def measure_run(folder: Path) -> MeasuredRun:
     """What a run's files say. Raises `DataError` for a folder that has not what is needed."""
     settings = _settings(folder / "rl_config.json")
-    steps = [metrics for metrics in _steps(folder / "metrics.jsonl") if "time/step_s" in metrics]
-    steps = steps[1:] if len(steps) > 1 else steps
-    if not steps:
-        raise DataError(f"{folder / 'metrics.jsonl'}: has no steps")
+    times = _times(folder / "metrics.jsonl")
     episodes = list(_episodes(folder / "episodes"))
     if not any(group for step in episodes for group in step):
         raise DataError(f"{folder / 'episodes'}: has no rollouts (rl.log_episodes)")
     return MeasuredRun(
         groups=[[rollout_length(e) for e in group] for step in episodes for group in step],
         speeds=measured_speeds([[e for group in step for e in group] for step in episodes]),
-        prompts_per_step=int(settings["prompts_per_step"]),
-        group_size=int(settings["group_size"]),
-        slots=int(settings["max_concurrent_rollouts"]),
-        schedule=cast(Mapping[str, Any], settings["schedule"]),
-        update_s=_mean(steps, "time/update_s"),
-        sync_s=_mean(steps, "time/sync_s"),
-        step_s=_mean(steps, "time/step_s"),
-        rollouts_s=_mean(steps, "time/rollouts_s"),
+        prompts_per_step=settings.prompts_per_step,
+        group_size=settings.group_size,
+        slots=settings.max_concurrent_rollouts,
+        schedule=settings.schedule,
+        update_s=times["update_s"],
+        sync_s=times["sync_s"],
+        step_s=times["step_s"],
+        rollouts_s=times["rollouts_s"],
     )
 
 
@@ -117,25 +117,42 @@ def _episodes(folder: Path) -> Iterator[list[list[Episode]]]:
         yield list(groups.values())
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
+class _Settings(BaseModel):
+    """What is wanted of the configuration of a run."""
+
+    prompts_per_step: int = Field(ge=1)
+    group_size: int = Field(ge=1)
+    max_concurrent_rollouts: int = Field(ge=1)
+    schedule: dict[str, Any]
+
+
+def _settings(path: Path) -> _Settings:
     try:
-        found: object = json.loads(path.read_text("utf-8"))
+        return _Settings.model_validate_json(path.read_bytes())
     except OSError:
         raise DataError(f"{path.parent}: is not the folder of a training run") from None
-    except ValueError as error:
-        raise DataError(f"{path}: is not the configuration of a training run ({error})") from None
-    keys = {"prompts_per_step", "group_size", "max_concurrent_rollouts", "schedule"}
-    if not isinstance(found, dict) or not keys <= set(cast(dict[str, Any], found)):
-        raise DataError(f"{path}: is not the configuration of a training run")
-    return cast(Mapping[str, Any], found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise DataError(f"{path}: is not the configuration of a training run ({reason})") from None
 
 
-def _steps(path: Path) -> Iterator[Metrics]:
+def _times(path: Path) -> dict[str, float]:
+    """The mean of each part of a step, over the steps but the first."""
     if not path.exists():
         raise DataError(f"{path}: is missing")
-    for _, found in read_objects(path):
-        yield cast(Metrics, found)
+    steps = [found for _, found in read_objects(path) if "time/step_s" in found]
+    if not steps:
+        raise DataError(f"{path}: has no steps")
+    steps = steps[1:] if len(steps) > 1 else steps
+    return {name: _mean(path, steps, f"time/{name}") for name in PARTS}
 
 
-def _mean(steps: Sequence[Metrics], name: str) -> float:
-    return statistics.fmean(step[name] for step in steps)
+def _mean(path: Path, steps: Sequence[Mapping[str, Any]], name: str) -> float:
+    """The mean of what was measured. Raises `DataError` if nothing was, or in no time."""
+    given = [step.get(name) for step in steps]
+    values = [value for value in given if isinstance(value, int | float) and is_number(value)]
+    if not values or min(values) < 0 or (name == "time/step_s" and not any(values)):
+        raise DataError(f"{path}: the steps have no {name}")
+    return statistics.fmean(values)
