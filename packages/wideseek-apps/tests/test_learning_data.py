@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,16 @@ def test_the_leak_rule_holds_for_the_real_tables(tmp_path: Path) -> None:
     held_out = {line["id"] for line in _lines(tmp_path / EVALUATION)}
     assert held_out == {line["wide"] for line in lines if line["split"] == "evaluation"}
     assert not held_out & allowed
+    # Nor is a table that is held out to be trained on under another name.
+    trained = [*_lines(tmp_path / TRAIN), *_lines(tmp_path / PARTS)]
+    evaluated = list(_lines(tmp_path / EVALUATION))
+    for part in (_subject, lambda line: line["answer"]):
+        assert not {part(line) for line in trained} & {part(line) for line in evaluated}
+
+
+def _subject(line: dict[str, Any]) -> str:
+    """The quoted title and section of a question about a listing."""
+    return " ".join(re.findall(r'"([^"]+)"', line["question"])[:2])
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
