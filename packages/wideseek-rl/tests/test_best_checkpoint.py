@@ -1,5 +1,6 @@
 """The best checkpoint over the life of a run: kills, damage, and evaluations that fail."""
 
+import asyncio
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -145,6 +146,48 @@ async def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, error: Exc
     policy = Policy()
     assert (await fit(tmp_path, lambda _: 0.5, steps=5, policy=policy)).updates == 5
     assert policy.updates == 5
+
+
+class Ending(Policy):
+    """Its rollouts can't be had from a step on, or are of no use."""
+
+    def __init__(self, step: int, error: Exception | None) -> None:
+        super().__init__()
+        self._step, self._error = step, error
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
+        if step < self._step:
+            return await super().collect(tasks, step)
+        if self._error is not None:
+            async with asyncio.TaskGroup() as group:
+                for _ in tasks:
+                    group.create_task(self._fail())
+        return [[make_scored(error="broken")] for _ in tasks]
+
+    async def _fail(self) -> None:
+        assert self._error is not None
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [PolicyUnavailable("down"), JudgeError("down"), None])
+async def test_rollouts_that_can_not_be_had_lose_no_step(
+    tmp_path: Path, error: Exception | None
+) -> None:
+    checkpoint = {"every_steps": 30, "best_metric": None}
+    with pytest.raises(type(error or TrainError()), match=r"down|no rollout could be used"):
+        await fit(tmp_path, lambda _: 0.5, steps=9, policy=Ending(3, error), checkpoint=checkpoint)
+    done = 3 if error else 5  # two steps without a rollout are borne
+    saved = tmp_path / "checkpoints" / f"step_{done:06d}"
+    assert read_checkpoint(saved).updates == 3
+    policy = Policy()
+    summary = await fit(tmp_path, lambda _: 0.5, steps=9, policy=policy, checkpoint=checkpoint)
+    assert (summary.updates, policy.updates) == (12 - done, 12 - done)
+
+
+async def test_a_run_that_fails_at_once_leaves_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(JudgeError):
+        await fit(tmp_path, lambda _: 0.5, steps=9, policy=Ending(0, JudgeError("down")))
+    assert not list((tmp_path / "checkpoints").glob("step_*"))
 
 
 async def test_an_unknown_metric_loses_no_step(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class CheckpointStore:
 
     async def save(self, state: TrainerState, write: WriteWeights) -> Path:
         """Saves a step, and deletes the oldest checkpoints."""
-        path = self.folder / f"step_{state.step:06d}"
+        path = self._path(state.step)
         await write_checkpoint(path, state, write)
         for old in self._steps()[: -self._keep_last]:
             await in_thread(lambda old=old: shutil.rmtree(old))
@@ -83,6 +83,10 @@ class CheckpointStore:
         """The best checkpoint; its files are not checked."""
         path = self.folder / BEST
         return path if path.is_dir() else None
+
+    def has(self, step: int) -> bool:
+        """Whether a step is saved; its files are not checked."""
+        return self._path(step).is_dir()
 
     def latest(self) -> Path | None:
         """The checkpoint of the highest step; its files are not checked."""
@@ -149,6 +153,9 @@ class CheckpointStore:
         shutil.rmtree(target, ignore_errors=True)
         path.rename(target)
         logger.error("the damaged checkpoint is now %s", target)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:06d}"
 
     def _steps(self) -> list[Path]:
         return step_folders(self.folder)

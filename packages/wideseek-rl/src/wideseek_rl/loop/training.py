@@ -6,7 +6,8 @@ It sees four interfaces (`RolloutSource`, `Trainer`, `WeightSync`, `MetricLogger
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from wideseek_core import (
     TrainError,
     WideSeekError,
 )
+from wideseek_core.exception_groups import ungrouped
 from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
@@ -170,13 +172,29 @@ class TrainingLoop:
             state = await self._step(schedule, state)
             if not state.stopped:
                 last = state.step == total or self._late(state)
-                state = await self._evaluated_safely(schedule, state, last=last)
+                async with self._saving_on_error(schedule, state):
+                    state = await self._evaluated(schedule, state, last=last)
             if state.step % self._config.checkpoint.every_steps == 0:
                 await self._save(schedule, state)
                 saved = state.step
         if saved != state.step:
             await self._save(schedule, state)
         return state
+
+    @asynccontextmanager
+    async def _saving_on_error(
+        self, schedule: Schedule, state: TrainerState
+    ) -> AsyncGenerator[None]:
+        """Around what leaves the weights alone: its failure ends the run, but loses no step."""
+        try:
+            with ungrouped():  # rollouts of a step fail together
+                yield
+        except RanksLost:  # nothing is left to save
+            raise
+        except WideSeekError:
+            if state.step and not self._store.has(state.step):
+                await self._save(schedule, state)
+            raise
 
     async def _save(self, schedule: Schedule, state: TrainerState, *, best: bool = False) -> None:
         # As of now: rollouts that are finished while the weights are written wait for the next one.
@@ -246,11 +264,12 @@ class TrainingLoop:
 
     async def _step(self, schedule: Schedule, state: TrainerState) -> TrainerState:
         started = time.monotonic()
-        groups = await schedule.collect(state.step)
-        collected = time.monotonic()
-        duplicates = self._check_independent(groups)
-        batch = build_step_batch(groups, self._algorithm)
-        empty_steps = _checked(batch, state.empty_steps)
+        async with self._saving_on_error(schedule, state):
+            groups = await schedule.collect(state.step)
+            collected = time.monotonic()
+            duplicates = self._check_independent(groups)
+            batch = build_step_batch(groups, self._algorithm)
+            empty_steps = _checked(batch, state.empty_steps)
         update, updated = await self._update(batch, state.updates + 1)
         schedule.trained()
         done = time.monotonic()
@@ -311,18 +330,6 @@ class TrainingLoop:
                 raise TrainError(problem)
             logger.warning("%s", problem)
         return found
-
-    async def _evaluated_safely(
-        self, schedule: Schedule, state: TrainerState, *, last: bool
-    ) -> TrainerState:
-        """Evaluates if it is time to; an evaluation that fails ends the run, but loses no step."""
-        try:
-            return await self._evaluated(schedule, state, last=last)
-        except RanksLost:  # nothing is left to save
-            raise
-        except WideSeekError:
-            await self._save(schedule, state)
-            raise
 
     async def _evaluated(
         self, schedule: Schedule, state: TrainerState, *, last: bool
