@@ -166,6 +166,19 @@ async def test_servers_that_run_already_are_used_and_left_alone(tmp_path: Path) 
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("version", [0, 7])
+async def test_servers_with_weights_of_an_earlier_run_are_named(
+    version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = FakeVllm(version=(0, 32))
+    server.engine.label = str(version)
+    async with server.serving():
+        hosts = EngineHosts(launcher=LocalLauncher(), base_urls=(server.url,))
+        async with open_engine(VllmEngineConfig(), PolicyModel(ModelConfig()), hosts):
+            pass
+    assert ("has weights of version 7 of an earlier run" in caplog.text) == (version == 7)
+
+
 class BrokenTransport:
     """How weights travel where sending them meets an error."""
 

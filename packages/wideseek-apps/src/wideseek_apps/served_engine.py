@@ -8,7 +8,7 @@ end, and sample again once they have the present weights.
 import asyncio
 import logging
 import subprocess
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -194,6 +194,8 @@ async def open_served_engine(
         settings = _servers_config(config, urls, started, restarts=hosts.max_restarts > 0)
         size = vocabulary_size(model.folder)
         pool = await stack.enter_async_context(open_servers(settings, vocab_size=size))
+        if not started:
+            _warn_of_trained(await pool.versions())
         engine = ServedEngine(config, pool)
         members.engine = engine
         await stack.enter_async_context(in_background(engine.tend()))
@@ -201,6 +203,18 @@ async def open_served_engine(
             yield engine
         finally:
             members.engine = None
+
+
+def _warn_of_trained(versions: Mapping[str, int | None]) -> None:
+    """Says which servers have weights of a run before this one, until its first update."""
+    for url, known in versions.items():
+        if known:
+            logger.warning(
+                "%s has weights of version %d of an earlier run: until this run sends its own, "
+                "what is sampled is sampled by those; start the server anew to avoid that",
+                url,
+                known,
+            )
 
 
 def _servers_config(

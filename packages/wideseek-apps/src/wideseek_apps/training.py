@@ -254,6 +254,8 @@ async def fit(
         group_deadline_s=rl.group_deadline_s,
     )
     settings = processes.config.trainer
+    # Servers that run already may have any weights of the model's shape.
+    attached = processes.engines is not None and bool(processes.engines.base_urls)
 
     async def attempt(repeated: bool) -> TrainSummary:
         opened = open_trainer(settings, rl.loss, local.model, processes.trainer)
@@ -275,7 +277,7 @@ async def fit(
                         ProgressLogger(bar),
                     ],
                     trainer_config=settings,
-                    publish_start=repeated,
+                    publish_start=repeated or attached,
                 )
                 return await loop.fit(tasks)
 

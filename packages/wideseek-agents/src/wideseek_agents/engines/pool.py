@@ -193,6 +193,10 @@ class EnginePool:
             if self._config.check_logprobs:
                 await _check_convention(slot.replica, self._vocab_size)
 
+    async def versions(self) -> dict[str, int | None]:
+        """What each replica says of the version of its weights. Raises `PolicyError`."""
+        return {slot.replica.url: await slot.replica.version() for slot in self._placement.slots}
+
     async def add(self, url: str, *, current: bool = True) -> None:
         """Takes a replica in, which gets requests if its weights are of the pool's version.
 

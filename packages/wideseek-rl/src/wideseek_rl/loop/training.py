@@ -95,7 +95,7 @@ class TrainingLoop:
         final: measures the same tasks after the last step.
         loggers: take the reports.
         trainer_config: of the trainer; a resumed run has to share it.
-        publish_start: whether the engine has sampled with other weights than those that the trainer
+        publish_start: whether the engine may sample with other weights than those that the trainer
             begins with, as after the loss of an earlier trainer.
     """
 
