@@ -96,6 +96,12 @@ def test_nor_are_they_in_training(key: str) -> None:
         check_train(config)
 
 
+def test_epochs_are_not_silently_ignored() -> None:
+    with pytest.raises(ConfigError, match=r"epochs=2 has no effect where steps=60: set steps=null"):
+        load_config(TrainConfig, ["rl.epochs=2"])  # 60 is the command's own default
+    assert load_config(TrainConfig, ["rl.epochs=2", "rl.steps=null"]).rl.epochs == 2
+
+
 def test_missing_pages_are_named() -> None:
     line = refused("world.kind=corpus", "world.pages=none.jsonl")
     assert line == "world.pages: no such file: none.jsonl"

@@ -222,7 +222,7 @@ def test_a_plan_shows_the_ports_and_the_folder_of_the_real_commands(tmp_path: Pa
         (("rl.steps=null", "rl.epochs=1", "rl.prompts_per_step=4"), 2),
         (("rl.steps=null", "rl.epochs=2", "rl.prompts_per_step=4"), 5),
         (("rl.steps=null", "rl.epochs=1", "rl.prompts_per_step=40"), 1),
-        (("rl.steps=7", "rl.epochs=2"), 7),
+        (("rl.steps=7",), 7),
     ],
 )
 def test_a_plan_counts_the_steps_that_the_run_makes(settings: tuple[str, ...], made: int) -> None:

@@ -135,6 +135,14 @@ class RLConfig(Config):
     log-probs, advantages and the loss mask; some 20 bytes a token."""
 
     @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if self.epochs > 1 and self.steps is not None:
+            raise ValueError(
+                f"epochs={self.epochs} has no effect where steps={self.steps}: set steps=null"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_dynamic_sampling(self) -> Self:
         if not isinstance(self.schedule, DynamicScheduleConfig):
             return self
