@@ -68,10 +68,15 @@ MEANS = (
 
 
 class Steps:
-    """A metric logger that keeps the steps of a schedule and the lengths of its rollouts."""
+    """A metric logger that keeps the steps of a schedule and the lengths of its rollouts.
+
+    The groups of the first `max_staleness` + 1 steps begin together, so that these steps follow
+    one another faster than others: means begin after them.
+    """
 
     def __init__(self, bench: Bench, results: Results, name: str) -> None:
         self._bench, self._results, self._name = bench, results, name
+        self._first: int = schedule_of(name).get("max_staleness", 0) + 1
         self.steps: list[Mapping[str, float]] = []
         self.lengths: list[tuple[float, float]] = []
         self.began = time.monotonic()
@@ -81,13 +86,13 @@ class Steps:
         self.began = time.monotonic()
 
     async def write(self, report: StepReport) -> None:
-        """Counts a step; what the engine does counts from the second one on."""
+        """Counts a step; what the engine does counts as soon as steps do."""
         if not report.groups:
             return
         now = time.monotonic()
         self.steps.append({**report.metrics, "wall_s": now - self.began})
         self.began = now
-        if len(self.steps) == 1:
+        if len(self.steps) in (1, self._first):
             self._bench.engine.reset()
         for group in report.groups:
             lengths = [rollout_length(one.episode) for one in group if one.episode.trajectories]
@@ -100,9 +105,9 @@ class Steps:
         """Nothing is buffered."""
 
     def summary(self) -> dict[str, Any]:
-        """Means of all steps but the first, shares of the time, and lengths."""
-        steps = self.steps[1:] or self.steps
-        found: dict[str, Any] = {"steps": len(self.steps)}
+        """Means of all steps but the first ones, shares of the time, and lengths."""
+        steps = self.steps[self._first :] or self.steps[1:] or self.steps
+        found: dict[str, Any] = {"steps": len(self.steps), "steps of the means": len(steps)}
         for key in (*MEANS, "wall_s"):
             values = [step[key] for step in steps if key in step]
             if values:
