@@ -5,10 +5,11 @@
 #   GPUS=0,1,2,3 LIMIT=700 bash tests/benchmarks/gpu_learning.sh
 #
 # A seed on every GPU but the last (team and single agent side by side, with a vLLM server each), the
-# schedules on the last one. PARTS=learn takes all GPUs for seeds, PARTS=schedules only the first.
-# LAYOUT="0:1 1:2 0:3" puts seeds on GPUs by their place in GPUS. LIMIT is the time for everything in
-# seconds. The same command again continues: what is done is in OUT_DIR. Servers listen on every tenth
-# port above PORT.
+# schedules on the last one. PARTS=learn takes all GPUs for seeds, PARTS=schedules all for schedules,
+# which are dealt out to them in the order of SCHEDULES. LAYOUT="0:1 1:2 0:3" puts seeds on GPUs by
+# their place in GPUS. LIMIT is the time for everything in seconds, EACH that of training under a
+# schedule (what there is, divided, if not given). The same command again continues: what is done is
+# in OUT_DIR. Servers listen on every tenth port above PORT.
 set -u
 PYTHON=${PYTHON:-python}
 GPUS=${GPUS:-0}
@@ -22,6 +23,7 @@ EXTRA=${EXTRA:-}
 SFT=${SFT:-"configs/sft_smollm2.yaml;demos.processes=4;sft.max_seconds=90"}
 SINGLE_SHARE=${SINGLE_SHARE:-0.3}
 STALENESS=${STALENESS:-1}
+SCHEDULES=${SCHEDULES:-sync,async:2,tail,async:1,async:4}
 OWN_PROCESS=${OWN_PROCESS:-} # not empty: trainers in processes of their own, on the engine's GPU
 BUILTIN=${BUILTIN:-} # not empty: another engine than vLLM, for rehearsals without a GPU
 
@@ -102,16 +104,36 @@ learner() { # SEED PLACE
 if [[ $PARTS == *learn* ]]; then
   for place in $LAYOUT; do learner "${place#*:}" "${place%%:*}"; done
 fi
+schedules_on() { # PLACE NAMES FOLDER [SETTING...]: some schedules on a GPU
+  local at=$1 names=$2 out=$OUT_DIR/$3
+  shift 3
+  mkdir -p "$out"
+  # The start is trained beside the start of the server, and frees its memory when it is done: with a
+  # cache of given size the server does not measure meanwhile what is free.
+  local cache=()
+  [ -n "$BUILTIN" ] || cache=('policy.engine.launch.extra_args=["--kv-cache-memory-bytes","17179869184"]')
+  launch "$(basename "$out")" "$at" tests/benchmarks/gpu_schedules.py "$out" --schedules "$names" \
+    --seconds $((LIMIT - 14)) --each "$each" --reserve $reserve $short --trials 1 "$@" \
+    rl.rollout_deadline_s=60 rl.max_concurrent_rollouts=320 "${cache[@]}" ${SCHEDULES_EXTRA:-}
+}
+
 if [[ $PARTS == *schedules* ]]; then
-  each=$(((LIMIT - 165) / 5 - 24)) reserve=24 short=
-  if [ $each -lt 70 ]; then # too short for a change of item F1: times alone
-    each=$(((LIMIT - 145) / 5 - 5)) reserve=4 short=--no-measure
+  IFS=, read -ra names <<< "$SCHEDULES"
+  places=("$learners")
+  [[ $PARTS == *learn* ]] || places=("${!cards[@]}")
+  rounds=$(((${#names[@]} + ${#places[@]} - 1) / ${#places[@]}))
+  each=${EACH:-$(((LIMIT - 165) / rounds - 24))} reserve=24 short=
+  if [ "$each" -lt 70 ]; then # too short for a change of item F1: times alone
+    each=${EACH:-$(((LIMIT - 145) / rounds - 5))} reserve=4 short=--no-measure
   fi
-  [ $each -ge 10 ] || each=10
-  mkdir -p "$OUT_DIR/schedules"
-  launch schedules $learners tests/benchmarks/gpu_schedules.py "$OUT_DIR/schedules" \
-    --seconds $((LIMIT - 14)) --each "${EACH:-$each}" --reserve $reserve $short --trials 1 \
-    rl.rollout_deadline_s=60 rl.max_concurrent_rollouts=320 ${SCHEDULES_EXTRA:-}
+  [ "$each" -ge 10 ] || each=10
+  for i in "${!places[@]}"; do
+    mine=
+    for ((j = i; j < ${#names[@]}; j += ${#places[@]})); do mine=$mine,${names[$j]}; done
+    [ -n "$mine" ] || continue
+    if [ "$i" = 0 ]; then schedules_on "${places[0]}" "${mine#,}" schedules
+    else schedules_on "${places[$i]}" "${mine#,}" "schedules-$i" --other "$OUT_DIR/schedules"; fi
+  done
 fi
 
 keep() { # what is small, so that a machine that is lost takes little with it

@@ -9,8 +9,10 @@ seconds under every schedule, with the same tasks in the same order, over the sa
 ends with a measurement on held-out questions. What is done is in OUT: `schedules.json`, and of
 every schedule its metrics and what `wideseek schedule-sim` predicts of its own lengths and speeds.
 A schedule that is in OUT is not run again; the exit status is 1 if a schedule or a simulation
-failed. Among the settings, `configs/cluster/one_gpu.yaml` has the trainer in a process of its own.
-It runs on a CPU with the builtin engine, too (`placement.trainer.processes=1` there).
+failed. Schedules may be spread over several processes on GPUs of their own: those with
+`--other OUT` take the start that the process of that OUT makes. Among the settings,
+`configs/cluster/one_gpu.yaml` has the trainer in a process of its own. It runs on a CPU with the
+builtin engine, too (`placement.trainer.processes=1` there).
 """
 
 import argparse
@@ -34,10 +36,10 @@ from gpu_learning import (
     Measurement,
     Plan,
     Progress,
+    begin,
     demonstrations,
     fit,
     paired,
-    supervised,
 )
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer
@@ -251,7 +253,7 @@ async def run(plan: Plan, progress: Progress, results: Results, given: Any) -> N
     base = plan.config.model_copy(update={"policy": plain})
     ahead = None
     if not progress.done(f"{SEED} start"):
-        ahead = asyncio.create_task(asyncio.to_thread(supervised, plan, SEED, progress, results))
+        ahead = asyncio.create_task(asyncio.to_thread(begin, plan, SEED, progress, results))
     async with opened(base, progress.out) as bench:
         results.note("engine ready", round(time.monotonic() - START, 1))
         if ahead is not None:
@@ -283,6 +285,7 @@ def main() -> None:
     parser.add_argument("--reserve", type=float, default=30, help="behind each")
     parser.add_argument("--schedules", default="sync,async:2,tail,async:1,async:4")
     parser.add_argument("--demos", type=Path, help="as in gpu_learning.py")
+    parser.add_argument("--other", type=Path, help="OUT of the process that makes the start")
     parser.add_argument("--prepare", action="store_true", help="only make those of --demos")
     parser.add_argument("--no-measure", action="store_true", help="times alone, no item F1")
     parser.add_argument("--eval-tasks", type=int, default=120)
@@ -303,7 +306,7 @@ def main() -> None:
         sft=sft,
         seeds=(SEED,),
         arms=("multi",),
-        other=None,
+        other=given.other,
         peer=None,
         demos=given.demos,
         tokens=1e12,
