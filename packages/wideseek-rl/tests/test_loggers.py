@@ -281,3 +281,17 @@ def test_a_missing_package_is_one_clear_line(
     monkeypatch.setitem(sys.modules, kind, None)
     with pytest.raises(ConfigError, match=rf"rl\.loggers: .*'{kind}'.*: pip install '"):
         open_loggers([SERVICES[kind]], LoggedRun(folder=tmp_path))
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_a_folder_of_the_service_is_not_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / kind).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, kind, raising=False)
+    try:
+        with pytest.raises(ConfigError, match=rf"'{kind}' needs a package: pip install '"):
+            open_loggers([SERVICES[kind]], LoggedRun(folder=tmp_path))
+    finally:
+        sys.modules.pop(kind, None)

@@ -21,4 +21,5 @@ def require_modules(*modules: str, feature: str, install: str) -> None:
 def _installed(module: str) -> bool:
     if module in sys.modules:
         return sys.modules.get(module) is not None  # None is how an import is blocked
-    return find_spec(module) is not None
+    found = find_spec(module)
+    return found is not None and found.origin is not None  # not a mere folder of that name

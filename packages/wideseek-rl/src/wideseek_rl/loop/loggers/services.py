@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from wideseek_core.runs import flat
 def service_package(name: str, install: str) -> Any:
     """The module of a service. Raises `ConfigError`, which says what to install, without it."""
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ConfigError(
-            f"rl.loggers: the kind {name!r} needs a package: pip install {install!r}"
-        ) from None
+        module = None
+    # Services keep files in folders of their names; one in the working folder can be imported.
+    spec: ModuleSpec | None = getattr(module, "__spec__", None)
+    if module is None or (spec is not None and spec.origin is None):
+        raise ConfigError(f"rl.loggers: the kind {name!r} needs a package: pip install {install!r}")
+    return module
 
 
 def stored_id(file: Path, step: int, make: Callable[[], str]) -> str:
