@@ -295,3 +295,29 @@ def test_a_folder_of_the_service_is_not_its_package(
             open_loggers([SERVICES[kind]], LoggedRun(folder=tmp_path))
     finally:
         sys.modules.pop(kind, None)
+
+
+async def test_a_service_that_fails_costs_its_points_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged: list[int] = []
+
+    def log(metrics: dict[str, float], step: int) -> None:
+        if step == 2:
+            raise ConnectionError("no route\nto the service")
+        logged.append(step)
+
+    def finish() -> None:
+        raise ValueError("already closed")
+
+    run = SimpleNamespace(log=log, finish=finish)
+
+    def init(**_: object) -> object:
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    opened = open_logger(WandbConfig(), LoggedRun(folder=tmp_path))
+    await write_steps(opened, 1, 2, 3)
+    assert logged == [1, 3]
+    assert "wandb did not take the metrics of step 2: ConnectionError: no route to" in caplog.text
+    assert "wandb did not take the end of the run: ValueError: already closed" in caplog.text

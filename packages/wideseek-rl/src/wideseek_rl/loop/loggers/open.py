@@ -12,6 +12,7 @@ from wideseek_rl.loop.loggers.episodes import EpisodeLogger
 from wideseek_rl.loop.loggers.json_lines import JsonLinesLogger
 from wideseek_rl.loop.loggers.mlflow import MLflowConfig, MLflowLogger
 from wideseek_rl.loop.loggers.protocol import LoggedRun, MetricLogger
+from wideseek_rl.loop.loggers.services import OfService
 from wideseek_rl.loop.loggers.swanlab import SwanLabConfig, SwanLabLogger
 from wideseek_rl.loop.loggers.tensorboard import TensorBoardConfig, TensorBoardLogger
 from wideseek_rl.loop.loggers.wandb import WandbConfig, WandbLogger
@@ -41,10 +42,10 @@ def open_logger(config: Config, run: LoggedRun) -> MetricLogger:
         case TensorBoardConfig():
             return TensorBoardLogger(config, run)
         case WandbConfig():
-            return WandbLogger(config, run)
+            return OfService(config.kind, WandbLogger(config, run))
         case MLflowConfig():
-            return MLflowLogger(config, run)
+            return OfService(config.kind, MLflowLogger(config, run))
         case SwanLabConfig():
-            return SwanLabLogger(config, run)
+            return OfService(config.kind, SwanLabLogger(config, run))
         case _:
             return opener(METRIC_LOGGERS, config)(config, run)
