@@ -128,12 +128,22 @@ def roles(lead: Script, subagent: Script) -> Script:
     return respond
 
 
-class Watched:
-    """A policy that counts the conversations it has open."""
+def of_a_hanging_subtask(message: Message) -> bool:
+    return message.role == "user" and "Subtask: hang" in message.content
 
-    def __init__(self, respond: Script, fail: Callable[[str], bool]) -> None:
+
+class Watched:
+    """A policy that counts the conversations it has open, and never answers some messages."""
+
+    def __init__(
+        self,
+        respond: Script,
+        fail: Callable[[str], bool] = lambda _: False,
+        hang: Callable[[Message], bool] = of_a_hanging_subtask,
+    ) -> None:
         self._inner = ScriptedPolicy(respond)
         self._fail = fail
+        self.hangs = hang
         self.open_now = 0
         self.hanging = asyncio.Semaphore(0)
 
@@ -151,7 +161,7 @@ class _WatchedConversation:
     async def reply(self, messages: Sequence[Message]) -> Reply:
         if self._fail(messages[-1].content):
             raise PolicyUnavailable("gone")
-        if messages[-1].role == "user" and "Subtask: hang" in messages[-1].content:
+        if self._policy.hangs(messages[-1]):
             self._policy.hanging.release()
             await asyncio.Event().wait()
         return await self._inner.reply(messages)

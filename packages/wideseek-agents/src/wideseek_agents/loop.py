@@ -55,14 +55,8 @@ async def run_agent(
             agent=record.agent, role=record.role, prompt=record.prompt, parent=record.parent
         )
     )
-    deadline = asyncio.timeout(agent.limits.deadline_s)
     try:
-        async with deadline:
-            record.status = await _converse(agent, record, ledger, seed, on_event)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        record.status, record.error = Status.ABORTED, "the agent missed its deadline"
+        record.status = await _converse(agent, record, ledger, seed, on_event)
     except PolicyError as problem:
         record.error = f"{type(problem).__name__}: {problem}"
         raise
@@ -116,7 +110,7 @@ class _Run:
         that is no better than the draft does not replace it.
         """
         try:
-            status = await self._take_turns()
+            status = await self._take_turns_in_time()
         except PolicyError:
             if not self._draft:
                 raise
@@ -129,6 +123,18 @@ class _Run:
             self._record.answer = self._draft
             return Status.FINISHED
         return status
+
+    async def _take_turns_in_time(self) -> Status:
+        deadline = asyncio.timeout(self._agent.limits.deadline_s)
+        try:
+            async with deadline:
+                return await self._take_turns()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        if not self._draft:
+            self._record.error = "the agent missed its deadline"
+        return Status.ABORTED
 
     async def _take_turns(self) -> Status:
         messages: Sequence[Message] = self._opening()
