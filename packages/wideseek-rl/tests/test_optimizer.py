@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from wideseek_rl import OptimizerConfig
 from wideseek_rl.testing import tiny_model
@@ -31,3 +32,9 @@ def test_norms_do_not_decay() -> None:
         (0.5, {2}),
         (0.0, {1}),
     ]
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (1.5, 2.0)])
+def test_running_means_that_forget_nothing_are_refused(betas: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="betas"):
+        OptimizerConfig(betas=betas)

@@ -250,6 +250,15 @@ async def test_an_evaluation_without_the_wanted_metric_is_an_error(tmp_path: Pat
         await loop(tmp_path, config(evaluate_every=1), evaluate=evaluate).fit(toy_tasks())
 
 
+async def test_a_step_that_changes_nothing_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alike = Fixed(make_scored(value=0.5), make_scored(value=0.5))
+    summary = await loop(tmp_path, config(steps=1), rollouts=alike).fit(toy_tasks())
+    assert summary.updates == 0
+    assert "the weights stay as they are: of 12 samples 12 have no gradient" in caplog.text
+
+
 async def test_time_can_end_a_run(tmp_path: Path) -> None:
     summary = await loop(tmp_path, config(steps=1000, max_seconds=1e-6)).fit(toy_tasks())
     assert summary.steps == 1

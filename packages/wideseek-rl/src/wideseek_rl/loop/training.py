@@ -315,6 +315,15 @@ class TrainingLoop:
             update = await self._trainer.update(batch.samples)
             if update.updates:
                 commit(version)
+            else:
+                logger.warning(
+                    "the weights stay as they are: of %d samples %d have no gradient, "
+                    "%d tokens are masked, %d updates left out",
+                    len(batch.samples),
+                    update.zero_advantage_samples or 0,
+                    update.masked_tokens or 0,
+                    (update.skipped or 0) + (update.stopped or 0),
+                )
             return update, time.monotonic()
 
     def _check_independent(self, groups: Sequence[Sequence[ScoredEpisode]]) -> Duplicates:

@@ -1,7 +1,7 @@
 """Configuration of both training stages: optimizer, torch trainer, supervised warm-up."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
@@ -13,12 +13,15 @@ RatioStop = Literal["step", "micro_batch"]
 """What a mean ratio that ran away gives up."""
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(Config):
     """Adam with decoupled weight decay."""
 
     lr: float = Field(default=1e-6, gt=0)
     """Learning rate after the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay of the running mean and of the running square of the gradient."""
     eps: float = Field(default=1e-5, gt=0)
     """Added to the root of the running square."""
