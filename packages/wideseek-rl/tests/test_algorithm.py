@@ -195,6 +195,10 @@ def test_rejection_sampling_imitates_the_best_rollouts_alone() -> None:
     assert [agent[0].advantage for agent in credit] == [1.0, 0.0, 1.0]
     poor = [make_scored(value=0.1), make_scored(value=0.0)]
     assert {a[0].advantage for a in credit_of(algorithm, poor)} == {0.0}
+    equal = [make_scored(value=value) for value in (0.3, 0.1 + 0.2, 0.2)]  # but for rounding
+    for least in (0.4, 0.4 + 1e-12):  # 0.1 are for the form
+        algorithm = best_of_group(BestOfGroupConfig(min_reward=least))
+        assert [a[0].advantage for a in credit_of(algorithm, equal)] == [1.0, 1.0, 0.0]
 
 
 def test_a_rollout_without_trained_turns_still_counts_in_its_group() -> None:

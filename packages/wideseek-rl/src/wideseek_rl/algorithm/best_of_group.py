@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from wideseek_rl.algorithm.advantage import equal
 from wideseek_rl.algorithm.credit import same_for_all_agents
 from wideseek_rl.algorithm.selection import Selection
 from wideseek_rl.algorithm.turns import TurnAlgorithm, TurnsConfig
@@ -24,7 +25,8 @@ def best_of_group(config: BestOfGroupConfig, selection: Selection | None = None)
         group: Sequence[ScoredEpisode], rewards: Sequence[float]
     ) -> list[list[float]]:
         best = max(rewards, default=0.0)
-        good = best >= config.min_reward
-        return same_for_all_agents(group, [float(good and value == best) for value in rewards])
+        good = best >= config.min_reward or equal((best, config.min_reward))
+        values = [float(good and equal((value, best))) for value in rewards]
+        return same_for_all_agents(group, values)
 
     return TurnAlgorithm(config, agent_advantages, selection)
