@@ -341,6 +341,25 @@ async def test_rollouts_of_a_task_that_comes_twice_in_a_step_have_trials_of_thei
     assert [(len(trials), trials.total()) for trials in seen] == [(10, 10)] * 3
 
 
+@in_simulated_time
+async def test_groups_that_are_complete_when_a_step_is_saved_are_kept(tmp_path: Path) -> None:
+    async def evaluate(step: int) -> dict[str, float]:
+        await asyncio.sleep(10.0)  # all open groups are complete then
+        return {"item_f1": 0.5}
+
+    def loop(world: World, limit: float | None) -> TrainingLoop:
+        schedule = {"kind": "async", "max_staleness": 3}
+        settings = config(schedule=schedule, evaluate_every=1, max_seconds=limit)
+        return TrainingLoop(settings, world, world, folder=tmp_path, evaluate=evaluate)
+
+    first, second = World(lambda _: 1.0), World(lambda _: 1.0)
+    assert (await loop(first, 1e-9).fit(tasks())).steps == 1
+    await loop(second, None).fit(tasks())
+    assert prompts_of(second) == list(range(24))
+    assert sum(first.began.values()) == 5 * PER_STEP
+    assert sum(second.began.values()) == 24 - 5 * PER_STEP
+
+
 def test_a_ledger_hands_out_every_position_once() -> None:
     ledger = PromptLedger(PromptProgress(next_position=4, untrained=(1, 3)), total=8)
     assert (ledger.left, ledger.waiting) == (6, 2)

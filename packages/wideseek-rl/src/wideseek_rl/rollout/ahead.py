@@ -62,11 +62,13 @@ class AsyncSchedule:
 
     @property
     def progress(self) -> PromptProgress:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps: of the groups that are complete by now the rollouts, too."""
+        for task in [task for task in self._running if _succeeded(task)]:
+            self._finished[self._running.pop(task)] = task.result()
         return self._ledger.progress(self._finished)
 
     def save(self, folder: Path) -> None:
-        """Writes the groups that are complete and not trained on."""
+        """Writes the groups that were complete and not trained on when `progress` was asked for."""
         write_groups(folder, self._finished)
 
     async def close(self) -> None:
@@ -83,3 +85,8 @@ class AsyncSchedule:
         for position in begun:
             group = run_group(self._rollouts, self._sampler, position)
             self._running[asyncio.ensure_future(group)] = position
+
+
+def _succeeded(task: asyncio.Task[Group]) -> bool:
+    """Whether a task has a result; what one that failed raises is left to `collect`."""
+    return task.done() and not task.cancelled() and task.exception() is None
