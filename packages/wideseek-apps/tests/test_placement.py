@@ -131,6 +131,10 @@ def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str)
             "placement.engines.replicas=2 placement.engines.base_urls=[http://a:1,http://a:1/]",
             "http://a:1 is there twice",
         ),
+        (
+            "placement.judge.model=x placement.judge.launch.api_processes=2",
+            "launch.api_processes is a setting of vLLM alone",
+        ),
         ("placement.kind=slurm", "placement"),
     ],
 )

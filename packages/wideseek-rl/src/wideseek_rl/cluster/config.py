@@ -80,6 +80,11 @@ class JudgePlacement(Config):
     python: Path | None = None
     """Interpreter of the environment with the server; null for the running one."""
 
+    @model_validator(mode="after")
+    def _has_settings_of_its_own(self) -> Self:
+        self.launch.refuse_others(self.kind)
+        return self
+
 
 class RetrievalPlacement(Config):
     """A retrieval server, started by the run, which `world.tools` of kind `server` then ask."""

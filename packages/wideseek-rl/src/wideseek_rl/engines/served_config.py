@@ -43,7 +43,7 @@ class VllmEngineConfig(ServedEngineConfig):
 
     @model_validator(mode="after")
     def _has_settings_of_its_own(self) -> Self:
-        _refuse_others(self.launch, "deterministic", "SGLang")
+        self.launch.refuse_others("vllm")
         return self
 
     @model_validator(mode="after")
@@ -66,11 +66,5 @@ class SglangEngineConfig(ServedEngineConfig):
 
     @model_validator(mode="after")
     def _has_settings_of_its_own(self) -> Self:
-        _refuse_others(self.launch, "api_processes", "vLLM")
+        self.launch.refuse_others("sglang")
         return self
-
-
-def _refuse_others(launch: LaunchConfig, name: str, kind: str) -> None:
-    """Raises `ValueError` for a setting that another kind of server has."""
-    if getattr(launch, name) != LaunchConfig.model_fields[name].default:
-        raise ValueError(f"launch.{name} is a setting of {kind} alone; leave it out")

@@ -64,6 +64,12 @@ class LaunchConfig(Config):
     stop_timeout_s: float = Field(default=20.0, gt=0)
     """Time for a server to end by itself; then it is killed."""
 
+    def refuse_others(self, kind: Literal["vllm", "sglang"]) -> None:
+        """Raises `ValueError` for a setting that servers of this kind would not follow."""
+        name, owner = ("deterministic", "SGLang") if kind == "vllm" else ("api_processes", "vLLM")
+        if getattr(self, name) != type(self).model_fields[name].default:
+            raise ValueError(f"launch.{name} is a setting of {owner} alone; leave it out")
+
 
 class ServerPlacement(Config):
     """What one replica is started with, beside its `LaunchConfig`."""
