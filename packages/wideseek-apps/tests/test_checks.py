@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.checks import check_team
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig, check_evaluation
 from wideseek_apps.sft_config import SftConfig, check_sft
@@ -94,6 +95,13 @@ def test_nor_are_they_in_training(key: str) -> None:
     config = load_config(TrainConfig, [f"{key}.kind=jsonl", f"{key}.path=mine.jsonl"])
     with pytest.raises(ConfigError, match=f"{key}.kind=jsonl: tasks of your own need a world"):
         check_train(config)
+
+
+def test_parts_of_the_defaults_can_have_another_kind() -> None:
+    config = load_config(TrainConfig, ["rl.algorithm.kind=best_of_group"])
+    assert (config.rl.algorithm.kind, config.rl.steps) == ("best_of_group", 60)
+    engine = getattr(load_config(AskConfig, ["policy.engine.kind=vllm"]).policy, "engine", None)
+    assert getattr(engine, "kind", "") == "vllm"
 
 
 def test_epochs_are_not_silently_ignored() -> None:

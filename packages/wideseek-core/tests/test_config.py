@@ -108,6 +108,14 @@ def test_another_kind_starts_from_its_own_defaults() -> None:
     assert chosen.vehicle == Train(engine="diesel", cars=4)
 
 
+def test_so_does_another_kind_deep_in_default_objects() -> None:
+    assert load_config(Trip, ["depot.first.kind=boat"]).depot.first == Boat(sails=3)
+    other = load_config(Trip, ["depot={first: {kind: boat, sails: 5}}", "depot.limits.turns=2"])
+    assert other.depot == Depot(first=Boat(sails=5), limits=Limits(turns=2))
+    same = load_config(Trip, ["depot.first.kind=train", "depot.first.cars=2"])
+    assert same.depot.first == Train(engine="steam", cars=2)
+
+
 def test_loading_leaves_the_defaults_as_they_were() -> None:
     load_config(Trip, ["depot.first.cars=2", "vehicle.crew=[Ada]"])
     assert load_config(Trip, []) == Trip()

@@ -226,9 +226,7 @@ def complete(cls: type[BaseModel], raw: dict[str, Any]) -> dict[str, Any]:
         below = cast(dict[str, Any], given)
         default: object = field.get_default(call_default_factory=True, validated_data={})
         if isinstance(default, BaseModel) and _same_kind(default, below):
-            base = _explicit(default)
-            merge(base, below)
-            whole[name] = complete(type(default), base)
+            whole[name] = complete(type(default), _over_default(_explicit(default), below))
         elif (model := _model_of(field.annotation, below)) is not None:
             whole[name] = complete(model, below)
     return whole
@@ -236,6 +234,19 @@ def complete(cls: type[BaseModel], raw: dict[str, Any]) -> dict[str, Any]:
 
 def _same_kind(default: BaseModel, given: dict[str, Any]) -> bool:
     return "kind" not in given or given["kind"] == getattr(default, "kind", given["kind"])
+
+
+def _over_default(default: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What is given on top of a default; of one that has another kind nothing remains."""
+    for key, value in given.items():
+        below = default.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            base, update = cast(dict[str, Any], below), cast(dict[str, Any], value)
+            same = update.get("kind", base.get("kind")) == base.get("kind")
+            default[key] = _over_default(base, update) if same else update
+        else:
+            default[key] = value
+    return default
 
 
 def _explicit(default: BaseModel) -> dict[str, Any]:
