@@ -23,7 +23,7 @@ from wideseek_rl import (
     open_algorithm,
 )
 from wideseek_rl.algorithm.selection import SelectionName
-from wideseek_rl.testing import make_agent, make_scored, make_turn
+from wideseek_rl.testing import make_agent, make_cells, make_scored, make_turn
 
 
 def values(step: StepBatch) -> list[list[float]]:
@@ -96,6 +96,24 @@ def test_prompts_whose_rollouts_all_earn_the_same_are_counted() -> None:
     groups = [equal, differing, differing, differing]
     step = build_step_batch(groups, group_relative(GroupRelativeConfig()))
     assert (step.prompts, step.zero_variance) == (4, 1)
+
+
+@pytest.mark.parametrize("credit", ["rollout", "table", "key_steps"])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e300])
+def test_a_cell_that_is_no_number_leaves_its_rollout_out_and_no_other(
+    credit: str, odd: float
+) -> None:
+    def found(value: float, cell: float) -> ScoredEpisode:
+        subagent = make_agent(role="subagent", agent=1, prompt="find France")
+        return make_scored(make_agent(), subagent, value=value, cells=make_cells("France", cell))
+
+    algorithm = group_relative(GroupRelativeConfig(credit=credit))
+    alone = build_step_batch([[found(0.1, 0.0), found(0.9, 1.0)]], algorithm)
+    beside = build_step_batch([[found(0.1, 0.0), found(0.5, odd), found(0.9, 1.0)]], algorithm)
+    assert (beside.dropped, beside.masked) == ({"unscored": 1}, {})
+    values = [[float(s.advantages[-1]) for s in step.samples] for step in (alone, beside)]
+    assert values[0] == values[1]
+    assert any(values[0])
 
 
 def test_rewards_too_large_to_add_up_end_no_run() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wideseek_core import Episode, Score, ScoreState, Status, Turn
+from wideseek_rl.numbers import is_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,13 @@ class ScoredEpisode:
 
     @property
     def usable(self) -> bool:
-        """False if the rollout broke or the judge gave no verdict: then it is left out."""
-        return self.complete and self.score.state is not ScoreState.UNSCORED
+        """False if the rollout broke or the judge gave no verdict: then it is left out.
+
+        One with a cell whose score is no number is none: it would spoil what the cell is compared
+        with in the other rollouts.
+        """
+        judged = self.score.state is not ScoreState.UNSCORED
+        return self.complete and judged and all(is_number(c.score) for c in self.score.cells)
 
     @property
     def answered(self) -> bool:
