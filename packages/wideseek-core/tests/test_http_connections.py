@@ -209,17 +209,24 @@ async def test_credentials_take_the_place_of_the_key(
     assert b"sk-1234567890" not in server.requests[0]
 
 
-async def test_cookies_are_kept_and_headers_are_joined(headers: dict[str, str]) -> None:
-    answer = OK.replace(
-        b"\r\n\r\n", b"\r\nSet-Cookie: a=1\r\nX-A: caf\xc3\xa9\r\nx-a: caf\xe9\r\n\r\n"
-    )
+async def test_no_cookies_are_kept(
+    headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b{}=1\r\n\r\n")
+    async with serving(answer) as server, client(server, headers) as http:
+        for _ in range(2):
+            await http.request("GET", "/x")
+    assert b"cookie" not in server.requests[1].lower()
+    assert not caplog.text
+
+
+async def test_headers_of_one_name_are_joined(headers: dict[str, str]) -> None:
+    answer = OK.replace(b"\r\n\r\n", b"\r\nX-A: caf\xc3\xa9\r\nx-a: caf\xe9\r\n\r\n")
     async with serving(answer) as server, client(server, headers) as http:
         response = await http.request("GET", "/x")
-        await http.request("GET", "/x")
     assert response.headers["x-a"].startswith("caf")
     assert response.headers["x-a"].isprintable()
     assert ", " in response.headers["x-a"]
-    assert b"\r\ncookie: a=1\r\n" in server.requests[1].lower()
 
 
 async def test_a_large_request_arrives_whole(headers: dict[str, str]) -> None:
@@ -245,6 +252,7 @@ def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n", more: bytes = b"") -> byte
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         + chunked(b'{"a": 1}'),
         b"HTTP/1.1 200 \r\nContent-Length: 8\r\nX-Long: " + b"x" * 30_000 + b'\r\n\r\n{"a": 1}',
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b'Content-Length: 8\r\n\r\n{"a": 1}',
     ],
 )
 async def test_answers_on_a_connection_that_stays(answer: bytes, headers: dict[str, str]) -> None:
@@ -252,6 +260,43 @@ async def test_answers_on_a_connection_that_stays(answer: bytes, headers: dict[s
         for _ in range(2):
             assert await http.post_json("/x", {}) == {"a": 1}
     assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        chunked(b'{"a": 1}', more=b"Content-Length: 3\r\n"),
+        b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\nContent-Length: 8\r\n\r\n{"a": 1}',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 8, 8\r\n\r\n{"a": 1}',
+    ],
+)
+async def test_lengths_that_are_told_twice(answer: bytes, headers: dict[str, str]) -> None:
+    async with serving(answer) as server, client(server, headers, max_attempts=2) as http:
+        for _ in range(2):
+            assert await http.post_json("/x", {}) == {"a": 1}
+        assert await http.post_json("/x", {}, idempotent=False) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1",
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1",
+        b"1",
+    ],
+)
+async def test_an_answer_that_came_before_the_request_is_not_its_own(
+    unasked: bytes, headers: dict[str, str]
+) -> None:
+    async with serving(OK) as server, client(server, headers) as http:
+        await http.request("GET", "/x")
+        for writer in server.writers:
+            writer.write(unasked)
+        for _ in range(2):
+            assert await http.post_json("/x", {}, idempotent=False) == {}
+    assert (server.connections, len(server.requests)) == (2, 3)
 
 
 async def test_an_answer_that_ends_with_its_connection(headers: dict[str, str]) -> None:
@@ -391,6 +436,27 @@ async def test_statuses_are_final(line: bytes, kind: ServiceFault, headers: dict
     assert (server.connections, len(server.requests)) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "attempts"),
+    [
+        (b"401 Unauthorized", ServiceFault.REFUSED, 1),
+        (b"404 Not Found", ServiceFault.REFUSED, 1),
+        (b"500 Oops", ServiceFault.STATUS, 2),
+    ],
+)
+@pytest.mark.parametrize("rest", [b"Content-Length: 9\r\n\r\nx", chunked(b"x", end=b"")[17:]])
+async def test_a_status_counts_without_the_rest_of_its_text(
+    line: bytes, kind: ServiceFault, attempts: int, rest: bytes, headers: dict[str, str]
+) -> None:
+    answer = b"HTTP/1.1 " + line + b"\r\n" + rest
+    server_of = serving(answer, close=True)
+    async with server_of as server, client(server, headers, max_attempts=2) as http:
+        with pytest.raises(ServiceError, match=line[:3].decode()) as caught:
+            await http.post_json("/x", {})
+    fault = caught.value
+    assert (fault.kind, fault.status, fault.attempts) == (kind, int(line[:3]), attempts)
+
+
 @pytest.mark.parametrize("content", [b" " * 5000 + b"{}", gzip.compress(b" " * 5000)])
 async def test_an_answer_is_bounded(content: bytes, headers: dict[str, str]) -> None:
     more = b"Content-Encoding: gzip\r\n" if content[:2] == b"\x1f\x8b" else b""
@@ -430,6 +496,39 @@ async def test_a_cancelled_request_closes_its_connection(
         with pytest.raises(asyncio.CancelledError):
             await asked
         await until(lambda: server.ended == ["closed"])
+
+
+async def test_requests_of_a_client_that_is_closed(headers: dict[str, str]) -> None:
+    async with serving(b"") as server:
+        async with client(server, headers, max_attempts=3) as http:
+            asked = [asyncio.create_task(http.post_json("/x", {})) for _ in range(3)]
+            await until(lambda: len(server.requests) == 1)
+        asked.append(asyncio.create_task(http.get_json("/x")))
+        for problem in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(problem, ServiceError)
+            assert problem.kind is ServiceFault.CONNECT
+            assert str(problem).startswith("Service: the client was closed")
+        assert len(server.requests) == 1
+        await until(lambda: server.ended == ["closed"])
+
+
+async def test_a_client_is_opened_once(headers: dict[str, str]) -> None:
+    async with serving(OK) as server:
+        async with client(server, headers) as http:
+            with pytest.raises(AssertionError, match="opened once"):
+                await http.__aenter__()
+            assert await http.get_json("/x") == {}
+        with pytest.raises(AssertionError, match="opened once"):
+            await http.__aenter__()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("host", ["127.1", "0x7f.1", "2130706433", "localhost"])
+async def test_spellings_of_an_address(host: str, headers: dict[str, str]) -> None:
+    async with serving(OK) as server:
+        url = server.url.replace("127.0.0.1", host)
+        async with client(server, headers, base_url=url, max_attempts=1) as http:
+            assert await http.post_json("/x", {}, idempotent=False) == {}
 
 
 async def test_a_service_that_is_not_there(headers: dict[str, str]) -> None:

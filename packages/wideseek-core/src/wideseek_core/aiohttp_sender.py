@@ -5,7 +5,7 @@ import io
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import aiohttp
 import httpx2
@@ -27,6 +27,7 @@ from wideseek_core.sender import (
 KEEPALIVE_S = 4.0
 """How long an idle connection is kept: uvicorn, which many services run on, closes it after 5 s."""
 MAX_HEADER_BYTES = 65_536
+MAX_HEADERS = 1000
 MAX_SMALL_BODY = 2**20
 """Bytes that aiohttp sends at once; it wants a file for more."""
 
@@ -39,11 +40,14 @@ _BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 class AiohttpSender:
     """Keeps connections to the hosts that it is asked for; a `Sender`.
 
+    Once it got an answer that its parser refuses, the other sender sends all that follows: many a
+    service sends headers that contradict each other, and is understood all the same.
+
     Args:
         headers: of every request, in ASCII: aiohttp would send others in UTF-8.
         context: of TLS.
         max_connections: open at once.
-        other: makes what sends the requests whose own headers are not ASCII.
+        other: makes what sends the requests that aiohttp can't send.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class AiohttpSender:
         self._headers, self._context = _texts(headers), context
         self._max_connections, self._make_other = max_connections, other
         self._other: Sender | None = None
+        self._is_refused = False
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -72,30 +77,32 @@ class AiohttpSender:
             connector=connector,
             headers=self._headers,
             skip_auto_headers=("Content-Type",),
-            cookie_jar=aiohttp.CookieJar(unsafe=True),  # also of hosts that have no name
+            cookie_jar=aiohttp.DummyCookieJar(),
+            request_class=_Request,
             auto_decompress=False,  # the size of what comes out is limited where it is read
             timeout=aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_S),
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         )
 
     async def exchange(self, request: HttpRequest, read: Callable[[Reply], Awaitable[T]]) -> T:
         """See `Sender`."""
-        if not is_ascii(request.headers):
+        if self._is_refused or not is_ascii(request.headers):
             return await (await self._opened_other()).exchange(request, read)
-        response = await self._sent(request)
+        try:
+            response = await self._sent(request)
+        except aiohttp.InvalidUrlClientError:  # of a host such as 127.1
+            return await (await self._opened_other()).exchange(request, read)
         try:
             headers = _received(response.raw_headers)
             reply = Reply(
                 status=response.status,
                 headers=headers,
-                chunks=response.content.iter_any(),
+                chunks=_Chunks(response.content, request),
                 encoding=headers.get("content-encoding", ""),
             )
             result = await read(reply)
-        except _BROKEN as error:
-            response.close()
-            raise broken_off(_reason(error), request) from None
         except BaseException:
             response.close()
             raise
@@ -120,26 +127,72 @@ class AiohttpSender:
         # The event loop may not have seen yet that the service closed an idle connection.
         for _ in range(2):
             await asyncio.sleep(0)
-        content = request.content
         try:
             address = _address(request.url)
         except (httpx2.InvalidURL, ValueError) as error:
             raise cannot_send(error) from None
         try:
-            return await self._session.request(
-                request.method,
-                address,
-                headers=_texts(request.headers),
-                data=io.BytesIO(content) if content and len(content) > MAX_SMALL_BODY else content,
-                allow_redirects=False,
-                middlewares=(_once,),
-            )
+            return await _response(self._session, request, address)
+        except aiohttp.InvalidUrlClientError:
+            raise
         except _UNREACHABLE as error:  # some of them are a ValueError too
             raise unreachable(_reason(error)) from None
         except ValueError as error:
             raise cannot_send(error) from None
         except _BROKEN as error:
+            self._is_refused |= isinstance(error, aiohttp.ClientResponseError)
             raise broken_off(_reason(error), request) from None
+
+
+class _Chunks:
+    """A body as it arrives. Raises `ServiceError`."""
+
+    def __init__(self, content: aiohttp.StreamReader, request: HttpRequest) -> None:
+        self._content, self._request = content, request
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._content.readany()
+        except _BROKEN as error:
+            raise broken_off(_reason(error), self._request) from None
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+
+class _Unasked(Exception):
+    """Nothing was sent: something had arrived on the connection that nobody asked for."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Takes no earlier answer for its own, as of a service that says that it waited too long."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close:
+            raise _Unasked
+        return await super().send(conn)
+
+
+async def _response(
+    session: aiohttp.ClientSession, request: HttpRequest, address: URL
+) -> aiohttp.ClientResponse:
+    content = request.content
+    is_large = content is not None and len(content) > MAX_SMALL_BODY
+    while True:
+        try:
+            return await session.request(
+                request.method,
+                address,
+                headers=_texts(request.headers),
+                data=io.BytesIO(content) if content is not None and is_large else content,
+                allow_redirects=False,
+                middlewares=(_once,),
+            )
+        except _Unasked:  # which closed that connection
+            continue
 
 
 async def _once(

@@ -59,7 +59,9 @@ class HttpResponse:
 
 
 class HttpClient:
-    """A client of one service. Use with `async with`.
+    """A client of one service. Use with `async with`, once.
+
+    Requests do not depend on each other: cookies are not kept, redirects are not followed.
 
         async with HttpClient("Serper", config, key_header="X-API-KEY") as client:
             answer = await client.post_json("/search", {"q": "width of the Nile"})
@@ -105,8 +107,11 @@ class HttpClient:
             fixed["Authorization"] = credentials
         self._limiter = RequestLimiter(self._name, config)
         self._sender = _sender(config, fixed, proxy, transport)
+        self._was_opened = self._is_closed = False
 
     async def __aenter__(self) -> Self:
+        assert not self._was_opened, "a client is opened once"
+        self._was_opened = True
         await self._sender.open()
         return self
 
@@ -116,6 +121,7 @@ class HttpClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_closed = True
         await self._sender.close()
 
     async def post_json(
@@ -218,6 +224,8 @@ class HttpClient:
         async def read(reply: Reply) -> HttpResponse:
             return await self._read(reply, request.idempotent)
 
+        if self._is_closed:
+            raise ServiceError("the client was closed", kind=ServiceFault.CONNECT)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._sender.exchange(request, read)

@@ -2,8 +2,10 @@
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Self, TypeVar
 
 import httpx2
 
@@ -43,6 +45,7 @@ class HttpxSender:
             timeout=httpx2.Timeout(timeout_s, connect=min(MAX_CONNECT_S, timeout_s)),
             transport=transport,
             trust_env=False,  # `proxies` has read it
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # keeps none
         )
 
     async def open(self) -> None:
@@ -58,7 +61,8 @@ class HttpxSender:
                 headers=_pairs(request.headers),
                 content=request.content,
             ) as response:
-                return await read(_reply(response))
+                reply = _reply(response)
+                return await read(replace(reply, chunks=_Chunks(reply.chunks, request)))
         except (httpx2.ReadTimeout, httpx2.WriteTimeout):
             raise TimeoutError from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
@@ -66,12 +70,33 @@ class HttpxSender:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise unreachable(str(error) or type(error).__name__) from None
         except httpx2.HTTPError as error:
-            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise broken_off(reason, request) from None
+            raise broken_off(_reason(error), request) from None
 
     async def close(self) -> None:
         """See `Sender`."""
         await self._client.aclose()
+
+
+class _Chunks:
+    """A body as it arrives. Raises `ServiceError` and the time-outs of httpx2."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], request: HttpRequest) -> None:
+        self._chunks, self._request = chunks, request
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except httpx2.TimeoutException:
+            raise
+        except httpx2.HTTPError as error:
+            raise broken_off(_reason(error), self._request) from None
+
+
+def _reason(error: httpx2.HTTPError) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def spread(

@@ -34,13 +34,13 @@ class Reply:
     headers: Mapping[str, str]
     """Names in small letters."""
     chunks: AsyncIterator[bytes]
-    """The body as it arrives."""
+    """The body as it arrives. Raises `ServiceError` where it breaks off."""
     encoding: str
     """How the chunks are compressed: a `Content-Encoding`, which may be empty."""
 
 
 class Sender(Protocol):
-    """Sends requests, each once, and follows no redirects."""
+    """Sends requests, each once and by itself: it follows no redirects and keeps no cookies."""
 
     async def open(self) -> None:
         """Gets ready to connect, on the running event loop."""
