@@ -62,7 +62,10 @@ def test_a_step_that_trained_on_nothing_says_nothing(silent: dict[str, float]) -
     assert reasons({"min_entropy": 0.02}, low, low | silent, low)[-1]
 
 
-@pytest.mark.parametrize("wrong", [{"min_valid": 0}, {"max_ratio": 1}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"min_valid": 0}, {"max_ratio": 1}, {"steps": 0}, {"min_entropy": 0.5, "max_entropy": 0.5}],
+)
 def test_rules_that_can_not_hold_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         StopConfig.model_validate(wrong)

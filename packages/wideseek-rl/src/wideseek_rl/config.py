@@ -91,6 +91,13 @@ class StopConfig(Config):
     steps: int = Field(default=3, ge=1)
     """Steps in a row that must be so."""
 
+    @model_validator(mode="after")
+    def _leaves_a_range(self) -> Self:
+        low, high = self.min_entropy, self.max_entropy
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"min_entropy={low:g} must be lower than max_entropy={high:g}")
+        return self
+
 
 class RLConfig(Config):
     """Reinforcement learning, whatever trainer and engine do it."""
