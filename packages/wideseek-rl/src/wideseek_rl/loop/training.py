@@ -31,6 +31,7 @@ from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, known_best
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
 from wideseek_rl.loop.held_out import HELD_OUT, HeldOutReports
+from wideseek_rl.loop.left_out import checked, warn_unchanged
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
 from wideseek_rl.rollout.duplicates import Duplicates, count_duplicates
@@ -58,9 +59,6 @@ RESUMABLE_KEYS = frozenset(
     | {"rollout_deadline_s", "group_deadline_s", "on_duplicates"}
 )
 """Keys of `RLConfig` that a resumed run may change."""
-
-MAX_EMPTY_STEPS = 3
-"""Steps in a row that may lose all their rollouts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +267,7 @@ class TrainingLoop:
             collected = time.monotonic()
             duplicates = self._check_independent(groups)
             batch = build_step_batch(groups, self._algorithm)
-            empty_steps = _checked(batch, state.empty_steps)
+            empty_steps = checked(batch, state.empty_steps)
         update, updated = await self._update(batch, state.updates + 1)
         schedule.trained()
         done = time.monotonic()
@@ -316,14 +314,7 @@ class TrainingLoop:
             if update.updates:
                 commit(version)
             else:
-                logger.warning(
-                    "the weights stay as they are: of %d samples %d have no gradient, "
-                    "%d tokens are masked, %d updates left out",
-                    len(batch.samples),
-                    update.zero_advantage_samples or 0,
-                    update.masked_tokens or 0,
-                    (update.skipped or 0) + (update.stopped or 0),
-                )
+                warn_unchanged(update, len(batch.samples))
             return update, time.monotonic()
 
     def _check_independent(self, groups: Sequence[Sequence[ScoredEpisode]]) -> Duplicates:
@@ -386,18 +377,3 @@ class TrainingLoop:
             best=state.best,
             stopped=state.stopped,
         )
-
-
-def _checked(batch: StepBatch, empty_steps: int) -> int:
-    """Reports what was left out; how many steps in a row, with this one, had nothing to use.
-
-    Raises `TrainError` if there were too many of them.
-    """
-    for what, counts in (("rollouts dropped", batch.dropped), ("parts masked", batch.masked)):
-        if counts:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-            logger.warning("%s: %s", what, reasons)
-    empty_steps = 0 if batch.prompts else empty_steps + 1
-    if empty_steps >= MAX_EMPTY_STEPS:
-        raise TrainError(f"no rollout could be used in {empty_steps} steps in a row")
-    return empty_steps
