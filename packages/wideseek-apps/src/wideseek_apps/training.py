@@ -30,7 +30,7 @@ from wideseek_eval import (
     run_evaluation,
 )
 from wideseek_eval.statistics.compare import Comparison, compare
-from wideseek_eval.statistics.summary import summarize
+from wideseek_eval.statistics.summary import METRICS, TABLE_METRICS, TEXT_METRICS, summarize
 from wideseek_rl import (
     LoggedRun,
     MetricLogger,
@@ -124,7 +124,8 @@ async def open_setup(config: TrainConfig) -> AsyncGenerator[TrainingSetup]:
 
 SHAPING = {"policy", "fixed_role", "summarizer", "world", "team", "judge", "judge_policy"}
 """The settings that answers and scores depend on."""
-METRICS = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
+SHOWN = ("item_f1", "row_f1", "success", "correct", "format_valid", "subagents")
+"""The metrics of the table that compares before and after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ async def train(config: TrainConfig) -> Outcome:
             )
             training = await fit(config, setup, tasks, evaluations, loggers)
     after = load_run(config.folder / "after").results
-    comparison = compare(before, after, metrics=METRICS)
+    comparison = compare(before, after, metrics=SHOWN)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
 
@@ -177,7 +178,26 @@ def load_validation(config: TrainConfig, tasks: Sequence[Task]) -> dict[str, lis
     sets = {name: load_tasks(data) for name, data in config.evaluation.validation_sets.items()}
     for name, held_out in sets.items():
         check_apart(tasks, held_out, f"evaluation.validation.{name}")
+    check_measured(config.rl.checkpoint.best_metric, sets)
     return sets
+
+
+def check_measured(best_metric: str | None, sets: Mapping[str, Sequence[Task]]) -> None:
+    """Raises `ConfigError` if no set that a metric is of has questions which it is of."""
+    place, _, metric = (best_metric or "").rpartition("/")
+    meant = [tasks for name, tasks in sets.items() if place in ("", name)]
+    kinds = {task.gold.kind for tasks in meant for task in tasks}
+    known = [name for name in METRICS if _kind_of(name) in (None, *kinds)]
+    if best_metric is not None and metric not in known:
+        raise ConfigError(
+            f"rl.checkpoint.best_metric={best_metric}: the questions that are measured have "
+            f"only {', '.join(known)}"
+        )
+
+
+def _kind_of(metric: str) -> str | None:
+    """The kind of reference that a metric is for; None for all."""
+    return "table" if metric in TABLE_METRICS else "text" if metric in TEXT_METRICS else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
