@@ -160,6 +160,16 @@ def test_an_asynchronous_step_by_hand() -> None:
     assert run.staleness == {1: 1.0}
 
 
+@pytest.mark.parametrize("steps", [4, 40])
+def test_the_beginning_of_an_asynchronous_run_is_left_out(steps: int) -> None:
+    # Rollouts take 12 s, and 13 begin together. Afterwards each waits for 12 updates of 2 s: the
+    # trainer is the limit, and all groups are 12 steps old.
+    given = setting(sync_s=0, update_s=2, steps=steps)
+    run = simulate_schedule(AsyncScheduleConfig(max_staleness=12), given)
+    assert run.step_s == pytest.approx(2)
+    assert run.staleness == {12: 1.0}
+
+
 def test_devices_that_are_shared_slow_both_down() -> None:
     config = AsyncScheduleConfig(max_staleness=1)
     apart = simulate_schedule(config, setting())

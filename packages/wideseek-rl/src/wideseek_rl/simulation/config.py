@@ -63,7 +63,8 @@ class ScheduleSimConfig(Config):
     schedules: tuple[str, ...] = ("sync", "tail", "async:1", "async:2", "async:4")
     """`sync`, `tail`, and `async:N` for `async` with `max_staleness` N."""
     steps: int = Field(default=40, ge=4)
-    """Steps that are simulated; the first and the last tenth are left out of the means."""
+    """Steps that are simulated; the first and the last tenth are left out of the means. As many as
+    the largest N of `async:N` come before them, and its means are over whole rounds of N + 1."""
     seed: int = 0
     """Of the drawn lengths. All schedules see the same ones."""
     output: Path | None = None

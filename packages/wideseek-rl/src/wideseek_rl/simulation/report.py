@@ -18,7 +18,12 @@ from wideseek_rl.simulation.config import ScheduleSimConfig
 from wideseek_rl.simulation.engine import Speeds
 from wideseek_rl.simulation.lengths import DrawnLengths, MeasuredLengths
 from wideseek_rl.simulation.measure import MeasuredRun, measure_run
-from wideseek_rl.simulation.schedules import Setting, SimulatedRun, simulate_schedule
+from wideseek_rl.simulation.schedules import (
+    Setting,
+    SimulatedRun,
+    simulate_schedule,
+    staleness_of,
+)
 
 DEFAULTS: Mapping[str, float] = {
     "slots": 64,
@@ -33,10 +38,10 @@ DEFAULTS: Mapping[str, float] = {
 def schedule_report(config: ScheduleSimConfig) -> str:
     """Simulates the schedules; writes `output` if there is one. Raises `DataError`."""
     run = measure_run(config.run) if config.run is not None else None
-    setting = simulation_setting(config, run)
-    found = {
-        name: simulate_schedule(schedule_config(name, config), setting) for name in config.schedules
-    }
+    chosen = {name: schedule_config(name, config) for name in config.schedules}
+    skip = max(map(staleness_of, chosen.values()))
+    setting = replace(simulation_setting(config, run), skip=skip)
+    found = {name: simulate_schedule(schedule, setting) for name, schedule in chosen.items()}
     # What a run's own schedule slowed down is in its measured speeds already.
     own_setting = replace(setting, overlap=1.0)
     own = None if run is None else simulate_schedule(_own_schedule(run), own_setting)

@@ -35,6 +35,9 @@ class Setting:
     overlap: float
     steps: int
     seed: int
+    skip: int = 0
+    """Steps before the others that are left out of all means, for schedules to be compared over the
+    same prompts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +126,45 @@ def simulate_schedule(config: Config, setting: Setting) -> SimulatedRun:
 
 async def _run(config: Config, setting: Setting) -> SimulatedRun:
     world = _World(setting)
-    schedule = _open(config, setting, world)
+    window = _window(config, setting)
+    schedule = _open(config, setting, world, window.end + window.edge)
     moments = [_Moment(0, 0, 0, 0, 0, 0, 0)]
     ages: list[list[int]] = []
     try:
-        for step in range(setting.steps):
+        for step in range(window.end + window.edge):
             moment, found = await _step(schedule, world, moments[-1], step)
             moments.append(moment)
             ages.append(found)
     finally:
         await schedule.close()
-    return _summary(setting, moments, ages)
+    return _summary(setting, moments, ages, window)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """The steps that means are over; `edge` more follow."""
+
+    start: int
+    end: int
+    edge: int
+
+
+def _window(config: Config, setting: Setting) -> _Window:
+    """All but the first and the last tenth.
+
+    With staleness m, groups of m + 1 steps are begun together at first, and such steps may follow
+    one another closely ever after. So the first m are left out, and whole rounds of m + 1 counted.
+    """
+    together = staleness_of(config) + 1
+    edge = max(setting.steps // 10, 1)
+    start = edge + max(setting.skip, together - 1)
+    rounds = max((setting.steps - 2 * edge) // together, 1)
+    return _Window(start=start, end=start + rounds * together, edge=edge)
+
+
+def staleness_of(config: Config) -> int:
+    """How many steps before its training a group may begin."""
+    return getattr(config, "max_staleness", 0)
 
 
 async def _step(
@@ -183,15 +214,15 @@ async def _update(world: _World) -> None:
     engine.slow_down(1.0)
 
 
-def _open(config: Config, setting: Setting, world: _World) -> Schedule:
+def _open(config: Config, setting: Setting, world: _World, steps: int) -> Schedule:
     gold = TextGold(answers=("",))
-    prompts = 4 * setting.steps * setting.prompts_per_step
+    prompts = 4 * steps * setting.prompts_per_step
     tasks = [Task(id=str(position), question="", gold=gold) for position in range(prompts)]
     inputs = ScheduleInputs(
         rollouts=world,
         sampler=_InOrder(tasks, per_step=setting.prompts_per_step, seed=0),
         # More than are simulated, so that no schedule runs out of prompts at the end.
-        steps=4 * setting.steps,
+        steps=4 * steps,
         progress=PromptProgress(),
         checkpoint=None,
     )
@@ -207,13 +238,12 @@ class _InOrder(PromptSampler):
 
 
 def _summary(
-    setting: Setting, moments: Sequence[_Moment], ages: Sequence[list[int]]
+    setting: Setting, moments: Sequence[_Moment], ages: Sequence[list[int]], window: _Window
 ) -> SimulatedRun:
-    edge = max(setting.steps // 10, 1)
-    first, last = moments[edge], moments[-1 - edge]
-    seconds, steps = last.at - first.at, setting.steps - 2 * edge
+    first, last = moments[window.start], moments[window.end]
+    seconds, steps = last.at - first.at, window.end - window.start
     tokens = last.tokens - first.tokens
-    counts = Counter(age for found in ages[edge:-edge] for age in found)
+    counts = Counter(age for found in ages[window.start : window.end] for age in found)
     waited, wasted = last.waited - first.waited, last.wasted - first.wasted
     return SimulatedRun(
         step_s=seconds / steps,
