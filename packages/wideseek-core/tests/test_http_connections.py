@@ -371,7 +371,7 @@ BROKEN = [
     chunked(b"{", end=b""),
     chunked(b"{", end=b"zz\r\n"),
     chunked(gzip.compress(b"{}")[:-4], more=b"Content-Encoding: gzip\r\n"),
-    b"HTTP/1.1 200 OK\r\nContent-Le",
+    b"HTTP/1.1 200 OK\r\nSet-Cookie: very-secret-1\r\nContent-Le",
     b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
     b"HTTP/1.1 200 OK\r\nBad Header\x00: 1\r\n\r\n{}",
     b"no HTTP at all\r\n\r\n",
@@ -393,6 +393,7 @@ async def test_a_broken_answer_is_asked_for_as_often_as_allowed(
         assert (fault.kind, fault.attempts) == (ServiceFault.CONNECT, 2)
         assert len(server.requests) == 2
         assert "very-secret" not in str(fault)
+        assert "<" not in str(fault)
         assert str(fault).isprintable()
 
 
@@ -413,6 +414,24 @@ async def test_a_request_that_is_broken_off_on_a_used_connection_is_sent_once(
         with pytest.raises(ServiceError, match="broke off"):
             await http.request("GET", "/x", idempotent=False)
     assert (server.connections, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("chars", [10, 30_000_000])
+async def test_a_request_that_is_broken_off_while_it_is_written(
+    chars: int, headers: dict[str, str]
+) -> None:
+    heads: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.transport.abort()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = Server(url=f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    async with listening, client(server, headers, max_attempts=2) as http:
+        with pytest.raises(ServiceError, match=r"broke off \([^/]+\)") as caught:
+            await http.request("POST", "/x?token=very-secret-1", content=b"x" * chars)
+    assert (caught.value.kind, caught.value.attempts, len(heads)) == (ServiceFault.CONNECT, 2, 2)
 
 
 @pytest.mark.parametrize(

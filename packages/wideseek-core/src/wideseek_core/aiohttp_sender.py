@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
@@ -204,7 +205,7 @@ async def _once(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise aiohttp.ClientConnectionError(str(error)) from error
+        raise aiohttp.ClientConnectionError(_reason(error)) from error
 
 
 def _texts(headers: Mapping[str, bytes]) -> dict[str, str]:
@@ -226,14 +227,22 @@ def _address(url: str) -> URL:
     return URL(str(httpx2.URL(url)), encoded=True)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, without the address."""
+def _reason(error: BaseException) -> str:
+    """What went wrong, without the address, and without what was received."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ConnectionError) and error.os_error.errno:
+            return os.strerror(error.os_error.errno)  # the error's own words are an address
         return error.os_error.strerror or str(error.os_error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {MAX_CONNECT_S:g} s"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server disconnected"
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         return error.message
+    if isinstance(error, aiohttp.ClientPayloadError | OSError) and error.__cause__ is not None:
+        return _reason(error.__cause__)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__
