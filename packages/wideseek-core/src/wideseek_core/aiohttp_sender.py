@@ -4,7 +4,7 @@ import asyncio
 import io
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Self, TypeVar
 
@@ -100,7 +100,7 @@ class AiohttpSender:
             reply = Reply(
                 status=response.status,
                 headers=headers,
-                chunks=_Chunks(response.content, request),
+                chunks=_Chunks(response.content.iter_any(), request),
                 encoding=headers.get("content-encoding", ""),
             )
             result = await read(reply)
@@ -148,20 +148,17 @@ class AiohttpSender:
 class _Chunks:
     """A body as it arrives. Raises `ServiceError`."""
 
-    def __init__(self, content: aiohttp.StreamReader, request: HttpRequest) -> None:
-        self._content, self._request = content, request
+    def __init__(self, chunks: AsyncIterator[bytes], request: HttpRequest) -> None:
+        self._chunks, self._request = chunks, request
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await self._content.readany()
+            return await anext(self._chunks)
         except _BROKEN as error:
             raise broken_off(_reason(error), self._request) from None
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
 
 
 class _Unasked(Exception):
