@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gzip
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -305,6 +307,24 @@ async def test_an_answer_that_ends_with_its_connection(headers: dict[str, str]) 
         for _ in range(2):
             assert await http.post_json("/x", {}, idempotent=False) == {"a": 1}
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK"])
+async def test_an_answer_that_is_cut_off_with_its_connection(
+    line: bytes, headers: dict[str, str]
+) -> None:
+    server_of = serving(line + b"\r\n\r\n{}")
+    async with server_of as server, client(server, headers, max_attempts=1) as http:
+        asked = asyncio.create_task(http.get_text("/x"))
+        await until(lambda: len(server.requests) == 1)
+        await asyncio.sleep(0.05)  # what was sent before a reset may be dropped if it comes at once
+        for writer in server.writers:
+            no_rest = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_rest)
+            writer.transport.abort()
+        with pytest.raises(ServiceError, match="broke off") as caught:
+            await asked
+    assert caught.value.kind is ServiceFault.CONNECT
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -4,12 +4,13 @@ import asyncio
 import io
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Self, TypeVar
 
 import aiohttp
 import httpx2
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
@@ -80,6 +81,7 @@ class AiohttpSender:
             skip_auto_headers=("Content-Type",),
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=_Request,
+            response_class=_Response,
             auto_decompress=False,  # the size of what comes out is limited where it is read
             timeout=aiohttp.ClientTimeout(total=None, connect=MAX_CONNECT_S),
             max_line_size=MAX_HEADER_BYTES,
@@ -100,7 +102,7 @@ class AiohttpSender:
             reply = Reply(
                 status=response.status,
                 headers=headers,
-                chunks=_Chunks(response.content.iter_any(), request),
+                chunks=_Chunks(response, request),
                 encoding=headers.get("content-encoding", ""),
             )
             result = await read(reply)
@@ -148,8 +150,9 @@ class AiohttpSender:
 class _Chunks:
     """A body as it arrives. Raises `ServiceError`."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], request: HttpRequest) -> None:
-        self._chunks, self._request = chunks, request
+    def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest) -> None:
+        self._response, self._request = response, request
+        self._chunks = response.content.iter_any()
 
     def __aiter__(self) -> Self:
         return self
@@ -159,6 +162,11 @@ class _Chunks:
             return await anext(self._chunks)
         except _BROKEN as error:
             raise broken_off(_reason(error), self._request) from None
+        except StopAsyncIteration:
+            response = self._response
+            if isinstance(response, _Response) and (cut := response.cut_off()):
+                raise broken_off(_reason(cut), self._request) from None
+            raise
 
 
 class _Unasked(Exception):
@@ -172,6 +180,27 @@ class _Request(aiohttp.ClientRequest):
         if conn.protocol is None or conn.protocol.should_close:
             raise _Unasked
         return await super().send(conn)
+
+
+class _Response(aiohttp.ClientResponse):
+    """Tells a body that its connection ends from one that is cut off, which aiohttp does not."""
+
+    _handler: ResponseHandler | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        self._handler = connection.protocol
+        return await super().start(connection)
+
+    def cut_off(self) -> OSError | None:
+        """What broke the connection of a body without any other end; None if nothing did."""
+        has_end = (
+            "Content-Length" in self.headers
+            or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+            or self.method == "HEAD"
+            or self.status in (204, 304)
+        )
+        error = None if has_end or self._handler is None else self._handler.exception()
+        return error if isinstance(error, OSError) else None
 
 
 async def _response(
