@@ -30,6 +30,8 @@ KEEPALIVE_S = 4.0
 """How long an idle connection is kept: uvicorn, which many services run on, closes it after 5 s."""
 MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 1000
+MAX_UNASKED = 5
+"""Connections for one request that are given up since something has arrived on them already."""
 MAX_SMALL_BODY = 2**20
 """Bytes that aiohttp sends at once; it wants a file for more."""
 
@@ -114,10 +116,12 @@ class AiohttpSender:
 
     async def close(self) -> None:
         """See `Sender`."""
-        if self._session is not None:
-            await self._session.close()
-        if self._other is not None:
-            await self._other.close()
+        try:
+            if self._session is not None:
+                await self._session.close()
+        finally:
+            if self._other is not None:
+                await self._other.close()
 
     async def _opened_other(self) -> Sender:
         if self._other is None:
@@ -208,7 +212,7 @@ async def _response(
 ) -> aiohttp.ClientResponse:
     content = request.content
     is_large = content is not None and len(content) > MAX_SMALL_BODY
-    while True:
+    for _ in range(MAX_UNASKED):
         try:
             return await session.request(
                 request.method,
@@ -220,6 +224,7 @@ async def _response(
             )
         except _Unasked:  # which closed that connection
             continue
+    raise unreachable("it sends something before it is asked")
 
 
 async def _once(
