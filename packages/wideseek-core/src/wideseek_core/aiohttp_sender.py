@@ -259,11 +259,11 @@ def _address(url: str) -> URL:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, without the address, and without what was received."""
+    """What went wrong, without the address."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        if isinstance(error.os_error, ConnectionError) and error.os_error.errno:
+        if isinstance(error.os_error, ConnectionError | TimeoutError) and error.os_error.errno:
             return os.strerror(error.os_error.errno)  # the error's own words are an address
         return error.os_error.strerror or str(error.os_error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
