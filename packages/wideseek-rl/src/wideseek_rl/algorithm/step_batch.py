@@ -139,7 +139,7 @@ def _odd_parts(group: Sequence[ScoredEpisode]) -> Counter[str]:
     """Turns and tokens that can't train."""
     turns = [turn for scored in group for turn in scored.trained_turns]
     sound = [turn for turn in turns if is_trainable(turn)]
-    odd = sum(not is_number(logprob) for turn in sound for logprob in turn.logprobs)
+    odd = sum(len(turn.logprobs) - trained_tokens(turn) for turn in sound)
     return Counter(turns=len(turns) - len(sound), tokens=odd)
 
 

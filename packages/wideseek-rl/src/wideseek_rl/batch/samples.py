@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wideseek_core import TrainError, Turn
-from wideseek_rl.numbers import MAX_NUMBER, is_number
+from wideseek_rl.numbers import MAX_NUMBER, count_numbers
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -77,7 +77,7 @@ def is_trainable(turn: Turn) -> bool:
 
 def trained_tokens(turn: Turn) -> int:
     """How many tokens of a trainable turn train: those whose log-prob is a number."""
-    return sum(map(is_number, turn.logprobs))
+    return count_numbers(turn.logprobs)
 
 
 def build_samples(turns: Sequence[TrainedTurn], *, group: int = 0) -> list[TrainingSample]:

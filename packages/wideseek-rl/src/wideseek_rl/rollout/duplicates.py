@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from wideseek_core import Turn
-from wideseek_rl.numbers import is_number
+from wideseek_rl.numbers import count_numbers
 from wideseek_rl.rollout.scored import ScoredEpisode
 
 MAX_CHANCE = 1e-6
@@ -64,8 +64,8 @@ def _first_turn(scored: ScoredEpisode) -> Turn | None:
     if not agents or not agents[0].trained or not agents[0].turns:
         return None
     turn = agents[0].turns[0]
-    sound = len(turn.logprobs) == len(turn.response_ids) > 0
-    return turn if sound and all(map(is_number, turn.logprobs)) else None
+    sound = count_numbers(turn.logprobs) == len(turn.logprobs) == len(turn.response_ids) > 0
+    return turn if sound else None
 
 
 def _probability(turn: Turn) -> float:
