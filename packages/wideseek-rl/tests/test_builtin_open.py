@@ -91,6 +91,14 @@ async def test_every_way_to_a_policy_of_a_checkpoint_is_checked(tmp_path: Path) 
             PolicyModel(ModelConfig(model=str(name)))
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "state.json"])
+@pytest.mark.parametrize("place", [".", "tiny"])
+def test_files_of_other_programs_make_no_checkpoint(tmp_path: Path, name: str, place: str) -> None:
+    save_model(tiny_model(), tmp_path / "tiny", None)
+    (tmp_path / place / name).write_text('{"models": ["tiny"]}')
+    assert PolicyModel(ModelConfig(model=str(tmp_path / "tiny"))).folder == tmp_path / "tiny"
+
+
 async def test_a_trainer_of_this_process_lets_the_event_loop_have_the_interpreter_soon(
     tmp_path: Path,
 ) -> None:

@@ -14,6 +14,8 @@ R = TypeVar("R", bound=Record)
 MANIFEST = "manifest.json"
 STATE = "state.json"
 """Beside it in every checkpoint: how far the run was."""
+PARTS = ("model", "adapter")
+"""Folders of a checkpoint that are models or adapters."""
 
 
 class Manifest(Record):
@@ -54,17 +56,21 @@ def check_manifest(folder: Path, below: str = "") -> None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint, or what is left of one."""
-    return any((folder / name).is_file() for name in (MANIFEST, STATE))
+    """Whether a folder is a checkpoint, or what is left of one.
+
+    Other programs write files of these names, too, beside a model's `config.json`, say.
+    """
+    named = any((folder / name).is_file() for name in (MANIFEST, STATE))
+    return named and not (folder / "config.json").is_file()
 
 
 def check_part(folder: Path) -> None:
-    """Checks the files of a folder if it is part of a checkpoint, such as its `model/`.
+    """Checks the files of a folder if it is one of the `PARTS` of a checkpoint.
 
     Raises `CheckpointError`.
     """
     folder = folder.resolve()
-    if is_checkpoint(folder.parent):
+    if folder.name in PARTS and is_checkpoint(folder.parent):
         check_manifest(folder.parent, below=f"{folder.name}/")
 
 
