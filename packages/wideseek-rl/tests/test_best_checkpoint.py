@@ -148,6 +148,30 @@ async def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, error: Exc
     assert policy.updates == 5
 
 
+@pytest.mark.parametrize("steps", [3, 5])
+async def test_an_evaluation_that_failed_is_made_when_the_run_resumes(
+    tmp_path: Path, steps: int
+) -> None:
+    def failing(step: int) -> float:
+        if step == 3:
+            raise JudgeError("down")
+        return 0.5
+
+    seen: list[int] = []
+
+    def values(step: int) -> float:
+        seen.append(step)
+        return 0.9 if step == 3 else 0.5
+
+    for _ in range(2):
+        with pytest.raises(JudgeError):
+            await fit(tmp_path, failing, steps=steps)
+    assert (await fit(tmp_path, values, steps=steps)).best == 0.9
+    assert best(tmp_path) == (3, 0.9)
+    assert (await fit(tmp_path, values, steps=steps)).best == 0.9
+    assert seen[::2] == list(range(3, steps + 1))  # each for two metrics
+
+
 class Ending(Policy):
     """Its rollouts can't be had from a step on, or are of no use."""
 

@@ -39,6 +39,8 @@ class TrainerState(Record):
     """Highest value of the best-checkpoint metric."""
     best_metric: str | None = None
     """The metric that `best` is a value of."""
+    unevaluated: bool = False
+    """Whether the evaluation that was due after the step failed, so that it has to be made."""
     stopped: str = ""
     """Why a stop rule ended the run; empty if none did."""
     broken_rules: dict[str, int] = Field(default_factory=dict)

@@ -166,12 +166,14 @@ class TrainingLoop:
         if not state.step:
             await self._report_held_out(0, self._baseline)
         saved = state.step if self._store.latest() else -1
+        if state.unevaluated:
+            state, saved = await self._evaluated(schedule, state), -1
         while state.step < total and not self._late(state) and not state.stopped:
             state = await self._step(schedule, state)
-            if not state.stopped:
-                last = state.step == total or self._late(state)
-                async with self._saving_on_error(schedule, state):
-                    state = await self._evaluated(schedule, state, last=last)
+            if not state.stopped and self._evaluation_due(state, total):
+                unevaluated = state.model_copy(update={"unevaluated": True})
+                async with self._saving_on_error(schedule, unevaluated):
+                    state = await self._evaluated(schedule, unevaluated)
             if state.step % self._config.checkpoint.every_steps == 0:
                 await self._save(schedule, state)
                 saved = state.step
@@ -331,12 +333,16 @@ class TrainingLoop:
             logger.warning("%s", problem)
         return found
 
-    async def _evaluated(
-        self, schedule: Schedule, state: TrainerState, *, last: bool
-    ) -> TrainerState:
-        """Evaluates if it is time to; the state remembers the best value."""
+    def _evaluation_due(self, state: TrainerState, total: int) -> bool:
+        """Whether the step is one of those that are evaluated, as the last one is."""
         every = self._config.evaluate_every
-        if self._evaluate is None or not every or (state.step % every and not last):
+        last = state.step == total or self._late(state)
+        return bool(every) and (last or not state.step % every)
+
+    async def _evaluated(self, schedule: Schedule, state: TrainerState) -> TrainerState:
+        """Evaluates; the state remembers the best value."""
+        state = state.model_copy(update={"unevaluated": False})
+        if self._evaluate is None or not self._config.evaluate_every:
             return state
         metrics = await self._evaluate(state.step)
         await self._report(
