@@ -13,7 +13,10 @@ def set_aside(folder: Path, step: int) -> None:
     """Renames an evaluation of another step: a run that trains further is measured anew."""
     other = _step(folder)
     if other not in (None, step):
-        os.rename(folder, folder.with_name(f"{folder.name}_step_{other}"))
+        target = folder.with_name(f"{folder.name}_step_{other}")
+        if target.exists():  # the run had come to that step once before, and went back
+            shutil.rmtree(target)
+        os.rename(folder, target)
 
 
 class LaterEvaluations:
@@ -36,7 +39,7 @@ class LaterEvaluations:
         """Nothing is buffered."""
 
     def _remove_after(self, step: int) -> None:
-        for folder in (self._folder / "after", *self._folder.glob("validation/*/*")):
+        for folder in (*self._folder.glob("after*"), *self._folder.glob("validation/*/*")):
             if (_step(folder) or 0) > step:
                 shutil.rmtree(folder)
 

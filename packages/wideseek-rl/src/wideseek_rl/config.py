@@ -145,7 +145,8 @@ class RLConfig(Config):
     def _has_one_length(self) -> Self:
         if self.epochs > 1 and self.steps is not None:
             raise ValueError(
-                f"epochs={self.epochs} has no effect where steps={self.steps}: set steps=null"
+                f"epochs={self.epochs} has no effect where steps={self.steps}: set steps=null, "
+                "or epochs=1"
             )
         return self
 
