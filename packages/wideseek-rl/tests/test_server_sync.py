@@ -19,7 +19,7 @@ from wideseek_rl.engines.control.sglang import SglangControl
 from wideseek_rl.engines.control.vllm import VllmControl
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.digest import digest
-from wideseek_rl.sync.ipc import IpcTransport, SglangTensorWire, VllmIpcWire
+from wideseek_rl.sync.ipc import IpcTransport, SglangTensorWire, VllmIpcWire, packed
 from wideseek_rl.sync.servers import ServerSync
 from wideseek_rl.sync.source import ModuleSource
 
@@ -351,6 +351,40 @@ async def test_held_requests_never_meet_a_flush() -> None:
             assert server.crashed == ""
             assert server.updates[0]["flush_cache"] is False
             assert "/flush_cache" not in server.server.paths()
+
+
+async def test_sglang_is_told_where_the_tensors_of_an_update_begin_and_end() -> None:
+    async with opened("sglang-0.5.21", bucket_bytes=200) as setup:
+        await setup.sync.publish(1)
+        paths = setup.servers[0].server.paths()
+        begin, end = paths.index("/begin_weight_update"), paths.index("/end_weight_update")
+        sent_between = paths[begin + 1 : end]
+        assert set(sent_between) == {"/update_weights_from_tensor"}
+        assert len(sent_between) == updates(setup.servers[0]) > 1
+
+
+async def test_an_update_that_was_broken_off_does_not_keep_the_next_from_its_server() -> None:
+    async with opened("sglang-0.5.21") as setup:
+        server = setup.servers[0]
+        assert isinstance(server, FakeSglang)
+        server.faults["/update_weights_from_tensor"] = hang
+        publishing = asyncio.create_task(setup.sync.publish(1))
+        await until(lambda: updates(server) > 0)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        assert server.session
+        server.faults.clear()
+        await setup.sync.publish(2)
+        assert got(server) == sent(setup.module)
+        assert not server.session
+
+
+def test_tensors_of_the_cpu_travel_by_their_content() -> None:
+    tensor = torch.arange(5.0)
+    blob = packed({"flattened_tensor": tensor}, 0)
+    assert as_bytes(tensor) in blob  # a server can't ask this process for its memory
+    assert torch.equal(pickle.loads(blob)["flattened_tensor"], tensor)
 
 
 async def test_a_reset_cache_must_be_confirmed() -> None:

@@ -15,6 +15,7 @@ from wideseek_core.testing.fake_engine import FakeEngine, Running, unpickled
 from wideseek_core.testing.http_server import HttpServer, Request, Response
 
 Route = Callable[[Request], Awaitable[Response]]
+_SESSION_ROUTES = ("/begin_weight_update", "/end_weight_update")
 HEALTH_WAIT_S = 20.0
 """How long `/health` of a paused server takes before it says 503."""
 
@@ -32,6 +33,8 @@ class FakeSglang:
     updates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Bodies of the update routes."""
     group: dict[str, Any] | None = None
+    session: bool = False
+    """Whether an update has begun, which from 0.5.21 on has to be said."""
     released: set[str] = field(default_factory=set[str])
     corrupt: bool = False
     """Whether a byte of what an update brings is changed."""
@@ -67,7 +70,7 @@ class FakeSglang:
         if fault is not None and (response := await fault()) is not None:
             return response
         route = self.routes().get((request.method, request.path))
-        if route is None:
+        if route is None or (request.path in _SESSION_ROUTES and not self._has_sessions):
             return Response.of({"detail": "Not Found"}, 404)
         return await route(request)
 
@@ -83,6 +86,8 @@ class FakeSglang:
             ("POST", "/continue_generation"): self._continue,
             ("POST", "/flush_cache"): self._flush,
             ("POST", "/update_weights_from_tensor"): self._update_tensor,
+            ("POST", "/begin_weight_update"): self._begin_update,
+            ("POST", "/end_weight_update"): self._end_update,
             ("POST", "/init_weights_update_group"): self._init_group,
             ("POST", "/destroy_weights_update_group"): self._destroy_group,
             ("POST", "/update_weights_from_distributed"): self._update_distributed,
@@ -190,6 +195,29 @@ class FakeSglang:
             return Response(body=b"Cache flushed.\n", content_type="text/plain")
         return Response(status=400, body=b"Flush cache failed.\n", content_type="text/plain")
 
+    @property
+    def _has_sessions(self) -> bool:
+        return self.version >= (0, 5, 21)
+
+    async def _begin_update(self, _request: Request) -> Response:
+        return self._session_changed(True, "a weight-update session is already open")
+
+    async def _end_update(self, _request: Request) -> Response:
+        return self._session_changed(False, "no weight-update session is open")
+
+    def _session_changed(self, wanted: bool, problem: str) -> Response:
+        if self.session is wanted:
+            return Response.of({"success": False, "message": problem}, 400)
+        self.session = wanted
+        return Response.of({"success": True, "message": "Success"})
+
+    def _without_session(self) -> Response | None:
+        """The refusal of tensors that come outside of a session."""
+        if self.session or not self._has_sessions:
+            return None
+        message = "must run between begin_weight_update() and end_weight_update()"
+        return Response.of({"success": False, "message": message}, 400)
+
     async def _updated(self, body: dict[str, Any], tensors: dict[str, bytes]) -> Response:
         self.updates.append(body)
         if self.corrupt:
@@ -206,6 +234,8 @@ class FakeSglang:
 
     async def _update_tensor(self, request: Request) -> Response:
         body = request.json()
+        if (refusal := self._without_session()) is not None:
+            return refusal
         content = unpickled(body["serialized_named_tensors"][0])
         flat: Any = content["flattened_tensor"]
         if hasattr(flat, "numpy"):  # a tensor of the CPU from another process
@@ -225,6 +255,8 @@ class FakeSglang:
         body = request.json()
         if self.group is None:
             return Response.of({"success": False, "message": "Group is not initialized."}, 400)
+        if (refusal := self._without_session()) is not None:
+            return refusal
         assert self.receive is not None, "no way to get tensors"
         return await self._updated(body, await self.receive(body))
 

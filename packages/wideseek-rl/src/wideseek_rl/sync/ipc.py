@@ -10,7 +10,6 @@ import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from torch.multiprocessing import reductions
 
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.fanout import Failures, on_each
+from wideseek_rl.sync.sglang_session import close_session, open_session
 from wideseek_rl.sync.source import WeightSource
 
 _reductions: Any = reductions  # neither has types
@@ -162,7 +162,8 @@ class SglangTensorWire:
         """Nothing has to be agreed on."""
 
     async def begin(self, server: ServerControl) -> None:
-        """Nothing has to be started."""
+        """Opens a session, where the server has them."""
+        await open_session(server)
 
     async def put(self, server: ServerControl, bucket: Named, label: str | None) -> None:
         """Sends a bucket; the label comes with the last one."""
@@ -180,7 +181,8 @@ class SglangTensorWire:
         await server.client.post("/update_weights_from_tensor", body, timeout_s=limit)
 
     async def finish(self, server: ServerControl, label: str) -> None:
-        """The last bucket has ended the update."""
+        """Ends the session."""
+        await close_session(server)
 
 
 def exported(tensor: torch.Tensor) -> object:
@@ -216,8 +218,12 @@ def flattened(bucket: Named) -> dict[str, object]:
     return {"flattened_tensor": tensor, "metadata": metadata}
 
 
-class _Pickler(ForkingPickler):
-    """Pickles CUDA tensors as handles for the reader's GPU number `rank`."""
+class _Pickler(pickle.Pickler):
+    """Pickles CUDA tensors as handles for the reader's GPU number `rank`, others by their content.
+
+    Not as `ForkingPickler` does: a tensor of the CPU would go through a descriptor that only
+    processes of one family may ask for, and a server is none of this process's.
+    """
 
     def __init__(self, file: io.BytesIO, rank: int) -> None:
         super().__init__(file)

@@ -15,6 +15,7 @@ from wideseek_core import PeerFailed, TrainError
 from wideseek_core.ports import free_port
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.fanout import Failures, in_thread, on_each
+from wideseek_rl.sync.sglang_session import close_session, open_session
 from wideseek_rl.sync.source import WeightSource
 
 
@@ -276,7 +277,8 @@ class SglangNcclWire:
         await server.client.post("/init_weights_update_group", body, timeout_s=limit)
 
     async def begin(self, server: ServerControl) -> None:
-        """Nothing has to be started."""
+        """Opens a session, where the server has them."""
+        await open_session(server)
 
     async def receive(self, server: ServerControl, update: dict[str, Any], label: str) -> None:
         """Receives and labels. The cache is never flushed here: see `SglangTensorWire`."""
@@ -292,4 +294,5 @@ class SglangNcclWire:
         await server.client.post("/update_weights_from_distributed", body, timeout_s=limit)
 
     async def finish(self, server: ServerControl, label: str) -> None:
-        """Receiving has ended the update."""
+        """Ends the session."""
+        await close_session(server)
