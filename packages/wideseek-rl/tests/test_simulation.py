@@ -315,6 +315,22 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
     assert (run.speeds.total, run.speeds.sequence) == (pytest.approx(25), pytest.approx(10))
 
 
+@pytest.mark.parametrize(
+    ("staleness", "steps", "step_s"), [(1, 5, 4.0), (2, 5, 4.5), (2, 3, 2.5), (4, 1, 1.0)]
+)
+def test_steps_whose_groups_began_together_are_not_measured(
+    tmp_path: Path, staleness: int, steps: int, step_s: float
+) -> None:
+    folder = run_folder(tmp_path / "run", steps=steps)
+    settings = json.loads((folder / "rl_config.json").read_text())
+    settings["schedule"] = {"kind": "async", "max_staleness": staleness}
+    (folder / "rl_config.json").write_text(json.dumps(settings))
+    times = {"time/rollouts_s": 0.5, "time/update_s": 0.25, "time/sync_s": 0.0}
+    lines = [json.dumps({"time/step_s": float(step), **times}) for step in range(1, steps + 1)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines))
+    assert measure_run(folder).step_s == step_s
+
+
 def test_the_report_checks_the_model_against_the_run(tmp_path: Path) -> None:
     output = tmp_path / "out.json"
     config = ScheduleSimConfig(run=run_folder(tmp_path / "run"), steps=20, output=output)

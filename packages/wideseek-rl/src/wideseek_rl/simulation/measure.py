@@ -45,7 +45,7 @@ class MeasuredRun:
 def measure_run(folder: Path) -> MeasuredRun:
     """What a run's files say. Raises `DataError` for a folder that has not what is needed."""
     settings = _settings(folder / "rl_config.json")
-    times = _times(folder / "metrics.jsonl")
+    times = _times(folder / "metrics.jsonl", settings.together)
     episodes = list(_episodes(folder / "episodes"))
     if not any(group for step in episodes for group in step):
         raise DataError(f"{folder / 'episodes'}: has no rollouts (rl.log_episodes)")
@@ -125,6 +125,12 @@ class _Settings(BaseModel):
     max_concurrent_rollouts: int = Field(ge=1)
     schedule: dict[str, Any]
 
+    @property
+    def together(self) -> int:
+        """Steps whose groups begin together with the run."""
+        staleness = self.schedule.get("max_staleness")
+        return staleness + 1 if isinstance(staleness, int) else 1
+
 
 def _settings(path: Path) -> _Settings:
     try:
@@ -138,14 +144,18 @@ def _settings(path: Path) -> _Settings:
         raise DataError(f"{path}: is not the configuration of a training run ({reason})") from None
 
 
-def _times(path: Path) -> dict[str, float]:
-    """The mean of each part of a step, over the steps but the first."""
+def _times(path: Path, together: int) -> dict[str, float]:
+    """The mean of each part of a step, over the steps but the first.
+
+    With staleness m it is that over the steps but the first m + 1, if there are more: their groups
+    begin together, so that they follow one another faster than others.
+    """
     if not path.exists():
         raise DataError(f"{path}: is missing")
     steps = [found for _, found in read_objects(path) if "time/step_s" in found]
     if not steps:
         raise DataError(f"{path}: has no steps")
-    steps = steps[1:] if len(steps) > 1 else steps
+    steps = steps[together:] or steps[1:] or steps
     return {name: _mean(path, steps, f"time/{name}") for name in PARTS}
 
 
