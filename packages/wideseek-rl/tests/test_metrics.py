@@ -95,7 +95,7 @@ def test_staleness_is_not_known_of_an_engine_that_reports_no_versions() -> None:
 
 def test_only_what_an_update_measured_is_logged() -> None:
     def logged(update: UpdateMetrics) -> dict[str, float]:
-        return update_metrics(update, generated=6, rollouts_s=2, update_s=3, sync_s=1)
+        return update_metrics(update, generated=18, rollouts_s=2, update_s=3, sync_s=1)
 
     times = {"time/rollouts_s": 2, "time/update_s": 3, "time/sync_s": 1, "time/step_s": 6}
     times |= {"speed/generated_per_s": 3}
@@ -103,6 +103,11 @@ def test_only_what_an_update_measured_is_logged() -> None:
     found = logged(UpdateMetrics(updates=1, tokens_run=6, mismatch=0.0))
     measured = {"update/updates": 1, "update/tokens_run": 6, "update/mismatch": 0}
     assert found == times | measured | {"speed/trained_per_s": 2}
+
+
+def test_groups_that_were_complete_before_their_step_were_not_generated_at_once() -> None:
+    found = update_metrics(UpdateMetrics(), generated=600, rollouts_s=0, update_s=2, sync_s=1)
+    assert found["speed/generated_per_s"] == 200
 
 
 def test_staleness_counts_updates_between_sampling_and_training() -> None:

@@ -98,13 +98,18 @@ def _of_source(groups: Sequence[_Group]) -> dict[str, float]:
 def update_metrics(
     update: UpdateMetrics, *, generated: float, rollouts_s: float, update_s: float, sync_s: float
 ) -> dict[str, float]:
-    """What the update of a step did, how long its parts took, and tokens a second."""
+    """What the update of a step did, how long its parts took, and tokens a second.
+
+    Those generated are over the whole step: where rollouts run during updates a step may wait for
+    none of them.
+    """
+    step_s = rollouts_s + update_s + sync_s
     metrics = {f"update/{name}": float(value) for name, value in measured(update).items()} | {
         "time/rollouts_s": rollouts_s,
         "time/update_s": update_s,
         "time/sync_s": sync_s,
-        "time/step_s": rollouts_s + update_s + sync_s,
-        "speed/generated_per_s": generated / max(rollouts_s, 1e-9),
+        "time/step_s": step_s,
+        "speed/generated_per_s": generated / max(step_s, 1e-9),
     }
     if update.tokens_run is not None:
         metrics["speed/trained_per_s"] = update.tokens_run / max(update_s, 1e-9)
