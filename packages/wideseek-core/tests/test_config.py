@@ -62,6 +62,8 @@ class Trip(Config):
     key: SecretStr | None = None
     spare: Limits | None = None
     stop: Stop = Stop()
+    fleet: tuple[Vehicle, ...] = (Boat(),)
+    named: dict[Annotated[str, Field(pattern="^[a-z]+$")], Vehicle] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _goal_is_named(self) -> "Trip":
@@ -152,6 +154,33 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
         ("depot.first.car=1", "unknown key 'depot.first.car'; did you mean 'depot.first.cars'?"),
         ("spare.turms=1", "unknown key 'spare.turms'; did you mean 'spare.turns'?"),
         ("zzz=1", "unknown key 'zzz'"),
+        (
+            "fleet=[{kind: boat, sail: 1}]",
+            "unknown key 'fleet.0.sail'; did you mean 'fleet.0.sails'?",
+        ),
+        (
+            "fleet=[{kind: boat, cars: 1}]",
+            "unknown key 'fleet.0.cars'; it belongs to fleet.0.kind=train",
+        ),
+        ("fleet=[{kind: train}]", "missing key 'fleet.0.engine'"),
+        ("fleet=[boat]", "fleet.0: write {kind: boat} (got 'boat')"),
+        ("fleet=[3]", "fleet.0: it has keys of its own, such as {kind: VALUE} (got 3)"),
+        ("named=null", "named: it has keys of its own, such as named.NAME.kind=VALUE (got None)"),
+        (
+            "named.boat={kind: boat, sail: 1}",
+            "unknown key 'named.boat.sail'; did you mean 'named.boat.sails'?",
+        ),
+        (
+            "named.cars={kind: boat, cars: 1}",
+            "unknown key 'named.cars.cars'; it belongs to named.cars.kind=train",
+        ),
+        ("named.train={kind: train}", "missing key 'named.train.engine'"),
+        (
+            "named.int={kind: boat, sails: x}",
+            "named.int.sails: input should be a valid integer",
+        ),
+        ("named.boat=boat", "named.boat: write named.boat.kind=boat (got 'boat')"),
+        ("named.A={kind: boat}", "named.A: string should match pattern '^[a-z]+$' (got 'A')"),
         ("vehicle.kind=train", "missing key 'vehicle.engine'"),
         ("stop.place.kind=yard", "missing key 'stop.place.gate'"),
         ("stop.place={kind: yard, gate: g, yard: [1]}", "stop.place.yard: input should be a valid"),
@@ -361,6 +390,19 @@ def test_help_on_everything_shows_the_defaults_that_hold_where_a_field_stands() 
     assert "depot.first.engine: str = steam" in lines
     assert "spare.turns: int = 5" in lines
     assert max(map(len, lines)) <= 100
+
+
+def test_help_writes_the_keys_of_lists_and_mappings_as_they_are_meant() -> None:
+    lines = shown("--help", "all")
+    assert any(
+        line.startswith('fleet: tuple[boat | train, ...] = [{"kind": "boat"}]') for line in lines
+    )
+    assert {"With fleet.N.kind=train:", "fleet.N.cars: int = 4"} <= set(lines)
+    assert {"With named.NAME.kind=boat:", "named.NAME.sails: int = 1"} <= set(lines)
+    assert shown("--help", "named.x")[0] == "With named.x.kind=boat:"
+    assert shown("--help", "fleet.0.cars")[0] == "fleet.0.cars: int = 4"
+    assert problem(["--help", "named.x.sail"]).endswith("did you mean 'named.x.sails'?")
+    assert problem(["--help", "named.x.sails.y"]).startswith("--help: 'named.x.sails' has no keys")
 
 
 def test_help_on_an_unknown_key_names_the_nearest() -> None:

@@ -3,10 +3,11 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from wideseek_core.fields import kind_of, models_in
+from wideseek_core.fields import LIST, containers, kind_of, models_in
 
 MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""
@@ -37,7 +38,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
     if kind == "union_tag_invalid":
         return _unknown_kind(where, problem.get("ctx", {}))
     if kind in _NOT_A_MAPPING:
-        return f"{where}: {_keys_wanted(where, _siblings(cls, path), problem['input'])}{shown}"
+        return f"{where}: {_keys_wanted(where, _below(cls, path), problem['input'])}{shown}"
     if kind in _NOT_A_LIST:
         return f"{where}: a list is wanted, such as {where}=[A,B]{shown}"
     message = problem["msg"].removeprefix("Value error, ")
@@ -54,14 +55,28 @@ def _unknown_kind(where: str, context: Mapping[str, object]) -> str:
     return f"{where}.kind: there is no {given!r}; {hint}"
 
 
-def _keys_wanted(where: str, models: Sequence[type[BaseModel]], value: object) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Below:
+    """What stands below a dotted key."""
+
+    models: list[type[BaseModel]]
+    """All classes that may."""
+    containers: tuple[str, ...] = ()
+    """The lists and mappings between the key and their fields."""
+    in_list: bool = False
+    """Whether the key ends with the number of a list's item."""
+
+
+def _keys_wanted(where: str, below: _Below, value: object) -> str:
     """What is said of a value where a mapping of keys is wanted."""
-    kinds = [str(kind) for model in models if (kind := kind_of(model))]
-    if value in kinds:
-        return f"write {where}.kind={value}"
-    keys = list(dict.fromkeys(name for model in models for name in model.model_fields))
-    example = f"{where}.{keys[0]}=VALUE" if keys else f"{where}.KEY=VALUE"
-    return f"it has keys of its own, such as {example}"
+    kinds = [str(kind) for model in below.models if (kind := kind_of(model))]
+    if value in kinds and not below.containers:
+        return f"write {{kind: {value}}}" if below.in_list else f"write {where}.kind={value}"
+    keys = [name for model in below.models for name in model.model_fields]
+    key = keys[0] if keys else "KEY"
+    if below.in_list:
+        return f"it has keys of its own, such as {{{key}: VALUE}}"
+    return f"it has keys of its own, such as {'.'.join([where, *below.containers, key])}=VALUE"
 
 
 def _place(
@@ -74,7 +89,14 @@ def _place(
     path: list[str] = []
     around: list[type[BaseModel]] = []
     models, secret = [cls], False
+    inside = 0  # lists and mappings whose number or name comes before the next key
     for part in location:
+        if inside:
+            inside -= 1
+            path.append(str(part))
+            continue
+        if part == "[key]":  # the name before it is refused
+            continue
         tagged = [model for model in models if part == kind_of(model)]
         # The tag stands where several classes may; a class of them may have a field of that name.
         if tagged and (len(models) > 1 or part not in tagged[0].model_fields):
@@ -86,6 +108,7 @@ def _place(
         around = models or around
         found = [model.model_fields[part] for model in models if part in model.model_fields]
         models = [below for field in found for below in models_in(field.annotation)]
+        inside = max((len(containers(field.annotation)) for field in found), default=0)
         secret = any("SecretStr" in str(field.annotation) for field in found) or secret
     return path, around, secret
 
@@ -100,18 +123,24 @@ def _hint(cls: type[BaseModel], path: Sequence[str], models: Sequence[type[BaseM
     near = difflib.get_close_matches(last.lower(), known, n=1)
     if near:
         return f"; did you mean {'.'.join([*parents, near[0]])!r}?"
-    owners = [model for model in _siblings(cls, parents) if last in model.model_fields]
+    owners = [model for model in _below(cls, parents).models if last in model.model_fields]
     kinds = [str(kind) for model in owners if (kind := kind_of(model))]
     return f"; it belongs to {'.'.join([*parents, 'kind'])}={' or '.join(kinds)}" if kinds else ""
 
 
-def _siblings(cls: type[BaseModel], parents: Sequence[str]) -> list[type[BaseModel]]:
-    """All classes that may stand at a dotted key."""
-    models = [cls]
-    for name in parents:
-        fields = [model.model_fields[name] for model in models if name in model.model_fields]
-        models = [below for field in fields for below in models_in(field.annotation)]
-    return models
+def _below(cls: type[BaseModel], path: Sequence[str]) -> _Below:
+    """What may stand below a dotted key."""
+    below = _Below(models=[cls])
+    for name in path:
+        if below.containers:
+            first, *rest = below.containers
+            below = _Below(models=below.models, containers=tuple(rest), in_list=first == LIST)
+            continue
+        fields = [model.model_fields[name] for model in below.models if name in model.model_fields]
+        found = [model for field in fields for model in models_in(field.annotation)]
+        between = max((containers(field.annotation) for field in fields), key=len, default=())
+        below = _Below(models=found, containers=between)
+    return below
 
 
 def _short(value: object) -> str:

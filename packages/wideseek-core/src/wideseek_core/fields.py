@@ -4,7 +4,7 @@ import difflib
 import json
 import textwrap
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -16,6 +16,10 @@ WIDTH = 100
 """Columns of the help."""
 ALL = "all"
 """The key of `--help all`, which shows every field."""
+LIST = "N"
+"""Stands for the number of a list's item in the keys below it."""
+NAMED = "NAME"
+"""Stands for the name of a mapping's item in the keys below it."""
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -23,6 +27,19 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+def containers(annotation: Any) -> tuple[str, ...]:
+    """The lists and mappings around the model classes of a type: `LIST` or `NAMED` for each."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is None or not models_in(annotation):
+        return ()
+    if origin is Annotated:
+        return containers(parts[0])
+    if origin in (Union, types.UnionType):
+        return max((containers(part) for part in parts), key=len)
+    is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
+    return (NAMED, *containers(parts[1])) if is_mapping else (LIST, *containers(parts[0]))
 
 
 def kind_of(model: type[BaseModel]) -> object:
@@ -48,7 +65,7 @@ def help_text(cls: type[BaseModel], key: str, usage: str) -> str:
     if key == ALL:
         return f"usage: {usage}\n\n{describe(cls)}"
     if key:
-        return "\n".join(_branch_lines(cls, key))
+        return "\n".join(_branch_lines(cls, key)).removeprefix("\n")
     head = [f"usage: {usage}", "", *_wrapped(cls.__doc__ or "", ""), ""]
     more = [
         "",
@@ -62,16 +79,23 @@ def _branch_lines(cls: type[BaseModel], key: str) -> Iterator[str]:
     """The field of a dotted key, and the fields below it."""
     places: list[tuple[type[BaseModel], object]] = [(cls, None)]
     *parents, last = key.split(".")
+    inside = 0  # lists and mappings whose number or name comes before the next key
     for at, name in enumerate(parents):
+        if inside:
+            inside -= 1
+            continue
         owners = [owner for owner, _ in places]
+        fields = [pair for owner, default in places for pair in _named(owner, name, default)]
         places = [
-            (model, value)
-            for owner, default in places
-            for field, value in _named(owner, name, default)
-            for model in models_in(field.annotation)
+            (model, value) for field, value in fields for model in models_in(field.annotation)
         ]
+        inside = max((len(containers(field.annotation)) for field, _ in fields), default=0)
         if not places:
             raise ConfigError(_no_branch(key, ".".join(parents[: at + 1]), owners))
+    if inside:
+        for model, value in places:
+            yield from _model_lines(model, key, value, deep=False)
+        return
     found = [pair for owner, default in places for pair in _named(owner, last, default)]
     if not found:
         names = [name for owner, _ in places for name in owner.model_fields]
@@ -81,7 +105,7 @@ def _branch_lines(cls: type[BaseModel], key: str) -> Iterator[str]:
     for field, value in found:
         yield from _field_lines(key, field, value)
         for model in models_in(field.annotation):
-            yield from _model_lines(model, key, value, deep=False)
+            yield from _model_lines(model, _item(key, field), value, deep=False)
 
 
 def _no_branch(key: str, branch: str, owners: Sequence[type[BaseModel]]) -> str:
@@ -115,7 +139,12 @@ def _class_lines(
         yield from _field_lines(dotted, field, value)
         if deep:
             for model in below:
-                yield from _model_lines(model, dotted, value, deep=True)
+                yield from _model_lines(model, _item(dotted, field), value, deep=True)
+
+
+def _item(dotted: str, field: FieldInfo) -> str:
+    """A key, or that of what its list or mapping holds."""
+    return ".".join([dotted, *containers(field.annotation)])
 
 
 def _model_lines(
@@ -172,10 +201,19 @@ def _default(field: FieldInfo, value: object, nested: bool) -> str:
         kind = kind_of(type(value))
         return str(kind) if kind else ("" if nested else "{}")
     if isinstance(value, tuple | list | dict):
-        return json.dumps(value, default=str, ensure_ascii=False)
+        return json.dumps(value, default=_settings, ensure_ascii=False)
     if isinstance(value, str):
         return value or '""'
     return "null" if value is None else json.dumps(value, default=str).strip('"')
+
+
+def _settings(value: object) -> object:
+    """A value as a user writes it."""
+    if not isinstance(value, BaseModel):
+        return str(value)
+    kind = kind_of(type(value))
+    given = value.model_dump(mode="json", exclude_unset=True)
+    return given if kind is None else {"kind": kind} | given
 
 
 def _type_name(annotation: Any) -> str:
