@@ -96,6 +96,17 @@ async def test_a_run_that_goes_back_keeps_a_best_checkpoint_that_is_later(tmp_pa
     assert best(tmp_path) == (3, 0.3)
 
 
+async def test_a_run_that_was_killed_before_its_first_step_was_saved_has_the_best(
+    tmp_path: Path,
+) -> None:
+    checkpoint = {"every_steps": 30, "best_metric": "score"}
+    await fit(tmp_path, lambda step: step / 10, steps=3, checkpoint=checkpoint)
+    shutil.rmtree(tmp_path / "checkpoints" / "step_000003")  # as if killed before it was written
+    policy = Policy()
+    await fit(tmp_path, lambda _: 0.25, steps=5, policy=policy, checkpoint=checkpoint)
+    assert (policy.updates, best(tmp_path)) == (5, (3, 0.3))
+
+
 async def test_a_damaged_best_checkpoint_need_not_be_beaten(tmp_path: Path) -> None:
     await fit(tmp_path, lambda _: 0.9, steps=2)
     damage(tmp_path, "best")

@@ -99,8 +99,8 @@ class CheckpointStore:
         """The newest checkpoint that is undamaged; None if there is no checkpoint at all.
 
         Damaged ones that are newer get another name, so that they are never counted again, and are
-        reported. Where all are damaged, the best one takes their place. Raises `CheckpointError` if
-        it is damaged, too.
+        reported. Where no other is left, as before the first one is due, it is the best one. Raises
+        `CheckpointError` if all are damaged.
         """
         damaged: list[CheckpointError] = []
         for path in reversed(self._steps()):
@@ -111,12 +111,11 @@ class CheckpointStore:
                 damaged.append(error)
                 continue
             return self._resumed(Saved(path, state), damaged)
-        if not damaged:
-            return None
-        best = await self.whole_best()
-        if best is None:
+        if (best := await self.whole_best()) is not None:
+            return self._resumed(best, damaged)
+        if damaged:
             raise CheckpointError(f"{damaged[0]}; no undamaged checkpoint is left")
-        return self._resumed(best, damaged)
+        return None
 
     async def whole_best(self) -> Saved | None:
         """The best checkpoint, if there is one and it is undamaged; a damaged one is reported."""
