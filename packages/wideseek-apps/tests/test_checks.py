@@ -205,6 +205,24 @@ def test_reading_settings_needs_no_torch(module: str) -> None:
     assert done.stdout == "False\n", done.stderr
 
 
+def test_help_of_no_command_and_no_plan_needs_torch() -> None:
+    script = (
+        "import sys\n"
+        "from wideseek_apps.program import program\n"
+        "from wideseek_core.config import HelpRequested\n"
+        "for name in program().commands:\n"
+        "    try:\n"
+        "        program().run([name, '--help'])\n"
+        "    except HelpRequested:\n"
+        "        assert 'torch' not in sys.modules, name\n"
+        "program().run(['train', '--dry-run', 'placement.engines.gpus=0'])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "# Placement: 0 GPUs" in done.stdout
+
+
 def test_a_damaged_parent_or_adapter_is_refused_before_any_work(tmp_path: Path) -> None:
     model, adapter = tmp_path / "model", tmp_path / "adapter"
     for file in (model / "tokenizer.json", adapter / "adapter_config.json"):

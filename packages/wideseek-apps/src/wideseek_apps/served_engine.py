@@ -33,7 +33,6 @@ from wideseek_rl.engines.control.kept import KeptServer, kept
 from wideseek_rl.engines.control.protocol import ServerControl, parsed_version
 from wideseek_rl.engines.hosts import EngineHosts
 from wideseek_rl.engines.served_config import SglangEngineConfig, VllmEngineConfig
-from wideseek_rl.sync.open import open_control
 from wideseek_rl.trainers.remote.client import RemoteTransport, RemoteWeights
 from wideseek_rl.trainers.remote.requests import Route
 
@@ -113,6 +112,8 @@ class ServedEngine:
 
     def control(self, url: str) -> ServerControl:
         """The control of one of the servers."""
+        from wideseek_rl.sync.open import open_control  # loads torch
+
         return open_control(self._config.kind, url, self._config.control)
 
     async def take_back(self, url: str) -> None:

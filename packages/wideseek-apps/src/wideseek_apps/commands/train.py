@@ -14,11 +14,12 @@ def run(arguments: Sequence[str]) -> None:
     """Trains, or resumes a run, and shows what changed."""
     from wideseek_apps.launch import show_settings, working
     from wideseek_apps.placement import resolved
-    from wideseek_apps.placement_plan import placement_text
     from wideseek_apps.training_config import TrainConfig, check_train
 
     loaded = load_arguments(TrainConfig, arguments, usage=USAGE)
     if loaded.dry_run and loaded.config.placement is not None:
+        from wideseek_apps.placement_plan import placement_text
+
         text = placement_text(loaded.config)
         show_settings(loaded.config)
         show(text)
