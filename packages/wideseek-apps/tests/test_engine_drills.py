@@ -30,7 +30,7 @@ from wideseek_core import (
     Turn,
     one_version,
 )
-from wideseek_core.testing import FakeEngine, FakeVllm, Response
+from wideseek_core.testing import FakeEngine, FakeVllm, Response, until
 from wideseek_rl import RLConfig, Rollouts, TrainingLoop, TrainingSample, UpdateMetrics
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.engines.control.config import ControlConfig
@@ -46,6 +46,8 @@ from wideseek_rl.testing import make_agent
 STEPS, PER_STEP = 5, 3
 PROMPTS = STEPS * PER_STEP
 STRAGGLER = 4
+UNANSWERED = ("hung update", "late answer")
+"""Updates that the first server does not answer in time."""
 SCHEDULES: dict[str, dict[str, Any]] = {
     "sync": {"kind": "sync"},
     "tail": {"kind": "tail", "extra": 0.7},
@@ -85,14 +87,18 @@ class Drill:
     failed: Counter[int] = field(default_factory=Counter[int])
     requests: int = 0
     updates: int = 0
-    deaths: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    later: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    """What the servers do by themselves."""
 
     @property
     def urls(self) -> list[str]:
         return [server.url for server in self.servers]
 
+    def updates_sent(self, number: int) -> int:
+        return self.servers[number].server.paths().count("/update_weights")
+
     def kill(self) -> None:
-        self.deaths.append(asyncio.ensure_future(self.servers[0].server.kill()))
+        self.later.append(asyncio.ensure_future(self.servers[0].server.kill()))
 
     async def run_episode(self, task: Task, trial: int, seed: int) -> Episode:
         prompt, session = int(task.id), f"{task.id}/{trial}"
@@ -134,8 +140,9 @@ class Drill:
         self.updates += 1
         if self.updates == 2 and self.fault == "killed in an update":
             self.servers[0].faults["/update_weights"] = self.die
-        if self.updates == 2 and self.fault == "hung update":
-            self.servers[0].faults["/update_weights"] = hang
+        if self.updates == 2 and self.fault in UNANSWERED:
+            late = self.fault == "late answer"
+            self.servers[0].faults["/update_weights"] = self.take_late if late else hang
             self.sync.servers[0].client.config = ControlConfig(transfer_timeout_s=0.3)
         with torch.no_grad():
             self.module.weight.add_(1.0)
@@ -144,6 +151,18 @@ class Drill:
 
     async def die(self) -> Response:
         self.kill()
+        return await hang()
+
+    async def take_late(self) -> Response:
+        """Takes the weights when the request was given up long ago."""
+        server, path = self.servers[0], "/update_weights"
+        (*_, request) = [one for one in server.server.requests if one.path == path]
+
+        async def take() -> None:
+            await until(lambda: server.url not in self.pool.states)
+            await server.routes()["POST", path](request)
+
+        self.later.append(asyncio.ensure_future(take()))
         return await hang()
 
     async def save(self, folder: Path) -> None:
@@ -208,7 +227,7 @@ async def drill(fault: str) -> AsyncGenerator[Drill]:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(
-    "fault", ["killed in a rollout", "killed in an update", "hung update", "straggler"]
+    "fault", ["killed in a rollout", "killed in an update", *UNANSWERED, "straggler"]
 )
 async def test_a_run_survives_a_server_that_fails(
     tmp_path: Path, fault: str, schedule: str
@@ -243,3 +262,10 @@ async def test_a_run_survives_a_server_that_fails(
         newest = as_bytes(made.module.weight.detach().bfloat16())
         assert newest in made.servers[1].engine.weights.values()
         assert not made.servers[1].engine.paused
+        assert made.updates_sent(1) == STEPS
+        if fault in UNANSWERED:
+            assert made.updates_sent(0) == 2, "the one that was late is not sent again"
+        if fault == "late answer":
+            await asyncio.gather(*made.later)
+            assert len(made.servers[0].updates) == 2
+            assert made.urls[0] not in made.pool.states
