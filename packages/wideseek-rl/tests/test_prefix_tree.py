@@ -75,6 +75,8 @@ def test_rows_that_share_too_little_stay_apart() -> None:
     # 1,500 tokens each, 10 in common: the pairs under a mask cost more than is saved.
     apart = [sample([1] * 10 + [kind] * 1490) for kind in (2, 3)]
     assert [len(tree) for tree in build_prefix_trees(apart, 10_000)] == [1500, 1500]
+    half = [sample([1] * 600 + [kind] * 300) for kind in (2, 3)]
+    assert [len(tree) for tree in build_prefix_trees(half, 10_000)] == [900, 900]
     together = [sample([1] * 1490 + [kind] * 10) for kind in (2, 3)]
     assert [len(tree) for tree in build_prefix_trees(together, 10_000)] == [1510]
 
@@ -124,6 +126,20 @@ def test_trees_are_cut_where_they_would_be_too_large() -> None:
         130: [130, 130, 130],
         100: [100] * 6,
     }
+
+
+def test_trees_of_rows_are_no_longer_than_their_masks_may_be() -> None:
+    shared = [1 + at % 15 for at in range(7000)]
+    samples = [sample([*shared, *[16 + kind] * 100]) for kind in range(14)]
+    lengths = {
+        kind: [len(tree) for batch in plan(samples, shape) for tree in batch]
+        for kind, shape in (
+            ("rows", BatchShape(max_tokens=32_000, kind="rows")),
+            ("packed", BatchShape(max_tokens=32_000, kind="packed")),
+        )
+    }
+    # Under a mask of 8,192 tokens eleven of the samples have room; packed ones have no mask.
+    assert lengths == {"rows": [7700, 7700], "packed": [7000 + 14 * 100]}
 
 
 def test_masks_of_one_batch_at_a_time_are_made_and_stay_bounded() -> None:

@@ -97,6 +97,21 @@ def test_a_whole_update_by_hand() -> None:
     assert metrics.entropy == pytest.approx(math.log(17), rel=1e-6)
 
 
+def test_the_logits_of_an_update_are_divided_by_the_samplers_temperature() -> None:
+    model = tiny_model()
+    turn = make_turn([1, 4], [5, 6, 2], logprob=-math.log(17))
+    ids = torch.tensor([[1, 4, 5, 6, 2]])
+    with torch.no_grad():
+        logits = model.logits(model.hidden(ids, torch.tensor([5])))[0, 1:4]
+    logprobs = (logits / 0.25).log_softmax(-1).gather(-1, ids[0, 2:, None])[:, 0]
+    loss = LossConfig(temperature=0.25, clip_low=0.99, clip_high=100.0, dual_clip=200.0)
+    metrics = TorchTrainer(model, TorchTrainerConfig(), loss).update(samples_of(turn))
+    expected = float((logprobs + math.log(17)).exp().mean())
+    assert abs(expected - 1) > 0.01
+    assert metrics.ratio == pytest.approx(expected, rel=1e-5)
+    assert metrics.loss == pytest.approx(-expected, rel=1e-5)
+
+
 def test_good_tokens_grow_likelier_and_bad_ones_rarer() -> None:
     model = tiny_model()
     good = make_turn([1, 3], [5], logprob=-2.83)
@@ -228,11 +243,15 @@ def test_a_micro_batch_of_a_mean_ratio_past_the_limit_may_be_dropped_alone() -> 
     assert torch.equal(untouched, weights(tiny_model()))
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    ("ratio", "recompute"), [("sequence", False), ("sequence", True), ("token", True)]
+)
 @pytest.mark.parametrize("sequence", ["turn", "sample"])
-def test_sequences_are_whole_in_every_micro_batch_and_chunk(sequence: str, recompute: bool) -> None:
+def test_sequences_are_whole_in_every_micro_batch_and_chunk(
+    sequence: str, ratio: str, recompute: bool
+) -> None:
     loss = LossConfig(
-        ratio="sequence",
+        ratio=ratio,  # pyright: ignore[reportArgumentType]
         sequence=sequence,  # pyright: ignore[reportArgumentType]
         correction=CorrectionConfig(kind="mis", high=1e9) if recompute else CorrectionConfig(),
         max_log_ratio=None,
