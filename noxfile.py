@@ -127,7 +127,8 @@ def ray(session: nox.Session) -> None:
 def extras(session: nox.Session, extra: str) -> None:
     """Installs an inference server from the lock and checks our requests by its own models.
 
-    Some gigabytes each, so not among the sessions that run by default.
+    SGLang is started too, on the CPU, with a small model. Some gigabytes and minutes each, so not
+    among the sessions that run by default.
     """
     sync(session, "--extra", extra)
     session.run("python", "-c", f"import {extra}; print({extra}.__version__)")

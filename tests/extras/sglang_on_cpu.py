@@ -9,11 +9,12 @@ on a CPU none of them is called.
 
 import ctypes
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,6 +44,7 @@ DRIVER_NAMES = (
 """What the libraries of SGLang want of the driver as they are loaded."""
 VOCABULARY = 512
 CONTEXT_TOKENS = 4096
+_TOKENS = random.Random(0)
 
 
 def has_driver() -> bool:
@@ -149,8 +151,11 @@ def new_trainer(model: Decoder, tokenizer: Path | None = None) -> TorchTrainer:
 
 
 def learn(trainer: TorchTrainer) -> None:
-    """One update."""
-    trainer.update([make_sample(range(3, 15)), make_sample(range(40, 20, -2), advantage=-1.0)])
+    """One update, on other tokens each time, as if the weights of now had sampled them."""
+    ids = _TOKENS.sample(range(3, VOCABULARY), 24)
+    samples = [make_sample(ids[:12]), make_sample(ids[12:])]
+    logprobs = trainer.logprobs(samples)
+    trainer.update([replace(one, logprobs=now) for one, now in zip(samples, logprobs, strict=True)])
 
 
 @dataclass(slots=True)

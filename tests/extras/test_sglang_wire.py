@@ -90,7 +90,9 @@ def test_control_requests_are_understood() -> None:
             place = {"master_address": "a", "master_port": 1, "rank_offset": 1, "world_size": 2}
             await wire.join(server, place)
             update = {"names": ["w"], "dtype_names": ["bfloat16"], "shapes": [[2]]}
+            await wire.begin(server)
             await wire.receive(server, update, "4")
+            await wire.finish(server, "4")
             await server.resume()
         return {request.path: request.json() for request in fake.server.requests}
 
@@ -103,6 +105,8 @@ def test_control_requests_are_understood() -> None:
         "/release_memory_occupation": io_struct.ReleaseMemoryOccupationReqInput,
         "/resume_memory_occupation": io_struct.ResumeMemoryOccupationReqInput,
         "/init_weights_update_group": io_struct.InitWeightsUpdateGroupReqInput,
+        "/begin_weight_update": io_struct.BeginWeightUpdateReqInput,
+        "/end_weight_update": io_struct.EndWeightUpdateReqInput,
         "/update_weights_from_distributed": io_struct.UpdateWeightsFromDistributedReqInput,
     }
     for path, model in models.items():
