@@ -1,6 +1,7 @@
 """What a placement makes of a configuration, and what is shown of it."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,11 @@ def test_a_plan_names_commands_memory_time_and_what_is_missing() -> None:
     missing = lines[lines.index("# Missing here:") :]
     assert any("policy.model: no such folder: models/Qwen3-4B" in line for line in missing)
     assert any("placement.judge.model: no such folder: models/judge" in line for line in missing)
+
+
+def test_a_plan_counts_the_parameters_of_a_small_model_in_millions() -> None:
+    text = placement_text(config(*EIGHT, "policy.model=start"))
+    assert re.search(r"# Model: [1-9]\.\d\d million parameters\.", text)
 
 
 def test_a_plan_shows_the_ports_and_the_folder_of_the_real_commands(tmp_path: Path) -> None:

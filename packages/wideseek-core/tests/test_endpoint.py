@@ -1,8 +1,8 @@
 import pytest
 
-from wideseek_core import ConfigError
+from wideseek_core import Config, ConfigError
 from wideseek_core.config import validate
-from wideseek_core.endpoint import EndpointConfig
+from wideseek_core.endpoint import EndpointConfig, HttpAddresses
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,18 @@ def test_a_refused_address_does_not_show_its_password() -> None:
     with pytest.raises(ConfigError) as caught:
         validate(EndpointConfig, {"base_url": "ftp://user:secret@a.example"})
     assert "secret" not in str(caught.value)
+
+
+class Servers(Config):
+    base_urls: HttpAddresses
+
+
+def test_an_address_that_is_given_twice_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(
+            Servers, {"base_urls": ["http://u:secret@a.example", "http://u:secret@a.example/"]}
+        )
+    assert str(caught.value) == "base_urls: http://[redacted]@a.example is there twice"
 
 
 @pytest.mark.parametrize(

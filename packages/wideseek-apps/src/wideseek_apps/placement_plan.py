@@ -169,7 +169,8 @@ def _estimates(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]
     if shape is None:
         yield f"No estimate of memory and time: the shape of {config.policy.model} is not known."
         return
-    yield f"Model: {shape.parameters / 1e9:.2f} billion parameters."
+    size, unit = (1e9, "billion") if shape.parameters >= 1e8 else (1e6, "million")
+    yield f"Model: {shape.parameters / size:.2f} {unit} parameters."
     if placement.trainer.gpus:
         yield from _memory(config, placement, shape)
         yield from _time(config, placement, shape, step)

@@ -41,7 +41,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: {_keys_wanted(where, _below(cls, path), problem['input'])}{shown}"
     if kind in _NOT_A_LIST:
         return f"{where}: a list is wanted, such as {where}=[A,B]{shown}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _without_credentials(problem["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     return f"{where}: {message}{shown}" if where else message
 
@@ -144,5 +144,9 @@ def _below(cls: type[BaseModel], path: Sequence[str]) -> _Below:
 
 
 def _short(value: object) -> str:
-    text = re.sub(r"(?<=://)[^/@\s]+(?=@)", "[redacted]", repr(value))
+    text = _without_credentials(repr(value))
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "[redacted]", text)
