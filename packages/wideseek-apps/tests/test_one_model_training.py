@@ -177,7 +177,7 @@ async def test_servers_that_run_already_are_sent_the_weights_that_training_start
     given = settings(tmp_path)
     await run(engine, [*given, "rl.steps=1"])
     before, *first = [one for one in engine.asked if one.temperature in (0.5, 1.0)]
-    assert (before.label, before.temperature) == ("7", 0.5)
+    assert (before.label, before.temperature) == ("0", 0.5)
     trained = [one for one in first if one.temperature == 1.0]
     start = load_file(local_folder("start") / "model.safetensors")[EMBEDDING]
     sent = start.to(torch.bfloat16).view(torch.uint8).numpy().tobytes()

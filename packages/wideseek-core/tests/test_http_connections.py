@@ -249,7 +249,7 @@ def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n", more: bytes = b"") -> byte
     "answer",
     [
         chunked(b'{"a"', b": 1}"),
-        chunked(gzip.compress(b'{"a": 1}'), more=b"Content-Encoding: gzip\r\n"),
+        chunked(gzip.compress(b'{"a": 1}', mtime=0), more=b"Content-Encoding: gzip\r\n"),
         chunked(b'{"a": 1}', end=b"0\r\nX-Trailer: 1\r\n\r\n"),
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         + chunked(b'{"a": 1}'),
@@ -390,7 +390,7 @@ BROKEN = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
     chunked(b"{", end=b""),
     chunked(b"{", end=b"zz\r\n"),
-    chunked(gzip.compress(b"{}")[:-4], more=b"Content-Encoding: gzip\r\n"),
+    chunked(gzip.compress(b"{}", mtime=0)[:-4], more=b"Content-Encoding: gzip\r\n"),
     b"HTTP/1.1 200 OK\r\nSet-Cookie: very-secret-1\r\nContent-Le",
     b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}",
     b"HTTP/1.1 200 OK\r\nBad Header\x00: 1\r\n\r\n{}",
@@ -496,7 +496,7 @@ async def test_a_status_counts_without_the_rest_of_its_text(
     assert (fault.kind, fault.status, fault.attempts) == (kind, int(line[:3]), attempts)
 
 
-@pytest.mark.parametrize("content", [b" " * 5000 + b"{}", gzip.compress(b" " * 5000)])
+@pytest.mark.parametrize("content", [b" " * 5000 + b"{}", gzip.compress(b" " * 5000, mtime=0)])
 async def test_an_answer_is_bounded(content: bytes, headers: dict[str, str]) -> None:
     more = b"Content-Encoding: gzip\r\n" if content[:2] == b"\x1f\x8b" else b""
     server_of = serving(chunked(content, more=more))

@@ -176,12 +176,15 @@ async def test_a_run_that_lost_its_last_checkpoint_reports_held_out_tasks_again(
 async def test_held_out_tasks_are_reported_before_and_after_and_stay_when_a_run_is_resumed(
     tmp_path: Path,
 ) -> None:
+    async def baseline(step: int) -> dict[str, float]:
+        return {"score": 0.05}
+
     async def final(step: int) -> dict[str, float]:
         return {"score": step / 10}
 
     for steps in (1, 2, 2):  # the last time nothing is left to do
         settings = config(steps=steps, prompts_per_step=1, group_size=2)
-        await loop(tmp_path, settings, baseline={"score": 0.05}, final=final).fit(toy_tasks())
+        await loop(tmp_path, settings, baseline=baseline, final=final).fit(toy_tasks())
     name = "eval/held_out/score"
     points = [(line["step"], line[name]) for line in lines(tmp_path) if name in line]
     assert points == [(0, 0.05), (1, 0.1), (2, 0.2)]

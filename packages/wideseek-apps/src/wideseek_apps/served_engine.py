@@ -207,11 +207,11 @@ async def open_served_engine(
 
 
 def _warn_of_trained(versions: Mapping[str, int | None]) -> None:
-    """Says which servers have weights of a run before this one, until its first update."""
+    """Says which servers have weights of a run before this one, until this one sends its own."""
     for url, known in versions.items():
         if known:
             logger.warning(
-                "%s has weights of version %d of an earlier run: until this run sends its own, "
+                "%s has weights of version %d of an earlier run: until a run sends its own, "
                 "what is sampled is sampled by those; start the server anew to avoid that",
                 url,
                 known,

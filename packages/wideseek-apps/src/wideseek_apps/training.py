@@ -153,12 +153,11 @@ async def train(config: TrainConfig) -> Outcome:
         async with open_setup(config) as setup:
             write_atomically(config.folder / "config.json", json.dumps(settings, indent=1) + "\n")
             logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
-            before = await measure(config, "before", 0, held_out, setup)
             evaluations = Evaluations(
-                config=config, setup=setup, held_out=held_out, validation=validation, before=before
+                config=config, setup=setup, held_out=held_out, validation=validation
             )
             training = await fit(config, setup, tasks, evaluations, loggers)
-    after = load_run(config.folder / "after").results
+    before, after = (load_run(config.folder / name).results for name in ("before", "after"))
     comparison = compare(before, after, metrics=SHOWN)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
@@ -208,13 +207,10 @@ class Evaluations:
     setup: TrainingSetup
     held_out: Sequence[Task]
     validation: Mapping[str, Sequence[Task]]
-    before: tuple[Result, ...]
-    """Of the held-out tasks, before the first step."""
 
-    @property
-    def baseline(self) -> dict[str, float]:
+    async def baseline(self, step: int) -> dict[str, float]:
         """The metrics of the held-out tasks before the first step."""
-        return _means(self.before)
+        return _means(await measure(self.config, "before", step, self.held_out, self.setup))
 
     async def validate(self, step: int) -> dict[str, float]:
         """The metrics of every validation set after so many steps, as `SET/METRIC`."""

@@ -89,7 +89,8 @@ class TrainingLoop:
         sync: brings new weights to the engine that samples the rollouts.
         algorithm: replaces the configured one.
         evaluate: called every `evaluate_every` steps and after the last one.
-        baseline: what held-out tasks gave before the first step, for the loggers.
+        baseline: measures held-out tasks before the first step, with the weights that training
+            begins with in the engine.
         final: measures the same tasks after the last step.
         loggers: take the reports.
         trainer_config: of the trainer; a resumed run has to share it.
@@ -107,7 +108,7 @@ class TrainingLoop:
         sync: WeightSync | None = None,
         algorithm: Algorithm | None = None,
         evaluate: Evaluate | None = None,
-        baseline: Mapping[str, float] | None = None,
+        baseline: Evaluate | None = None,
         final: Evaluate | None = None,
         loggers: Sequence[MetricLogger] = (),
         trainer_config: Config | None = None,
@@ -163,8 +164,8 @@ class TrainingLoop:
 
     async def _train(self, schedule: Schedule, state: TrainerState, total: int) -> TrainerState:
         """All steps that are left, evaluated and saved; the state after the last one."""
-        if not state.step:
-            await self._report_held_out(0, self._baseline)
+        if not state.step and self._baseline is not None:
+            await self._report_held_out(0, await self._baseline(0))
         saved = state.step if self._store.latest() else -1
         if state.unevaluated:
             state, saved = await self._evaluated(schedule, state), -1
@@ -356,7 +357,7 @@ class TrainingLoop:
         await self._save(schedule, state, best=True)
         return state
 
-    async def _report_held_out(self, step: int, metrics: Mapping[str, float] | None) -> None:
+    async def _report_held_out(self, step: int, metrics: Mapping[str, float]) -> None:
         if metrics:
             named = {f"{HELD_OUT}{name}": value for name, value in metrics.items()}
             await self._report(StepReport(step=step, metrics=named))
