@@ -159,13 +159,17 @@ def test_the_leak_rule_holds_for_the_real_tables(tmp_path: Path) -> None:
     # Nor is a table that is held out to be trained on under another name.
     trained = [*_lines(tmp_path / TRAIN), *_lines(tmp_path / PARTS)]
     evaluated = list(_lines(tmp_path / EVALUATION))
-    for part in (_subject, lambda line: line["answer"]):
+    for part in (_subject, _answer):
         assert not {part(line) for line in trained} & {part(line) for line in evaluated}
 
 
 def _subject(line: dict[str, Any]) -> str:
     """The quoted title and section of a question about a listing."""
     return " ".join(re.findall(r'"([^"]+)"', line["question"])[:2])
+
+
+def _answer(line: dict[str, Any]) -> str:
+    return line["answer"]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
