@@ -27,11 +27,19 @@ from wideseek_core import (
     Task,
     TextGold,
     TextMetrics,
+    TrainError,
     Turn,
     one_version,
 )
 from wideseek_core.testing import FakeEngine, FakeVllm, Response, until
-from wideseek_rl import RLConfig, Rollouts, TrainingLoop, TrainingSample, UpdateMetrics
+from wideseek_rl import (
+    RLConfig,
+    Rollouts,
+    TrainingLoop,
+    TrainingSample,
+    TrainSummary,
+    UpdateMetrics,
+)
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.vllm import VllmControl
@@ -71,6 +79,10 @@ def as_bytes(tensor: torch.Tensor) -> bytes:
 async def hang() -> Response:
     await asyncio.Event().wait()
     raise AssertionError
+
+
+async def refuse() -> Response:
+    return Response.of({"detail": "shapes differ"}, 500)
 
 
 @dataclass
@@ -144,6 +156,9 @@ class Drill:
             late = self.fault == "late answer"
             self.servers[0].faults["/update_weights"] = self.take_late if late else hang
             self.sync.servers[0].client.config = ControlConfig(transfer_timeout_s=0.3)
+        if self.updates == 2 and self.fault == "refused by all":
+            for server in self.servers:
+                server.faults["/update_weights"] = refuse
         with torch.no_grad():
             self.module.weight.add_(1.0)
         self.trained.update({int(sample.ids[0]) - 100 for sample in samples})
@@ -166,9 +181,11 @@ class Drill:
         return await hang()
 
     async def save(self, folder: Path) -> None:
-        (folder / "weights").write_text("")
+        torch.save(self.module.weight.detach(), folder / "weights")
 
-    async def load(self, folder: Path) -> None: ...
+    async def load(self, folder: Path) -> None:
+        with torch.no_grad():
+            self.module.weight.copy_(torch.load(folder / "weights"))
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         raise AssertionError("not asked for")
@@ -225,13 +242,7 @@ async def drill(fault: str) -> AsyncGenerator[Drill]:
         yield Drill(servers=servers, pool=pool, module=module, sync=sync, fault=fault)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(
-    "fault", ["killed in a rollout", "killed in an update", *UNANSWERED, "straggler"]
-)
-async def test_a_run_survives_a_server_that_fails(
-    tmp_path: Path, fault: str, schedule: str
-) -> None:
+async def fit(made: Drill, folder: Path, schedule: str) -> TrainSummary:
     values = {
         "prompts_per_step": PER_STEP,
         "group_size": 3,
@@ -241,16 +252,26 @@ async def test_a_run_survives_a_server_that_fails(
     }
     gold = TextGold(answers=("x",))
     tasks = [Task(id=str(number), question="?", gold=gold) for number in range(PROMPTS)]
+    loop = TrainingLoop(
+        RLConfig.model_validate(values),
+        made,
+        ByDeadline(made),
+        folder=folder,
+        sync=made.sync,
+        loggers=[made],
+    )
+    return await loop.fit(tasks)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "fault", ["killed in a rollout", "killed in an update", *UNANSWERED, "straggler"]
+)
+async def test_a_run_survives_a_server_that_fails(
+    tmp_path: Path, fault: str, schedule: str
+) -> None:
     async with drill(fault) as made, asyncio.timeout(300):
-        loop = TrainingLoop(
-            RLConfig.model_validate(values),
-            made,
-            ByDeadline(made),
-            folder=tmp_path,
-            sync=made.sync,
-            loggers=[made],
-        )
-        summary = await loop.fit(tasks)
+        summary = await fit(made, tmp_path, schedule)
         assert summary.steps == STEPS
         assert made.trained == Counter(range(PROMPTS))
         assert made.failed == ({STRAGGLER: 1} if fault == "straggler" else {})
@@ -269,3 +290,20 @@ async def test_a_run_survives_a_server_that_fails(
             await asyncio.gather(*made.later)
             assert len(made.servers[0].updates) == 2
             assert made.urls[0] not in made.pool.states
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+async def test_an_update_that_every_server_refuses_is_not_lost(
+    tmp_path: Path, schedule: str
+) -> None:
+    async with drill("refused by all") as first, asyncio.timeout(300):
+        with pytest.raises(TrainError, match=r"version 2 did not reach the engines: .*shapes"):
+            await fit(first, tmp_path, schedule)
+    assert first.trained.total() == 2 * PER_STEP
+    async with drill("none") as second, asyncio.timeout(300):
+        summary = await fit(second, tmp_path, schedule)
+        assert (summary.steps, summary.updates, second.updates) == (STEPS, STEPS, STEPS - 2)
+        assert first.trained + second.trained == Counter(range(PROMPTS))
+        assert second.pool.version == STEPS
+    learned = second.module.weight - first.module.weight  # the second run begins with the first's
+    assert torch.allclose(learned, torch.full_like(learned, STEPS - 2.0))

@@ -1,8 +1,10 @@
 import ast
 import asyncio
+import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from wideseek_core import (
     Task,
     TextGold,
     TextMetrics,
+    TrainError,
     VersionSpan,
 )
 from wideseek_core.testing import in_simulated_time
 from wideseek_rl import (
     CheckpointConfig,
     GroupRelativeConfig,
+    LoggedRun,
     RLConfig,
     Rollouts,
     ScoredEpisode,
@@ -30,12 +34,15 @@ from wideseek_rl import (
     TrainingSample,
     TrainSummary,
     UpdateMetrics,
+    open_loggers,
+    read_checkpoint,
 )
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
 from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
+from wideseek_rl.sync.protocol import Commit, WeightSync
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
 PER_STEP = 3
@@ -293,6 +300,107 @@ async def test_no_prompt_is_lost_or_trained_twice_although_the_run_is_killed(
         sampler = PromptSampler(tasks(), per_step=PER_STEP, seed=0)
         steps = [{int(task.id) for task in sampler.at(step)} for step in range(8)]
         assert list(map(set, world.trained)) == steps
+
+
+class Refused:
+    """An engine that does not take the third weights: before they are trained, or after."""
+
+    def __init__(self, when: str) -> None:
+        self.when, self.updates = when, 0
+
+    @asynccontextmanager
+    async def updating(self) -> AsyncGenerator[Commit]:
+        self.updates += 1
+        refused = self.updates == 3
+        if refused and self.when == "before":
+            raise ExceptionGroup("replicas", [TrainError("no memory was given back")])
+        yield lambda _version: None
+        if refused and self.when == "after":
+            raise ExceptionGroup("replicas", [TrainError("all refused")])
+
+
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])
+@pytest.mark.parametrize("when", ["before", "after"])
+@in_simulated_time
+async def test_an_update_that_the_engine_refuses_is_saved_before_the_run_ends(
+    tmp_path: Path, schedule: dict[str, Any], when: str
+) -> None:
+    evaluated: list[tuple[int, int]] = []
+
+    def loop(world: World, sync: WeightSync) -> TrainingLoop:
+        async def evaluate(step: int) -> dict[str, float]:
+            evaluated.append((step, world.version))
+            return {"item_f1": 0.5}
+
+        settings = config(
+            schedule=schedule,
+            evaluate_every=1,
+            checkpoint=CheckpointConfig(every_steps=100),
+        )
+        loggers = open_loggers(settings.loggers, LoggedRun(folder=tmp_path), episodes=False)
+        return TrainingLoop(
+            settings,
+            world,
+            world,
+            folder=tmp_path,
+            sync=sync,
+            evaluate=evaluate,
+            loggers=loggers,
+        )
+
+    first, second = World(slow(1, 4, 9)), World(slow(1, 4, 9))
+    reason = "all refused" if when == "after" else "no memory was given back"
+    with pytest.raises(TrainError, match=reason):
+        await loop(first, Refused(when)).fit(tasks())
+    done = 3 if when == "after" else 2
+    folder = tmp_path / "checkpoints" / f"step_{done:06d}"
+    state = read_checkpoint(folder)
+    assert (state.step, state.updates, state.unevaluated) == (done, done, when == "after")
+    assert len(ast.literal_eval((folder / "trained").read_text())) == done
+    summary = await loop(second, Refused("never")).fit(tasks())
+    assert (summary.steps, summary.updates) == (8, 8)
+    assert prompts_of(second) == list(range(24))
+    assert second.trained[:done] == first.trained
+    assert evaluated == [(step, step) for step in range(1, 9)]
+    reported = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in reported if "reward/mean" in line] == list(range(1, 9))
+
+
+@in_simulated_time
+async def test_nothing_is_begun_with_weights_that_are_out_of_date(tmp_path: Path) -> None:
+    settings = config(schedule={"kind": "async", "max_staleness": 1})
+    world = World(lambda _: 1.0)
+    with pytest.raises(TrainError, match="all refused"):
+        await TrainingLoop(settings, world, world, folder=tmp_path, sync=Refused("after")).fit(
+            tasks()
+        )
+    assert sum(world.began.values()) == 4 * PER_STEP  # six at first, three after each good update
+
+
+async def test_a_step_whose_report_can_not_be_written_is_saved(tmp_path: Path) -> None:
+    class Full:
+        """A disk without space, for one report."""
+
+        full = True
+
+        async def start(self, step: int) -> None: ...
+
+        async def write(self, report: StepReport) -> None:
+            if report.step == 3 and self.full:
+                self.full = False
+                raise OSError(28, "No space left on device")
+
+        async def close(self) -> None: ...
+
+    disk, world = Full(), World()
+    settings = config(checkpoint=CheckpointConfig(every_steps=100))
+    with pytest.raises(OSError, match="No space left"):
+        await TrainingLoop(settings, world, world, folder=tmp_path, loggers=[disk]).fit(tasks())
+    assert read_checkpoint(tmp_path / "checkpoints" / "step_000003").updates == 3
+    resumed = World()
+    await TrainingLoop(settings, resumed, resumed, folder=tmp_path, loggers=[disk]).fit(tasks())
+    assert prompts_of(resumed) == list(range(24))
+    assert resumed.trained[:3] == world.trained
 
 
 async def test_finished_groups_are_kept_in_the_checkpoint(tmp_path: Path) -> None:

@@ -31,9 +31,10 @@ from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, known_best
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
 from wideseek_rl.loop.held_out import HELD_OUT, HeldOutReports
-from wideseek_rl.loop.left_out import checked, warn_unchanged
+from wideseek_rl.loop.left_out import checked
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
+from wideseek_rl.loop.updating import train_and_publish
 from wideseek_rl.rollout.duplicates import Duplicates, count_duplicates
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
@@ -42,7 +43,7 @@ from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
 from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.threads import in_thread
-from wideseek_rl.trainers.protocol import NO_UPDATE, Trainer, UpdateMetrics
+from wideseek_rl.trainers.protocol import Trainer
 
 if TYPE_CHECKING:
     from wideseek_rl.config import RLConfig
@@ -170,9 +171,9 @@ class TrainingLoop:
         if state.unevaluated:
             state, saved = await self._evaluated(schedule, state), -1
         while state.step < total and not self._late(state) and not state.stopped:
-            state = await self._step(schedule, state)
-            if not state.stopped and self._evaluation_due(state, total):
-                unevaluated = state.model_copy(update={"unevaluated": True})
+            state = await self._step(schedule, state, total)
+            unevaluated = self._before_evaluation(state, total)
+            if unevaluated.unevaluated:
                 async with self._saving_on_error(schedule, unevaluated):
                     state = await self._evaluated(schedule, unevaluated)
             if state.step % self._config.checkpoint.every_steps == 0:
@@ -192,10 +193,17 @@ class TrainingLoop:
                 yield
         except RanksLost:  # nothing is left to save
             raise
-        except WideSeekError:
+        except Exception:  # whatever failed, the weights are those of the last update
             if state.step and not self._store.has(state.step):
-                await self._save(schedule, state)
+                await self._save_last(schedule, state)
             raise
+
+    async def _save_last(self, schedule: Schedule, state: TrainerState) -> None:
+        """Saves before the run ends with an error, which is the one to report."""
+        try:
+            await self._save(schedule, state)
+        except (WideSeekError, OSError) as error:
+            logger.error("step %d could not be saved: %s", state.step, error)
 
     async def _save(self, schedule: Schedule, state: TrainerState, *, best: bool = False) -> None:
         # As of now: rollouts that are finished while the weights are written wait for the next one.
@@ -263,7 +271,7 @@ class TrainingLoop:
         limit = self._config.max_seconds
         return limit is not None and state.seconds >= limit
 
-    async def _step(self, schedule: Schedule, state: TrainerState) -> TrainerState:
+    async def _step(self, schedule: Schedule, state: TrainerState, total: int) -> TrainerState:
         started = time.monotonic()
         async with self._saving_on_error(schedule, state):
             groups = await schedule.collect(state.step)
@@ -271,54 +279,59 @@ class TrainingLoop:
             duplicates = self._check_independent(groups)
             batch = build_step_batch(groups, self._algorithm)
             empty_steps = checked(batch, state.empty_steps)
-        update, updated = await self._update(batch, state.updates + 1)
-        schedule.trained()
+        unchanged = self._saving_on_error(schedule, state)
+        version = state.updates + 1
+        made = await train_and_publish(
+            self._trainer, self._sync, batch, version=version, unchanged=unchanged
+        )
+        schedule.trained(published=made.problem is None)
         done = time.monotonic()
-        metrics = rollout_metrics(groups, batch, version=state.updates)
+        metrics = self._rollout_metrics(groups, batch, duplicates, version=state.updates)
+        metrics |= update_metrics(
+            made.update,
+            generated=metrics["tokens/generated"],
+            rollouts_s=collected - started,
+            update_s=made.trained - collected,
+            sync_s=done - made.trained,
+        )
+        changes = {
+            "step": state.step + 1,
+            "updates": state.updates + (made.update.updates > 0),
+            "seconds": state.seconds + done - started,
+            "stopped": self._watch.see(metrics),
+            "broken_rules": self._watch.broken,
+            "empty_steps": empty_steps,
+        }
+        state = state.model_copy(update=changes)
+        async with self._saving_on_error(schedule, self._before_evaluation(state, total)):
+            await self._report(
+                StepReport(
+                    step=state.step,
+                    metrics=metrics,
+                    groups=groups,
+                    rewards=batch.rewards,
+                    trained=batch.trained,
+                )
+            )
+            if made.problem is not None:
+                raise made.problem
+        return state
+
+    def _rollout_metrics(
+        self,
+        groups: Sequence[Sequence[ScoredEpisode]],
+        batch: StepBatch,
+        duplicates: Duplicates,
+        *,
+        version: int,
+    ) -> dict[str, float]:
+        metrics = rollout_metrics(groups, batch, version=version)
         if duplicates.pairs:
             metrics["groups/equal_responses"] = float(duplicates.equal)
             metrics["groups/equal_responses_expected"] = duplicates.expected
         if self._mixed:
             metrics |= source_metrics(groups, batch)
-        metrics |= update_metrics(
-            update,
-            generated=metrics["tokens/generated"],
-            rollouts_s=collected - started,
-            update_s=updated - collected,
-            sync_s=done - updated,
-        )
-        state = state.model_copy(
-            update={
-                "step": state.step + 1,
-                "updates": state.updates + (update.updates > 0),
-                "seconds": state.seconds + done - started,
-                "stopped": self._watch.see(metrics),
-                "broken_rules": self._watch.broken,
-                "empty_steps": empty_steps,
-            }
-        )
-        await self._report(
-            StepReport(
-                step=state.step,
-                metrics=metrics,
-                groups=groups,
-                rewards=batch.rewards,
-                trained=batch.trained,
-            )
-        )
-        return state
-
-    async def _update(self, batch: StepBatch, version: int) -> tuple[UpdateMetrics, float]:
-        """Trains on a batch and brings the weights to the engine; when the training was done."""
-        if not batch.samples:
-            return NO_UPDATE, time.monotonic()
-        async with self._sync.updating() as commit:
-            update = await self._trainer.update(batch.samples)
-            if update.updates:
-                commit(version)
-            else:
-                warn_unchanged(update, len(batch.samples))
-            return update, time.monotonic()
+        return metrics
 
     def _check_independent(self, groups: Sequence[Sequence[ScoredEpisode]]) -> Duplicates:
         """Raises `TrainError`, or warns, if rollouts of a prompt are copies of each other."""
@@ -334,11 +347,12 @@ class TrainingLoop:
             logger.warning("%s", problem)
         return found
 
-    def _evaluation_due(self, state: TrainerState, total: int) -> bool:
-        """Whether the step is one of those that are evaluated, as the last one is."""
+    def _before_evaluation(self, state: TrainerState, total: int) -> TrainerState:
+        """The state after a step, with the evaluation that is due: that of the last step is."""
         every = self._config.evaluate_every
         last = state.step == total or self._late(state)
-        return bool(every) and (last or not state.step % every)
+        due = bool(every) and not state.stopped and (last or not state.step % every)
+        return state.model_copy(update={"unevaluated": due})
 
     async def _evaluated(self, schedule: Schedule, state: TrainerState) -> TrainerState:
         """Evaluates; the state remembers the best value."""

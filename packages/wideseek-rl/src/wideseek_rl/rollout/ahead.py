@@ -50,15 +50,17 @@ class AsyncSchedule:
                 self._finished[self._running.pop(task)] = task.result()
         return [self._finished.pop(position) for position in self._positions]
 
-    def trained(self) -> None:
+    def trained(self, *, published: bool) -> None:
         """The groups of the last `collect` are done with; others begin in their slots.
 
-        They have the weights of the next step, which need not be reported and saved before.
+        They have the weights of the next step, which need not be reported and saved before. Where
+        the engine has not got those, nothing begins: it would be staler than it may be.
         """
         self._ledger.trained(self._positions)
         del self._open[: len(self._positions)]
         self._positions = []
-        self._admit()
+        if published:
+            self._admit()
 
     @property
     def progress(self) -> PromptProgress:

@@ -58,7 +58,7 @@ class DynamicSchedule:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def trained(self) -> None:
+    def trained(self, *, published: bool) -> None:
         """The groups of the last `collect` are done with."""
         self._ledger.trained(self._positions)
         self._positions = []

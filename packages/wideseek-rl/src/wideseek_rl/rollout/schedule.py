@@ -35,8 +35,12 @@ class Schedule(Protocol):
         """The groups that step trains on, counted from 0. Raises `JudgeError`."""
         ...
 
-    def trained(self) -> None:
-        """Says that the groups of the last `collect` were trained on and new weights are in use."""
+    def trained(self, *, published: bool) -> None:
+        """Says that the groups of the last `collect` were trained on.
+
+        Only where the new weights are `published`, in use, may other groups begin: else the run is
+        about to end.
+        """
         ...
 
     @property
@@ -79,7 +83,7 @@ class SyncSchedule:
         """The rollouts of all prompts of the step."""
         return await self._rollouts.collect(self._sampler.at(step), step)
 
-    def trained(self) -> None:
+    def trained(self, *, published: bool) -> None:
         """Nothing is sampled ahead."""
 
     @property

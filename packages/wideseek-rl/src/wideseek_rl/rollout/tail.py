@@ -40,7 +40,7 @@ class TailSchedule:
         self._positions = sorted(groups)
         return [groups[position] for position in self._positions]
 
-    def trained(self) -> None:
+    def trained(self, *, published: bool) -> None:
         """The groups of the last `collect` are done with."""
         self._ledger.trained(self._positions)
         self._positions = []

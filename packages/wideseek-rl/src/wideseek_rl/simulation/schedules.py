@@ -184,7 +184,7 @@ async def _step(
     ages = [world.version - world.began[position] for position in positions]
     world.version += 1
     world.trained(positions)
-    schedule.trained()
+    schedule.trained(published=True)
     moment = _Moment(
         at=loop.time(),
         waited=before.waited + collected - started,
