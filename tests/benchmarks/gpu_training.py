@@ -557,7 +557,6 @@ def bench_eager(arguments: argparse.Namespace) -> None:
         tie_word_embeddings=True,
         max_position_embeddings=config.max_positions,
     )
-    theirs._attn_implementation = "flex_attention" if DEVICE.type == "cuda" else "sdpa"
     with torch.device(DEVICE):
         torch.set_default_dtype(torch.bfloat16)
         inner = library.Qwen3ForCausalLM(theirs)
@@ -566,9 +565,10 @@ def bench_eager(arguments: argparse.Namespace) -> None:
         architecture="Qwen3ForCausalLM", vocab_size=config.vocab_size, max_positions=40_960
     )
     lengths = DOCUMENTS if DEVICE.type == "cuda" else [200, 300, 150]
-    trainer = TorchTrainer(
-        TransformersModel(inner, info), settings(recompute="layer", attention="packed")
-    )
+    model = TransformersModel(inner, info)
+    if DEVICE.type == "cuda":
+        inner.set_attn_implementation("flex_attention")
+    trainer = TorchTrainer(model, settings(recompute="layer", attention="packed"))
     batch = documents(lengths, config.vocab_size)
     found = timed(trainer, [batch] * (1 + arguments.repeats), 1)
     speed("eager", config, [lengths], found, transformers=library.__version__)

@@ -168,3 +168,28 @@ def test_servers_get_what_a_checkpoint_holds(tmp_path: Path, adapted: bool) -> N
     assert {name for name, _ in sent} == set(saved)
     assert "model.layers.0.block_sparse_moe.experts.1.w2.weight" in saved
     assert all(torch.equal(tensor, saved[name]) for name, tensor in sent)
+
+
+@pytest.mark.parametrize("family", ["Mixtral", "Llama"])
+def test_layers_that_are_computed_again_compute_as_they_did(tmp_path: Path, family: str) -> None:
+    """A kernel that is compiled for other settings may keep other tensors, which is an error."""
+    import torch._functorch.config
+
+    compiler: Any = torch._functorch.config  # pyright: ignore[reportPrivateUsage]
+    save_tiny(tmp_path, family, MIXTRAL if family == "Mixtral" else TINY)
+    model = open_model(tmp_path, "cpu", torch.float32)
+    config = TorchTrainerConfig(matmul="high", recompute="layer", compile=family == "Mixtral")
+    trainer = TorchTrainer(model, config)
+    seen: list[tuple[str, float]] = []
+
+    def look(*_: object) -> None:
+        seen.append((torch.get_float32_matmul_precision(), compiler.activation_memory_budget))
+
+    modules: Any = model.named_modules()
+    norms = [module for name, module in modules if name.endswith("input_layernorm")]
+    for norm in norms:
+        norm.register_forward_pre_hook(look)
+    trainer.update([make_sample(range(3, 15))])
+    assert len(norms) == 2
+    assert seen == [("high", 1.0)] * 4
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -195,10 +195,12 @@ def load_transformers_model(
         reason = one_line(str(error))[:MAX_REASON_CHARS]
         raise CheckpointError(f"{path}: not loaded by transformers: {reason}") from error
     _check_loaded(path, found)
-    inner = inner.to(device)
+    model = wrap(inner.to(device), path)
+    # Packed samples without a dense mask. Not before the few tokens with which `wrap` looks how the
+    # model computes, for which kernels would be compiled.
     if torch.device(device).type != "cpu" and getattr(inner, "_supports_flex_attn", False):
-        inner.set_attn_implementation("flex_attention")  # packed samples without a dense mask
-    return wrap(inner, path)
+        inner.set_attn_implementation("flex_attention")
+    return model
 
 
 def _check_loaded(path: Path, found: Mapping[str, Collection[Any]]) -> None:

@@ -92,12 +92,21 @@ def token_loss(
 @contextmanager
 def precision(device: torch.device, autocast: str, matmul: str) -> Generator[None]:
     """Arithmetic of the passes inside; whoever samples in this process keeps its own."""
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(autocast)
+    with (
+        matmul_precision(matmul),
+        torch.autocast(device.type, dtype=dtype, enabled=dtype is not None),
+    ):
+        yield
+
+
+@contextmanager
+def matmul_precision(matmul: str) -> Generator[None]:
+    """Precision of float32 products inside."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
-    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(autocast)
     try:
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            yield
+        yield
     finally:
         torch.set_float32_matmul_precision(before)
 

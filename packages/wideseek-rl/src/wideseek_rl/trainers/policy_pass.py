@@ -30,6 +30,7 @@ from wideseek_rl.trainers.loss import (
 )
 from wideseek_rl.trainers.micro_batch_loss import (
     Evaluated,
+    matmul_precision,
     precision,
     token_logprobs,
     token_loss,
@@ -115,7 +116,10 @@ class PolicyPass:
                 reduce=last or self._config.reduce_gradients == "each_pass",
                 free=last or not self._config.keep_gathered,
             )
-        torch.autograd.backward(loss if factor == 1 else loss * factor)
+        # Layers that are computed again must compute what they did: compiled kernels differ with
+        # the precision of products, and with them what is kept. Autograd restores autocast itself.
+        with matmul_precision(self._config.matmul):
+            torch.autograd.backward(loss if factor == 1 else loss * factor)
 
     @contextmanager
     def reset_on_error(self) -> Generator[None]:
@@ -180,7 +184,10 @@ class PolicyPass:
         """Arithmetic and compiler settings of a forward pass."""
         with ExitStack() as stack:
             if self._compiled:
-                stack.enter_context(compiling(cheap_again=self._config.recompute != "none"))
+                # Only our own layers are compiled as a whole. In a model of the library attention
+                # alone is, and all that could be computed again there is attention.
+                cheap = self._config.recompute != "none" and isinstance(self._model, Decoder)
+                stack.enter_context(compiling(cheap_again=cheap))
             arithmetic = precision(self.device, self._config.autocast, self._config.matmul)
             stack.enter_context(arithmetic)
             yield
