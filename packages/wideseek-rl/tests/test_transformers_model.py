@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -185,7 +185,7 @@ def test_layers_that_are_computed_again_compute_as_they_did(tmp_path: Path, fami
     def look(*_: object) -> None:
         seen.append((torch.get_float32_matmul_precision(), compiler.activation_memory_budget))
 
-    modules: Any = model.named_modules()
+    modules: Any = cast(Any, model).named_modules()
     norms = [module for name, module in modules if name.endswith("input_layernorm")]
     for norm in norms:
         norm.register_forward_pre_hook(look)
