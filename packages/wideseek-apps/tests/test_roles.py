@@ -69,6 +69,33 @@ def test_models_that_do_not_fit_are_refused_before_any_work(settings: list[str],
         check_train(load_config(TrainConfig, settings))
 
 
+LEAD, SUBAGENT = (
+    ["fixed_role.policy.kind=local", f"fixed_role.role={role}"] for role in ("lead", "subagent")
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "selection", "reason"),
+    [
+        (
+            ["team.workflow=single_agent"],
+            "subagents",
+            "team.workflow=single_agent has no subagents",
+        ),
+        (LEAD, "main", "fixed_role.role=lead leaves the model of these as it is"),
+        (SUBAGENT, "subagents", "fixed_role.role=subagent leaves the model of these as it is"),
+    ],
+)
+def test_a_selection_of_turns_that_never_train_is_refused(
+    settings: list[str], selection: str, reason: str
+) -> None:
+    chosen = f"rl.algorithm.selection={selection}"
+    with pytest.raises(ConfigError, match=f"{chosen} trains nothing: {reason}"):
+        load_config(TrainConfig, [*settings, chosen])
+    other = {"main": "subagents", "subagents": "main"}[selection]
+    load_config(TrainConfig, [*settings, f"rl.algorithm.selection={other}"])
+
+
 def test_a_fixed_role_keeps_what_its_model_was_taught(tmp_path: Path) -> None:
     profile = {"team": {"prompts": "default", "subagent": {"max_turns": 3}}}
     (tmp_path / "wideseek.json").write_text(json.dumps(profile))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from wideseek_core import ScoreState, Status, TrainError
 from wideseek_rl import (
@@ -11,6 +12,7 @@ from wideseek_rl import (
     Algorithm,
     BestOfGroupConfig,
     GroupRelativeConfig,
+    RLConfig,
     ScoredEpisode,
     StepBatch,
     TrainedTurn,
@@ -240,3 +242,37 @@ def test_agents_whose_model_is_fixed_are_not_trained_and_weigh_nothing() -> None
     )
     assert repr(mixed.samples) == repr(alone.samples)
     assert not mixed.masked, "a turn without ids that is not trained is nothing odd"
+
+
+ONE_ALONE = [
+    {},
+    {"credit": "table"},
+    {"credit": "key_steps"},
+    {"equal_groups": "drop"},
+    {"advantage": {"baseline": "leave_one_out"}},
+    {"advantage": {"pool": "role", "unit": "turn"}},
+    {"advantage": {"pool": "agent", "unit": "trajectory", "std": "none"}},
+]
+
+
+@pytest.mark.parametrize("algorithm", ONE_ALONE)
+def test_one_rollout_has_nothing_to_be_compared_with_and_is_refused(
+    algorithm: dict[str, Any],
+) -> None:
+    config = GroupRelativeConfig.model_validate(algorithm)
+    subagents = [make_agent(make_turn([1], [2]), role="subagent", agent=n) for n in (1, 2)]
+    group = [make_scored(make_agent(make_turn([1], [2])), *subagents, value=0.7)]
+    trained = group_relative(config).credit(group, [0.7]) or []
+    assert {turn.advantage for turns in trained for turn in turns} <= {0.0}
+    values = {"algorithm": {"kind": "group_relative", **algorithm}, "group_size": 1}
+    with pytest.raises(ValidationError, match=r"group_size=1 leaves a rollout nothing to be comp"):
+        RLConfig.model_validate(values)
+    RLConfig.model_validate(values | {"group_size": 2})
+
+
+def test_one_rollout_can_be_imitated() -> None:
+    values = {"algorithm": {"kind": "best_of_group"}, "group_size": 1}
+    assert RLConfig.model_validate(values).group_size == 1
+    group = [make_scored(value=0.7)]
+    ((turn,),) = best_of_group(BestOfGroupConfig()).credit(group, [0.7]) or []
+    assert turn.advantage == 1

@@ -129,6 +129,10 @@ def test_the_length_of_failed_rollouts_may_cost_too() -> None:
         ({"steps": None}, "schedule.kind=dynamic needs steps"),
         ({"steps": None, "epochs": 2}, "schedule.kind=dynamic needs steps"),
         ({"algorithm": {"kind": "group_relative"}}, "algorithm.equal_groups=keep"),
+        (
+            {"algorithm": {"kind": "best_of_group"}, "group_size": 1},
+            "differ in their reward, which one alone never does: set group_size to 2 or more",
+        ),
     ],
 )
 def test_settings_that_dynamic_sampling_can_not_honour_are_refused(

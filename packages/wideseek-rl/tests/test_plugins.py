@@ -188,12 +188,13 @@ def test_a_credit_rule(tmp_path: Path) -> None:
 config = GroupRelativeConfig(credit="lead_only")
 group = [make_scored(make_agent(), make_agent(role="subagent", agent=1))]
 print([turns[0].advantage for turns in open_algorithm(config).credit(group, [0.7])])
+print(RLConfig(algorithm=config, group_size=1).group_size)
 try:
     GroupRelativeConfig(credit="absent")
 except ValueError as error:
     print("there are rollout, table, key_steps, lead_only" in str(error))
 """
-    assert use(tmp_path, script) == ["[0.7, 0.0]", "True"]
+    assert use(tmp_path, script) == ["[0.7, 0.0]", "1", "True"]
 
 
 def test_an_algorithm(tmp_path: Path) -> None:

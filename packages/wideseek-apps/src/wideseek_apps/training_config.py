@@ -132,6 +132,18 @@ class TrainConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _selects_turns_that_train(self) -> Self:
+        chosen = getattr(self.rl.algorithm, "selection", "all")
+        fixed = None if self.fixed_role is None else self.fixed_role.role
+        if chosen == "subagents" and self.team.workflow == "single_agent":
+            reason = "team.workflow=single_agent has no subagents"
+        elif (chosen, fixed) in (("main", "lead"), ("subagents", "subagent")):
+            reason = f"fixed_role.role={fixed} leaves the model of these as it is"
+        else:
+            return self
+        raise ValueError(f"rl.algorithm.selection={chosen} trains nothing: {reason}")
+
+    @model_validator(mode="after")
     def _trains_what_it_samples(self) -> Self:
         if self.policy.temperature <= 0:
             raise ValueError("policy.temperature must be above 0 to train: greedy groups are alike")

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from wideseek_core import Config
 from wideseek_core.plugins import kind_union
 from wideseek_rl.algorithm.best_of_group import BestOfGroupConfig
+from wideseek_rl.algorithm.credit import BUILTIN_RULES
 from wideseek_rl.algorithm.group_relative import GroupRelativeConfig
 from wideseek_rl.algorithm.open import ALGORITHMS
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
@@ -109,7 +110,7 @@ class RLConfig(Config):
     prompts_per_step: int = Field(default=128, ge=1)
     """Prompts whose rollouts make one step."""
     group_size: int = Field(default=8, ge=1)
-    """Rollouts of each prompt."""
+    """Rollouts of each prompt. An algorithm that compares them needs two or more."""
     max_concurrent_rollouts: int = Field(default=64, ge=1)
     """Rollouts that run at the same time."""
     on_duplicates: Literal["end", "warn"] = "end"
@@ -147,6 +148,23 @@ class RLConfig(Config):
             raise ValueError(
                 f"epochs={self.epochs} has no effect where steps={self.steps}: set steps=null, "
                 "or epochs=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_rollouts_to_compare(self) -> Self:
+        algorithm = self.algorithm
+        if self.group_size > 1:
+            return self
+        if isinstance(algorithm, GroupRelativeConfig) and algorithm.credit in BUILTIN_RULES:
+            raise ValueError(
+                "group_size=1 leaves a rollout nothing to be compared with: every advantage is 0, "
+                "nothing is trained; set it to 2 or more, or algorithm.kind=best_of_group"
+            )
+        if isinstance(self.schedule, DynamicScheduleConfig):
+            raise ValueError(
+                "schedule.kind=dynamic samples until rollouts of a prompt differ in their reward, "
+                "which one alone never does: set group_size to 2 or more"
             )
         return self
 
