@@ -71,6 +71,31 @@ def test_what_never_happens_is_an_error() -> None:
         simulate(program())
 
 
+@pytest.mark.parametrize("late", [1e7, 1e9])
+def test_timers_run_however_late_it_is(late: float) -> None:
+    async def program() -> float:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(late)
+        started = loop.time()
+        await asyncio.gather(asyncio.sleep(1.1), asyncio.sleep(0.3), asyncio.sleep(2.3))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.7):
+                await asyncio.sleep(5.0)
+        return loop.time() - started
+
+    assert simulate(program()) == pytest.approx(3.0, abs=1e-5)
+
+
+def test_times_without_end_are_an_error() -> None:
+    with pytest.raises(WideSeekError, match="simulated time passes"):
+        simulate(asyncio.sleep(1e300))
+    config = ScheduleSimConfig(
+        engine_tokens_per_s=1, sequence_tokens_per_s=1, lengths=LengthConfig(median_tokens=1e300)
+    )
+    with pytest.raises(WideSeekError, match="simulated time passes"):
+        schedule_report(config)
+
+
 def test_sequences_share_the_throughput_of_the_engine() -> None:
     # 10 tokens a second for all: two sequences get 5 each. The one of 10 tokens ends after 2 s; the
     # other has 10 of its 20 left and runs alone at 8: 1.25 s.
@@ -327,8 +352,17 @@ def test_steps_whose_groups_began_together_are_not_measured(
     (folder / "rl_config.json").write_text(json.dumps(settings))
     times = {"time/rollouts_s": 0.5, "time/update_s": 0.25, "time/sync_s": 0.0}
     lines = [json.dumps({"time/step_s": float(step), **times}) for step in range(1, steps + 1)]
-    (folder / "metrics.jsonl").write_text("\n".join(lines))
+    (folder / "metrics.jsonl").write_text("\n".join([*lines, ""]))
     assert measure_run(folder).step_s == step_s
+
+
+def test_a_run_that_was_killed_or_is_at_work_is_measured(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    for name in ("metrics.jsonl", "episodes/step_000003.jsonl"):
+        with (folder / name).open("a") as file:
+            file.write('{"version": 1, "step": 4, "time/step_s": 9')
+    run = measure_run(folder)
+    assert (run.step_s, len(run.groups)) == (6.5, 6)
 
 
 def test_the_report_checks_the_model_against_the_run(tmp_path: Path) -> None:

@@ -1,13 +1,21 @@
 """An event loop whose time is simulated: where it would wait, its clock jumps ahead."""
 
 import asyncio
+import math
 import selectors
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from wideseek_core.errors import WideSeekError
 
 T = TypeVar("T")
+
+MAX_S = 1e10
+"""Simulated time after which a program is given up: some 300 years."""
+
+RESOLUTION_S = time.get_clock_info("monotonic").resolution
+"""Timers that are due within this are run by asyncio, and no others."""
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -41,8 +49,16 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.in_threads -= 1
 
     def jump(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Lets time pass. Raises `WideSeekError` if that makes it too late."""
+        if self._now + seconds > MAX_S:
+            raise WideSeekError(
+                f"the simulated time passes {MAX_S:.0e} s: times or lengths are too large"
+            )
         self._now += seconds
+        if self._now + RESOLUTION_S == self._now:
+            # So late that numbers are further apart than the resolution: a timer would be due at
+            # this very time and never run.
+            self._now = math.nextafter(self._now, math.inf)
 
 
 class _Jumping(selectors.DefaultSelector):

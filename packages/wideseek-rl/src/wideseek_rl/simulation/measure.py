@@ -152,7 +152,8 @@ def _times(path: Path, together: int) -> dict[str, float]:
     """
     if not path.exists():
         raise DataError(f"{path}: is missing")
-    steps = [found for _, found in read_objects(path) if "time/step_s" in found]
+    lines = read_objects(path, growing=True)
+    steps = [found for _, found in lines if "time/step_s" in found]
     if not steps:
         raise DataError(f"{path}: has no steps")
     steps = steps[together:] or steps[1:] or steps
