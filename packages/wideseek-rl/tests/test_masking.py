@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig, TrainedTurn, TrainingSample
+from wideseek_core import Turn
+from wideseek_rl import (
+    CorrectionConfig,
+    LossConfig,
+    OptimizerConfig,
+    TorchTrainerConfig,
+    TrainedTurn,
+    TrainingSample,
+)
 from wideseek_rl.batch.samples import build_samples
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import make_turn, tiny_model
@@ -164,3 +172,63 @@ def test_nan_never_reaches_the_weights_though_nothing_else_is_there() -> None:
     metrics = TorchTrainer(model, CONFIG).update([with_value(conversation(), "ids", 10, 16)])
     assert (metrics.updates, metrics.tokens_trained, metrics.masked_tokens) == (0, 0, 7)
     assert torch.equal(flat(model), before)
+
+
+def off_by(logprobs: np.ndarray, *differences: float) -> Turn:
+    """A response whose sampler found its tokens so much less likely than the model does."""
+    sampled = [float(value) - by for value, by in zip(logprobs, differences, strict=True)]
+    return replace(make_turn([1, 4], [5, 6, 7, 8]), logprobs=tuple(sampled))
+
+
+def model_logprobs(model: Decoder) -> np.ndarray:
+    (sample,) = built(make_turn([1, 4], [5, 6, 7, 8]))
+    (found,) = TorchTrainer(model, CONFIG).logprobs([sample])
+    return found[2:]
+
+
+def built(*turns: Turn) -> list[TrainingSample]:
+    return build_samples([TrainedTurn(turn=turn, weight=0.1, advantage=1.0) for turn in turns])
+
+
+@pytest.mark.parametrize("odd", [math.nan, -30.0])
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_masked_token_does_not_split_the_sequence_of_its_response(odd: float, at: int) -> None:
+    """Neither one without a log-probability nor one whose log-ratio is out of bounds."""
+    differences = [0.2, 0.4, 0.9, -0.3]
+    model = tiny_model()
+    turn = off_by(model_logprobs(model), *differences)
+    logprobs = list(turn.logprobs)
+    logprobs[at] = odd
+    samples = built(replace(turn, logprobs=tuple(logprobs)))
+    loss = LossConfig(ratio="sequence", clip_low=0.9, clip_high=5.0)
+    metrics = TorchTrainer(model, CONFIG, loss).update(samples)
+    rest = [by for place, by in enumerate(differences) if place != at]
+    # With one s for three tokens of weight 0.1 and advantage 1.
+    assert metrics.ratio == pytest.approx(math.exp(sum(rest) / 3), rel=1e-5)
+    assert metrics.loss == pytest.approx(-0.3 * math.exp(sum(rest) / 3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("at", "masked"), [(1, True), (2, False)])
+def test_a_masked_token_does_not_split_what_is_weighted_as_one(at: int, masked: bool) -> None:
+    differences = [0.5, -0.3, 0.1, 0.3]
+    model = tiny_model()
+    turn = off_by(model_logprobs(model), *differences)
+    logprobs = list(turn.logprobs)
+    logprobs[at] = math.nan
+    samples = built(replace(turn, logprobs=tuple(logprobs)))
+    correction = CorrectionConfig(kind="mis", high=2.0)
+    config = CONFIG.model_copy(update={"recompute_logprobs": True})
+    metrics = TorchTrainer(model, config, LossConfig(correction=correction)).update(samples)
+    product = math.exp(sum(by for place, by in enumerate(differences) if place != at))
+    assert (product > 2.0) == masked
+    assert metrics.importance == pytest.approx(0 if masked else product, rel=1e-5)
+    assert metrics.corrected == masked
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_turn_with_a_gap_is_masked_whole(bad: int) -> None:
+    gap = replace(make_turn([1, 4], [5, 6, 7]), logprobs=(-2.8, math.nan, -2.8))
+    (sample,) = built(gap, make_turn([1, 4, 5, 6, 7, 3], [8, 2], logprob=-2.8))
+    screened = screen([with_value(sample, "logprobs", 2 + bad, 0.5)], 17)
+    (left,) = screened.samples
+    assert (screened.tokens, np.flatnonzero(left.weights).tolist()) == (2, [6, 7])

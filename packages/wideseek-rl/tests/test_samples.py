@@ -149,7 +149,30 @@ def test_a_turn_that_was_sampled_beside_another_is_not_merged_with_it(overlap: i
     assert sorted(sample.trained for sample in samples) == sorted([3, overlap + 1])
 
 
-def test_a_turn_is_what_trains_without_a_gap() -> None:
-    trained = [np.array([0, 1, 3, 4, 9]), np.array([], dtype=np.intp), np.array([1, 2])]
-    assert turn_numbers(trained).tolist() == [0, 0, 1, 1, 2, 3, 3]
+def test_a_turn_is_a_response_whatever_of_it_trains() -> None:
+    broken = (-0.5, math.nan, -0.5, math.inf)
+    first = replace(make_turn([1, 2], [3, 4, 5, 6]), logprobs=broken)
+    second = make_turn([1, 2, 3, 4, 5, 6], [7, 8])  # follows without a token between
+    third = make_turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [10])
+    other = replace(make_turn([2], [3, 4, 5]), logprobs=(math.nan, -0.5, -0.5))
+    unseen = replace(make_turn([9], [3]), logprobs=(math.nan,))
+    samples = [*build_samples([trained(turn) for turn in (third, first, second)])]
+    samples += build_samples([trained(unseen)]) + build_samples([trained(other)])
+    assert samples[0].turn_starts == (2, 6, 9)
+    assert samples[0].turns().tolist() == [0, 0, 1, 1, 2]
+    assert turn_numbers(samples).tolist() == [0, 0, 1, 1, 2, 3, 3]
     assert turn_numbers([]).tolist() == []
+
+
+def test_a_turn_of_which_nothing_trains_has_no_number() -> None:
+    first, second = make_turn([1], [2, 3]), make_turn([1, 2, 3, 4], [5])
+    (sample,) = build_samples([trained(first, weight=0.0), trained(second)])
+    assert sample.turns().tolist() == [0]
+
+
+def test_where_the_turns_are_not_known_one_is_what_trains_without_a_gap() -> None:
+    weights = np.array([0, 1, 1, 0, 1, 1, 0, 0, 1], dtype=np.float32)
+    zeros = np.zeros(9, dtype=np.float32)
+    ids = np.arange(9, dtype=np.int32)
+    sample = TrainingSample(ids=ids, weights=weights, advantages=zeros, logprobs=zeros)
+    assert sample.turns().tolist() == [0, 0, 1, 1, 2]

@@ -226,7 +226,7 @@ def collate(
         advantages=gather("advantages"),
         logprobs=gather("logprobs"),
         owners=torch.as_tensor(owners).to(device),
-        turns=torch.as_tensor(turn_numbers(trained)).to(device),
+        turns=torch.as_tensor(turn_numbers(samples)).to(device),
         layout=layout,
     )
 

@@ -48,6 +48,10 @@ class TrainingSample:
     """Under the distribution that sampled the token."""
     group: int = 0
     """Which prompt of the step it belongs to: the samples of a prompt stay in one update."""
+    turn_starts: tuple[int, ...] = ()
+    """Where the response of each turn begins, in order: tokens that do not train, in the middle of
+    a response, do not end it. Empty where nobody knows; then a turn is what trains without a gap.
+    """
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +65,16 @@ class TrainingSample:
     def nll(self) -> float:
         """Negative log-likelihood of the trained tokens together, −Σ log π in nats."""
         return -float(self.logprobs[self.weights != 0].sum())
+
+    def turns(self) -> NDArray[np.int64]:
+        """The number of the turn that each trained token is of, from 0."""
+        at = np.flatnonzero(self.weights)
+        if not self.turn_starts:
+            first = np.diff(at, prepend=-2) > 1
+        else:
+            spans = np.searchsorted(self.turn_starts, at, side="right")
+            first = np.diff(spans, prepend=-1) > 0
+        return np.cumsum(first, dtype=np.int64) - 1
 
     def scaled(self, factor: float) -> "TrainingSample":
         """The same sample with all weights multiplied."""
@@ -141,18 +155,23 @@ def _sample(chain: Sequence[TrainedTurn], group: int) -> TrainingSample:
         advantages[span] = trained.advantage
         logprobs[span] = sampled
     return TrainingSample(
-        ids=ids, weights=weights, advantages=advantages, logprobs=logprobs, group=group
+        ids=ids,
+        weights=weights,
+        advantages=advantages,
+        logprobs=logprobs,
+        group=group,
+        turn_starts=tuple(len(trained.turn.prompt_ids) for trained in chain),
     )
 
 
-def turn_numbers(trained: Sequence[NDArray[np.intp]]) -> NDArray[np.int64]:
-    """The number of the turn that each trained token is of, counted over all samples.
-
-    `trained` holds the places of the trained tokens of each sample. A turn is what trains without
-    a gap: between two turns there are always the tokens that end the one and begin the other.
-    """
-    starts = [np.diff(at, prepend=-2) > 1 for at in trained]
-    return np.cumsum(np.concatenate([np.zeros(0, bool), *starts]), dtype=np.int64) - 1
+def turn_numbers(samples: Sequence[TrainingSample]) -> NDArray[np.int64]:
+    """The number of the turn that each trained token is of, counted over all samples."""
+    parts, count = [np.zeros(0, dtype=np.int64)], 0
+    for sample in samples:
+        turns = sample.turns()
+        parts.append(turns + count)
+        count += int(turns[-1]) + 1 if len(turns) else 0
+    return np.concatenate(parts)
 
 
 def split_samples(samples: Sequence[TrainingSample], parts: int) -> Iterator[list[TrainingSample]]:

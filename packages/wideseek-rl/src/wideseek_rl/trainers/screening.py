@@ -80,13 +80,15 @@ def _fault(
         "log-probability": sample.logprobs,
     }
     reason = f"{name} {values[name][np.argmax(first)]}" if name in values else name
-    return reason, _whole_turns(trained, bad)
+    return reason, _whole_turns(sample, bad)
 
 
-def _whole_turns(trained: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """All tokens of the spans of trained tokens that hold a bad one."""
-    turns = np.cumsum(np.diff(trained, prepend=False) & trained)
-    return trained & np.isin(turns, np.unique(turns[bad]))
+def _whole_turns(sample: TrainingSample, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """All trained tokens of the turns that hold a bad one."""
+    at, turns = np.flatnonzero(sample.weights), sample.turns()
+    found = np.zeros(len(sample), dtype=np.bool_)
+    found[at[np.isin(turns, turns[bad[at]])]] = True
+    return found
 
 
 def _masked(sample: TrainingSample, bad: NDArray[np.bool_]) -> TrainingSample:

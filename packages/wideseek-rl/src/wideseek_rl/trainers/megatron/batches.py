@@ -109,6 +109,6 @@ def collate(
         advantages=gathered("advantages", torch.float32),
         logprobs=gathered("logprobs", torch.float32),
         owners=torch.as_tensor(owners).to(device),
-        turns=torch.as_tensor(turn_numbers(trained)).to(device),
+        turns=torch.as_tensor(turn_numbers([samples[n] for n in chosen])).to(device),
         documents=tuple(chosen),
     )

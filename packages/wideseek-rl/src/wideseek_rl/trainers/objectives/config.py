@@ -53,7 +53,8 @@ class LossConfig(Config):
     2507.18071)."""
     sequence: Literal["turn", "sample"] = "turn"
     """What a sequence is where it matters: one response, or all responses of a training sample,
-    which are those of an agent unless its context was rebuilt."""
+    which are those of an agent unless its context was rebuilt. Tokens of it that are masked are
+    left out of its mean or product, and it remains one sequence."""
     clip_low: float = Field(default=0.2, gt=0, le=1)
     """ε_low: the ratio is clipped below 1 − this."""
     clip_high: float = Field(default=0.28, gt=0)
