@@ -38,6 +38,7 @@ class World:
     engine: SimulatedEngine
     sampler: PromptSampler
     slots: asyncio.Semaphore
+    weights: Any = None
     version: int = 0
     ends: list[float] = field(default_factory=lambda: [0.0])
     """When each step had its new weights, after the beginning."""
