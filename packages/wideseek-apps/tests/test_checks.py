@@ -3,16 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wideseek_apps.ask_config import AskConfig
-from wideseek_apps.checks import check_team
+from wideseek_apps.checks import check_apart, check_team
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig, check_evaluation
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.start_policy import make_start_policy
 from wideseek_apps.training_config import TrainConfig, check_train
-from wideseek_core import CheckpointError, ConfigError, load_config
+from wideseek_core import CheckpointError, ConfigError, TableGold, Task, TextGold, load_config
 from wideseek_rl.models.manifest import write_manifest
 
 
@@ -280,3 +281,41 @@ def test_settings_that_an_engine_could_not_follow_are_refused(
     engine = (f"policy.engine.kind={kind}", f"policy.engine.{setting}")
     with pytest.raises(ConfigError, match=message):
         load_config(TrainConfig, engine)
+
+
+TABLE = "| Moon | Planet |\n| --- | --- |\n| Io | Jupiter |\n| Titan | Saturn |"
+
+
+def table(text: str) -> TableGold:
+    return TableGold(text=text, key_columns=("Moon",), required_columns=("Moon", "Planet"))
+
+
+@pytest.mark.parametrize(
+    ("other", "is_shared"),
+    [
+        ({"id": "a"}, True),
+        ({"question": "which  moons ARE large?"}, True),
+        ({"gold": table(TABLE.replace("| Io", "|  Io"))}, True),
+        ({"gold": TextGold(answers=("Io",))}, False),
+        ({"gold": table(TABLE.rpartition("\n")[0])}, False),
+        ({}, False),
+    ],
+)
+def test_a_task_that_is_trained_on_is_not_measured_under_another_name(
+    other: dict[str, Any], is_shared: bool
+) -> None:
+    def task(**values: Any) -> Task:
+        return Task.model_validate(values)
+
+    gold = other.get("gold") or table(TABLE.replace("Io", "Ganymede"))
+    trained = [
+        task(id="a", question="Which moons are large?", gold=table(TABLE)),
+        task(id="b", question="Who found Titan?", gold=TextGold(answers=("Io",))),
+        task(id="c", question="What is small?", gold=table(TABLE.rpartition("\n")[0])),
+    ]
+    measured = [task(id="z", question="Which are small?", gold=gold).model_copy(update=other)]
+    if not is_shared:
+        check_apart(trained, measured, "evaluation.data")
+        return
+    with pytest.raises(ConfigError, match=r"1 tasks are in data and in evaluation\.data, a for"):
+        check_apart(trained, measured, "evaluation.data")

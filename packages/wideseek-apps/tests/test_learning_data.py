@@ -37,6 +37,14 @@ SPLITS = {"Auk": "train", "Bee": "evaluation", "Cod": "train", "Doe": "kept back
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files made of four tables of which two may be trained on."""
     source, out = tmp_path_factory.mktemp("wikitables"), tmp_path_factory.mktemp("out")
+    write_source(source)
+    write_learning_data(LearningDataConfig(source=source, folder=out))
+    return out
+
+
+def write_source(source: Path) -> None:
+    """The three files that `wideseek wikitables` reads."""
+    source.mkdir(exist_ok=True)
     lines: dict[str, list[object]] = {"pages": [], "wide_dev": [], "splits": []}
     for title, split in SPLITS.items():
         base = f"https://wiki.example/wiki/{title}"
@@ -61,8 +69,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rows in lines.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (source / f"{name}.jsonl").write_text(text)
-    write_learning_data(LearningDataConfig(source=source, folder=out))
-    return out
 
 
 def test_nothing_to_train_on_is_of_a_table_that_is_held_out(folder: Path) -> None:
@@ -93,6 +99,18 @@ def test_further_questions_ask_for_some_columns_of_the_same_table(folder: Path) 
         assert asked != table["evaluation"]["required"]
         assert f"give these columns: {', '.join(asked)}." in line["question"]
         assert line["answer"].splitlines()[1] == f"| {' | '.join(asked)} |"
+
+
+def test_data_with_a_table_in_both_splits_is_not_written(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_source(source)
+    lines = list(_lines(source / "splits.jsonl"))
+    again = lines[1] | {"split": "train"}
+    with (source / "splits.jsonl").open("a") as file:
+        file.write(json.dumps(again) + "\n")
+    with pytest.raises(DataError, match="t-Bee, which is to be trained on, and t-Bee"):
+        write_learning_data(LearningDataConfig(source=source, folder=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_atlas_is_split_too(folder: Path) -> None:
@@ -156,6 +174,9 @@ def test_the_leak_rule_holds_for_the_real_tables(tmp_path: Path) -> None:
     held_out = {line["id"] for line in _lines(tmp_path / EVALUATION)}
     assert held_out == {line["wide"] for line in lines if line["split"] == "evaluation"}
     assert not held_out & allowed
+    questions = {line["question"] for line in _lines(source / "qa_dev.jsonl")}
+    asked = {line["question"] for name in (TRAIN, PARTS) for line in _lines(tmp_path / name)}
+    assert not questions & asked
     # Nor is a table that is held out to be trained on under another name.
     trained = [*_lines(tmp_path / TRAIN), *_lines(tmp_path / PARTS)]
     evaluated = list(_lines(tmp_path / EVALUATION))

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig, Rollou
 from wideseek_apps.profiles import local_folder
 from wideseek_apps.team import TeamsConfig
 from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
+from wideseek_core import TableGold, Task
 from wideseek_core.config import Config, secret
 from wideseek_core.errors import ConfigError
 from wideseek_judge import JudgeConfig
@@ -128,3 +130,19 @@ def check_data(key: str, data: Config, world: WorldConfig, *, world_given: bool)
             "world.pages=PAGES.jsonl for pages of your own, world.kind=tools for an index, a "
             "server or the web, or world.kind=atlas if they are about the bundled atlas"
         )
+
+
+def check_apart(tasks: Sequence[Task], held_out: Sequence[Task], key: str) -> None:
+    """Raises `ConfigError` for tasks that are trained on and measured, under whatever id."""
+    known = {mark for task in held_out for mark in _marks(task)}
+    shared = [task.id for task in tasks if not known.isdisjoint(_marks(task))]
+    if shared:
+        raise ConfigError(f"{len(shared)} tasks are in data and in {key}, {shared[0]} for example")
+
+
+def _marks(task: Task) -> Iterator[str]:
+    """What only tasks that are the same have in common: id, question, table of some rows."""
+    yield f"id {task.id}"
+    yield f"question {' '.join(task.question.casefold().split())}"
+    if isinstance(task.gold, TableGold) and task.gold.text.count("\n") > 2:
+        yield f"table {' '.join(task.gold.text.split())}"

@@ -2,6 +2,7 @@
 
 The leak rule: what is trained on (`TRAIN`, `PARTS`, `ATLAS_TRAIN`, `LISTINGS`) is made of tables
 whose split is `train` and of the atlas's training questions; pages of all tables are in the world.
+A table that is in both splits, under whatever name, is refused.
 """
 
 import json
@@ -15,6 +16,7 @@ from wideseek_core import Config, ConfigError, TableGold, Task
 from wideseek_core.files import file_atomically
 from wideseek_data.atlas.store import materialize
 from wideseek_data.datasets import AtlasData, load_atlas
+from wideseek_data.teaching.leaks import check_no_leak
 from wideseek_data.teaching.listing import narrower
 from wideseek_data.teaching.wikitables import SPLITS, read_pages, read_wikitables
 from wideseek_tools.passages import first_words
@@ -32,7 +34,11 @@ Json = Mapping[str, JsonValue]
 
 
 class LearningDataConfig(Config):
-    """Where the wikitables data is, and where the files go."""
+    """Where the wikitables data is, and where the files go.
+
+    Tasks and listings to train on are made of the tables whose split is `train`. A table that is in
+    the split `evaluation` as well, under whatever name, is refused.
+    """
 
     source: Path = Path("wikitables")
     """Folder with `pages.jsonl`, `wide_dev.jsonl` and `splits.jsonl`."""
@@ -51,10 +57,11 @@ def check_learning_data(config: LearningDataConfig) -> None:
 
 
 def write_learning_data(config: LearningDataConfig) -> dict[str, int]:
-    """Writes all files; returns how many lines each has."""
+    """Writes all files; returns how many lines each has. Raises `DataError`."""
     folder = config.folder
     listings = read_wikitables(config.source, "train")
     held_out = read_wikitables(config.source, "evaluation")
+    check_no_leak(listings, held_out)
     files: dict[str, Iterable[Json]] = {
         TRAIN: [task_json(listing.task) for listing in listings],
         PARTS: [task_json(part.task) for one in listings for part in narrower(one, config.parts)],

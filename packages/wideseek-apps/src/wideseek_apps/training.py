@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from wideseek_agents import Team, TeamConfig
+from wideseek_apps.checks import check_apart
 from wideseek_apps.evaluation_folders import LaterEvaluations, set_aside
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
@@ -161,13 +162,6 @@ async def train(config: TrainConfig) -> Outcome:
     comparison = compare(before, after, metrics=SHOWN)
     write_atomically(config.folder / "change.json", comparison.model_dump_json(indent=1) + "\n")
     return Outcome(comparison=comparison, training=training, seconds=time.monotonic() - started)
-
-
-def check_apart(tasks: Sequence[Task], held_out: Sequence[Task], key: str) -> None:
-    """Raises `ConfigError` for tasks that are trained on and measured."""
-    shared = {task.id for task in tasks} & {task.id for task in held_out}
-    if shared:
-        raise ConfigError(f"{len(shared)} tasks are in data and in {key}")
 
 
 def load_validation(config: TrainConfig, tasks: Sequence[Task]) -> dict[str, list[Task]]:
