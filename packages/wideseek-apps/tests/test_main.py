@@ -79,6 +79,22 @@ def test_a_dry_run_shows_settings_that_can_be_given_back(
     assert capsys.readouterr().out == shown
 
 
+def test_a_dry_run_shows_no_passwords(capsys: Captured, tmp_path: Path) -> None:
+    settings = [
+        "placement.engines.base_urls=[http://me:hunter2@a.example]",
+        "policy.engine.kind=vllm",
+        "judge.kind=llm",
+        "judge.endpoint.base_url=http://me:hunter2@b.example",
+    ]
+    assert run("train", *settings, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "hunter2" not in shown
+    assert "http://[redacted]@a.example" in shown
+    again = tmp_path / "again.yaml"
+    again.write_text(shown)
+    assert run("train", str(again), "--dry-run") == 2  # rather than to ask without the password
+
+
 def test_the_environment_is_shown_without_secrets(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

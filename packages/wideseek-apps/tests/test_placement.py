@@ -273,3 +273,17 @@ def test_the_command_shows_the_plan_below_the_settings() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "processes: 2" in shown
     assert shown.count("python -m wideseek_rl.engines.builtin.worker") == 3
+
+
+def test_the_plan_shows_no_keys_of_its_commands() -> None:
+    settings = [
+        "placement.engines.replicas=2",
+        "policy.engine.kind=vllm",
+        "policy.engine.launch.environment.HF_TOKEN=hunter2",
+        "policy.engine.launch.extra_args=[--api-key,hunter2]",
+    ]
+    command = [sys.executable, "-m", "wideseek_apps", "train", *settings, "--dry-run"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "hunter2" not in shown
+    assert shown.count("'HF_TOKEN=[redacted]'") == 2
+    assert shown.count("--api-key '[redacted]'") == 2

@@ -27,10 +27,25 @@ def test_unusable_addresses_are_refused(given: str) -> None:
         validate(EndpointConfig, {"base_url": given})
 
 
-def test_a_refused_address_does_not_show_its_password() -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ftp://user:secret@a.example",
+        "user:secret@a.example:80",
+        "http:user:secret@a.example",
+        "http:/user:secret@a.example",
+        "http://user:sec ret@a.example",
+        "http://user:se/cret@a.example",
+        "http://us er:secret@[a.example",
+        "ftp://a.example/?api_key=secret",
+    ],
+)
+def test_a_refused_address_does_not_show_its_password(given: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        validate(EndpointConfig, {"base_url": "ftp://user:secret@a.example"})
-    assert "secret" not in str(caught.value)
+        validate(EndpointConfig, {"base_url": given})
+    assert "sec" not in str(caught.value)
+    assert "cret" not in str(caught.value)
+    assert "[redacted]" in str(caught.value)
 
 
 class Servers(Config):

@@ -2,7 +2,7 @@ import inspect
 import re
 
 import wideseek_core
-from wideseek_core import WideSeekError, errors
+from wideseek_core import BadRequest, ServiceError, ServiceFault, WideSeekError, errors
 
 
 def classes() -> list[type[WideSeekError]]:
@@ -33,3 +33,15 @@ def test_the_drawn_tree_is_the_tree() -> None:
 def test_every_error_is_public_and_has_few_children() -> None:
     assert {cls.__name__ for cls in classes()} <= set(wideseek_core.__all__)
     assert all(len(cls.__subclasses__()) <= 3 for cls in classes() if cls is not WideSeekError)
+
+
+def test_no_error_shows_a_password_of_an_address() -> None:
+    for cls in classes():
+        line = "no http://me:hunter2@a.example"
+        if issubclass(cls, BadRequest):
+            error: WideSeekError = cls(400, line)
+        elif issubclass(cls, ServiceError):
+            error = cls(line, kind=ServiceFault.CONNECT)
+        else:
+            error = cls(line)
+        assert str(error) == "no http://[redacted]@a.example"

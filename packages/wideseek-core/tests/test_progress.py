@@ -85,3 +85,15 @@ def test_a_result_is_shown_in_any_encoding(encoding: str, shown: str) -> None:
     )
     assert done.stderr == b""
     assert done.stdout.decode(encoding) == f"{shown}\n"
+
+
+def test_a_log_record_shows_no_password_of_an_address(capsys: Captured) -> None:
+    with logging_to_console():
+        logging.getLogger("x").warning("%s has ended", "http://me:hunter2@a.example")
+        try:
+            raise ValueError("no http://me:hunter2@a.example")
+        except ValueError:
+            logging.getLogger("x").exception("a bug")
+    shown = capsys.readouterr().err
+    assert "http://[redacted]@a.example has ended" in shown
+    assert "ValueError: no http://[redacted]@a.example" in shown

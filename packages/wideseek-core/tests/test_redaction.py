@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wideseek_core.redaction import REDACTED, Redactor, secrets_in_url
+from wideseek_core.redaction import (
+    REDACTED,
+    Redactor,
+    hide_credentials,
+    hide_secrets,
+    secrets_in_url,
+)
 
 KEY = "sk-9f/3+a b&c\"d'é-long"
 
@@ -50,3 +56,85 @@ def test_the_secrets_of_an_address() -> None:
 )
 def test_no_text_around_a_key_keeps_it(key: str, before: str, after: str) -> None:
     assert key not in Redactor([key])(before + key + after)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "at http://me:hunter2@a.example:80/x, twice",
+            "at http://[redacted]@a.example:80/x, twice",
+        ),
+        ("redis://:pw@a.example", "redis://[redacted]@a.example"),
+        ("https://me@a.example", "https://[redacted]@a.example"),
+        ("http://me:p@ss@a.example", "http://[redacted]@a.example"),
+        ("http://me:pa/ss?w@a.example:80/x", "http://[redacted]@a.example:80/x"),
+        ("http://me:12@a.example", "http://[redacted]@a.example"),
+        ("http://me:pw@[::1]:80", "http://[redacted]@[::1]:80"),
+        (
+            '["http://a:b@c.example","http://d:e@f.example"]',
+            '["http://[redacted]@c.example","http://[redacted]@f.example"]',
+        ),
+        (
+            "http://a:b@c.example,http://d:e@f.example",
+            "http://[redacted]@c.example,http://[redacted]@f.example",
+        ),
+        (
+            "http://a.example/x?api_key=K&q=1&access_token=T",
+            "http://a.example/x?api_key=[redacted]&q=1&access_token=[redacted]",
+        ),
+    ],
+)
+def test_addresses_are_shown_without_what_is_secret(text: str, shown: str) -> None:
+    assert hide_credentials(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a.example/@me/page?keyword=x",
+        "http://a.example:8000/@me and me@a.example",
+        "http://[::1]:80/@me",
+        "http://a.example:port/x",
+        "git@a.example:me/it",
+        "a token=b, at 12:30@home",
+    ],
+)
+def test_addresses_without_secrets_are_shown_as_they_are(text: str) -> None:
+    assert hide_credentials(text) == text
+
+
+def test_settings_are_shown_without_what_is_secret() -> None:
+    launch = {
+        "environment": {"HF_TOKEN": "hf_abc", "HOME": "/home/me", "MY_API_KEY": ""},
+        "extra_args": [
+            "--api-key",
+            "sk-1",
+            "--max-num-batched-tokens",
+            "8192",
+            "--hf-token=hf_abc",
+        ],
+        "program": ["env", "HF_TOKEN=hf_abc", "N=1", "serve", "--api-key", "--tokenizer", "x"],
+        "max_tokens": 3,
+        "api_key_env": "MY_KEY",
+    }
+    assert hide_secrets({"launch": launch}) == {
+        "launch": {
+            "environment": {"HF_TOKEN": REDACTED, "HOME": "/home/me", "MY_API_KEY": ""},
+            "extra_args": [
+                *("--api-key", REDACTED, "--max-num-batched-tokens", "8192"),
+                f"--hf-token={REDACTED}",
+            ],
+            "program": [
+                "env",
+                f"HF_TOKEN={REDACTED}",
+                "N=1",
+                "serve",
+                "--api-key",
+                "--tokenizer",
+                "x",
+            ],
+            "max_tokens": 3,
+            "api_key_env": "MY_KEY",
+        }
+    }

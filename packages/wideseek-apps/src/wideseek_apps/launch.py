@@ -1,6 +1,5 @@
 """How a sub-command starts: settings are read and checked first, then the work begins."""
 
-import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +9,8 @@ from wideseek_core import Config, ConfigError
 from wideseek_core.commands import Program
 from wideseek_core.exits import HelpRequested, leave_on_interrupt, raise_on_interrupt
 from wideseek_core.progress import logging_to_console, show
+from wideseek_core.redaction import REDACTED
+from wideseek_core.runs import plain
 
 
 @contextmanager
@@ -39,7 +40,10 @@ def _renamed(text: str, program: str, shown: str) -> str:
 
 
 def show_settings(config: Config) -> None:
-    """What `--dry-run` shows: every setting, as a YAML file that can be given back."""
-    plain: object = json.loads(config.model_dump_json())
-    text = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=100)
-    show(f"# Nothing was run. These are the settings:\n{text.rstrip()}")
+    """What `--dry-run` shows: every setting, as a YAML file that can be given back.
+
+    Passwords and keys in it are left out, as they are in what a run stores.
+    """
+    text = yaml.safe_dump(plain(config), allow_unicode=True, sort_keys=False, width=100)
+    hidden = " ([redacted]: what is secret is not shown)" if REDACTED in text else ""
+    show(f"# Nothing was run. These are the settings{hidden}:\n{text.rstrip()}")

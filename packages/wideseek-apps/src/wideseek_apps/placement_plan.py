@@ -10,6 +10,7 @@ from wideseek_apps.served_engine import server_command, server_placement, server
 from wideseek_apps.services import judge_command, serve_command
 from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_core import ConfigError
+from wideseek_core.redaction import hide_options
 from wideseek_rl.cluster.config import PlacementConfig, RayPlacement
 from wideseek_rl.cluster.estimate import (
     GPU_GIB,
@@ -83,6 +84,11 @@ def _processes(
     yield f"Logs: {config.folder}/logs/NAME.log. Port 0 is one that is free when it starts."
 
 
+def _shown(command: Sequence[str]) -> str:
+    """A command line as a shell takes it, without the secrets in it."""
+    return shlex.join(map(str, hide_options(command)))
+
+
 def _command(config: TrainConfig, placement: PlacementConfig, process: PlannedProcess) -> str:
     role, number = process.name.rsplit("-", 1)
     log = config.folder / "logs" / f"{process.name}.log"
@@ -97,15 +103,15 @@ def _command(config: TrainConfig, placement: PlacementConfig, process: PlannedPr
     if role == "judge":
         assert placement.judge is not None
         devices = process.gpus or None
-        return shlex.join(judge_command(placement.judge, "", port=PORT, log=log, devices=devices))
+        return _shown(judge_command(placement.judge, "", port=PORT, log=log, devices=devices))
     if role == "retrieval":
         assert placement.retrieval is not None
-        return shlex.join(serve_command(placement.retrieval, "127.0.0.1", PORT))
+        return _shown(serve_command(placement.retrieval, "127.0.0.1", PORT))
     if isinstance(engine, ServedEngineConfig):
         port = server_port(engine, int(number))
         place = server_placement(engine, _model_folder(config), int(number), port=port, log=log)
         place = place.model_copy(update={"devices": process.gpus or None})
-        return shlex.join(server_command(engine, place, installed=False))
+        return _shown(server_command(engine, place, installed=False))
     return "python -m wideseek_rl.engines.builtin.worker"
 
 

@@ -28,9 +28,17 @@ What the model does wrong is data, never an exception: see `Status` and `ToolRes
 
 from enum import StrEnum
 
+from wideseek_core.redaction import hide_credentials
+
 
 class WideSeekError(Exception):
-    """Root of the tree; catch it to catch everything WideSeek raises on purpose."""
+    """Root of the tree; catch it to catch everything WideSeek raises on purpose.
+
+    Users and passwords of addresses are left out of its text.
+    """
+
+    def __str__(self) -> str:
+        return hide_credentials(super().__str__())
 
 
 class ConfigError(WideSeekError):

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from wideseek_core.errors import WideSeekError
 from wideseek_core.exception_groups import first_cause, is_foreseen
+from wideseek_core.redaction import hide_credentials
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -80,5 +81,5 @@ def _fail(error: BaseException) -> None:
     line = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and error.strerror:
         line = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.write(hide_credentials(" ".join(line.split())) + "\n")
     raise SystemExit(2) from None

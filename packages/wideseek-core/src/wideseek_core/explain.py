@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from wideseek_core.fields import LIST, containers, kind_of, models_in
+from wideseek_core.redaction import REDACTED, hide_credentials
 
 MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""
@@ -16,6 +17,8 @@ _NOT_A_MAPPING = ("model_type", "model_attributes_type", "dict_type")
 _NOT_A_LIST = ("tuple_type", "list_type", "set_type")
 _TYPE = re.compile(r"[a-z-]+\[.*\]|str|int|float|bool", re.DOTALL)
 """A member of a plain union, which a location names beside the keys."""
+_BARE_CREDENTIALS = re.compile(r"(?<=['\"/])[^/'\":@]+:[^/].*@", re.DOTALL)
+"""Of a value that was meant as an address."""
 _SPELLED_OTHERWISE = re.compile(r"[/:>-]+|__")
 """What some write between the parts of a key, where a dot is meant."""
 
@@ -41,7 +44,7 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: {_keys_wanted(where, _below(cls, path), problem['input'])}{shown}"
     if kind in _NOT_A_LIST:
         return f"{where}: a list is wanted, such as {where}=[A,B]{shown}"
-    message = _without_credentials(problem["msg"].removeprefix("Value error, "))
+    message = hide_credentials(problem["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     return f"{where}: {message}{shown}" if where else message
 
@@ -144,9 +147,7 @@ def _below(cls: type[BaseModel], path: Sequence[str]) -> _Below:
 
 
 def _short(value: object) -> str:
-    text = _without_credentials(repr(value))
+    text = repr(value)
+    if isinstance(value, str):  # an address may lack what shows that it is one
+        text = hide_credentials(_BARE_CREDENTIALS.sub(f"{REDACTED}@", text))
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "[redacted]", text)

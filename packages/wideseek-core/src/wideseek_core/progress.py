@@ -21,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wideseek_core.redaction import hide_credentials
+
 console = Console(stderr=True)
 """The one console of a process: the bar and the log share it."""
 
@@ -115,11 +117,20 @@ def logging_to_console(level: int = logging.INFO) -> Generator[None]:
         root.setLevel(before)
 
 
+class _HidingFormatter(logging.Formatter):
+    """Leaves users and passwords of addresses out of lines and tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_credentials(super().format(record))
+
+
 def _handler() -> logging.Handler:
     if console.is_terminal:
-        return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+        handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+        handler.setFormatter(_HidingFormatter("%(message)s"))
+        return handler
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_HidingFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     return handler
 
 
@@ -131,7 +142,7 @@ def show(text: str) -> None:
 
 def show_problem(text: str) -> None:
     """Writes what is no result to stderr."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(hide_credentials(text), highlight=False, markup=False, soft_wrap=True)
 
 
 _IN_ASCII = {

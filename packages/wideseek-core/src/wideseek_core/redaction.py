@@ -3,7 +3,9 @@
 import base64
 import html
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 REDACTED = "[redacted]"
@@ -12,6 +14,16 @@ MIN_CHARS = 4
 MIN_PART_CHARS = 8
 """Parts of a secret of this length are removed too, for servers that show half of a key."""
 _SECRET_WORDS = ("key", "token", "secret", "auth", "password", "cookie", "signature")
+_IN_ADDRESS = re.compile(
+    r"""(?<=://)
+    (?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))  # a user, or what is no port
+    (?:(?!://)[^\s"])*@  # to the last @, since passwords are written with @ and / as well
+    """,
+    re.VERBOSE,
+)
+_IN_QUERY = re.compile(r"""(?<=[?&;])([^\s=&#"]+)=([^\s&#"]+)""")
+_SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
 
 
 class Redactor:
@@ -64,7 +76,8 @@ def _forms(secret: str) -> set[str]:
 
 def is_secret_name(name: str) -> bool:
     """Whether a header or a query parameter of this name usually holds a secret."""
-    return any(word in name.lower() for word in _SECRET_WORDS)
+    known = name.lower().replace("keyword", "")
+    return any(word in known for word in _SECRET_WORDS)
 
 
 def secrets_in_url(url: str) -> set[str]:
@@ -78,6 +91,55 @@ def secrets_in_url(url: str) -> set[str]:
     pair = f"{unquote(user)}:{unquote(password)}" if user or password else ""
     found = {user, unquote(user), password, unquote(password), pair, *given}
     return {value for value in found if value}
+
+
+def hide_credentials(text: str) -> str:
+    """The text without users, passwords and secret parameters of the addresses in it."""
+    if "://" not in text:
+        return text
+    text = _IN_ADDRESS.sub(f"{REDACTED}@", text)
+    return _IN_QUERY.sub(
+        lambda found: f"{found[1]}={REDACTED}" if is_secret_name(found[1]) else found[0], text
+    )
+
+
+def hide_secrets(value: object, within: str = "") -> object:
+    """Settings, as JSON holds them, without the secrets in them; `within` is their key.
+
+    Besides those of addresses, they are variables of an `environment` and options of command lines
+    that have the name of a secret.
+    """
+    if isinstance(value, str):
+        return hide_credentials(value)
+    if isinstance(value, Mapping):
+        hidden = within == "environment"
+        items = cast(Mapping[str, object], value).items()
+        return {
+            key: REDACTED if hidden and below and is_secret_name(key) else hide_secrets(below, key)
+            for key, below in items
+        }
+    if isinstance(value, list | tuple):
+        return hide_options(cast(Sequence[object], value))
+    return value
+
+
+def hide_options(words: Sequence[object]) -> list[object]:
+    """A list, such as a command line, without the values of secret options and variables."""
+    items, secret = [hide_secrets(word) for word in words], False
+    for number, item in enumerate(items):
+        if not isinstance(item, str):
+            continue
+        if secret and not item.startswith("-"):
+            items[number] = REDACTED
+        elif (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
+            items[number] = f"{found[1]}={REDACTED}"
+        secret = bool(_SECRET_OPTION.fullmatch(item))
+    return items
+
+
+def _names_secret(name: str) -> bool:
+    """Whether an option or a variable is secret; `--max-tokens` and `--tokenizer` are not."""
+    return bool(_SECRET_OPTION.fullmatch(f"--{name.lstrip('-').replace('_', '-')}"))
 
 
 def printable(text: str) -> str:

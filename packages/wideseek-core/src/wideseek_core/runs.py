@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import re
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from wideseek_core.errors import ConfigError, DataError
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import parse_json
-from wideseek_core.redaction import Redactor, secrets_in_url
+from wideseek_core.redaction import hide_secrets
 
 SERVICE_KEYS = frozenset(
     f"*.{name}"
@@ -37,7 +36,6 @@ They shape no answer and no score, so a resumed run may change them.
 """
 
 ABSENT = "absent"
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 
 
 @contextmanager
@@ -116,23 +114,13 @@ def _is_resumable(key: str, resumable_keys: Collection[str]) -> bool:
 def plain(config: BaseModel | Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """A configuration as JSON keeps it, so that a stored one equals a fresh one.
 
-    Passwords and keys inside addresses are left out: reports and loggers show what is stored.
+    Passwords and keys in it are left out: reports and loggers show what is stored.
     """
     if isinstance(config, BaseModel):
         values: JsonValue = config.model_dump(mode="json")
     else:
         values = json.loads(json.dumps(dict(config), default=str))
-    return cast(dict[str, JsonValue], _without_secrets(values))
-
-
-def _without_secrets(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {key: _without_secrets(below) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(below) for below in value]
-    if isinstance(value, str):  # also within a text: `pages.base_url=http://...`
-        return _ADDRESS.sub(lambda found: Redactor(secrets_in_url(found[0]))(found[0]), value)
-    return value
+    return cast(dict[str, JsonValue], hide_secrets(values))
 
 
 def flat(value: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:

@@ -8,6 +8,7 @@ from wideseek_core import JudgeError, ScoreState, TableGold, Task, TextGold
 from wideseek_core.commands import Command, Program
 from wideseek_core.config import load_config
 from wideseek_core.progress import show
+from wideseek_core.redaction import hide_credentials
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.judge import TableJudge, open_judge
 
@@ -76,7 +77,7 @@ def _report(
     )
     counts = judge.counts
     return (
-        f"{config.endpoint.base_url}  model {config.endpoint.model}\n"
+        f"{hide_credentials(config.endpoint.base_url)}  model {config.endpoint.model}\n"
         f"{verdicts}\n"
         f"{counts.calls} requests in {seconds:.1f} s, {counts.parse_failures} unreadable replies"
     )
