@@ -106,7 +106,7 @@ def test_addresses_without_secrets_are_shown_as_they_are(text: str) -> None:
 
 def test_settings_are_shown_without_what_is_secret() -> None:
     launch = {
-        "environment": {"HF_TOKEN": "hf_abc", "HOME": "/home/me", "MY_API_KEY": ""},
+        "environment": {"HF_TOKEN": "hf_abc", "LANG": "C", "MY_API_KEY": ""},
         "extra_args": [
             "--api-key",
             "sk-1",
@@ -120,7 +120,7 @@ def test_settings_are_shown_without_what_is_secret() -> None:
     }
     assert hide_secrets({"launch": launch}) == {
         "launch": {
-            "environment": {"HF_TOKEN": REDACTED, "HOME": "/home/me", "MY_API_KEY": ""},
+            "environment": {"HF_TOKEN": REDACTED, "LANG": "C", "MY_API_KEY": ""},
             "extra_args": [
                 *("--api-key", REDACTED, "--max-num-batched-tokens", "8192"),
                 f"--hf-token={REDACTED}",

@@ -10,6 +10,7 @@ from wideseek_core.commands import Command, Program
 from wideseek_core.config import Config, exit_on_error, load_config
 from wideseek_core.extras import require_modules
 from wideseek_core.progress import ProgressBar, logging_to_console, show
+from wideseek_core.redaction import hide_credentials
 from wideseek_tools.backends.qdrant.config import require_qdrant
 from wideseek_tools.index.config import IndexConfig, require_index
 from wideseek_tools.index.manifest import read_index
@@ -89,7 +90,9 @@ def build(arguments: Sequence[str]) -> None:
             filled = fill_collection(given.corpus, given.pages, target, config, stages.step)
             count = asyncio.run(filled)
             stages.close()
-            show(f"{count} passages in {given.collection!r} at {given.to}, pages in {store}")
+            show(
+                f"{count} passages in {given.collection!r} at {hide_credentials(given.to)}, pages in {store}"
+            )
             return
         require_index()
         from wideseek_tools.index.build import build_index
