@@ -90,9 +90,8 @@ def build(arguments: Sequence[str]) -> None:
             filled = fill_collection(given.corpus, given.pages, target, config, stages.step)
             count = asyncio.run(filled)
             stages.close()
-            show(
-                f"{count} passages in {given.collection!r} at {hide_credentials(given.to)}, pages in {store}"
-            )
+            place = hide_credentials(given.to)
+            show(f"{count} passages in {given.collection!r} at {place}, pages in {store}")
             return
         require_index()
         from wideseek_tools.index.build import build_index
