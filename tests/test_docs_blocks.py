@@ -117,7 +117,9 @@ class WorkingFolder:
         word = re.sub(r"http://(?:127\.0\.0\.1|localhost|[a-z]+):\d+", self.endpoint, word)
         word = re.sub(r"runs/[\w-]+/checkpoints/step_\d+", str(self.policy), word)
         word = re.sub(
-            r"(?<=policy\.model=)(?:FOLDER|\.\.\.|(?:models|runs)/\S+)$", str(self.policy), word
+            r"(?<=policy\.model=)(?:FOLDER|\.\.\.|smollm2|(?:models|runs)/\S+)$",
+            str(self.policy),
+            word,
         )
         names = {
             "NAME": "stub",
@@ -153,8 +155,11 @@ def working(
     for name in ("packages", "tests", "scripts", "examples", "noxfile.py"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
-    for name in ("tasks", "train", "dev", "wide_dev", "mine"):
+    for name in ("tasks", "wide_dev", "mine"):
         shutil.copyfile(world.wide, folder / f"{name}.jsonl")
+    trained, held_out = world.wide.read_text("utf-8").splitlines(keepends=True)
+    (folder / "train.jsonl").write_text(trained)
+    (folder / "dev.jsonl").write_text(held_out)
     shutil.copyfile(world.qa, folder / "qa_dev.jsonl")
     shutil.copyfile(world.pages, folder / "pages.jsonl")
     pages = [json.loads(line) for line in world.pages.read_text("utf-8").splitlines()]
@@ -343,7 +348,8 @@ def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[s
         return [*arguments, *TINY_TRAINING, f"folder={own}", *LOCAL]
     if name == "schedule-sim" and not any(word.startswith("run=") for word in arguments):
         return [*arguments, "steps=4"]
-    return [*arguments, "--dry-run"] if name in ("train", "sft", "schedule-sim") else arguments
+    only_checked = name in ("train", "sft", "schedule-sim", "convert")
+    return [*arguments, "--dry-run"] if only_checked else arguments
 
 
 def _serve(script: str, arguments: list[str], working: WorkingFolder) -> None:

