@@ -61,6 +61,7 @@ from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
 from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.testing import known
 from wideseek_rl.trainers.protocol import Trainer
 from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, train_on_demos
 from wideseek_tools.open import Tools
@@ -383,15 +384,15 @@ class Snapshots:
 
     def __call__(self, progress: SFTProgress) -> None:
         values = {
-            "loss": round(progress.loss, 4),
+            "loss": round(known(progress.loss), 4),
             "updates": progress.updates,
             "tokens": progress.tokens,
             "tokens_per_s": round(progress.tokens_per_s),
             "seconds": round(progress.seconds, 1),
         }
         self.results.note("warm-up", values)
-        if self.bounds and progress.loss <= self.bounds[0]:
-            while self.bounds and progress.loss <= self.bounds[0]:
+        if self.bounds and known(progress.loss) <= self.bounds[0]:
+            while self.bounds and known(progress.loss) <= self.bounds[0]:
                 self.bounds.pop(0)
             self.keep(values)
 
@@ -433,7 +434,9 @@ def warm_up(sft: SftConfig, results: Results, folder: Path, bounds: list[float])
     results.note("held-out loss before", round(held_out_loss(model, held_out, sft.sft), 4))
     snapshots = Snapshots(model, sft.parent, folder, results, bounds)
     last = train_on_demos(model, train, sft.sft, on_progress=snapshots)
-    snapshots.keep({"loss": round(last.loss, 4), "updates": last.updates, "seconds": last.seconds})
+    snapshots.keep(
+        {"loss": round(known(last.loss), 4), "updates": last.updates, "seconds": last.seconds}
+    )
     results.note("held-out loss after", round(held_out_loss(model, held_out, sft.sft), 4))
     if torch.cuda.is_available():
         results.note("warm-up peak GiB", round(torch.cuda.max_memory_allocated() / 2**30, 1))

@@ -70,6 +70,7 @@ from wideseek_rl.models.hf_format import load_model
 from wideseek_rl.models.lora import load_adapter, put_adapter, save_adapter
 from wideseek_rl.models.policy import chosen_device
 from wideseek_rl.sync.source import ModuleSource
+from wideseek_rl.testing import known
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
 START = time.monotonic()
@@ -232,7 +233,7 @@ def supervised(plan: Plan, seed: int, progress: Progress, results: Results) -> N
     model.requires_grad_(True)
 
     def report(now: SFTProgress) -> None:
-        results.note(f"seed {seed}, warm-up", [now.updates, round(now.loss, 4)])
+        results.note(f"seed {seed}, warm-up", [now.updates, round(known(now.loss), 4)])
 
     last = train_on_demos(model, made.rows, sft.sft, on_progress=report)
     folder = plan.config.folder / f"start_{seed}"
@@ -243,7 +244,7 @@ def supervised(plan: Plan, seed: int, progress: Progress, results: Results) -> N
         torch.cuda.empty_cache()  # room for the trainer and for servers beside it
     progress.stages[f"{seed} start"] = {
         "done": True,
-        "loss": round(last.loss, 4),
+        "loss": round(known(last.loss), 4),
         "updates": last.updates,
         "seconds": round(last.seconds, 1),
         "seconds of demonstrations": round(prepared, 1),

@@ -140,7 +140,7 @@ async def test_a_request_beyond_the_queue_fails_at_once() -> None:
     async with opened(servers, max_running=1, max_queued=2) as pool:
         tasks = started(pool, "a", "b", "c")
         await until(lambda: pool.metrics["waiting"] == 2)
-        with pytest.raises(PolicyUnavailable, match="2 requests wait"):
+        with pytest.raises(PolicyUnavailable, match="a queue of 2 requests already"):
             await sample(pool, "d")
         servers[0].engine.hold_at = None
         await asyncio.gather(*tasks)

@@ -150,7 +150,7 @@ async def test_ids_outside_the_vocabulary_never_reach_a_server(kind: str) -> Non
 
 async def test_a_prompt_without_room_overflows_and_a_turn_gets_what_is_left(kind: str) -> None:
     async with opened(kind) as (pool, fake):
-        with pytest.raises(ContextOverflow, match="4096 prompt tokens"):
+        with pytest.raises(ContextOverflow, match="a prompt of 4096 tokens"):
             await pool.generate([5] * 4096, session="a", sampling=Sampling())
         made = await pool.generate([5] * 4090, session="a", sampling=Sampling(max_tokens=50))
         assert len(made.ids) == 6

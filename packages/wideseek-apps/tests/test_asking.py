@@ -193,7 +193,7 @@ def test_the_tree_shows_state_turns_requests_tokens_and_cost() -> None:
         "├─ agent 1 subagent thinking  a\ufffd[2J",
         "└─ agent 2 subagent search turn 2/6, 1/3 requests (1 failed), 1,000 tokens  [red]b[/]",
     ]
-    assert "0 of 3 agents ended, 1 requests, 2,000 tokens, cost 0.5000" in lines[3]
+    assert "0 of 3 agents ended, 1 request, 2,000 tokens, cost 0.5000" in lines[3]
 
 
 def test_the_tree_fits_the_terminal_and_keeps_running_agents() -> None:

@@ -247,6 +247,6 @@ async def test_a_server_that_dies_before_any_answer_is_one_error(tmp_path: Path)
     endpoint = Endpoint(dies_at=1, back_after_s=None)
     async with endpoint.server:
         given = [*settings(tmp_path, endpoint.server.url), "policy.max_attempts=1"]
-        with pytest.raises(PolicyError, match="all 12 rollouts broke: "):
+        with pytest.raises(PolicyError, match="of 12 rollouts all broke: "):
             await evaluate(load_config(WideSearchConfig, given))
     assert [r.outcome for r in load_run(tmp_path / "run").results] == ["error"] * QUESTIONS

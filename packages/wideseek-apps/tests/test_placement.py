@@ -53,7 +53,7 @@ def test_stages_take_their_part_of_the_ranks() -> None:
     nemo = ("trainer.kind=nemo_aligner", "placement.trainer.tensor_parallel=2")
     trainer = resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=2")).trainer
     assert (trainer.tensor_parallel, trainer.data_parallel) == (2, 1)  # pyright: ignore
-    with pytest.raises(ConfigError, match=r"4 ranks are not divided by tensor_parallel=2 times"):
+    with pytest.raises(ConfigError, match=r"4 ranks can't be divided by tensor_parallel=2 times"):
         resolved(config(*EIGHT, *nemo, "trainer.pipeline_parallel=3"))
 
 
@@ -198,7 +198,7 @@ def test_a_plan_names_commands_memory_time_and_what_is_missing() -> None:
     )
     lines = text.splitlines()
     assert all(line.startswith("#") for line in lines)
-    assert "9 GPUs, 7 processes, 1 nodes" in lines[0]
+    assert "9 GPUs, 7 processes, 1 node" in lines[0]
     assert sum("wideseek_rl.trainers.remote.torch_ranks" in line for line in lines) == 4
     engine = next(line for line in lines if "--seed 2" in line)
     assert "CUDA_VISIBLE_DEVICES=6,7" in engine

@@ -57,12 +57,12 @@ def test_a_shuffle_reaches_tasks_beyond_the_limit() -> None:
 
 
 def test_a_group_without_tasks_of_the_size_is_refused() -> None:
-    with pytest.raises(DataError, match="none of 3 tasks has between 2 and None rows"):
+    with pytest.raises(DataError, match="of 3 tasks none has 2 rows or more"):
         select_mixture([make_tasks("w", 4, rows=5), B], (), Selection(min_rows=2))
 
 
 def test_weights_and_groups_are_as_many() -> None:
-    with pytest.raises(ConfigError, match="2 are given for 1"):
+    with pytest.raises(ConfigError, match="weights: 2 weights for 1 set of tasks"):
         select_mixture([A], (1, 2), Selection())
 
 

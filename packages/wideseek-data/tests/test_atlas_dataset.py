@@ -61,7 +61,7 @@ def test_a_selection_without_tasks_is_refused() -> None:
     [
         ({"questions": []}, "a list of both"),
         ({"questions": ["wide", "wide"]}, "a list of both"),
-        ({"questions": ["wide", "qa"], "weights": [1]}, "1 weights for 2 kinds"),
+        ({"questions": ["wide", "qa"], "weights": [1]}, "1 weight for 2 kinds"),
         ({"questions": ["wide", "qa"], "weights": [1, -1]}, "weights must be positive"),
     ],
 )

@@ -177,7 +177,7 @@ def test_filters_shuffles_then_cuts() -> None:
     assert [task.id for task in chosen] == ["t5", "t10"]
     shuffled = [select(tasks, Selection(shuffle=True, seed=seed)) for seed in (3, 3, 4)]
     assert shuffled[0] == shuffled[1] != shuffled[2]
-    with pytest.raises(DataError, match="none of 4 tasks"):
+    with pytest.raises(DataError, match="of 4 tasks none has 30 rows or more"):
         select(tasks, Selection(min_rows=30))
 
 
@@ -209,7 +209,7 @@ def test_the_official_layout_is_read_with_its_gold_tables(tmp_path: Path) -> Non
 
 def test_200_tasks_are_expected_by_default(tmp_path: Path) -> None:
     folder = official_folder(tmp_path)
-    with pytest.raises(DataError, match="1 tasks, not 200"):
+    with pytest.raises(DataError, match="1 task, not 200"):
         load_tasks(WideSearchData(path=folder))
     assert len(load_tasks(WideSearchData(path=folder, expect=None))) == 1
 
@@ -262,7 +262,7 @@ def test_without_unique_columns_the_key_is_the_first_column_of_distinct_values(
 ) -> None:
     task = load_one(tmp_path, {"question": "q", "answer": f"| x | y |\n|---|---|\n{rows}"})
     assert table(task).key_columns == (key,)
-    assert f"set.jsonl: 1 tasks name no 'unique_columns'; the key column was chosen: '{key}'" in (
+    assert f"set.jsonl: without 'unique_columns': 1 task; the key column was chosen: '{key}'" in (
         caplog.text
     )
 
@@ -285,10 +285,10 @@ def test_a_key_that_looks_like_an_optional_one_is_reported(
 ) -> None:
     row = PLAIN | {"uniqe_columns": ["Moon"], "Language": "en", "notes": "x", "sources": 1}
     load_one(tmp_path, row | {"source": "moons"})
-    assert "the key 'uniqe_columns' of 1 tasks means nothing; did you mean 'unique_columns'?" in (
+    assert "the key 'uniqe_columns' of 1 task means nothing; did you mean 'unique_columns'?" in (
         caplog.text
     )
-    assert "'Language' of 1 tasks means nothing; did you mean 'language'?" in caplog.text
+    assert "'Language' of 1 task means nothing; did you mean 'language'?" in caplog.text
     assert "notes" not in caplog.text
     assert "sources" not in caplog.text
 
@@ -352,7 +352,7 @@ def test_an_id_that_two_files_use_is_named_with_both_places(tmp_path: Path) -> N
     ("values", "match"),
     [
         ({"path": []}, "path is an empty list"),
-        ({"path": "x", "weights": [1, 2]}, "2 weights for 1 files"),
+        ({"path": "x", "weights": [1, 2]}, "2 weights for 1 file"),
         ({"path": ["x", "y"], "weights": [1, 0]}, "weights must be positive"),
         ({"path": ["x", "y"], "weights": [1, float("nan")]}, "finite number"),
         ({"path": "x", "seed": -1}, "seed: "),

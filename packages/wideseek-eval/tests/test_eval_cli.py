@@ -413,4 +413,4 @@ def test_a_task_without_a_response_counts_as_zero_in_official_mode(
     scored = json.loads(out.read_text())
     assert scored["missing"] == ["b", "c", "d"]
     assert scored["summary"]["overall"]["metrics"]["correct"]["avg"]["mean"] == 0.25
-    assert "3 tasks have no response; they count as 0" in capsys.readouterr().out
+    assert "3 tasks without a response; they count as 0" in capsys.readouterr().out

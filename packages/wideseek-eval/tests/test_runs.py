@@ -169,7 +169,7 @@ async def test_a_judge_that_can_not_score_stops_the_run_but_the_answer_stays(
 async def test_a_run_whose_rollouts_all_break_stops(tmp_path: Path) -> None:
     team = CountingTeam(frozenset((task.id, trial) for task in TASKS for trial in range(9)))
     config = RunConfig(folder=tmp_path, trials=9, max_concurrent=2, give_up_after=5)
-    with pytest.raises(PolicyUnavailable, match=r"the first 5 rollouts all broke: .*is down"):
+    with pytest.raises(PolicyUnavailable, match=r"of the first 5 rollouts all broke: .*is down"):
         await run_evaluation(config, TASKS, team, NumberJudge())
 
 

@@ -136,7 +136,7 @@ def test_an_advantage_that_is_no_number_leaves_its_turns_out(value: float) -> No
 
 def test_a_policy_without_token_ids_can_not_train() -> None:
     spoken = make_scored(make_agent(make_turn((), (), response_tokens=7)))
-    with pytest.raises(TrainError, match="none of 1 responses has token ids"):
+    with pytest.raises(TrainError, match="of 1 response none has token ids"):
         build_step_batch([[spoken]], group_relative(GroupRelativeConfig()))
     silent = make_scored(make_agent(make_turn((), ())))
     assert build_step_batch([[silent]], group_relative(GroupRelativeConfig())).samples == []

@@ -35,7 +35,7 @@ def test_sets_can_be_joined() -> None:
 
 
 def test_a_row_whose_lengths_differ_is_named() -> None:
-    with pytest.raises(DataError, match="row 1: 2 ids, 1 mask entries"):
+    with pytest.raises(DataError, match="row 1: ids: 2, mask entries: 1"):
         DemoSet.from_rows([([1], [0]), ([1, 2], [0])])
 
 

@@ -129,7 +129,7 @@ def test_a_huge_log_ratio_masks_its_token(ratio: float, caplog: pytest.LogCaptur
     if expected:
         torch.testing.assert_close(flat(found), flat(wanted), atol=1e-6, rtol=0)
         assert metrics.ratio == pytest.approx(1.0, abs=1e-4)
-        assert "1 tokens of prompts [3] are not trained: log-ratios up to" in caplog.text
+        assert "1 token of prompts [3] not trained: log-ratios up to" in caplog.text
 
 
 def test_the_bound_of_log_ratios_is_a_setting() -> None:
@@ -162,7 +162,7 @@ def test_a_sample_for_which_the_model_gives_nan_is_left_out(
         metrics = TorchTrainer(model, config).update([*good, bad])
     assert (metrics.updates, metrics.masked_samples, metrics.masked_tokens) == (1, 1, 7)
     torch.testing.assert_close(flat(model), flat(wanted), atol=1e-5, rtol=0)
-    assert "no log-probabilities for 1 samples of prompts [9]" in caplog.text
+    assert "no log-probabilities for 1 sample of prompts [9]" in caplog.text
 
 
 def test_nan_never_reaches_the_weights_though_nothing_else_is_there() -> None:

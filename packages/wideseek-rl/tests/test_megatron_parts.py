@@ -93,14 +93,15 @@ def test_queries_keys_and_values_are_joined_group_by_group() -> None:
 class Answering:
     """Ranks that say what they measured, and whose weights have drifted apart."""
 
-    def __init__(self, **values: float) -> None:
+    def __init__(self, drift: float | None = 0.5, **values: float) -> None:
         self.answer = Metrics(values=values)
+        self.drift = {} if drift is None else {"drift": drift}
         self.updates: list[Update] = []
 
     async def ask(self, request: Update | Drift, kind: type[Metrics]) -> Metrics:
         assert kind is Metrics
         if isinstance(request, Drift):
-            return Metrics(values={"drift": 0.5})
+            return Metrics(values=self.drift)
         self.updates.append(request)
         return self.answer
 
@@ -128,6 +129,15 @@ async def test_the_client_adds_what_it_left_out_and_makes_nothing_up() -> None:
     nothing = await trainer.update(given[2:])
     assert len(ranks.updates) == 1
     assert (nothing.zero_advantage_samples, nothing.samples, nothing.drift) == (1, 0, None)
+
+
+async def test_one_rank_holds_no_copies_that_could_differ() -> None:
+    ranks = Answering(drift=None, updates=1, samples=1)
+    described = Described(tensors=[])
+    trainer = NemoAlignerTrainer(cast(RankGroup, ranks), described, LossConfig(), vocabulary=9)
+    found = await trainer.update([two_tokens(-1.0, 1.0)])
+    assert found.drift is None
+    assert "drift" not in measured(found)
 
 
 @given(

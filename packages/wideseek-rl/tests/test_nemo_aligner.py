@@ -128,7 +128,7 @@ def relative_change(
 
 def assert_same(found: UpdateMetrics, wanted: UpdateMetrics) -> None:
     """Asserts that the same was measured, and what is not about how samples are divided equals."""
-    assert measured(found).keys() == {*measured(wanted), "drift"}
+    assert measured(found).keys() - {"drift"} == measured(wanted).keys()
     for name, value in measured(wanted).items():
         if name not in ("seconds", "micro_batches", "tokens_run", "changed"):
             close = pytest.approx(value, rel=1e-5, abs=1e-6)
@@ -160,17 +160,19 @@ async def follows_torch(
 ) -> None:
     """Asserts that updates by the ranks have the loss, the gradient and the effect of torch's."""
     start = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    several = any(division.get(f"{how}_parallel", 1) > 1 for how in ("tensor", "pipeline", "data"))
+    drift = 0.0 if several else None  # one rank holds no copies
     async with opened(model, folder, launcher, loss, **division, **shared) as trainer:
         settings = TorchTrainerConfig(optimizer=OPTIMIZER, share_prefixes=False, **shared)
         torch_trainer = TorchTrainer(model, settings, loss)
         for number, samples in enumerate(batches):
             wanted, found = torch_trainer.update(samples), await trainer.update(samples)
-            assert (found.lr, found.drift) == (wanted.lr, 0.0)
+            assert (found.lr, found.drift) == (wanted.lr, drift)
             assert (found.updates, found.tokens_trained) == (wanted.updates, wanted.tokens_trained)
             if number < 3:  # Adam makes much of small differences, and clipping is a step.
                 assert_same(found, wanted)
         assert relative_change(await weights_of(trainer), model, start) < 1e-3
-        assert await trainer.drift() == 0.0
+        assert await trainer.drift() == drift
 
 
 @pytest.mark.parametrize("family", FAMILIES)

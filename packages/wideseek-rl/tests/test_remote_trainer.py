@@ -310,4 +310,4 @@ async def test_ranks_send_their_weights_to_servers_and_compare_checksums(
         await transport.prepare("sha256")
         reported = {control.client.url: await control.checksums() for control in controls}
         (problem,) = (await transport.compare(reported)).values()
-        assert "tensors are not what was sent" in str(problem)
+        assert "not as they were sent: " in str(problem)

@@ -248,7 +248,7 @@ async def test_a_server_with_other_tensors_than_were_sent_leaves_the_pool(before
             published = await setup.sync.publish(before)
             url = setup.servers[1].url
             assert published.failed == (url,)
-            assert "1 tensors are not what was sent: embed_tokens.weight" in setup.pool.removed[url]
+            assert "not as they were sent: 1 tensor, embed_tokens.weight" in setup.pool.removed[url]
             assert not setup.servers[1].engine.paused
 
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from wideseek_core import DataError, TrainError
 from wideseek_rl import DemoSet, OptimizerConfig, SFTConfig
-from wideseek_rl.testing import tiny_model
+from wideseek_rl.testing import known, tiny_model
 from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, make_batches, train_on_demos
 
 CPU = torch.device("cpu")
@@ -71,6 +71,19 @@ def test_time_can_end_training() -> None:
     )
     assert last.updates > 0
     assert reports[-1] == last
+
+
+def test_a_run_that_ends_before_its_first_update_has_no_loss() -> None:
+    reports: list[SFTProgress] = []
+    last = train_on_demos(
+        tiny_model(), counting(), config(epochs=None, max_seconds=1e-9), on_progress=reports.append
+    )
+    assert (last.updates, last.tokens) == (0, 0)
+    assert (last.loss, last.lr) == (None, None)
+    assert reports == [last]
+    trained = train_on_demos(tiny_model(), counting(), config(epochs=1))
+    assert known(trained.loss) > 0
+    assert known(trained.lr) > 0
 
 
 def test_equal_seeds_give_equal_weights() -> None:

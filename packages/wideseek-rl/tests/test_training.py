@@ -259,7 +259,7 @@ async def test_a_step_that_changes_nothing_says_why(
     alike = Fixed(make_scored(value=0.5), make_scored(value=0.5))
     summary = await loop(tmp_path, config(steps=1), rollouts=alike).fit(toy_tasks())
     assert summary.updates == 0
-    assert "the weights stay as they are: of 12 samples 12 have no gradient" in caplog.text
+    assert "the weights stay as they are: of 12 samples 12 without gradient" in caplog.text
 
 
 async def test_time_can_end_a_run(tmp_path: Path) -> None:

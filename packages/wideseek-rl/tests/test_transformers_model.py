@@ -57,8 +57,8 @@ def trained(folder: Path, **settings: Any) -> UpdateMetrics:
 
 
 DAMAGE: dict[str, tuple[torch.Tensor | None, str]] = {
-    "lm_head.weight": (None, "1 tensors missing, first 'lm_head.weight'"),
-    "model.norm.weight": (None, "1 tensors missing, first 'model.norm.weight'"),
+    "lm_head.weight": (None, "1 tensor missing, first 'lm_head.weight'"),
+    "model.norm.weight": (None, "1 tensor missing, first 'model.norm.weight'"),
     "model.embed_tokens.weight": (torch.ones(60, 32), r"has shape \[60, 32\], expected \[61, 32\]"),
     "model.layers.0.input_layernorm.weight": (torch.full((32,), torch.nan), "not finite"),
 }

@@ -28,7 +28,7 @@ def test_index_is_built_and_searched(tmp_path: Path, capsys: pytest.CaptureFixtu
     pages, index = pages_file(tmp_path), tmp_path / "index"
     index_main(["build", str(pages), f"to={index}", "passage_words=50"])
     shown = capsys.readouterr()
-    assert "1 passages and 1 pages" in shown.out
+    assert "1 passage and 1 page" in shown.out
     assert "indexing passages" in shown.err
     assert "per s" in shown.err
     index_main(["info", str(index)])

@@ -14,6 +14,7 @@ from wideseek_apps.team import TeamsConfig
 from wideseek_apps.world import AtlasWorld, CorpusWorld, WorldConfig
 from wideseek_core import TableGold, Task
 from wideseek_core.config import Config, secret
+from wideseek_core.counting import counted
 from wideseek_core.errors import ConfigError
 from wideseek_judge import JudgeConfig
 from wideseek_rl.models import smollm2
@@ -137,7 +138,9 @@ def check_apart(tasks: Sequence[Task], held_out: Sequence[Task], key: str) -> No
     known = {mark for task in held_out for mark in _marks(task)}
     shared = [task.id for task in tasks if not known.isdisjoint(_marks(task))]
     if shared:
-        raise ConfigError(f"{len(shared)} tasks are in data and in {key}, {shared[0]} for example")
+        raise ConfigError(
+            f"data and {key} share {counted(len(shared), 'task')}, {shared[0]} for example"
+        )
 
 
 def _marks(task: Task) -> Iterator[str]:

@@ -13,6 +13,7 @@ from wideseek_apps.data_config import DataBuildConfig, DemonstrateConfig
 from wideseek_apps.policy import open_policy
 from wideseek_apps.table_demos import Demonstrating, Demonstrator, passage
 from wideseek_core import DataError, Policy, Task
+from wideseek_core.counting import counted
 from wideseek_core.errors import PolicyError
 from wideseek_core.files import file_atomically
 from wideseek_core.json_text import to_json
@@ -202,5 +203,5 @@ def report_text(report: BuildReport, folder: Path) -> str:
     for step in report.steps:
         lines += [f"  {step.name}: {count} {name}" for name, count in step.repaired.items()]
     if report.requests:
-        lines.append(f"cost of {report.requests} requests: at most {report.paid}")
+        lines.append(f"cost of {counted(report.requests, 'request')}: at most {report.paid}")
     return "\n".join([*lines, f"{folder} after {report.seconds:.0f} s"])

@@ -17,6 +17,7 @@ from wideseek_apps.profiles import language_warnings
 from wideseek_apps.team import TeamsConfig, shares_model, team_of
 from wideseek_core import Config, Episode, Judge, PolicyError, Task
 from wideseek_core.config import USAGE, load_arguments
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import show
 from wideseek_data import AtlasData
@@ -132,7 +133,9 @@ async def _run(config: EvaluationConfig, tasks: list[Task]) -> Summary:
         summary = await _rollouts(config, tasks, team, judge)
     results = load_run(config.run.folder).results
     if all(result.outcome == "error" for result in results):
-        raise PolicyError(f"all {len(results)} rollouts broke: {results[-1].episode.error}")
+        raise PolicyError(
+            f"of {counted(len(results), 'rollout')} all broke: {results[-1].episode.error}"
+        )
     return summary
 
 

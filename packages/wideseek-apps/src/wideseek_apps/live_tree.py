@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from wideseek_agents import AgentEnded, AgentStarted, Event, OnEvent, ToolAnswered, TurnTaken
+from wideseek_core.counting import counted, name_of
 from wideseek_core.progress import console
 from wideseek_core.redaction import printable
 from wideseek_core.text import one_line
@@ -96,16 +97,16 @@ class Agents:
             last = place == len(shown) - 1 and len(shown) == len(others)
             yield _line(number, state, "└─ " if last else "├─ ")
         if hidden := len(others) - len(shown):
-            yield Text(f"└─ {hidden} more subagents", style="dim")
+            yield Text(f"└─ {counted(hidden, 'more subagent')}", style="dim")
         yield self._total()
 
     def _total(self) -> Text:
         states = self.states.values()
         parts = [
             f"{time.monotonic() - self.started:.0f} s",
-            f"{sum(s.ended for s in states)} of {len(states)} agents ended",
-            f"{sum(s.requests for s in states)} requests",
-            f"{_short(sum(s.tokens for s in states))} tokens",
+            f"{sum(s.ended for s in states)} of {counted(len(states), 'agent')} ended",
+            counted(sum(s.requests for s in states), "request"),
+            _tokens(sum(s.tokens for s in states)),
         ]
         if cost := sum(s.cost for s in states):
             parts.append(f"cost {cost:.4f}")
@@ -121,9 +122,10 @@ def _line(number: int, state: AgentState, branch: str) -> Text:
     if state.requests or state.waiting:
         waiting = f"/{state.requests + state.waiting}" if state.waiting > 0 else ""
         failed = f" ({state.failed} failed)" if state.failed else ""
-        facts.append(f"{state.requests}{waiting} requests{failed}")
+        requests = name_of(state.requests + max(state.waiting, 0), "request")
+        facts.append(f"{state.requests}{waiting} {requests}{failed}")
     if state.tokens:
-        facts.append(f"{_short(state.tokens)} tokens")
+        facts.append(_tokens(state.tokens))
     if state.cost:
         facts.append(f"cost {state.cost:.4f}")
     line.append(f" {', '.join(facts)}" if facts else "", style="dim")
@@ -135,6 +137,10 @@ def _short(count: int) -> str:
     if count < 10_000:
         return f"{count:,}"
     return f"{count / 1e3:,.0f}k" if count < 10_000_000 else f"{count / 1e6:,.0f}M"
+
+
+def _tokens(count: int) -> str:
+    return f"{_short(count)} {name_of(count, 'token')}"
 
 
 @contextmanager

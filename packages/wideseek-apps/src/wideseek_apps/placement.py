@@ -6,6 +6,7 @@ from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import ToolsWorld
 from wideseek_core import Config, ConfigError
+from wideseek_core.counting import counted
 from wideseek_rl import BuiltinEngineConfig, TorchTrainerConfig
 from wideseek_rl.cluster.config import (
     EnginePlacement,
@@ -65,7 +66,8 @@ def _trainer(config: Any, placement: TrainerPlacement, dtype: str) -> Config:
         share = parallel * config.pipeline_parallel
         if ranks % share:
             raise ConfigError(
-                f"placement.trainer: {ranks} ranks are not divided by tensor_parallel={parallel} "
+                f"placement.trainer: {counted(ranks, 'rank')} "
+                f"can't be divided by tensor_parallel={parallel} "
                 f"times trainer.pipeline_parallel={config.pipeline_parallel}"
             )
         update: dict[str, object] = {
@@ -100,7 +102,8 @@ def _engine(policy: LocalPolicy, placement: PlacementConfig) -> Config:
         raise ConfigError("placement.engines.colocated: the trainer has no GPUs")
     if engines.colocated and engines.gpus > placement.trainer.gpus:
         raise ConfigError(
-            f"placement.engines: {engines.gpus} GPUs of each replica, but the trainer, whose GPUs "
+            f"placement.engines: {counted(engines.gpus, 'GPU')} "
+            "of each replica, but the trainer, whose GPUs "
             f"they are, has {placement.trainer.gpus}"
         )
     if engines.colocated and isinstance(placement, RayPlacement):

@@ -10,6 +10,7 @@ from wideseek_apps.served_engine import server_command, server_placement, server
 from wideseek_apps.services import judge_command, serve_command
 from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_core import ConfigError
+from wideseek_core.counting import counted
 from wideseek_core.redaction import hide_options
 from wideseek_rl.cluster.config import PlacementConfig, RayPlacement
 from wideseek_rl.cluster.estimate import (
@@ -74,7 +75,8 @@ def _processes(
 ) -> Iterator[str]:
     nodes = len({process.node for process in processes})
     kind = "Ray" if isinstance(placement, RayPlacement) else "this host"
-    yield f"Placement: {placement.gpus} GPUs, {len(processes)} processes, {nodes} nodes ({kind})."
+    counts = (placement.gpus, "GPU"), (len(processes), "process"), (nodes, "node")
+    yield f"Placement: {', '.join(counted(*pair) for pair in counts)} ({kind})."
     for process in processes:
         where = f"node {process.node}"
         if process.gpus:
@@ -165,7 +167,8 @@ def steps_of(config: TrainConfig, placement: PlacementConfig) -> int:
 def _estimates(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]:
     step = step_load(config, placement)
     yield (
-        f"A step: {step.rollouts:,} rollouts ({config.rl.prompts_per_step} prompts x "
+        f"A step: {counted(step.rollouts, 'rollout', form=',')} "
+        f"({counted(config.rl.prompts_per_step, 'prompt')} x "
         f"{config.rl.group_size}), about {step.sampled / 1e6:,.1f} M tokens sampled and "
         f"{step.trained / 1e6:,.1f} M trained (placement.workload)."
     )
@@ -225,7 +228,10 @@ def _time(
         f"{time.train:,.0f} s{' at the same time' if time.overlapped else ''}, "
         f"sync {time.sync:.1f} s. Waiting for tools and judge comes on top."
     )
-    yield f"The run: {steps} steps, {hours:,.1f} hours, {hours * placement.gpus:,.0f} GPU hours."
+    yield (
+        f"The run: {counted(steps, 'step')}, {hours:,.1f} hours, "
+        f"{counted(round(hours * placement.gpus), 'GPU hour', form=',')}."
+    )
 
 
 def _missing(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]:
@@ -239,7 +245,7 @@ def _missing(config: TrainConfig, placement: PlacementConfig) -> Iterator[str]:
     if judge is not None and not judge.model.is_dir():
         problems.append(f"placement.judge.model: no such folder: {judge.model}")
     if not isinstance(placement, RayPlacement) and (here := len(visible_gpus())) < placement.gpus:
-        problems.append(f"placement: {placement.gpus} GPUs are wanted, this host has {here}")
+        problems.append(f"placement: {counted(placement.gpus, 'GPU')} wanted, this host has {here}")
     if problems:
         yield "Missing here:"
         yield from (f"  {problem}" for problem in problems)

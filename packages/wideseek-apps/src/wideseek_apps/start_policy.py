@@ -20,6 +20,7 @@ from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import DataError
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
@@ -47,7 +48,9 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     tokenizer = _vocabulary(config, team)
     made = _demonstrations(config, team, tokenizer)
     demos, prepared = made.rows, time.monotonic() - started
-    logger.info("%d rows, %.1fM tokens in %.0f s", len(demos), demos.tokens / 1e6, prepared)
+    logger.info(
+        "%s, %.1fM tokens in %.0f s", counted(len(demos), "row"), demos.tokens / 1e6, prepared
+    )
     _warn(made, config.max_tokens)
     model = _network(config, tokenizer).to(device)
     adapter = _adapter(config)
@@ -89,7 +92,7 @@ def _demonstrations(config: SftConfig, team: TeamConfig, tokenizer: Tokenizer) -
         config.demonstrations, ChatTokenizer(tokenizer), max_tokens=config.max_tokens
     )
     if not len(made.rows):
-        raise DataError(f"demonstrations: none has at most max_tokens={config.max_tokens} tokens")
+        raise DataError(f"demonstrations: all are longer than max_tokens={config.max_tokens}")
     return made
 
 
@@ -125,13 +128,18 @@ def _warn(made: Demonstrations, max_tokens: int) -> None:
     for role, lost in sorted(made.left_out.items()):
         total = lost + made.kept[role]
         logger.warning(
-            "%d of %d demonstrations of the role %s left out: longer than max_tokens=%d",
-            lost, total, role, max_tokens,
+            "%d of %s of the role %s left out: longer than max_tokens=%d",
+            lost, counted(total, "demonstration"), role, max_tokens,
         )  # fmt: skip
 
 
 def _log(progress: SFTProgress) -> None:
     logger.info(
-        "%.0f s: loss %.4f, epoch %.2f, %.0fk tokens/s",
-        progress.seconds, progress.loss, progress.epoch, progress.tokens_per_s / 1e3,
+        "%.0f s: %s, epoch %.2f, %.0fk tokens/s",
+        progress.seconds, loss_text(progress), progress.epoch, progress.tokens_per_s / 1e3,
     )  # fmt: skip
+
+
+def loss_text(progress: SFTProgress) -> str:
+    """The loss for a person."""
+    return "no update yet" if progress.loss is None else f"loss {progress.loss:.4f}"

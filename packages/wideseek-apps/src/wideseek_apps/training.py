@@ -19,6 +19,7 @@ from wideseek_apps.processes import RunProcesses, open_processes
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
 from wideseek_core import ConfigError, Episode, Judge, Policy, Task
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import plain, sole_writer
@@ -153,7 +154,7 @@ async def train(config: TrainConfig) -> Outcome:
         loggers = open_loggers(config.rl.loggers, run, episodes=config.rl.log_episodes)
         async with open_setup(config) as setup:
             write_atomically(config.folder / "config.json", json.dumps(settings, indent=1) + "\n")
-            logger.info("%d tasks to train on, %d held out", len(tasks), len(held_out))
+            logger.info("%s to train on, %d held out", counted(len(tasks), "task"), len(held_out))
             evaluations = Evaluations(
                 config=config, setup=setup, held_out=held_out, validation=validation
             )
@@ -305,7 +306,7 @@ def outcome_text(config: TrainConfig, outcome: Outcome) -> str:
     training = outcome.training
     lines = [
         comparison_text(outcome.comparison, "before", "after"),
-        f"{training.steps} steps, {training.seconds:.0f} s of training; "
+        f"{counted(training.steps, 'step')}, {training.seconds:.0f} s of training; "
         f"this process took {outcome.seconds:.0f} s.",
         *_ending(config, training),
         f"Written to {config.folder}: {', '.join(_written(config.folder))}.",

@@ -6,6 +6,7 @@ A body is complete or an error: a compressed stream that ends early is never tak
 import zlib
 from collections.abc import AsyncIterator
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import ServiceError, ServiceFault
 
 ACCEPT_ENCODING = "gzip, deflate"
@@ -118,4 +119,6 @@ def _broken(why: str) -> ServiceError:
 
 
 def _too_large(max_bytes: int) -> ServiceError:
-    return ServiceError(f"the answer is larger than {max_bytes} bytes", kind=ServiceFault.TOO_LARGE)
+    return ServiceError(
+        f"the answer is larger than {counted(max_bytes, 'byte')}", kind=ServiceFault.TOO_LARGE
+    )

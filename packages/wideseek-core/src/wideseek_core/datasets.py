@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field, model_validator
 
 from wideseek_core.config import Config
+from wideseek_core.counting import counted
 from wideseek_core.errors import ConfigError, DataError
 from wideseek_core.tasks import Task
 
@@ -51,7 +52,10 @@ def select_mixture(
     no task left.
     """
     if weights and len(weights) != len(groups):
-        raise ConfigError(f"weights: {len(weights)} are given for {len(groups)} sets of tasks")
+        raise ConfigError(
+            f"weights: {counted(len(weights), 'weight')} for "
+            f"{counted(len(groups), 'set of tasks', 'sets of tasks')}"
+        )
     kept = [_ordered(_of_size(group, selection), selection) for group in groups]
     sizes = [len(group) for group in kept]
     counts = _counts(sizes, weights or sizes, selection.limit)
@@ -72,7 +76,9 @@ def _of_size(tasks: Sequence[Task], selection: Selection) -> list[Task]:
         if (low is None or task.rows >= low) and (high is None or task.rows <= high)
     ]
     if not chosen:
-        raise DataError(f"none of {len(tasks)} tasks has between {low or 0} and {high} rows")
+        wanted = f"at most {high} rows" if low is None else f"{low} to {high} rows"
+        wanted = f"{low} rows or more" if high is None else wanted
+        raise DataError(f"of {counted(len(tasks), 'task')} none has {wanted}")
     return chosen
 
 
@@ -89,7 +95,7 @@ def _counts(sizes: Sequence[int], weights: Sequence[float], limit: int | None) -
     most = min(math.floor(size / share + 1e-9) for size, share in zip(sizes, shares, strict=True))
     total = most if limit is None else min(limit, most)
     if limit is not None and most < limit and list(weights) != list(sizes):
-        logger.warning("a mixture of these weights has %d tasks, not %d", most, limit)
+        logger.warning("a mixture of these weights has %s, not %d", counted(most, "task"), limit)
     counts = [math.floor(total * share + 1e-9) for share in shares]
     by_remainder = sorted(range(len(shares)), key=lambda at: counts[at] - total * shares[at])
     for at in by_remainder[: total - sum(counts)]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import ConfigError
 
 WIDTH = 100
@@ -165,7 +166,7 @@ def _field_lines(dotted: str, field: FieldInfo, value: object) -> Iterator[str]:
     default = _default(field, value, bool(below))
     shown = f" = {default}" if default else ""
     keys = sum(len(model.model_fields) for model in below)
-    count = f"   ({keys} keys)" if below else ""
+    count = f"   ({counted(keys, 'key')})" if below else ""
     yield f"{dotted}: {_type_name(field.annotation)}{shown}{count}"
     text = field.description or (_first_sentence(below[0]) if len(below) == 1 else "")
     yield from _wrapped(text, "    ")

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from wideseek_core.counting import counted
 from wideseek_core.endpoint import RequestLimits
 from wideseek_core.errors import ServiceError, ServiceFault
 
@@ -87,7 +88,7 @@ class RequestLimiter:
 
 def _final(fault: ServiceError, name: str, attempts: int) -> ServiceError:
     """The fault as the caller gets it, with the service's name and the number of attempts."""
-    tried = f" (after {attempts} attempts)" if attempts > 1 else ""
+    tried = f" (after {counted(attempts, 'attempt')})" if attempts > 1 else ""
     return ServiceError(
         f"{name}: {fault}{tried}",
         kind=fault.kind,

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from wideseek_core.counting import counted
 from wideseek_core.datasets import Selection, select_mixture
 from wideseek_core.errors import DataError
 from wideseek_core.plugins import Plugin
@@ -43,7 +44,9 @@ class AtlasData(Selection):
         if not self.kinds or len(set(self.kinds)) != len(self.kinds):
             raise ValueError("questions must be wide, qa, or a list of both")
         if self.weights and len(self.weights) != len(self.kinds):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.kinds)} kinds")
+            raise ValueError(
+                f"{counted(len(self.weights), 'weight')} for {counted(len(self.kinds), 'kind')}"
+            )
         if any(not 0 < weight < float("inf") for weight in self.weights):
             raise ValueError("weights must be positive numbers")
         return self

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wideseek_core import JudgeError, ScoreState, TableGold, Task, TextGold
 from wideseek_core.commands import Command, Program
 from wideseek_core.config import load_config
+from wideseek_core.counting import counted
 from wideseek_core.progress import show
 from wideseek_core.redaction import hide_credentials
 from wideseek_judge.config import JudgeConfig
@@ -79,7 +80,8 @@ def _report(
     return (
         f"{hide_credentials(config.endpoint.base_url)}  model {config.endpoint.model}\n"
         f"{verdicts}\n"
-        f"{counts.calls} requests in {seconds:.1f} s, {counts.parse_failures} unreadable replies"
+        f"{counted(counts.calls, 'request')} in {seconds:.1f} s, "
+        f"{counted(counts.parse_failures, 'unreadable reply')}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import QueueFull, ToolUnavailable
 
 K = TypeVar("K", bound=Hashable)
@@ -80,7 +81,7 @@ class Batcher(Generic[K, V]):
             waiters.append(future)
             return future
         if len(self._pending) >= self._max_waiting:
-            raise QueueFull(f"{self._max_waiting} searches are waiting already")
+            raise QueueFull(f"the queue of {counted(self._max_waiting, 'search')} is full already")
         self._in_flight[key] = [future]
         self._pending.append(key)
         self._wake.set()
@@ -111,7 +112,9 @@ class Batcher(Generic[K, V]):
         try:
             found = await self._work(batch)
             if len(found) != len(batch):
-                raise ToolUnavailable(f"{len(found)} results came for {len(batch)} searches")
+                raise ToolUnavailable(
+                    f"{counted(len(found), 'result')} for {counted(len(batch), 'search')}"
+                )
             return [*found]
         except Exception as error:  # noqa: BLE001 - carried to the caller that waits for it
             if len(batch) == 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, create_model
 
 from wideseek_core.config import Config
+from wideseek_core.counting import counted
 from wideseek_core.endpoint import RequestLimits
 from wideseek_core.errors import WideSeekError
 from wideseek_core.fields import kind_of
@@ -81,7 +82,7 @@ def _hurried(settings: Config, timeout_s: float) -> Config:
 async def _search(kind: str, settings: Config, config: CheckConfig) -> Finding:
     async def ask(stack: AsyncExitStack) -> str:
         backend = await open_search(_hurried(settings, config.timeout_s), stack)
-        return f"{len(await backend.search(config.query, 3))} results"
+        return counted(len(await backend.search(config.query, 3)), "result")
 
     return await _try(f"search: {kind}", ask)
 
@@ -91,7 +92,7 @@ async def _read(kind: str, settings: Config, config: CheckConfig) -> Finding:
         source = await open_pages(_hurried(settings, config.timeout_s), stack)
         if isinstance(settings, StoreConfig):
             return "opens"
-        return f"{len((await source.read(config.page)).text)} characters"
+        return counted(len((await source.read(config.page)).text), "character")
 
     return await _try(f"pages: {kind}", ask)
 

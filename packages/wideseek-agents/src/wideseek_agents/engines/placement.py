@@ -9,6 +9,7 @@ from enum import StrEnum
 from wideseek_agents.engines.config import ServersConfig
 from wideseek_agents.engines.replica import Replica
 from wideseek_core import PolicyUnavailable
+from wideseek_core.counting import counted
 
 
 class State(StrEnum):
@@ -72,7 +73,9 @@ class Placement:
     async def take(self, session: str) -> Slot:
         """A slot for one request, which `release` gives back. Raises `PolicyUnavailable`."""
         if len(self._queue) >= self._config.max_queued:
-            raise PolicyUnavailable(f"{len(self._queue)} requests wait for the engines already")
+            raise PolicyUnavailable(
+                f"the engines have a queue of {counted(len(self._queue), 'request')} already"
+            )
         waiter = _Waiter(session, self._now())
         self._queue.append(waiter)
         self.deal()

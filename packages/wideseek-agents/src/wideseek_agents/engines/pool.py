@@ -23,6 +23,7 @@ from wideseek_core import (
     Sampling,
     one_version,
 )
+from wideseek_core.counting import counted
 from wideseek_core.versions import join_spans
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class EnginePool:
             except PolicyUnavailable as problem:
                 failures += 1
                 if failures >= self._config.max_attempts:
-                    raise PolicyUnavailable(f"{problem} ({failures} attempts)") from None
+                    raise PolicyUnavailable(f"{problem} ({counted(failures, 'attempt')})") from None
                 self.counts.resent += 1
                 logger.info("a request is sent again: %s", problem)
                 continue
@@ -163,7 +164,9 @@ class EnginePool:
             self.counts.continued += 1
             failures = 0 if part.ids else failures + 1
             if failures >= self._config.max_attempts:
-                raise PolicyUnavailable(f"the engines broke a request off {failures} times")
+                raise PolicyUnavailable(
+                    f"the engines broke a request off {counted(failures, 'time')}"
+                )
 
     async def close_session(self, session: str) -> None:
         """Forgets where a session's prefix is; the servers evict it themselves."""
@@ -263,7 +266,7 @@ class EnginePool:
     def _check_sampled(self, part: Sampled, slot: Slot, sampling: Sampling) -> None:
         """Raises `PolicyError` for an answer that no such model can have sampled."""
         if len(part.ids) > sampling.max_tokens:
-            problem = f"{len(part.ids)} tokens, {sampling.max_tokens} were asked for"
+            problem = f"{counted(len(part.ids), 'token')}, asked for: {sampling.max_tokens}"
         elif part.ids and not 0 <= min(part.ids) <= max(part.ids) < self._vocab_size:
             problem = f"token ids outside of 0..{self._vocab_size - 1}: another model?"
         else:
@@ -367,7 +370,8 @@ class EnginePool:
         room = self._context_tokens - len(prompt_ids)
         if room < 1:
             raise ContextOverflow(
-                f"{len(prompt_ids)} prompt tokens don't fit a context of {self._context_tokens}"
+                f"a prompt of {counted(len(prompt_ids), 'token')} does not fit a context of "
+                f"{self._context_tokens}"
             )
         return replace(sampling, max_tokens=min(sampling.max_tokens, room))
 

@@ -20,6 +20,7 @@ from wideseek_core import (
     VersionSpan,
     VersionSpans,
 )
+from wideseek_core.counting import counted
 from wideseek_core.endpoint import EndpointConfig
 from wideseek_core.errors import ServiceFault
 from wideseek_core.text import one_line
@@ -193,7 +194,9 @@ class ServerClient:
             if span.end > span.start:
                 spans.append(VersionSpan(version=version, start=span.start, end=span.end))
         if reported and not cover(spans, length):
-            raise self.malformed(f"weight_versions do not cover {length} tokens: {spans}")
+            raise self.malformed(
+                f"weight_versions do not cover {counted(length, 'token')}: {spans}"
+            )
         return tuple(spans) if reported else None
 
     async def _client(self, timeout_s: float, max_concurrent: int) -> "HttpClient":

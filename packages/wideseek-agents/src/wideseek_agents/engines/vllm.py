@@ -253,7 +253,9 @@ class VllmReplica:
         if end is None:
             raise PolicyUnavailable(f"{self.url}: the request ended with {finish!r}")
         if len(ids) != len(logprobs):
-            raise self._client.malformed(f"{len(ids)} token ids, {len(logprobs)} log-probabilities")
+            raise self._client.malformed(
+                f"token ids: {len(ids)}, log-probabilities: {len(logprobs)}"
+            )
         known = tuple(math.nan if logprob is None else logprob for logprob in logprobs)
         return Sampled(ids=ids, logprobs=known, end=end, versions=versions, cached_tokens=cached)
 

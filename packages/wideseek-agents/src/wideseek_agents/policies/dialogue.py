@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from wideseek_agents.tokens import ChatTokenizer
 from wideseek_core import ContextOverflow, Finish, Message
+from wideseek_core.counting import counted
 
 _END_OF_THOUGHT = "\n</think>\n\n"
 
@@ -38,7 +39,9 @@ class Dialogue:
         new = self._tokenizer.render(messages)
         limit = self._max_question_tokens
         if not self._begun and limit is not None and len(new) > limit:
-            raise ContextOverflow(f"the question takes {len(new)} tokens, more than {limit}")
+            raise ContextOverflow(
+                f"the question takes {counted(len(new), 'token')}, more than {limit}"
+            )
         self._begun = True
         self._ids += new
         if not self._resumes:
@@ -46,7 +49,8 @@ class Dialogue:
         self._resumes = False
         if len(self._ids) >= self._context_tokens:
             raise ContextOverflow(
-                f"a prompt of {len(self._ids)} tokens leaves no room in {self._context_tokens}"
+                f"a prompt of {counted(len(self._ids), 'token')} "
+                f"leaves no room in {self._context_tokens}"
             )
         return tuple(self._ids)
 

@@ -19,11 +19,11 @@ def run(arguments: Sequence[str]) -> None:
     if loaded.dry_run:
         show_settings(loaded.config)
         return
-    from wideseek_apps.start_policy import make_start_policy
+    from wideseek_apps.start_policy import loss_text, make_start_policy
 
     with working():
         made = make_start_policy(loaded.config)
-    show(f"loss {made.loss:.4f} after {made.seconds:.0f} s: {loaded.config.folder}")
+    show(f"{loss_text(made)} after {made.seconds:.0f} s: {loaded.config.folder}")
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from wideseek_core.commands import Command
 from wideseek_core.config import load_arguments
+from wideseek_core.counting import counted
 from wideseek_core.progress import show
 
 USAGE = "wideseek wikitables source=WIKITABLES folder=FOLDER"
@@ -26,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
     with working():
         counts = write_learning_data(loaded.config)
     for name, count in counts.items():
-        show(f"{count:7,} lines in {loaded.config.folder / name}")
+        show(f"{counted(count, 'line', form='7,')} in {loaded.config.folder / name}")
 
 
 COMMAND = Command(summary="Prepare real tables (wikitables) for training.", run=run, group="Train")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wideseek_core import DataError
+from wideseek_core.counting import counted
 from wideseek_core.files import read_objects
 from wideseek_core.tables import MarkdownTable
 from wideseek_data.building.report import BuildReport, Difficulty
@@ -61,7 +62,10 @@ def _parts(report: BuildReport, title: str) -> Iterator[str]:
             [(item.name, _counts(item.dropped), _counts(item.kept)) for item in report.overlaps],
         )
     if report.requests:
-        yield f"Rewriting by a model: {report.requests} requests, at most {report.paid} paid."
+        yield (
+            f"Rewriting by a model: {counted(report.requests, 'request')}, "
+            f"at most {report.paid} paid."
+        )
     if report.difficulty:
         yield "## Difficulty"
         yield _table(

@@ -15,6 +15,7 @@ from typing import cast
 from pydantic import Field
 
 from wideseek_core import Config, TableGold
+from wideseek_core.counting import counted
 from wideseek_core.files import read_objects
 from wideseek_core.tables import parse_table
 from wideseek_data.tables.values import is_missing, normalized, read_amount, read_date
@@ -94,7 +95,7 @@ class TestSet:
         if not self.shared(names):
             return ""
         if len(names) < rule.min_entities:
-            return f"fewer than {rule.min_entities} entities"
+            return f"fewer than {counted(rule.min_entities, 'entity')}"
         return f"at most {rule.entities:.0%} of their entities shared with one answer"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wideseek_core import DataError
+from wideseek_core.counting import counted
 from wideseek_data.tables.values import is_missing, normalized
 from wideseek_data.teaching.listing import Listing
 
@@ -25,7 +26,7 @@ def check_no_leak(train: Sequence[Listing], held_out: Sequence[Listing]) -> None
                 if mark in known:
                     raise _leak(listing.id, known[mark], " ".join(mark))
     for trained, measured, count in _same_rows(train, held_out):
-        raise _leak(trained, measured, f"{count} rows")
+        raise _leak(trained, measured, counted(count, "row"))
 
 
 def _leak(trained: str, measured: str, shared: str) -> DataError:

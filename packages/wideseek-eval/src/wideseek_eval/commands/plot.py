@@ -9,6 +9,7 @@ from pydantic import Field
 
 from wideseek_core import Config, ConfigError
 from wideseek_core.config import load_config
+from wideseek_core.counting import counted
 from wideseek_core.extras import require_modules
 from wideseek_core.files import write_atomically
 from wideseek_core.progress import show
@@ -58,8 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     svg = draw(title, panels, note=note_on(panels))
     content = svg if ending == ".svg" else _png(svg, config.zoom)
     write_atomically(config.target, content)
-    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    show(f"{title.lower()} of {number}: {config.target}")
+    show(f"{title.lower()} of {counted(len(runs), 'run')}: {config.target}")
 
 
 def _labelled(text: str) -> tuple[str, Path]:

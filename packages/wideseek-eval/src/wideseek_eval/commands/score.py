@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wideseek_core.config import load_config
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_core.progress import show
@@ -33,7 +34,8 @@ async def _score(config: ScoreConfig) -> None:
         scored = await score_responses(files, judge, config.settings(), config.max_concurrent)
     show(summary_text(scored.summary))
     if scored.missing:
-        show(f"{len(scored.missing)} tasks have no response; {_missing_rule(files)}.")
+        tasks = counted(len(scored.missing), "task")
+        show(f"{tasks} without a response; {_missing_rule(files)}.")
     if config.json_file is not None:
         write_atomically(config.json_file, to_json(scored, indent=2) + "\n")
 

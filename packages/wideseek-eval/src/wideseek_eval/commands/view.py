@@ -7,6 +7,7 @@ from pydantic import Field
 
 from wideseek_core import Config
 from wideseek_core.config import load_config
+from wideseek_core.counting import counted
 from wideseek_core.progress import show
 from wideseek_eval.runs.find import page_path
 from wideseek_eval.viewer.page import write_viewer
@@ -33,4 +34,4 @@ def run(arguments: Sequence[str]) -> None:
     config = load_config(ViewConfig, arguments, positional=("run",), usage=USAGE)
     path = config.html_file or page_path(config.run, "traces")
     count = write_viewer(config.run, path, steps=config.steps, limit=config.limit)
-    show(f"{count} rollouts: {path}")
+    show(f"{counted(count, 'rollout')}: {path}")

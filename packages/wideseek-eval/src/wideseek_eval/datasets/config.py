@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from wideseek_core.counting import counted
 from wideseek_core.datasets import Selection
 from wideseek_core.plugins import kind_union
 from wideseek_eval.datasets.widesearch import REVISION
@@ -31,7 +32,9 @@ class Files(Selection):
         if not self.paths:
             raise ValueError("path is an empty list")
         if self.weights and len(self.weights) != len(self.paths):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.paths)} files")
+            raise ValueError(
+                f"{counted(len(self.weights), 'weight')} for {counted(len(self.paths), 'file')}"
+            )
         if any(not 0 < weight < float("inf") for weight in self.weights):
             raise ValueError("weights must be positive numbers")
         return self

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wideseek_core import DataError, Task
+from wideseek_core.counting import counted
 from wideseek_core.datasets import Selection, select, select_mixture
 from wideseek_core.plugins import opener
 from wideseek_eval.datasets.config import (
@@ -87,14 +88,14 @@ def _report(path: Path, file: TaskFile) -> None:
     if file.chosen_keys:
         names = ", ".join(f"{name!r} ({count})" for name, count in file.chosen_keys.items())
         logger.warning(
-            "%s: %d tasks name no 'unique_columns'; the key column was chosen: %s",
+            "%s: without 'unique_columns': %s; the key column was chosen: %s",
             path,
-            sum(file.chosen_keys.values()),
+            counted(sum(file.chosen_keys.values()), "task"),
             names,
         )
     for (name, meant), count in file.misspelled.items():
-        line = "%s: the key %r of %d tasks means nothing; did you mean %r?"
-        logger.warning(line, path, name, count, meant)
+        line = "%s: the key %r of %s means nothing; did you mean %r?"
+        logger.warning(line, path, name, counted(count, "task"), meant)
     if not file.tasks:
         raise DataError(f"{path}: no tasks")
 
@@ -125,6 +126,7 @@ def _widesearch(config: WideSearchData) -> list[Task]:
     _report(path, file)
     if config.expect is not None and len(file.tasks) != config.expect:
         raise DataError(
-            f"{path}: {len(file.tasks)} tasks, not {config.expect} (data.expect=null accepts any)"
+            f"{path}: {counted(len(file.tasks), 'task')}, not "
+            f"{config.expect} (data.expect=null accepts any)"
         )
     return file.tasks

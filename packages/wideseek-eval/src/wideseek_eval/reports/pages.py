@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from wideseek_core.counting import counted
 from wideseek_core.tasks import source_of
 from wideseek_eval.reports.figures import Figure, make_figures
 from wideseek_eval.reports.questions import ShownQuestion, shown_questions
@@ -113,6 +114,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., object]] = {
+        "counted": counted,
         "counts": counts_text,
         "figure": _figure,
         "interval": _interval,
@@ -132,7 +134,7 @@ def _environment() -> Environment:
 def counts_text(counts: Counts) -> str:
     """How many rollouts ended in which way."""
     return (
-        f"{counts.scored} rollouts scored, {counts.failed} failed, "
+        f"{counted(counts.scored, 'rollout')} scored, {counts.failed} failed, "
         f"{counts.unscored} unscored, {counts.error} broken"
     )
 
@@ -178,13 +180,14 @@ def _by_headline(metrics: Mapping[str, Metric]) -> list[tuple[str, Metric]]:
 
 
 def _notes(part: Slice) -> str:
-    notes = [f"{part.questions} questions; {counts_text(part.counts)}"]
+    notes = [f"{counted(part.questions, 'question')}; {counts_text(part.counts)}"]
     if part.short:
-        notes[0] += f"; {part.short} questions with fewer than {part.trials} trials that count"
+        short, trials = counted(part.short, "question"), counted(part.trials, "trial")
+        notes[0] += f"; {short} with fewer than {trials} that count"
     lost = part.counts.unscored + part.counts.error
     if lost:
         notes.append(
-            f"If the {lost} rollouts without a score counted as 0, the score would be "
+            f"If {counted(lost, 'rollout')} without a score counted as 0, the score would be "
             f"{part.metrics['score'].with_lost:.1%}"
         )
     for metric, values in part.metrics.items():

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wideseek_core import TableGold, Task
+from wideseek_core.counting import counted
 from wideseek_eval.reports.diff import TableDiff, diff_tables
 from wideseek_eval.runs.folder import StoredRun
 from wideseek_eval.runs.results import Result
@@ -123,7 +124,8 @@ def _story(task: Task, result: Result, results: Sequence[Result]) -> str:
     scores = ", ".join("none" if value is None else f"{value:.2f}" for value in values)
     episode = result.episode
     return (
-        f"{task.id} · trial {result.trial}: {ending(result)} · {episode.subagents} subagents, "
-        f"{episode.searches} searches, {episode.accesses} pages read, {episode.seconds:.0f} s · "
+        f"{task.id} · trial {result.trial}: {ending(result)} · "
+        f"{counted(episode.subagents, 'subagent')}, {counted(episode.searches, 'search')}, "
+        f"{counted(episode.accesses, 'page read', 'pages read')}, {episode.seconds:.0f} s · "
         f"scores {scores}"
     )

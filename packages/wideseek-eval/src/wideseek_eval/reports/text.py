@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import to_json
 from wideseek_eval.reports.pages import comparison_page, report_page
@@ -111,8 +112,8 @@ def comparison_text(comparison: Comparison, a: str, b: str) -> str:
             str(found.a.questions),
         )
     notes = [
-        f"{comparison.questions} questions in both, {comparison.only_a} only in {a}, "
-        f"{comparison.only_b} only in {b}; paired bootstrap, {comparison.draws} draws.",
+        f"{counted(comparison.questions, 'question')} in both, {comparison.only_a} only in {a}, "
+        f"{comparison.only_b} only in {b}; paired bootstrap, {counted(comparison.draws, 'draw')}.",
         f"{a}: {counts_text(comparison.counts_a)}.",
         f"{b}: {counts_text(comparison.counts_b)}.",
     ]
@@ -162,14 +163,19 @@ def _slice(title: str, part: Slice) -> str:
             f"{metric.min.mean:.3f}",
             str(avg.questions),
         )
-    lines = [_draw(table), f"{part.questions} questions x {k}: {counts_text(part.counts)}."]
+    lines = [
+        _draw(table),
+        f"{counted(part.questions, 'question')} x {k}: {counts_text(part.counts)}.",
+    ]
     for name, metric in part.metrics.items():
         if len(metric.pass_at) > 1:
             chances = ", ".join(f"@{j} {chance:.3f}" for j, chance in metric.pass_at.items())
             lines.append(f"{TITLES[name]}, pass{chances}")
     lines += _lost(part)
     if part.short:
-        lines.append(f"{part.short} questions have fewer than {k} trials that count.")
+        lines.append(
+            f"{counted(part.short, 'question')} with fewer than {counted(k, 'trial')} that count."
+        )
     effort = ", ".join(f"{TITLES[name].lower()} {_short(m)}" for name, m in part.effort.items())
     return "\n".join([*lines, f"Per rollout: {effort}."])
 
@@ -180,7 +186,7 @@ def _lost(part: Slice) -> list[str]:
     for outcome, found in part.reasons.items():
         shown = [f"{reason} ({count})" for reason, count in list(found.items())[:MAX_REASONS]]
         others = len(found) - len(shown)
-        more = f", and {others} other reasons" if others else ""
+        more = f", and {counted(others, 'other reason')}" if others else ""
         lines.append(f"{outcome}: {', '.join(shown)}{more}.")
     lost = part.counts.unscored + part.counts.error
     if lost:

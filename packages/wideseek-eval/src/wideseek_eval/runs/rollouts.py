@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from wideseek_core import ConfigError, Episode, Judge, JudgeError, PolicyUnavailable, Task
+from wideseek_core.counting import counted
 from wideseek_core.exception_groups import ungrouped
 from wideseek_core.rollouts import attempt, score_answer, score_episode, unscored
 from wideseek_eval.runs.results import Result, RunEpisode, result_of
@@ -107,4 +108,6 @@ async def _score_again(task: Task, stored: Result, judge: Judge, on_result: OnRe
 
 def _give_up(ends: Counter[str], pace: Pace, error: str) -> None:
     if ends["completed"] == 0 and ends["broken"] == pace.give_up_after > 0:
-        raise PolicyUnavailable(f"the first {ends['broken']} rollouts all broke: {error}")
+        raise PolicyUnavailable(
+            f"of the first {counted(ends['broken'], 'rollout')} all broke: {error}"
+        )

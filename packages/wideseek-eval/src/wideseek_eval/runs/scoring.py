@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from wideseek_core import ConfigError, Episode, Judge, Task
+from wideseek_core.counting import counted
 from wideseek_core.tasks import Record
 from wideseek_eval.datasets.config import JsonlData, WideSearchData
 from wideseek_eval.datasets.open import load_tasks
@@ -57,7 +58,7 @@ def read_files(files: ResponseFiles) -> tuple[list[Task], Replay]:
     else:
         tasks = load_tasks(JsonlData(path=files.tasks))
         if files.expect is not None and len(tasks) != files.expect:
-            raise ConfigError(f"{files.tasks}: {len(tasks)} tasks, not {files.expect}")
+            raise ConfigError(f"{files.tasks}: {counted(len(tasks), 'task')}, not {files.expect}")
     responses = read_responses(files.responses)
     return tasks, replay(responses, tasks, missing_as_empty=files.missing_as_empty)
 

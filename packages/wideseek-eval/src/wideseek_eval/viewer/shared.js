@@ -3,6 +3,8 @@
 
 const { html, render, useState, useMemo, useEffect, useRef } = htmPreact;
 
+const counted = (number, thing, several = `${thing}s`) => `${number} ${number === 1 ? thing : several}`;
+
 // ---- text of others, made safe -----------------------------------------------------------------
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {

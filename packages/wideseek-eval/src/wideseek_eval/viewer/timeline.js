@@ -60,11 +60,11 @@ function Timeline({ episode, jump }) {
     .reduce((sum, segment) => sum + segment.end - segment.start, 0);
   const described = (agent, { kind, start, end, turn }) =>
     `${nameOf(agent)}, turn ${turn + 1}: ${KINDS[kind]}, ${seconds(end - start)}`
-    + (kind === "model" ? `, ${agent.turns[turn].response_tokens} tokens` : "");
+    + (kind === "model" ? `, ${counted(agent.turns[turn].response_tokens, "token")}` : "");
   return html`<figure class="card scroll" tabindex="0"><figcaption>Agents side by side, with seconds over all of them:${" "}
       ${Object.entries(KINDS).map(([kind, label]) => html`<span class=${`key ${kind}`}>${label} ${seconds(spent(kind))}</span>${" "}`)}</figcaption>
     <svg class="timeline" viewBox=${`0 0 ${left + width + 20} ${agents.length * high + 26}`} role="img"
-      aria-label=${`Timeline of ${agents.length} agents over ${seconds(whole)}`}>
+      aria-label=${`Timeline of ${counted(agents.length, "agent")} over ${seconds(whole)}`}>
       ${ticks.map((tick) => html`<g><line class="grid" x1=${x(tick)} x2=${x(tick)} y1="0" y2=${agents.length * high} />
         <text class="note" x=${x(tick)} y=${agents.length * high + 16} text-anchor="middle">${seconds(tick)}</text></g>`)}
       ${agents.map((agent, row) => html`<g class="lane" onClick=${() => jump(`agent-${agent.agent}`)}>

@@ -18,7 +18,7 @@ function Tokens({ turn, open }) {
   const mean = known.reduce((sum, logprob) => sum + logprob, 0) / Math.max(known.length, 1);
   const trains = turn.advantage !== null;
   const facts = [
-    `${turn.logprobs.length} tokens`,
+    counted(turn.logprobs.length, "token"),
     trains ? `advantage ${signed(turn.advantage, 3)}` : "not trained on",
     trains && `weight ${turn.weight.toPrecision(3)}`,
     `mean log-prob ${signed(mean, 3)}`,

@@ -149,14 +149,14 @@ function Turn({ agent, turn, at, jump, children, tokens, open }) {
   const [thinking, text] = splitThinking(turn.text);
   const rest = turn.calls.length ? text.replace(/<tool_call>[\s\S]*?<\/tool_call>/g, "").trim() : text;
   return html`<section class="turn" id=${`turn-${agent}-${at}`}>
-    <h2>Turn ${at + 1} <small>${turn.prompt_tokens} + ${turn.response_tokens} tokens${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h2>
+    <h2>Turn ${at + 1} <small>${turn.prompt_tokens} + ${counted(turn.response_tokens, "token")}${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h2>
     ${turn.reasoning && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${turn.reasoning}</pre></details>`}
     ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${thinking}</pre></details>`}
     ${rest && html`<${Markdown} text=${rest} />`}
     ${rest !== text && html`<details class="thinking"><summary>Text as written</summary><pre tabindex="0">${text}</pre></details>`}
     ${tokens && html`<${Tokens} turn=${tokens} open=${open} />`}
     ${turn.calls.map((call) => html`<div class="call"><b>${call.name}</b> <code>${JSON.stringify(call.arguments)}</code></div>`)}
-    ${turn.dropped_calls > 0 && html`<p class="problem">${turn.dropped_calls} calls were dropped.</p>`}
+    ${turn.dropped_calls > 0 && html`<p class="problem">dropped: ${counted(turn.dropped_calls, "call")}.</p>`}
     ${(turn.notes ?? []).map((note) => html`<p class="problem">${note}</p>`)}
     ${children.length > 0 && html`<p>Started ${children.map((child) => html`<button class="link started"
       onClick=${() => jump(`agent-${child.agent}`)}>${nameOf(child)}</button>`)}</p>`}
@@ -169,7 +169,7 @@ function Agent({ agent, all, jump, tokens, open }) {
   const children = (at) => all.filter((other) => other.parent === agent.agent && other.parent_turn === at);
   return html`<details class="agent card" id=${`agent-${agent.agent}`} open=${agent.agent === 0}>
     <summary><b>${nameOf(agent)}</b> <span class=${"pill " + (agent.status === "finished" ? "good" : "poor")}>${agent.status}</span>${" "}
-      <span class="prompt">${agent.prompt}</span>${" "}<small>${agent.turns.length} turns${agent.seconds > 0 ? `, ${seconds(agent.seconds)}` : ""}</small></summary>
+      <span class="prompt">${agent.prompt}</span>${" "}<small>${counted(agent.turns.length, "turn")}${agent.seconds > 0 ? `, ${seconds(agent.seconds)}` : ""}</small></summary>
     ${agent.error && html`<p class="problem">${agent.error}</p>`}
     ${agent.turns.map((turn, at) => html`<${Turn} agent=${agent.agent} turn=${turn} at=${at} jump=${jump} children=${children(at)}
       tokens=${tokens.get(`${agent.agent}-${at}`)} open=${open} />`)}
@@ -224,8 +224,8 @@ const LABELS = { right: "Right", partly: "Partly right", wrong: "Wrong", missing
 
 function factsOf(line) {
   const training = line.step === null ? [] : [`step ${line.step}`, `reward ${digits(line.reward, 3)}`];
-  return [line.ending, line.task_id, `trial ${line.trial}`, ...training, `${line.subagents} subagents`,
-    `${line.searches} searches`, `${line.accesses} pages`, seconds(line.seconds)].join(" · ");
+  return [line.ending, line.task_id, `trial ${line.trial}`, ...training, counted(line.subagents, "subagent"),
+    counted(line.searches, "search", "searches"), counted(line.accesses, "page"), seconds(line.seconds)].join(" · ");
 }
 
 function Rollout({ at, found, open, tokensOpen }) {

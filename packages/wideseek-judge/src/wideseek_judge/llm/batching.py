@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import NoVerdict
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.counts import JudgeCounts
@@ -136,7 +137,9 @@ class RequestBatcher:
     ) -> None:
         """Sees to it that every item gets a number or a failure."""
         attempts = self.config.max_parse_attempts
-        failure: Exception = NoVerdict(f"table: no readable verdict in {attempts} replies")
+        failure: Exception = NoVerdict(
+            f"table: no readable verdict in {counted(attempts, 'reply')}"
+        )
         try:
             await self._ask(contexts, items, attempts, decided)
         except Exception as error:  # noqa: BLE001 - raised where the verdicts are used

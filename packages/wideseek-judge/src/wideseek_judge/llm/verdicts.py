@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import NoVerdict
 from wideseek_judge.config import JudgeConfig
 from wideseek_judge.counts import JudgeCounts
@@ -161,7 +162,7 @@ class LlmVerdicts:
             if numbers:
                 return _JUDGED[numbers[1]]
             self._counts.parse_failures += 1
-        raise NoVerdict(f"answer: no readable verdict in {attempts} replies")
+        raise NoVerdict(f"answer: no readable verdict in {counted(attempts, 'reply')}")
 
 
 def _answer_request(

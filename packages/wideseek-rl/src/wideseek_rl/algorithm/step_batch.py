@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wideseek_core import TrainError
+from wideseek_core.counting import counted
 from wideseek_rl.algorithm.advantage import equal
 from wideseek_rl.algorithm.protocol import Algorithm, Reward
 from wideseek_rl.algorithm.token_weights import prompt_scale
@@ -159,6 +160,7 @@ def _check_token_ids(groups: Sequence[Sequence[ScoredEpisode]], masked: Counter[
     spoken = [turn for turn in turns if turn.response_tokens or turn.text]
     if masked["turns"] and spoken and not any(turn.response_ids for turn in spoken):
         raise TrainError(
-            f"none of {len(spoken)} responses has token ids: training needs a policy that samples "
+            f"of {counted(len(spoken), 'response')} none has "
+            "token ids: training needs a policy that samples "
             "token ids, not a chat endpoint"
         )

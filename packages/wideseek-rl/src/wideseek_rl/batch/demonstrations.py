@@ -33,7 +33,7 @@ class DemoSet:
         masks: list[NDArray[np.uint8]] = []
         for number, (row, trained) in enumerate(rows):
             if len(row) != len(trained) or not len(row):
-                raise DataError(f"row {number}: {len(row)} ids, {len(trained)} mask entries")
+                raise DataError(f"row {number}: ids: {len(row)}, mask entries: {len(trained)}")
             ids.append(np.asarray(row, dtype=np.int32))
             masks.append(np.array(trained, dtype=np.uint8))
             masks[-1][0] = 0

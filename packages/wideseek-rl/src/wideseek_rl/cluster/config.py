@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from wideseek_core import Config
+from wideseek_core.counting import counted
 from wideseek_core.endpoint import HttpAddresses
 from wideseek_core.plugins import kind_union
 from wideseek_rl.engines.control.config import LaunchConfig
@@ -30,7 +31,8 @@ class TrainerPlacement(Config):
     def _divides(self) -> Self:
         if self.ranks % self.tensor_parallel:
             raise ValueError(
-                f"tensor_parallel={self.tensor_parallel} does not divide {self.ranks} ranks"
+                f"tensor_parallel={self.tensor_parallel} does "
+                f"not divide {counted(self.ranks, 'rank')}"
             )
         return self
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wideseek_core import ConfigError
+from wideseek_core.counting import counted
 from wideseek_rl.cluster.config import LocalPlacement, PlacementConfig, RayPlacement
 
 
@@ -66,7 +67,8 @@ def plan(placement: PlacementConfig, gpus: Sequence[int]) -> list[PlannedProcess
         add("retrieval", 0, 0)
     if isinstance(placement, LocalPlacement) and nodes.node:
         raise ConfigError(
-            f"placement: the processes want {placement.gpus} GPUs, this host has {len(gpus)}"
+            "placement: the processes want "
+            f"{counted(placement.gpus, 'GPU')}, this host has {len(gpus)}"
         )
     return found
 
@@ -81,7 +83,9 @@ def _check(placement: PlacementConfig, gpus: int) -> None:
     where = "a node" if isinstance(placement, RayPlacement) else "this host"
     for role, count in wanted.items():
         if count > gpus:
-            raise ConfigError(f"placement.{role}: wants {count} GPUs together, {where} has {gpus}")
+            raise ConfigError(
+                f"placement.{role}: wants {counted(count, 'GPU')} together, {where} has {gpus}"
+            )
 
 
 def _beside(trainer: Sequence[PlannedProcess], number: int, count: int) -> PlannedProcess:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from wideseek_core.counting import counted
+
 if TYPE_CHECKING:
     from wideseek_rl.config import StopConfig
 
@@ -38,7 +40,10 @@ class CollapseWatch:
             self._steps[rule] = self._steps[rule] + 1 if broken else 0
             if self._steps[rule] >= self._config.steps:
                 limit = getattr(self._config, rule)
-                return f"{rule}: {value:.4g} against {limit:g} for {self._steps[rule]} steps"
+                return (
+                    f"{rule}: {value:.4g} against {limit:g} "
+                    f"for {counted(self._steps[rule], 'step')}"
+                )
         return ""
 
     def _judged(self, metrics: Mapping[str, float]) -> Iterator[tuple[str, float, bool]]:

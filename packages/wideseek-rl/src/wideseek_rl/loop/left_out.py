@@ -3,6 +3,7 @@
 import logging
 
 from wideseek_core import TrainError
+from wideseek_core.counting import counted
 from wideseek_rl.algorithm.step_batch import StepBatch
 from wideseek_rl.trainers.protocol import UpdateMetrics
 
@@ -23,16 +24,16 @@ def checked(batch: StepBatch, empty_steps: int) -> int:
             logger.warning("%s: %s", what, reasons)
     empty_steps = 0 if batch.prompts else empty_steps + 1
     if empty_steps >= MAX_EMPTY_STEPS:
-        raise TrainError(f"no rollout could be used in {empty_steps} steps in a row")
+        raise TrainError(f"no rollout could be used in {counted(empty_steps, 'step')} in a row")
     return empty_steps
 
 
 def warn_unchanged(update: UpdateMetrics, samples: int) -> None:
     """Says why the samples of a step have changed no weights."""
     logger.warning(
-        "the weights stay as they are: of %d samples %d have no gradient, "
-        "%d tokens are masked, %d updates left out",
-        samples,
+        "the weights stay as they are: of %s %d without gradient; tokens masked: %d; "
+        "updates left out: %d",
+        counted(samples, "sample"),
         update.zero_advantage_samples or 0,
         update.masked_tokens or 0,
         (update.skipped or 0) + (update.stopped or 0),

@@ -21,6 +21,7 @@ from wideseek_core import (
     TrainError,
     WideSeekError,
 )
+from wideseek_core.counting import counted
 from wideseek_core.exception_groups import ungrouped
 from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
@@ -338,8 +339,9 @@ class TrainingLoop:
         found = count_duplicates(groups)
         if found.suspicious:
             problem = (
-                f"the rollouts of a prompt are not independent: {found.equal} of {found.pairs} "
-                f"pairs begin with the same response, where {found.expected:.2g} are likely; does "
+                f"the rollouts of a prompt are not independent: {found.equal} of "
+                f"{counted(found.pairs, 'pair')} begin with the same response, where "
+                f"{found.expected:.2g} are likely; does "
                 "the engine use the seed of each request?"
             )
             if self._config.on_duplicates == "end":

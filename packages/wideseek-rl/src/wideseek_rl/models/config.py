@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from wideseek_core.counting import counted
+
 Family = Literal["llama", "mistral", "qwen2", "qwen3"]
 
 RopeKind = Literal["default", "linear", "llama3", "yarn"]
@@ -93,7 +95,10 @@ class DecoderConfig:
         if min(sizes) < 1:
             raise ValueError(f"every size of a model must be at least 1: {sizes}")
         if self.heads % self.kv_heads:
-            raise ValueError(f"{self.heads} heads can't share {self.kv_heads} key-value heads")
+            raise ValueError(
+                f"{counted(self.heads, 'head')} can't share "
+                f"{counted(self.kv_heads, 'key-value head')}"
+            )
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even, got {self.head_dim}")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wideseek_core import CheckpointError
+from wideseek_core.counting import counted
 from wideseek_core.files import folder_atomically
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder
@@ -173,5 +174,7 @@ def _state(
         found.setdefault(EMBEDDING, head.to(dtype))
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise CheckpointError(f"{path}: {len(missing)} tensors missing, first {missing[0]!r}")
+        raise CheckpointError(
+            f"{path}: {counted(len(missing), 'tensor')} missing, first {missing[0]!r}"
+        )
     return found

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wideseek_core import CheckpointError, ConfigError
+from wideseek_core.counting import counted
 from wideseek_core.files import folder_atomically
 from wideseek_core.text import one_line
 from wideseek_rl.models.decoder import Recompute
@@ -206,7 +207,9 @@ def load_transformers_model(
 def _check_loaded(path: Path, found: Mapping[str, Collection[Any]]) -> None:
     """Raises `CheckpointError` for tensors that the library would make up, and names others."""
     if missing := sorted(found["missing_keys"]):
-        raise CheckpointError(f"{path}: {len(missing)} tensors missing, first {missing[0]!r}")
+        raise CheckpointError(
+            f"{path}: {counted(len(missing), 'tensor')} missing, first {missing[0]!r}"
+        )
     for name, shape, expected in sorted(found["mismatched_keys"]):
         raise CheckpointError(
             f"{path}: {name!r} has shape {list(shape)}, expected {list(expected)}"
@@ -215,9 +218,9 @@ def _check_loaded(path: Path, found: Mapping[str, Collection[Any]]) -> None:
         raise CheckpointError(f"{path}: not loaded by transformers: {one_line(str(errors))}")
     if unknown := sorted(found["unexpected_keys"]):
         logger.warning(
-            "%s: %d tensors are not of the model and are left out, first %r",
+            "%s: not of the model and left out: %s, first %r",
             path,
-            len(unknown),
+            counted(len(unknown), "tensor"),
             unknown[0],
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wideseek_core import Config, ConfigError
+from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_rl.rollout.schedule_config import (
     AsyncScheduleConfig,
@@ -98,13 +99,14 @@ def _own_schedule(run: MeasuredRun) -> Config:
 
 def _setting_lines(setting: Setting) -> Iterator[str]:
     yield (
-        f"{setting.prompts_per_step} prompts of {setting.group_size} rollouts a step, "
-        f"{setting.slots} rollouts at a time; update {setting.update_s:.3g} s, "
+        f"{counted(setting.prompts_per_step, 'prompt')} of "
+        f"{counted(setting.group_size, 'rollout')} a step, "
+        f"{counted(setting.slots, 'rollout')} at a time; update {setting.update_s:.3g} s, "
         f"weights {setting.sync_s:.3g} s"
     )
     yield (
         f"engine {setting.speeds.total:.4g} tokens/s when full, "
-        f"{setting.speeds.sequence:.3g} for a sequence; {setting.steps} steps simulated"
+        f"{setting.speeds.sequence:.3g} for a sequence; {counted(setting.steps, 'step')} simulated"
     )
 
 

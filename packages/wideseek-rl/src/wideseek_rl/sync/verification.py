@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wideseek_core import TrainError
+from wideseek_core.counting import counted
 from wideseek_rl.engines.control.protocol import Algorithm, Checksums, ServerControl
 from wideseek_rl.sync.checksum import SentTensors
 from wideseek_rl.sync.fanout import Failures, on_each
@@ -99,7 +100,9 @@ def differences(sent: SentTensors, reported: dict[str, Checksums]) -> dict[str, 
             continue
         if wrong:
             names = ", ".join(wrong[:3])
-            problems[url] = f"{url}: {len(wrong)} tensors are not what was sent: {names}"
+            problems[url] = (
+                f"{url}: not as they were sent: {counted(len(wrong), 'tensor')}, {names}"
+            )
     return problems
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wideseek_core import ConfigError
+from wideseek_core.counting import counted
 from wideseek_rl.batch.packing import PACKED_MULTIPLE, BatchShape, MicroBatch, collate, plan
 from wideseek_rl.batch.prefix_tree import PrefixTree, single
 from wideseek_rl.batch.samples import TrainingSample
@@ -221,18 +222,17 @@ class PolicyPass:
         broken = _owners(batch, odd)
         if broken:
             logger.warning(
-                "the model gives no log-probabilities for %d samples of prompts %s: "
-                "%d tokens are not trained",
-                len(broken),
+                "the model gives no log-probabilities for %s of prompts %s: %s not trained",
+                counted(len(broken), "sample"),
                 _groups(batch, broken),
-                trained_tokens(batch, broken),
+                counted(trained_tokens(batch, broken), "token"),
             )
             return broken
         ratio = found.logprobs - (batch.logprobs if old is None else old)
         far = ~within(ratio, self._loss_config)
         logger.warning(
-            "%d tokens of prompts %s are not trained: log-ratios up to %.3g",
-            int(masked),
+            "%s of prompts %s not trained: log-ratios up to %.3g",
+            counted(int(masked), "token"),
             _groups(batch, _owners(batch, far)),
             float(torch.where(far, ratio.abs(), 0.0).max()),
         )

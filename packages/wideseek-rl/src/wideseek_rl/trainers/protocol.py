@@ -54,7 +54,7 @@ class UpdateMetrics:
     """Factor of the loss under float16; 1 in other precisions, which need none."""
     drift: float | None = None
     """Greatest difference between the copies of a weight that several ranks hold: 0 if all is
-    well. Measured by NeMo-Aligner's ranks alone."""
+    well. Measured by NeMo-Aligner's ranks alone, where there are several."""
     micro_batches: int | None = None
     """Forward and backward passes of all updates, on all ranks. Those that share a micro-batch, by
     tensors or stages, count as one."""

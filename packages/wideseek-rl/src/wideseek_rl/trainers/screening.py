@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wideseek_core.counting import counted
 from wideseek_rl.batch.samples import TrainingSample
 
 MAX_LOGPROB = 1e-2
@@ -44,13 +45,14 @@ def screen(samples: Sequence[TrainingSample], vocabulary: int) -> Screened:
             kept.append(sample)
             continue
         masked += int(bad.sum())
-        names.append(f"sample {number} of prompt {sample.group}: {int(bad.sum())} tokens, {reason}")
+        tokens = counted(int(bad.sum()), "token")
+        names.append(f"sample {number} of prompt {sample.group}: {tokens}, {reason}")
         if (trained & ~bad).any():
             kept.append(_masked(sample, bad))
     if names:
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
         logger.warning(
-            "%d tokens are not trained: %s%s", masked, "; ".join(names[:MAX_NAMED]), more
+            "%s not trained: %s%s", counted(masked, "token"), "; ".join(names[:MAX_NAMED]), more
         )
     return Screened(samples=kept, tokens=masked, dropped=len(samples) - len(kept))
 

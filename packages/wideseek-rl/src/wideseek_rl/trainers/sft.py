@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wideseek_core import DataError, TrainError
+from wideseek_core.counting import counted
 from wideseek_core.memory import return_freed_memory
 from wideseek_rl.batch.demonstrations import DemoSet
 from wideseek_rl.models.decoder import Decoder
@@ -35,13 +36,15 @@ class SFTProgress:
     updates: int
     epoch: float
     """Passes over the demonstrations so far."""
-    loss: float
-    """Mean over the latest updates that no earlier report covered, in nats per trained token."""
+    loss: float | None
+    """Mean over the latest updates that no earlier report covered, in nats per trained token; None
+    before the first one."""
     tokens: int
     """Positions run so far, padding included."""
     tokens_per_s: float
     seconds: float
-    lr: float
+    lr: float | None
+    """Learning rate of the last update; None before the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -191,7 +194,8 @@ class _Run:
         self._optimizer = make_optimizer(model, config.optimizer)
         self._loss_sum = torch.zeros((), device=device)
         self._updates = self._tokens = self._reported = 0
-        self._lr = self._loss = 0.0
+        self._lr: float | None = None
+        self._loss: float | None = None
         self._started = self._last = time.monotonic()
 
     def go(self) -> SFTProgress:
@@ -235,8 +239,8 @@ class _Run:
 
     def _update(self, batch: SFTBatch, progress: float) -> None:
         optimizer = self._config.optimizer
-        self._lr = learning_rate(optimizer, self._updates, progress)
-        set_learning_rate(self._optimizer, self._lr)
+        rate = self._lr = learning_rate(optimizer, self._updates, progress)
+        set_learning_rate(self._optimizer, rate)
         loss = _loss(self._hidden, self._model, batch, self._autocast)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self._model.parameters(), optimizer.grad_clip)
@@ -251,8 +255,8 @@ class _Run:
         if self._updates > self._reported:
             self._loss = float(self._loss_sum) / (self._updates - self._reported)
         loss = self._loss
-        if not math.isfinite(loss):
-            raise TrainError(f"the loss is {loss} after {self._updates} updates")
+        if loss is not None and not math.isfinite(loss):
+            raise TrainError(f"the loss is {loss} after {counted(self._updates, 'update')}")
         return_freed_memory()
         self._last = time.monotonic()
         self._reported = self._updates

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from wideseek_core import TrainError
+from wideseek_core.counting import counted
 from wideseek_core.memory import return_freed_memory
 from wideseek_rl.batch.prefix_tree import single
 from wideseek_rl.batch.samples import Floats, TrainingSample, split_samples
@@ -210,7 +211,9 @@ class TorchTrainer:
             self._optimizer.measure()
         total.reduce(self._ranks.sum)
         if total.dropped:
-            logger.warning("%d tokens are left out: their mean ratio ran away", total.dropped)
+            logger.warning(
+                "left out: %s, whose mean ratio ran away", counted(int(total.dropped), "token")
+            )
         if not total.tokens:
             stats.add_update(total.sums, total.loss, None)
             return True
@@ -284,7 +287,9 @@ class TorchTrainer:
         self._broken += 1
         logger.warning("gradient norm %s: update left out", norm)
         if self._broken >= MAX_BROKEN:
-            raise TrainError(f"the gradient was not finite {self._broken} times in a row")
+            raise TrainError(
+                f"the gradient was not finite {counted(self._broken, 'time')} in a row"
+            )
 
 
 def _name_unused(config: TorchTrainerConfig) -> None:

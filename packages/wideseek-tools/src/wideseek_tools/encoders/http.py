@@ -6,6 +6,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import ToolUnavailable
 from wideseek_tools.encoders.config import HttpEncoderConfig
 from wideseek_tools.encoders.encoder import Vector
@@ -38,7 +39,9 @@ class HttpEncoder:
                 answer = await service.post("/embeddings", body, results_at("data"))
                 found += [self._vector(item.get("embedding")) for item in objects(answer, "data")]
         if len(found) != len(texts):
-            raise ToolUnavailable(f"embeddings: {len(found)} vectors for {len(texts)} texts")
+            raise ToolUnavailable(
+                f"embeddings: {counted(len(found), 'vector')} for {counted(len(texts), 'text')}"
+            )
         return found
 
     def _vector(self, value: object) -> Vector:

@@ -17,6 +17,7 @@ from typing import Self
 import httpx2
 
 from wideseek_core.bodies import ACCEPT_ENCODING
+from wideseek_core.counting import counted
 from wideseek_core.errors import (
     ConfigError,
     NoContent,
@@ -133,7 +134,7 @@ class Fetcher:
             if response.status not in REDIRECTS:
                 return address, self._checked(address, response)
             address = self._target(address, response)
-        raise ToolRefused(f"more than {self._config.max_redirects} redirects")
+        raise ToolRefused(f"more than {counted(self._config.max_redirects, 'redirect')}")
 
     def _checked(self, address: httpx2.URL, response: Response) -> Response:
         if response.status in MISSING_STATUSES:

@@ -16,6 +16,7 @@ from pathlib import Path
 import qdrant_edge as edge
 from pydantic import ValidationError
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import CorruptFile, DataError, WideSeekError
 from wideseek_core.files import locked, write_atomically
 from wideseek_core.tasks import Record
@@ -147,10 +148,12 @@ def _build(plan: Plan, pages: Path, sources: tuple[Source, ...]) -> IndexInfo:
         pages, plan.work / STORE, lambda done: plan.step("storing pages", done, total)
     )
     if stored != total:
-        raise DataError(f"{pages} changed while it was read: {total} pages, then {stored}")
+        raise DataError(
+            f"{pages} changed while it was read: {counted(total, 'page')}, then {stored}"
+        )
     if repeated := repeated_rows(plan.work / STORE):
-        line = "%s: %d pages are given again further down; the last one of each is kept"
-        logger.warning(line, pages, len(repeated))
+        line = "%s: given again further down: %s; the last one of each is kept"
+        logger.warning(line, pages, counted(len(repeated), "page"))
     if plan.passages == pages:
         plan = replace(plan, left_out=repeated)
     encoder = open_encoder(plan.config.encoder) if plan.config.method != "bm25" else None
@@ -219,7 +222,7 @@ def _write_shard(plan: Plan, progress: Progress, encoder: Encoder | None) -> Non
     finally:
         shard.close()
     if count != plan.points:
-        raise CorruptFile(f"{folder}: {count} points, expected {plan.points}")
+        raise CorruptFile(f"{folder}: {counted(count, 'point')}, expected {plan.points}")
 
 
 def _load_points(

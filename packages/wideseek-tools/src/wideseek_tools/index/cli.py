@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wideseek_core.commands import Command, Program
 from wideseek_core.config import Config, exit_on_error, load_config
+from wideseek_core.counting import counted
 from wideseek_core.extras import require_modules
 from wideseek_core.progress import ProgressBar, logging_to_console, show
 from wideseek_core.redaction import hide_credentials
@@ -91,7 +92,8 @@ def build(arguments: Sequence[str]) -> None:
             count = asyncio.run(filled)
             stages.close()
             place = hide_credentials(given.to)
-            show(f"{count} passages in {given.collection!r} at {place}, pages in {store}")
+            passages = counted(count, "passage")
+            show(f"{passages} in {given.collection!r} at {place}, pages in {store}")
             return
         require_index()
         from wideseek_tools.index.build import build_index
@@ -100,7 +102,7 @@ def build(arguments: Sequence[str]) -> None:
         found = build_index(given.corpus, given.pages, to, config, stages.step)
     finally:
         stages.close()
-    show(f"{found.passages} passages and {found.pages} pages in {given.to}")
+    show(f"{counted(found.passages, 'passage')} and {counted(found.pages, 'page')} in {given.to}")
     show(f"next: wideseek-index serve {given.to}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import DataError
 from wideseek_core.files import sha256, write_atomically
 from wideseek_tools.index.manifest import Source
@@ -83,8 +84,8 @@ def _measure(path: Path, name: str, passage: Callable[[Row], Passage], step: Ste
     if not rows:
         logger.warning("%s: there is nothing in it", path)
     if repeated := repeats.rows():
-        line = "%s: %d passages were given before, word for word; the first of each is kept"
-        logger.warning(line, path, len(repeated))
+        line = "%s: given before, word for word: %s; the first of each is kept"
+        logger.warning(line, path, counted(len(repeated), "passage"))
     return Source(
         name=name,
         sha256=sha256(path),

@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import BadRequest
 from wideseek_tools.server.answers import AccessAnswer, Health, Problem, RetrieveAnswer
 from wideseek_tools.server.docs_page import docs_page
@@ -57,7 +58,7 @@ async def _body(receive: Receive, limit: int) -> bytes | BadRequest:
             return BadRequest(400, "the client left")
         body += message.get("body", b"")
         if len(body) > limit:
-            return BadRequest(413, f"the body is larger than {limit} bytes")
+            return BadRequest(413, f"the body is larger than {counted(limit, 'byte')}")
         if not message.get("more_body", False):
             return bytes(body)
 

@@ -19,6 +19,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from wideseek_core import ConfigError, WorkerError, WorkerLost
+from wideseek_core.counting import counted
 from wideseek_core.helper import CHANNEL
 from wideseek_core.processes import BUFFER_BYTES, fails_again, last_line
 from wideseek_rl.cluster.config import RayPlacement
@@ -224,7 +225,7 @@ class RayLauncher:
         raise ConfigError(
             f"the Ray cluster has no room for {request.count} x {request.role} with "
             f"{_amounts(bundle)} each within {limit:g} s: free are "
-            f"{_amounts({name: free.get(name, 0) for name in bundle})} on {nodes} nodes"
+            f"{_amounts({name: free.get(name, 0) for name in bundle})} on {counted(nodes, 'node')}"
         )
 
 

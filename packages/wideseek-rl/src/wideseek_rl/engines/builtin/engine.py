@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import torch
 from torch import Tensor
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import ContextOverflow, PolicyError
 from wideseek_core.memory import return_freed_memory
 from wideseek_core.policy import Generated, Sampling
@@ -91,7 +92,8 @@ class TorchEngine:
         room = self.config.context_tokens - len(prompt_ids)
         if room < 1:
             limit = self.config.context_tokens
-            raise ContextOverflow(f"{len(prompt_ids)} prompt tokens don't fit a context of {limit}")
+            tokens = counted(len(prompt_ids), "token")
+            raise ContextOverflow(f"a prompt of {tokens} does not fit a context of {limit}")
         self._check(prompt_ids, sampling)
         self._use_running_loop()
         request = Request(

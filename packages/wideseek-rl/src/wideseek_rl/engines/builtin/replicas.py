@@ -12,6 +12,7 @@ from typing import Self
 from safetensors.torch import save
 from torch import Tensor
 
+from wideseek_core.counting import counted
 from wideseek_core.errors import ConfigError, PolicyError, WorkerError, WorkerLost
 from wideseek_core.frames import PICKLE
 from wideseek_core.policy import Generated, Sampling
@@ -126,7 +127,7 @@ class ReplicatedEngine:
                 raise error
             self._replicas.remove(replica)
             replica.given_up = True
-            logger.error("%s; %d processes are left", error, len(self._replicas))
+            logger.error("%s; left: %s", error, counted(len(self._replicas), "process"))
         for session in [one for one, place in self._places.items() if place is replica]:
             del self._places[session]
         self._sessions.pop(replica, None)

@@ -162,7 +162,7 @@ class Scheduler:
             request = self.waiting.popleft()
             if -(-(request.length + 1) // BLOCK_SIZE) > self.pool.count:
                 limit = self.config.max_cache_tokens
-                message = f"{request.length} tokens don't fit max_cache_tokens = {limit}"
+                message = f"a sequence of {request.length} does not fit max_cache_tokens = {limit}"
                 refused.append(Finished(request, PolicyError(message)))
                 continue
             source, known = self._source(request)

@@ -46,7 +46,7 @@ class NemoAlignerTrainer(RemoteTrainer):
         found = NO_UPDATE
         if live:
             found = (await self.group.ask(Update(live), Metrics)).update()
-            if (drift := await self.drift()) != 0:
+            if drift := await self.drift():
                 logger.warning("the ranks' copies of the weights differ by %.3g", drift)
             found = replace(found, drift=drift)
         return replace(
@@ -62,9 +62,12 @@ class NemoAlignerTrainer(RemoteTrainer):
             return sample.trained > 0
         return bool(np.any((sample.weights != 0) & (sample.advantages != 0)))
 
-    async def drift(self) -> float:
-        """How far apart the ranks' copies of the same parameters are: 0 if all is well."""
-        return (await self.group.ask(Drift(), Metrics)).values["drift"]
+    async def drift(self) -> float | None:
+        """How far apart the ranks' copies of the same parameters are: 0 if all is well.
+
+        None for one rank, which has none.
+        """
+        return (await self.group.ask(Drift(), Metrics)).values.get("drift")
 
 
 @asynccontextmanager

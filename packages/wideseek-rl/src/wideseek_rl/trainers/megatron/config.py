@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from wideseek_core import Config, ConfigError
+from wideseek_core.counting import counted
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.trainers.config import LossConfig, OptimizerConfig, RatioStop
 from wideseek_rl.trainers.objectives.config import check_correction
@@ -100,7 +101,7 @@ def check_model(shape: DecoderConfig, config: NemoAlignerConfig, loss: LossConfi
     if shape.layers % config.pipeline_parallel:
         raise ConfigError(
             f"trainer.pipeline_parallel={config.pipeline_parallel} does not divide "
-            f"{shape.layers} layers"
+            f"{counted(shape.layers, 'layer')}"
         )
     if config.sequence_parallel and ranks == 1:
         raise ConfigError("trainer.sequence_parallel needs trainer.tensor_parallel above 1")

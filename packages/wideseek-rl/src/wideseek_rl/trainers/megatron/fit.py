@@ -18,6 +18,7 @@ from nemo_aligner.utils.train_script_utils import FakeCheckpointCallback, FakeSc
 from omegaconf import OmegaConf
 
 from wideseek_core import TrainError
+from wideseek_core.counting import counted
 from wideseek_rl.batch.samples import TrainingSample, split_samples
 from wideseek_rl.trainers.megatron.actor import Part, PolicyActor, over_data_parallel_ranks
 from wideseek_rl.trainers.megatron.batches import PackedBatch, collate, deal, pack
@@ -185,7 +186,9 @@ class PolicyTrainer(ReinforceTrainer):
             self.broken += 1
             logger.warning("gradient norm %s: update left out", norm)
             if self.broken >= MAX_BROKEN:
-                raise TrainError(f"the gradient was not finite {self.broken} times in succession")
+                raise TrainError(
+                    f"the gradient was not finite {counted(self.broken, 'time')} in succession"
+                )
             return None
         self.broken = 0
         self.reinforce_optimization_step += 1

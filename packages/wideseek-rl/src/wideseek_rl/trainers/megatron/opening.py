@@ -87,7 +87,8 @@ class OpenTrainer:
             case Logprobs(samples):
                 yield Values(values=self.logprobs(samples))
             case Drift():
-                yield Metrics(values={"drift": self.weights.drift()})
+                drift = self.weights.drift()
+                yield Metrics(values={} if drift is None else {"drift": drift})
             case Save(folder):
                 self.save(folder)
                 yield Done()

@@ -94,12 +94,14 @@ class RankWeights:
         return shard(entry, join(entry, tensors, self._shape), rank, size)
 
     @torch.no_grad()
-    def drift(self) -> float:
+    def drift(self) -> float | None:
         """How far apart the copies of a parameter that several ranks hold are, over all ranks.
 
         Those of all tensor-parallel and data-parallel ranks, and of a tied embedding those of two
-        stages.
+        stages. None for one rank, which holds no copies.
         """
+        if dist.get_world_size() == 1:
+            return None
         worst = torch.zeros((), device=torch.cuda.current_device())
         held = [(entry, parameter) for entry, parameter in self.entries() if parameter is not None]
         copies = [one.flatten() for entry, one in held if entry.split is Split.REPLICATED]

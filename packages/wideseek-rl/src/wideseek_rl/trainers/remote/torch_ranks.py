@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from wideseek_core import ConfigError
 from wideseek_core.config import environment
+from wideseek_core.counting import counted
 from wideseek_rl.models.open import open_model
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.ranks import DistributedRanks
@@ -112,7 +113,7 @@ def _device(name: str) -> torch.device:
         return torch.device(name)
     local = int(environment("LOCAL_RANK", "0"))
     if local >= torch.cuda.device_count():
-        raise ConfigError(f"rank {local} finds {torch.cuda.device_count()} GPUs")
+        raise ConfigError(f"rank {local} finds {counted(torch.cuda.device_count(), 'GPU')}")
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
