@@ -120,6 +120,15 @@ def machine() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class EngineTotals:
+    """What an engine has done since its last `reset`."""
+
+    idle_s: float
+    running_s: float
+    most_running: int
+
+
 @dataclass
 class Watched:
     """An engine whose trainer and weight sync can be looked at, and that counts its requests."""
@@ -149,6 +158,11 @@ class Watched:
         self.idle_s += (now - self.since) * (self.running == 0)
         self.since, self.running = now, self.running + change
         self.most_running = max(self.most_running, self.running)
+
+    def totals(self) -> EngineTotals:
+        """Up to now."""
+        self.count(0)
+        return EngineTotals(self.idle_s, self.running_s, self.most_running)
 
     def reset(self) -> None:
         """Begins to add up anew."""

@@ -626,7 +626,7 @@ def _compared(
     pairs: Sequence[tuple[Values, Values]], groups: Mapping[str, set[str]]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"seeds": [paired(a, b) for a, b in pairs]}
-    both = tuple(_pooled([pair[side] for pair in pairs]) for side in (0, 1))
+    both = pooled(pairs)
     found["together"] = paired(*both)
     for name, ids in groups.items():
         some = [{q: v for q, v in side.items() if q in ids} for side in both]
@@ -635,10 +635,17 @@ def _compared(
     return found
 
 
-def _pooled(sides: Sequence[Values]) -> dict[str, list[float]]:
-    """The values of each question over all seeds."""
-    questions = {question for side in sides for question in side}
-    return {q: [value for side in sides for value in side.get(q, ())] for q in questions}
+def pooled(pairs: Sequence[tuple[Values, Values]]) -> tuple[dict[str, list[float]], ...]:
+    """For both sides the values of each question, one a seed: the mean of its trials.
+
+    A question counts with the seeds that have it on both sides.
+    """
+    sides: tuple[dict[str, list[float]], ...] = ({}, {})
+    for pair in pairs:
+        for question in sorted(pair[0].keys() & pair[1].keys()):
+            for side, values in zip(sides, pair, strict=True):
+                side.setdefault(question, []).append(fmean(values[question]))
+    return sides
 
 
 def write_report(plan: Plan, progress: Progress) -> None:

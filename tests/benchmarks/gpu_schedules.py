@@ -81,21 +81,24 @@ class Steps:
         self._first: int = schedule_of(name).get("max_staleness", 0) + 1
         self.steps: list[Mapping[str, float]] = []
         self.lengths: list[tuple[float, float]] = []
+        self._engine = [bench.engine.totals()]
+        """At the beginning, and at the end of every step."""
         self.began = time.monotonic()
 
     async def start(self, step: int) -> None:
         """The time of the first step begins."""
         self.began = time.monotonic()
+        self._bench.engine.reset()
+        self._engine = [self._bench.engine.totals()]
 
     async def write(self, report: StepReport) -> None:
-        """Counts a step; what the engine does counts as soon as steps do."""
+        """Counts a step, and what the engine did in it."""
         if not report.groups:
             return
         now = time.monotonic()
         self.steps.append({**report.metrics, "wall_s": now - self.began})
         self.began = now
-        if len(self.steps) in (1, self._first):
-            self._bench.engine.reset()
+        self._engine.append(self._bench.engine.totals())
         for group in report.groups:
             lengths = [rollout_length(one.episode) for one in group if one.episode.trajectories]
             self.lengths += [(one.tokens, one.tokens * one.width) for one in lengths]
@@ -109,18 +112,18 @@ class Steps:
     def summary(self) -> dict[str, Any]:
         """Means of all steps but the first ones, shares of the time, and lengths."""
         steps = self.steps[self._first :] or self.steps[1:] or self.steps
+        first, last = self._engine[len(self.steps) - len(steps)], self._engine[-1]
         found: dict[str, Any] = {"steps": len(self.steps), "steps of the means": len(steps)}
         for key in (*MEANS, "wall_s"):
             values = [step[key] for step in steps if key in step]
             if values:
                 found[key] = round(statistics.fmean(values), 4)
-        engine, wall = self._bench.engine, sum(step["wall_s"] for step in steps)
-        engine.count(0)
+        wall = sum(step["wall_s"] for step in steps)
         found["step_s, all"] = [round(step["wall_s"], 2) for step in self.steps]
         found["trainer waits"] = round(found["time/rollouts_s"] / found["wall_s"], 3)
-        found["engine idle"] = round(engine.idle_s / max(wall, 1e-9), 3)
-        found["requests, mean"] = round(engine.running_s / max(wall, 1e-9), 1)
-        found["requests, most"] = engine.most_running
+        found["engine idle"] = round((last.idle_s - first.idle_s) / max(wall, 1e-9), 3)
+        found["requests, mean"] = round((last.running_s - first.running_s) / max(wall, 1e-9), 1)
+        found["requests, most"] = last.most_running
         found["tokens/s"] = round(sum(s["tokens/generated"] for s in steps) / max(wall, 1e-9))
         marks = (10, 50, 90, 99, 100)
         for place, name in enumerate(("longest path", "all tokens")):
@@ -184,11 +187,19 @@ async def one_schedule(learning: Learning, name: str, seconds: float, *, measuri
     change = paired(
         *(learning.progress.scores[_way(one).name]["item_f1"] for one in ("start", name))
     )
-    wall = sum(step["wall_s"] for step in steps.steps)
-    summary |= {"item F1": change, "training s": round(wall, 1)}
-    summary["item F1 per hour"] = round(3600 * change.get("difference", np.nan) / wall, 3)
+    summary |= per_hour(change, sum(step["wall_s"] for step in steps.steps))
     write(learning)
     learning.results.note(f"{name}, item F1", {**change, "per hour": summary["item F1 per hour"]})
+
+
+def per_hour(change: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """A change of item F1 after so many seconds of training, with its interval an hour."""
+    names = {"difference": "", "low": ", low", "high": ", high"}
+    rates = {
+        f"item F1 per hour{name}": round(3600 * change.get(key, np.nan) / seconds, 3)
+        for key, name in names.items()
+    }
+    return {"item F1": change, "training s": round(seconds, 1), **rates}
 
 
 def _way(policy: str) -> Measurement:
