@@ -3,6 +3,8 @@
 import asyncio
 import ctypes
 import pickle
+import re
+import socket
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -15,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from wideseek_core import TrainError
+from wideseek_core import ConfigError, TrainError
 from wideseek_core.testing import FakeSglang, FakeVllm, Response, until
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.sglang import SglangControl
@@ -211,6 +213,58 @@ async def test_a_rendezvous_that_fails_names_itself() -> None:
         assert "joining NCCL failed: ConnectionError: address in use" in str(
             failures[servers[0].url]
         )
+
+
+def published_by(
+    transport: NcclTransport, controls: list[VllmControl | SglangControl], module: nn.Module
+) -> ServerSync:
+    pool = Pool([control.client.url for control in controls])
+    config = SyncConfig(verify="none")
+    return ServerSync(pool, controls, transport, ModuleSource(module), config)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+@pytest.mark.parametrize("place", ["taken", "elsewhere", "unknown"])
+async def test_a_place_where_the_trainer_can_not_listen_ends_the_run_in_one_line(
+    kind: str, place: str
+) -> None:
+    address = {"elsewhere": "192.0.2.1", "unknown": "no.such.host.invalid"}.get(place, "127.0.0.1")
+    servers: list[Fake] = [FakeVllm(), FakeVllm()]
+    if kind == "sglang":
+        servers = [FakeSglang(), FakeSglang()]
+    sender = Sender(listeners=2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with opened(servers, sender) as (transport, controls, module):
+            transport.address = address
+            transport.port = port if place == "taken" else 0
+            sync = published_by(transport, controls, module)
+            wrong = f"sync.master_address={address} sync.master_port={transport.port}: the trainer"
+            for version in (1, 2):
+                with pytest.raises(ConfigError, match=re.escape(wrong)) as ended:
+                    await sync.publish(version)
+                assert "\n" not in str(ended.value)
+            assert sender.joined == {}
+            assert not any("/init_weight" in path for s in servers for path in s.server.paths())
+            if place == "taken":  # the address is right
+                taken.close()
+                await sync.publish(3)
+                assert sender.joined["port"] == port
+
+
+async def test_what_concerns_all_servers_is_said_once() -> None:
+    trace = "no route\nException raised from connect (most recent call first):\nframe #0: c10"
+
+    class Lonely(Sender):
+        def join(self, address: str, port: int, world_size: int) -> None:
+            raise RuntimeError(trace)
+
+    servers: list[Fake] = [FakeVllm(), FakeVllm()]
+    async with opened(servers, Lonely()) as (transport, controls, module):
+        with pytest.raises(TrainError) as ended:
+            await published_by(transport, controls, module).publish(1)
+    problem = "joining NCCL failed: RuntimeError: no route"
+    assert str(ended.value) == f"version 1 did not reach the engines: {problem}"
 
 
 def source() -> ModuleSource:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from wideseek_core import RanksLost, TrainError, WorkerError, WorkerLost
+from wideseek_core.frames import PICKLE, Kind, frame
 from wideseek_core.processes import TEMPORARY, LocalChild
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher, LocalSlot
@@ -20,7 +22,7 @@ from wideseek_rl.trainers.remote.channel import Channel
 from wideseek_rl.trainers.remote.ending import REFUSED, reported
 from wideseek_rl.trainers.remote.group import RankCommand, open_ranks
 from wideseek_rl.trainers.remote.meeting import join_ranks
-from wideseek_rl.trainers.remote.requests import Done
+from wideseek_rl.trainers.remote.requests import Describe, Described, Done
 
 FAILING = "wideseek_rl.no_such_trainer"
 
@@ -131,6 +133,51 @@ async def test_one_failing_rank_ends_those_that_wait_for_it(tmp_path: Path) -> N
     assert "trainer-1 did not start: no memory" in str(error)
 
 
+RANK = """
+import os, sys, time
+from pathlib import Path
+from wideseek_rl.trainers.remote.channel import Channel, channel_ends
+from wideseek_rl.trainers.remote.requests import Describe, Described, Done
+
+if os.environ["RANK"] == "0":
+    channel = Channel(0, channel_ends())
+    channel.answer(Done())
+    channel.request()
+    Path("FOLDER/asked").touch()
+    time.sleep(1000)
+while not Path("FOLDER/asked").exists():
+    time.sleep(0.02)
+sys.stderr.write("DataError: no such file: x\\n")
+raise SystemExit(CODE)
+"""
+
+
+@pytest.mark.parametrize(("code", "lost"), [(REFUSED, False), (1, True), (TEMPORARY, True)])
+async def test_a_rank_that_ends_with_a_reason_is_not_lost(
+    code: int, lost: bool, tmp_path: Path
+) -> None:
+    """Whichever rank it is: another trainer would meet the same."""
+    program = tmp_path / "rank.py"
+    words = {
+        "FOLDER": str(tmp_path),
+        "CODE": str(code),
+        "STARTED": repr(frame(Kind.ANSWER, 0, PICKLE.dumps(Done()))),
+    }
+    text = RANK
+    for word, value in words.items():
+        text = text.replace(word, value)
+    program.write_text(text)
+    script = interpreter(tmp_path, f"exec {sys.executable} {program}")
+    command = RankCommand(module=FAILING, setup="{}", count=2, python=script)
+    async with open_ranks(command, LocalLauncher(tmp_path / "logs")) as group:
+        with pytest.raises(TrainError, match="no such file: x") as ended:
+            await group.ask(Describe(), Described)
+        assert isinstance(ended.value, RanksLost) == lost
+        assert ("trainer-1 ended: " in str(ended.value)) != lost
+        with pytest.raises(RanksLost, match="broken off"):  # they are of no more use
+            await group.ask(Describe(), Described)
+
+
 def test_a_rank_whose_client_is_lost_says_that_another_attempt_may_help() -> None:
     ours, theirs = os.pipe()
     os.close(ours)
@@ -154,6 +201,64 @@ def test_only_a_port_that_was_taken_meanwhile_is_worth_another_attempt(
         with pytest.raises(SystemExit) as ended, reported(channel):
             join_ranks("nccl")
     assert ended.value.code == code
+
+
+SETTINGS = {
+    "[enforce fail at gloo/device.cc:84] ifa != nullptr. Unable to find address for: eth9": (
+        "GLOO_SOCKET_IFNAME=eth9"
+    ),
+    "NCCL error in: ProcessGroupNCCL.cpp:1, invalid usage\nncclInvalidUsage: This usually reflects "
+    "invalid usage of NCCL library.\nLast error:\nBootstrap : no socket interface found": (
+        "NCCL_SOCKET_IFNAME"
+    ),
+    "NCCL error in: x.cpp:1, invalid usage\nncclInvalidUsage: This usually reflects invalid usage."
+    "\nLast error:\nDuplicate GPU detected : rank 1 and rank 0 both on CUDA device 1b000": (
+        "two ranks on one GPU"
+    ),
+    "NCCL error in: x.cpp:1, invalid argument\nncclInvalidArgument: Invalid value.": (
+        "NCCL's settings"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "setting"), SETTINGS.items())
+def test_a_setting_that_keeps_ranks_apart_is_named(
+    text: str, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channel = Channel(1, (sys.stdin.buffer, sys.stdout.buffer))
+    kind = RuntimeError if "NCCL" not in text else torch.distributed.DistBackendError
+    with pytest.raises(SystemExit) as ended, reported(channel):
+        raise kind(f"{text}\nException raised from x (most recent call first):\nframe #0: y")
+    assert ended.value.code == REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ConfigError: the trainer's ranks can't reach each other ({setting}): ")
+    assert "frame" not in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4242",
+        "NCCL error in: x.cpp:1, remote process exited or there was a network error",
+        "[1] is setting up NCCL communicator and retrieving ncclUniqueId: Connection reset by peer",
+    ],
+)
+def test_a_peer_that_is_gone_is_no_setting(text: str) -> None:
+    channel = Channel(1, (sys.stdin.buffer, sys.stdout.buffer))
+    kind = RuntimeError if "gloo" in text else torch.distributed.DistBackendError
+    with pytest.raises(SystemExit) as ended, reported(channel):
+        raise kind(text)
+    assert ended.value.code == TEMPORARY
+
+
+def test_the_address_of_the_first_rank_must_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel(1, (sys.stdin.buffer, sys.stdout.buffer))
+    address = {"MASTER_ADDR": "no.such.host.invalid", "MASTER_PORT": "4242"}
+    for name, value in {**address, "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended, reported(channel):
+        join_ranks("nccl")
+    assert ended.value.code == REFUSED
 
 
 class NoStart:

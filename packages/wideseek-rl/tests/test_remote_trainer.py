@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from wideseek_core import CheckpointError, ConfigError, RanksLost, Sampling, TrainError
+from wideseek_core import (
+    CheckpointError,
+    ConfigError,
+    RanksLost,
+    Sampling,
+    TrainError,
+    WideSeekError,
+)
 from wideseek_core.frames import PICKLE, Kind, frame
 from wideseek_core.processes import TEMPORARY, log_tail
 from wideseek_core.testing.fake_vllm import FakeVllm
@@ -27,6 +34,7 @@ from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
 from wideseek_rl.engines.builtin.engine import TorchEngine
 from wideseek_rl.engines.control.config import ControlConfig
 from wideseek_rl.engines.control.vllm import VllmControl
+from wideseek_rl.loop.restarts import with_restarts
 from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
@@ -199,6 +207,23 @@ async def test_a_rank_that_lost_its_peer_says_that_another_attempt_may_help(
         assert first.stdin is not None
         first.stdin.write(frame(Kind.ASK, 0, PICKLE.dumps(Describe())))
         assert await first.wait() == TEMPORARY
+
+
+async def test_an_interface_that_is_not_there_ends_a_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nothing0")
+    attempts: list[bool] = []
+
+    async def attempt(repeated: bool) -> None:
+        attempts.append(repeated)
+        async with opened(LocalLauncher(tmp_path / "logs"), tmp_path, 2):
+            raise AssertionError("the ranks can't have met")
+
+    with pytest.raises(WideSeekError, match="GLOO_SOCKET_IFNAME=nothing0") as ended:
+        await with_restarts(attempt, 3)
+    assert attempts == [False]
+    assert "\n" not in str(ended.value)
 
 
 async def load_nothing(forks: ForkedLauncher, folder: Path) -> None:

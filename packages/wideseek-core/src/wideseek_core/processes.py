@@ -19,6 +19,8 @@ from wideseek_core import attached
 from wideseek_core.config import child_environment
 from wideseek_core.errors import WorkerError
 
+REFUSED = 2
+"""Exit code of a process that says in its last line why it can't go on."""
 TEMPORARY = 75
 """Exit code of a process that another attempt may help, as sysexits.h has it (EX_TEMPFAIL)."""
 

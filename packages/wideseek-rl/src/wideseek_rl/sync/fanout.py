@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 from wideseek_core import TrainError, WideSeekError
 from wideseek_rl.engines.control.protocol import ServerControl
+from wideseek_rl.native_errors import reason
 
 T = TypeVar("T")
 
@@ -69,4 +70,4 @@ async def in_thread(work: Callable[[], T], timeout_s: float, name: str) -> T:
     except WideSeekError:
         raise
     except Exception as error:
-        raise TrainError(f"{name} failed: {type(error).__name__}: {error}") from error
+        raise TrainError(f"{name} failed: {type(error).__name__}: {reason(error)}") from error

@@ -6,12 +6,13 @@ and a failure of any rank is one of all.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wideseek_core import PeerFailed, TrainError
+from wideseek_core import ConfigError, PeerFailed, TrainError
 from wideseek_core.ports import free_port
 from wideseek_rl.engines.control.protocol import ServerControl
 from wideseek_rl.sync.fanout import Failures, in_thread, on_each
@@ -80,12 +81,15 @@ class NcclTransport:
     separate: bool = field(default=False, init=False)
     _members: tuple[str, ...] = field(default=(), init=False)
     _broken: str = field(default="", init=False)
+    _checked: bool = field(default=False, init=False)
 
     async def connect(self, servers: Sequence[ServerControl]) -> Failures:
         """Forms the group: ranks follow each other in the order of the servers.
 
-        A group that was there is given up; one with a dead member can't be left in order.
+        A group that was there is given up; one with a dead member can't be left in order. Raises
+        `ConfigError` if this host can't listen where the ranks are to meet.
         """
+        await self._check_place()
         if self._members and not self._broken:
             await in_thread(self.sender.leave, self.timeout_s, "leaving NCCL")
         self._members, self._broken = (), ""
@@ -100,6 +104,19 @@ class NcclTransport:
         met = [server.client.url for server in members if server.client.url not in failures]
         self._members = tuple(met) if len(met) == len(members) else ()
         return failures
+
+    async def _check_place(self) -> None:
+        """Before the first group: a later one may meet where that one still listens."""
+        if self._checked:
+            return
+        try:
+            await asyncio.to_thread(_bind, self.address, self.port)
+        except OSError as error:
+            place = f"sync.master_address={self.address} sync.master_port={self.port}"
+            raise ConfigError(
+                f"{place}: the trainer can't listen there: {error.strerror}"
+            ) from None
+        self._checked = True
 
     async def _meet(self, servers: Sequence[ServerControl], sizes: Mapping[str, int]) -> Failures:
         """Servers and this process join a group of their own; all of them fail or none."""
@@ -194,6 +211,14 @@ class NcclTransport:
                 for server in servers:
                     failures.setdefault(server.client.url, error)
             await receiving
+
+
+def _bind(address: str, port: int) -> None:
+    """Raises `OSError` where nothing of this process could listen."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as those who listen do
+        probe.bind((address, port))
 
 
 @asynccontextmanager

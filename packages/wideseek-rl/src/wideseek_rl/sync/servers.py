@@ -244,7 +244,7 @@ class ServerSync:
 
     async def _settle(self, version: int, failures: Failures) -> None:
         """Drops what failed and opens the rest for the new version."""
-        reasons = "; ".join(str(error) for error in failures.values())
+        reasons = _reasons(failures)
         remaining = [server for server in self.servers if server.client.url not in failures]
         if failures and (not remaining or self.config.on_failure == "end"):
             raise TrainError(f"version {version} did not reach the engines: {reasons}")
@@ -275,6 +275,10 @@ class ServerSync:
         failures: Failures = {}
         succeeded = await on_each(self.servers, step, failures)
         if failures and (not succeeded or self.config.on_failure == "end"):
-            reasons = "; ".join(str(error) for error in failures.values())
-            raise TrainError(f"the engines did not {what} their memory: {reasons}")
+            raise TrainError(f"the engines did not {what} their memory: {_reasons(failures)}")
         await self._drop(failures)
+
+
+def _reasons(failures: Failures) -> str:
+    """Each reason once: what concerns the trainer alone is that of all servers."""
+    return "; ".join(dict.fromkeys(map(str, failures.values())))

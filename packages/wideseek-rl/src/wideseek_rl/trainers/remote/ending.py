@@ -4,17 +4,16 @@ import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
-from wideseek_core import RanksLost, WideSeekError
+from wideseek_core import ConfigError, RanksLost, WideSeekError
+from wideseek_core.processes import REFUSED as REFUSED
 from wideseek_core.processes import TEMPORARY
+from wideseek_rl.native_errors import reason, wrong_setting
 from wideseek_rl.trainers.remote.channel import Channel
 from wideseek_rl.trainers.remote.requests import Failed
-
-REFUSED = 2
-"""Exit code of a rank that says why it can't go on."""
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def reported(channel: Channel) -> Generator[None]:
     """Ends the process by the errors of the block; the last line of its log has the reason.
 
     The first rank answers with the reason. A rank that lost its client or its peers ends with
-    `TEMPORARY`.
+    `TEMPORARY`; one that can't reach its peers because of a setting would fail again.
     """
     try:
         yield
@@ -30,15 +29,22 @@ def reported(channel: Channel) -> Generator[None]:
         traceback.print_exc()
         raise SystemExit(TEMPORARY) from error
     except (WideSeekError, OSError) as error:  # of the system: a full disk, a file of another user
-        with suppress(OSError):  # the client may be gone
-            channel.answer(Failed(message=str(error), error=type(error).__name__))
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        raise SystemExit(REFUSED) from error
+        _refuse(channel, error)
     except RuntimeError as error:
         if not lost_peers(error):
             raise
+        if setting := wrong_setting(error):
+            problem = f"the trainer's ranks can't reach each other ({setting}): {reason(error)}"
+            _refuse(channel, ConfigError(problem))
         traceback.print_exc()
         raise SystemExit(TEMPORARY) from error
+
+
+def _refuse(channel: Channel, error: Exception) -> NoReturn:
+    with suppress(OSError):  # the client may be gone
+        channel.answer(Failed(message=str(error), error=type(error).__name__))
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    raise SystemExit(REFUSED) from error
 
 
 def lost_peers(error: RuntimeError) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from wideseek_core import ConfigError, RanksLost, TrainError, WorkerError, WorkerLost, errors
 from wideseek_core.config import environment as variable
 from wideseek_core.frames import HEAD, PICKLE, Kind, frame, read_head
-from wideseek_core.processes import TEMPORARY, Child, fails_again, last_line
+from wideseek_core.processes import REFUSED, TEMPORARY, Child, fails_again, last_line
 from wideseek_rl.cluster.launcher import Launcher, Slot, SlotRequest
 from wideseek_rl.trainers.remote.requests import Close, Done, Failed, Request, Weight
 
@@ -54,7 +54,10 @@ class RankGroup:
     _broken: str = ""
 
     async def ask(self, request: Request, kind: type[A]) -> A:
-        """The answer to a request. Raises `RanksLost`, and what the ranks report."""
+        """The answer to a request. Raises `RanksLost`, and what the ranks report.
+
+        `TrainError` is raised, too, if a rank has ended and said why it can't go on.
+        """
         async with self._exchange(request):
             answer = await self._receive(self.command.request_timeout_s)
         assert isinstance(answer, kind), answer
@@ -76,12 +79,8 @@ class RankGroup:
         try:
             answer = await self._receive(limit, "start")
         except RanksLost:
-            slot, child = (self._ended() or [(self.slots[0], None)])[0]
-            if child is None or not fails_again(child.returncode or 0):
-                raise
-            raise TrainError(
-                f"{slot.name} did not start: {last_line(child)}; see {slot.log}"
-            ) from None
+            self._raise_refusal("did not start")
+            raise
         assert isinstance(answer, Done), answer
         self._broken = ""
 
@@ -95,7 +94,11 @@ class RankGroup:
             stream = self.children[0].stdin
             assert stream is not None
             stream.write(frame(Kind.ASK, 0, PICKLE.dumps(request)))
-            yield
+            try:
+                yield
+            except RanksLost:
+                self._raise_refusal("ended", REFUSED)
+                raise
             self._broken = ""
 
     async def _receive(self, timeout_s: float, what: str = "answer") -> object:
@@ -129,6 +132,14 @@ class RankGroup:
         finally:
             for task in (reading, *watched):
                 task.cancel()
+
+    def _raise_refusal(self, what: str, code: int | None = None) -> None:
+        """Raises `TrainError` if the rank to blame ended by an error that would come again."""
+        for slot, child in self._ended()[:1]:
+            returncode = child.returncode or 0
+            if returncode == code or (code is None and fails_again(returncode)):
+                problem = f"{slot.name} {what}: {last_line(child)}; see {slot.log}"
+                raise TrainError(problem) from None
 
     def _loss(self) -> str:
         """Which rank ended first, as far as exit codes tell, and what it wrote last."""

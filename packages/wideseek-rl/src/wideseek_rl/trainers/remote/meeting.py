@@ -19,7 +19,8 @@ def join_ranks(backend: str) -> None:
     """Forms torch's default group; its first rank listens on MASTER_ADDR alone.
 
     By itself torch's store listens on all addresses of the host. Raises `TrainError` if the
-    address can't be listened on, `RanksLost` if another process has taken the port meanwhile.
+    address can't be listened on or is not known, `RanksLost` if another process has taken the port
+    meanwhile.
     """
     distributed: Any = torch.distributed
     rank, count = int(environment("RANK", "0")), int(environment("WORLD_SIZE", "1"))
@@ -36,6 +37,11 @@ def join_ranks(backend: str) -> None:
             raise kind(f"the trainer can't listen on {host}:{port}: {error}") from None
         port = server.getsockname()[1]
         listening = {"is_master": True, "master_listen_fd": server.detach()}
+    else:
+        try:
+            socket.getaddrinfo(host, port)
+        except OSError as error:
+            raise TrainError(f"the trainer's first rank is at {host}: {error.strerror}") from None
     store = distributed.TCPStore(host, port, count, wait_for_workers=False, **listening)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
 
