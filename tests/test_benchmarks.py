@@ -51,7 +51,9 @@ for name, *arguments in json.loads(sys.argv[2]):
 
 def test_what_a_benchmark_does_not_know_is_refused_in_one_line(tmp_path: Path) -> None:
     """Before anything starts, and without a traceback."""
-    out = str(tmp_path / "out")
+    out, made = str(tmp_path / "out"), tmp_path / "made" / "base-0"
+    made.mkdir(parents=True)
+    (made / "rl_config.json").write_text('{"steps": 12}')
     wrong = {
         "unknown key 'nonsense'": ["gpu_learning", out, "nonsense=3"],
         "no such config file: nonsense.yaml": ["gpu_learning", out, "--sft", "nonsense.yaml"],
@@ -60,6 +62,7 @@ def test_what_a_benchmark_does_not_know_is_refused_in_one_line(tmp_path: Path) -
         "got 'some'": ["gpu_schedules", out, "trainer.max_batch_tokens=some"],
         "no schedule is named async:x": ["gpu_schedules", out, "--schedules", "sync,async:x"],
         "no run is named fast-0": ["run_ablations", out, "--only", "fast"],
+        "base-0 is of 12 steps: take --steps 12": ["run_ablations", str(made.parent)],
         "gpus=64: there are ": ["run_scaling", f"out={out}", "gpus=64", "model=none"],
     }
     done = subprocess.run(

@@ -4,7 +4,7 @@ Every variant trains the start policy for equally many steps of equally many rol
 seeds, and is measured on the same held-out questions; the measurement before training is shared.
 Each run is a process of its own; `--jobs` of them run side by side, with one thread for torch and
 one for sampling each. A run that is there already is not repeated, and one that was broken off is
-resumed from its last checkpoint.
+resumed from its last checkpoint; a folder with runs of another number of steps is refused.
 
     python tests/benchmarks/run_ablations.py runs/ablations [--steps 8] [--only base,async] \
         [--seeds 3] [--jobs 24] [--seconds 500]
@@ -55,7 +55,7 @@ VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """What differs from `base`, in words and as settings."""
 
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306}
 """97.5 % points of Student's t for the mean of so many seeds."""
 METRICS = ("item_f1", "row_f1")
 
@@ -89,6 +89,13 @@ class Run:
     def done(self) -> bool:
         """Whether it has been trained and measured."""
         return (self.folder / "cpu_s").exists()
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Steps that it was begun with; None if it was not."""
+        with suppress(OSError):
+            return json.loads((self.folder / "rl_config.json").read_text("utf-8"))["steps"]
+        return None
 
     def results(self, when: str) -> list[Result]:
         """Of the held-out questions, `before` or `after` training."""
@@ -270,7 +277,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="time for everything")
     given = parser.parse_args()
     named = [f"{name}-{n}" for n in range(given.seeds) for name in given.only.split(",")]
-    chosen = given.runs.split(",") if given.runs else named
+    chosen = list(dict.fromkeys(given.runs.split(",") if given.runs else named))
     for name in chosen:
         variant, _, seed = name.rpartition("-")
         if variant not in VARIANTS or not seed.isdecimal():
@@ -285,6 +292,12 @@ def main() -> None:
         )
         for name in chosen
     ]
+    for run in runs:
+        if run.planned_steps not in (None, given.steps):
+            parser.error(
+                f"{run.folder} is of {run.planned_steps} steps: take --steps {run.planned_steps} "
+                "or another folder"
+            )
     asyncio.run(measure_start(given.folder, min(2 * given.jobs, 16)))
     work = Runs(given.folder, runs, given.steps, given.jobs)
     work.work(deadline)
