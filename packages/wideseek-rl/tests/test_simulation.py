@@ -375,6 +375,21 @@ def test_the_report_checks_the_model_against_the_run(tmp_path: Path) -> None:
     assert 0.8 < simulated["step_s"] / measured["step_s"] < 1.3
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "installed"])
+def test_a_run_of_another_schedule_lends_its_lengths_to_the_others(
+    tmp_path: Path, kind: str
+) -> None:
+    folder, output = run_folder(tmp_path / "run"), tmp_path / "out.json"
+    settings = json.loads((folder / "rl_config.json").read_text())
+    settings["schedule"] = {"kind": kind, "max_rounds": 4}
+    (folder / "rl_config.json").write_text(json.dumps(settings))
+    config = ScheduleSimConfig(run=folder, steps=4, schedules=("sync",), output=output)
+    text = schedule_report(config)
+    assert "\nsync " in text
+    assert f"the run itself ({kind}): 6.5 s a step measured; its schedule is not" in text
+    assert json.loads(output.read_text())["run"] == {"measured": {"step_s": 6.5, "rollouts_s": 4.0}}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
