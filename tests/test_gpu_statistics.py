@@ -117,11 +117,20 @@ def test_the_policy_of_as_many_tokens_has_at_most_two_percent_more(
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "first"),
-    [("sync", 4, 1), ("tail", 4, 1), ("async:1", 4, 2), ("async:2", 3, 1), ("async:4", 1, 0)],
+    ("name", "steps", "first", "last"),
+    [
+        ("sync", 4, 2, 4),
+        ("tail", 5, 2, 5),
+        ("sync", 1, 1, 1),
+        ("async:1", 4, 3, 4),
+        ("async:1", 7, 3, 6),  # a round of two steps is whole, or is left out
+        ("async:2", 5, 4, 5),  # there is none
+        ("async:2", 3, 2, 3),
+        ("async:4", 1, 1, 1),
+    ],
 )
 def test_means_of_a_schedule_leave_out_the_steps_whose_groups_begin_together(
-    benchmark: Any, name: str, steps: int, first: int
+    benchmark: Any, name: str, steps: int, first: int, last: int
 ) -> None:
     schedules, first_run = benchmark("gpu_schedules"), benchmark("gpu_first_run")
     engine = SimpleNamespace(number=0, reset=lambda: None)
@@ -147,7 +156,7 @@ def test_means_of_a_schedule_leave_out_the_steps_whose_groups_begin_together(
     asyncio.run(run())
     for number, step in enumerate(logger.steps, 1):
         step["wall_s"] = 2.0 * number
-    counted = range(first + 1, steps + 1)
+    counted = range(first, last + 1)
     found = logger.summary()
     assert (found["steps"], found["steps of the means"]) == (steps, len(counted))
     assert found["wall_s"] == pytest.approx(2 * sum(counted) / len(counted))

@@ -73,7 +73,7 @@ class Steps:
     """A metric logger that keeps the steps of a schedule and the lengths of its rollouts.
 
     The groups of the first `max_staleness` + 1 steps begin together, so that these steps follow
-    one another faster than others: means begin after them.
+    one another faster than others: means begin after them, and are over whole rounds of as many.
     """
 
     def __init__(self, bench: Bench, results: Results, name: str) -> None:
@@ -109,10 +109,17 @@ class Steps:
     async def close(self) -> None:
         """Nothing is buffered."""
 
+    def _counted(self) -> tuple[int, int]:
+        """The first of the steps that means are over, and the one after them."""
+        made, together = len(self.steps), self._first
+        if made >= 2 * together:
+            return together, made // together * together
+        return (together if made > together else min(1, made - 1)), made
+
     def summary(self) -> dict[str, Any]:
-        """Means of all steps but the first ones, shares of the time, and lengths."""
-        steps = self.steps[self._first :] or self.steps[1:] or self.steps
-        first, last = self._engine[len(self.steps) - len(steps)], self._engine[-1]
+        """Means of whole rounds of steps but the first ones, shares of the time, and lengths."""
+        start, end = self._counted()
+        steps, first, last = self.steps[start:end], self._engine[start], self._engine[end]
         found: dict[str, Any] = {"steps": len(self.steps), "steps of the means": len(steps)}
         for key in (*MEANS, "wall_s"):
             values = [step[key] for step in steps if key in step]

@@ -341,7 +341,8 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("staleness", "steps", "step_s"), [(1, 5, 4.0), (2, 5, 4.5), (2, 3, 2.5), (4, 1, 1.0)]
+    ("staleness", "steps", "step_s"),
+    [(1, 5, 3.5), (1, 6, 4.5), (2, 5, 4.5), (2, 8, 5.0), (2, 3, 2.5), (4, 1, 1.0)],
 )
 def test_steps_whose_groups_began_together_are_not_measured(
     tmp_path: Path, staleness: int, steps: int, step_s: float

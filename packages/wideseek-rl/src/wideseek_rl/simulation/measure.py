@@ -148,7 +148,8 @@ def _times(path: Path, together: int) -> dict[str, float]:
     """The mean of each part of a step, over the steps but the first.
 
     With staleness m it is that over the steps but the first m + 1, if there are more: their groups
-    begin together, so that they follow one another faster than others.
+    begin together, so that they follow one another faster than others. Later ones may do so, too,
+    so that of them whole rounds of m + 1 count, if there is one.
     """
     if not path.exists():
         raise DataError(f"{path}: is missing")
@@ -156,7 +157,9 @@ def _times(path: Path, together: int) -> dict[str, float]:
     steps = [found for _, found in lines if "time/step_s" in found]
     if not steps:
         raise DataError(f"{path}: has no steps")
-    steps = steps[together:] or steps[1:] or steps
+    later = steps[together:]
+    rounds = later[: len(later) // together * together]
+    steps = rounds or later or steps[1:] or steps
     return {name: _mean(path, steps, f"time/{name}") for name in PARTS}
 
 
