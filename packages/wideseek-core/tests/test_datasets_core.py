@@ -59,6 +59,10 @@ def test_a_shuffle_reaches_tasks_beyond_the_limit() -> None:
 def test_a_group_without_tasks_of_the_size_is_refused() -> None:
     with pytest.raises(DataError, match="of 3 tasks none has 2 rows or more"):
         select_mixture([make_tasks("w", 4, rows=5), B], (), Selection(min_rows=2))
+    with pytest.raises(DataError, match="of 3 tasks none has 2 rows and no more than 3"):
+        select_mixture([make_tasks("w", 4, rows=2), B], (), Selection(min_rows=2, max_rows=3))
+    with pytest.raises(DataError, match="of 4 tasks none has at most 4 rows"):
+        select_mixture([make_tasks("w", 4, rows=5), B], (), Selection(max_rows=4))
 
 
 def test_weights_and_groups_are_as_many() -> None:

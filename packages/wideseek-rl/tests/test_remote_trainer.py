@@ -336,3 +336,22 @@ async def test_ranks_send_their_weights_to_servers_and_compare_checksums(
         reported = {control.client.url: await control.checksums() for control in controls}
         (problem,) = (await transport.compare(reported)).values()
         assert "not as they were sent: " in str(problem)
+
+
+async def test_ranks_outlive_servers_that_can_not_meet_them(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    """So what they have learnt can be saved, and nobody starts them again in vain."""
+    servers = [FakeVllm(), FakeVllm()]
+    sync = SyncConfig(transfer="nccl", master_address="192.0.2.1")
+    async with servers[0].serving(), servers[1].serving(), opened(forks, tmp_path, 2) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        route = Route(kind="vllm", sync=sync, control=ControlConfig(), dtype="bfloat16")
+        transport = RemoteTransport(trainer.group, route)
+        failures = await transport.connect([VllmControl(server.url) for server in servers])
+        (problem,) = {str(failure) for failure in failures.values()}
+        assert problem.startswith("sync.master_address=192.0.2.1 sync.master_port=0: the trainer")
+        assert failures.keys() == {server.url for server in servers}
+        await trainer.update(samples())
+        (tmp_path / "saved").mkdir()
+        await trainer.save(tmp_path / "saved")

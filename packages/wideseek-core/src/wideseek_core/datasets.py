@@ -76,8 +76,10 @@ def _of_size(tasks: Sequence[Task], selection: Selection) -> list[Task]:
         if (low is None or task.rows >= low) and (high is None or task.rows <= high)
     ]
     if not chosen:
-        wanted = f"at most {high} rows" if low is None else f"{low} to {high} rows"
-        wanted = f"{low} rows or more" if high is None else wanted
+        wanted = f"at most {counted(high or 0, 'row')}"
+        if low is not None:
+            up_to = "or more" if high is None else f"and no more than {high}"
+            wanted = f"{counted(low, 'row')} {up_to}"
         raise DataError(f"of {counted(len(tasks), 'task')} none has {wanted}")
     return chosen
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from wideseek_core.counting import counted
 from wideseek_core.messages import ToolSpec
 from wideseek_core.search import Document, Page
 
@@ -66,6 +67,6 @@ def page_text(page: Page, max_chars: int, offset: int = 0) -> str:
     text = page.text[offset:end]
     left = len(page.text) - end
     if offset and not text:
-        text = f"[the page has {len(page.text)} characters]"
-    more = f"\n[{left} more characters: read on with offset={end}]" if left > 0 else ""
+        text = f"[the page has {counted(len(page.text), 'character')}]"
+    more = f"\n[{counted(left, 'more character')}: read on with offset={end}]" if left > 0 else ""
     return f"{page.title or page.url}\n{page.url}\n\n{text}{more}"
