@@ -449,6 +449,52 @@ async def test_rollouts_of_a_task_that_comes_twice_in_a_step_have_trials_of_thei
     assert [(len(trials), trials.total()) for trials in seen] == [(10, 10)] * 3
 
 
+@pytest.mark.parametrize("schedule", AHEAD)
+@in_simulated_time
+async def test_what_a_prompt_trains_on_does_not_depend_on_how_long_rollouts_take(
+    tmp_path: Path, schedule: dict[str, Any]
+) -> None:
+    class EqualJudge:
+        async def score(self, task: Task, answer: str) -> Score:
+            metrics = TextMetrics(correct=1.0)
+            return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+    async def trained(name: str, seconds: Callable[[int], float]) -> tuple[set[str], int]:
+        begun, kept = list[str](), set[str]()
+
+        async def run_episode(task: Task, trial: int, seed: int) -> Episode:
+            begun.append(answer := f"{task.id} {trial} {seed}")
+            await asyncio.sleep(seconds(int(task.id)) + trial / 1000)
+            agents = (make_agent(make_turn([int(task.id) + 1], [seed % 1000 + 1])),)
+            return Episode(task_id=task.id, trial=trial, trajectories=agents, answer=answer)
+
+        class Answers:
+            async def start(self, step: int) -> None:
+                return None
+
+            async def write(self, report: StepReport) -> None:
+                kept.update(scored.episode.answer for group in report.groups for scored in group)
+
+            async def close(self) -> None:
+                return None
+
+        source = Rollouts(run_episode, EqualJudge(), group_size=2)
+        folder, settings = tmp_path / name, config(schedule=schedule)
+        loop = TrainingLoop(settings, World(), source, folder=folder, loggers=[Answers()])
+        await loop.fit(tasks())
+        return kept, len(begun)
+
+    runs = [
+        await trained("first", slow(3, 7, 20)),
+        await trained("second", slow(*range(0, 24, 4))),
+        await trained("none", at_once),
+    ]
+    assert [len(kept) for kept, _ in runs] == [48] * 3  # two rollouts of each of 24 prompts
+    assert runs[0][0] == runs[1][0] == runs[2][0]
+    if schedule is TAIL:
+        assert max(begun for _, begun in runs) > 48  # some were sampled again
+
+
 @in_simulated_time
 async def test_groups_that_are_complete_when_a_step_is_saved_are_kept(tmp_path: Path) -> None:
     async def evaluate(step: int) -> dict[str, float]:
