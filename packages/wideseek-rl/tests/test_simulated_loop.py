@@ -3,7 +3,7 @@
 import asyncio
 import random
 import statistics
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from wideseek_core import Task, TextGold
+from wideseek_core import Episode, Score, ScoreState, Task, TextGold, TextMetrics
 from wideseek_core.testing import in_simulated_time
-from wideseek_rl import CheckpointConfig, RLConfig, TrainingLoop, TrainingSample, UpdateMetrics
+from wideseek_rl import (
+    CheckpointConfig,
+    RLConfig,
+    Rollouts,
+    TrainingLoop,
+    TrainingSample,
+    UpdateMetrics,
+)
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -22,7 +29,7 @@ from wideseek_rl.simulation.engine import SimulatedEngine, Speeds
 from wideseek_rl.simulation.lengths import DrawnLengths
 from wideseek_rl.simulation.schedules import Setting, SimulatedRun, simulate_schedule
 from wideseek_rl.sync.protocol import Commit
-from wideseek_rl.testing import make_agent, make_scored, make_turn
+from wideseek_rl.testing import make_agent, make_turn
 
 STEPS, PER_STEP, SIZE = 20, 3, 2
 EDGE = STEPS // 10
@@ -31,40 +38,42 @@ SPEEDS = Speeds(total=120.0, sequence=20.0)
 LENGTHS = DrawnLengths(LengthConfig(median_tokens=100, tools_s=0.5, width=1.5))
 
 
+class TrialJudge:
+    """Gives the rollouts of a prompt different scores."""
+
+    async def score(self, task: Task, answer: str) -> Score:
+        metrics = TextMetrics(correct=float(answer))
+        return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+
 @dataclass
 class World:
     """Rollouts on a simulated engine, and a trainer that takes its time."""
 
     engine: SimulatedEngine
-    sampler: PromptSampler
-    slots: asyncio.Semaphore
+    positions: Mapping[str, int]
+    """Where each task is in the sequence of prompts."""
     weights: Any = None
     version: int = 0
     ends: list[float] = field(default_factory=lambda: [0.0])
     """When each step had its new weights, after the beginning."""
     ages: list[list[int]] = field(default_factory=list[list[int]])
     """Updates between the beginning and the training of each step's groups."""
+    began: dict[int, int] = field(default_factory=dict[int, int])
+    """The version when each group was asked for."""
 
-    async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
-        return list(await asyncio.gather(*map(self._group, tasks)))
-
-    async def _group(self, task: Task) -> Group:
-        began = self.version
-        position = next(p for p in range(10_000) if self.sampler.task(p).id == task.id)
-        lengths = LENGTHS.group(random.Random(f"0:{position}"), SIZE)
-        await asyncio.gather(*(self._rollout(n.tokens, n.width, n.tools_s) for n in lengths))
-        turn = make_turn([position + 1, began], [7, 8])
-        return [make_scored(make_agent(turn), value=value) for value in (0.1, 0.9)]
-
-    async def _rollout(self, tokens: float, width: float, tools_s: float) -> None:
-        async with self.slots:
-            await self.engine.serve(tokens / 2, width)
-            await asyncio.sleep(tools_s)
-            await self.engine.serve(tokens / 2, width)
+    async def run_episode(self, task: Task, trial: int, seed: int) -> Episode:
+        position = self.positions[task.id]
+        length = LENGTHS.group(random.Random(f"0:{position}"), SIZE)[trial]
+        await self.engine.serve(length.tokens / 2, length.width)
+        await asyncio.sleep(length.tools_s)
+        await self.engine.serve(length.tokens / 2, length.width)
+        agents = (make_agent(make_turn([position + 1], [seed % 1000 + 1, trial + 1])),)
+        return Episode(task_id=task.id, trial=trial, trajectories=agents, answer=str(trial))
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
-        began = {sample.group: int(sample.ids[1]) for sample in samples}
-        self.ages.append([self.version - version for version in began.values()])
+        found = {int(sample.ids[0]) - 1 for sample in samples}
+        self.ages.append([self.version - self.began[position] for position in found])
         await asyncio.sleep(UPDATE_S)
         return UpdateMetrics(updates=1, samples=len(samples))
 
@@ -85,6 +94,19 @@ class World:
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         raise AssertionError("not asked for")
+
+
+class Watched(Rollouts):
+    """Rollouts that remember with which weights their groups began."""
+
+    def __init__(self, world: World, slots: int) -> None:
+        super().__init__(world.run_episode, TrialJudge(), group_size=SIZE, max_concurrent=slots)
+        self._world = world
+
+    async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
+        for task in tasks:
+            self._world.began[self._world.positions[task.id]] = self._world.version
+        return await super().collect(tasks, step)
 
 
 def simulated(schedule: Any, slots: int) -> SimulatedRun:
@@ -138,10 +160,12 @@ def test_the_loop_takes_as_long_as_its_simulation(
         gold = TextGold(answers=("x",))
         tasks = [Task(id=str(n), question="?", gold=gold) for n in range(steps * PER_STEP)]
         sampler = PromptSampler(tasks, per_step=PER_STEP, seed=0)
-        world = World(SimulatedEngine(SPEEDS), sampler, asyncio.Semaphore(slots))
+        positions = {sampler.task(position).id: position for position in range(len(tasks))}
+        world = World(SimulatedEngine(SPEEDS), positions)
         worlds.append(world)
+        rollouts = Watched(world, slots)
         loop = TrainingLoop(
-            settings(schedule, steps), world, world, folder=tmp_path / "run", sync=world
+            settings(schedule, steps), world, rollouts, folder=tmp_path / "run", sync=world
         )
         await loop.fit(tasks)
 
