@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ from wideseek_core import CorruptFile, DataError, Message, Role, TableGold, Tool
 from wideseek_core.tables import parse_table
 from wideseek_data.teaching.invented_listings import invent_listings
 from wideseek_data.teaching.listing import ListedRow, Listing
+from wideseek_data.teaching.listing_layouts import NAMED, TOLD
 from wideseek_data.teaching.listing_teacher import ListingTeacher
 from wideseek_data.teaching.wikitables import Split, read_wikitables
 
@@ -84,7 +86,6 @@ def test_the_splits_of_the_real_tables_share_nothing() -> None:
 
 
 def test_the_pages_of_an_invented_listing_tell_its_values() -> None:
-    layouts = set[str]()
     for seed in range(60):
         listings = invent_listings(seed)
         asked = listings[0]
@@ -94,13 +95,63 @@ def test_the_pages_of_an_invented_listing_tell_its_values() -> None:
             assert row.name in texts[asked.url]
             for value in row.values.values():
                 assert value in texts[row.url].replace("\\|", "|")
-        layouts.add(asked.pages[-1].contents.replace(asked.rows[-1].name, "")[:2])
         gold = asked.task.gold
         assert isinstance(gold, TableGold)
         table = parse_table(gold.text)
         assert table is not None
         assert len(table.rows) == len(asked.rows)
-    assert len(layouts) > 2
+
+
+def layout_of_names(page: str) -> str:
+    marks = {"| --- |": "table", "\n- ": "bullets", "\n1. ": "numbered", " Entries (": "lines"}
+    return next((layout for mark, layout in marks.items() if mark in page), "sentence")
+
+
+def layout_of_values(page: str, name: str) -> str:
+    if page.startswith(f"{name}\n"):
+        return "box"
+    marks = {"| --- |": "row", "\n- ": "bullets", f" of {name} is ": "prose"}
+    return next((layout for mark, layout in marks.items() if mark in page), "sentence")
+
+
+def test_invented_listings_have_pages_of_all_layouts() -> None:
+    names, values = Counter[str](), Counter[str]()
+    for seed in range(150):
+        asked = invent_listings(seed)[0]
+        names[layout_of_names(asked.pages[0].contents)] += 1
+        told = {page.url: page.contents for page in asked.pages[1:]}
+        found = {layout_of_values(told[r.url], r.name) for r in asked.rows if r.values and told}
+        assert len(found) <= 1, "the pages of a listing are alike"
+        values.update(found)
+    assert set(names) == {*NAMED, "table"}
+    assert set(values) == set(TOLD)
+    # Half of them in sentences, and none of the others is rare.
+    assert min((names + values).values()) >= 5
+
+
+def test_some_invented_listings_lack_values_pages_or_a_whole_column() -> None:
+    lacking = Counter[str]()
+    for seed in range(300):
+        asked = invent_listings(seed)[0]
+        pages = {page.url for page in asked.pages}
+        told = {column for row in asked.rows for column in row.values}
+        untold = set(asked.columns) - told
+        lacking["a row's page"] += any(row.url not in pages for row in asked.rows)
+        lacking["a column"] += bool(untold)
+        lacking["a value"] += any(told & set(asked.columns) - set(row.values) for row in asked.rows)
+        text = "\n".join(page.contents for page in asked.pages)
+        if untold and told:
+            assert not any(f"{column}:" in text for column in untold)
+            place = [asked.key, *asked.columns].index(min(untold))
+            assert all(asked.cells(row)[place] == "-" for row in asked.rows)
+    assert all(count >= 5 for count in lacking.values()), lacking
+
+
+def test_a_column_that_no_page_tells_is_demonstrated_as_missing() -> None:
+    teacher = ListingTeacher(LISTING.model_copy(update={"columns": ("Area", "Captain")}))
+    known = [("assistant", "x"), ("tool", "Oo"), ("assistant", "y")]
+    reports = ("tool", "Look up Oo\nArea: 3; Captain: unknown")
+    assert "| Oo | 3 | - |" in teacher.respond(say(*known, reports), LEAD)
 
 
 LISTING = Listing(

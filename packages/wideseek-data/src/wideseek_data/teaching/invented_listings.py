@@ -27,6 +27,8 @@ PHRASINGS = (
 MISSING_SHARE = 0.15
 """Share of the listings that have cells without a value, of pages without a layout of their own,
 and of rows without a page."""
+UNTOLD_SHARE = 0.08
+"""Share of the listings of which a column is asked for that no page tells."""
 
 _STYLES = tuple(
     style for style in (*NUMBER_STYLES, *TEXT_STYLES) if style not in ("derived", "site", "host")
@@ -91,12 +93,13 @@ def _listing(
             values = {label: value for label, value in values.items() if rng.random() > 0.25}
         rows.append(ListedRow(name=name, url=f"{base}/{_path(name)}{end}", values=values))
     asked = rng.sample(labels, rng.randint(max(1, len(labels) - 1), len(labels)))
+    ordered = asked if rng.random() < 0.3 else [one for one in labels if one in asked]
     listing = Listing(
         id=id,
         title=title,
         section=section,
         key=key,
-        columns=tuple(asked if rng.random() < 0.3 else [one for one in labels if one in asked]),
+        columns=tuple(_with_untold(id, ordered, [key, *labels])),
         rows=tuple(rows),
         url=base + end,
         pages=(),
@@ -108,6 +111,15 @@ def _listing(
     )
     listing = _written(rng, words, listing, labels)
     return listing.model_copy(update={"question": phrasing})
+
+
+def _with_untold(id: str, columns: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The columns, sometimes with one more that no page tells."""
+    rng, found = random.Random(f"untold {id}"), list(columns)
+    untold = Lexicon(rng).column()
+    if rng.random() < UNTOLD_SHARE and untold not in taken:
+        found.insert(rng.randint(0, len(found)), untold)
+    return found
 
 
 def _names(rng: random.Random, words: Lexicon, taken: Sequence[str]) -> list[str]:
