@@ -341,11 +341,18 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("staleness", "steps", "step_s"),
-    [(1, 5, 3.5), (1, 6, 4.5), (2, 5, 4.5), (2, 8, 5.0), (2, 3, 2.5), (4, 1, 1.0)],
+    ("staleness", "steps", "step_s", "settled"),
+    [
+        (1, 5, 3.5, True),
+        (1, 6, 4.5, True),
+        (2, 5, 4.5, True),
+        (2, 8, 5.0, True),
+        (2, 3, 2.5, False),
+        (4, 1, 1.0, False),
+    ],
 )
 def test_steps_whose_groups_began_together_are_not_measured(
-    tmp_path: Path, staleness: int, steps: int, step_s: float
+    tmp_path: Path, staleness: int, steps: int, step_s: float, settled: bool
 ) -> None:
     folder = run_folder(tmp_path / "run", steps=steps)
     settings = json.loads((folder / "rl_config.json").read_text())
@@ -354,7 +361,15 @@ def test_steps_whose_groups_began_together_are_not_measured(
     times = {"time/rollouts_s": 0.5, "time/update_s": 0.25, "time/sync_s": 0.0}
     lines = [json.dumps({"time/step_s": float(step), **times}) for step in range(1, steps + 1)]
     (folder / "metrics.jsonl").write_text("\n".join([*lines, ""]))
-    assert measure_run(folder).step_s == step_s
+    run = measure_run(folder)
+    assert (run.step_s, run.settled) == (step_s, settled)
+    text = schedule_report(ScheduleSimConfig(run=folder, steps=4, schedules=("sync",)))
+    assert ("whose groups began together" in text) is not settled
+
+
+def test_a_run_of_one_synchronous_step_is_measured(tmp_path: Path) -> None:
+    run = measure_run(run_folder(tmp_path / "run", steps=1))
+    assert (run.step_s, run.settled) == (6.5, True)
 
 
 def test_a_run_that_was_killed_or_is_at_work_is_measured(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class MeasuredRun:
     sync_s: float
     step_s: float
     """Mean of the steps but the first."""
+    settled: bool
+    """Whether it is one of steps whose groups did not begin together."""
     rollouts_s: float
     """Mean time that a step waited for its rollouts."""
 
@@ -45,7 +47,10 @@ class MeasuredRun:
 def measure_run(folder: Path) -> MeasuredRun:
     """What a run's files say. Raises `DataError` for a folder that has not what is needed."""
     settings = _settings(folder / "rl_config.json")
-    times = _times(folder / "metrics.jsonl", settings.together)
+    metrics = folder / "metrics.jsonl"
+    steps = _steps(metrics)
+    counted = _counted(steps, settings.together)
+    times = {name: _mean(metrics, counted, f"time/{name}") for name in PARTS}
     episodes = list(_episodes(folder / "episodes"))
     if not any(group for step in episodes for group in step):
         raise DataError(f"{folder / 'episodes'}: has no rollouts (rl.log_episodes)")
@@ -59,6 +64,7 @@ def measure_run(folder: Path) -> MeasuredRun:
         update_s=times["update_s"],
         sync_s=times["sync_s"],
         step_s=times["step_s"],
+        settled=len(steps) > settings.together or settings.together == 1,
         rollouts_s=times["rollouts_s"],
     )
 
@@ -144,26 +150,34 @@ def _settings(path: Path) -> _Settings:
         raise DataError(f"{path}: is not the configuration of a training run ({reason})") from None
 
 
-def _times(path: Path, together: int) -> dict[str, float]:
-    """The mean of each part of a step, over the steps but the first.
+Step = Mapping[str, Any]
+"""The metrics of one step."""
 
-    With staleness m it is that over the steps but the first m + 1, if there are more: their groups
-    begin together, so that they follow one another faster than others. Later ones may do so, too,
-    so that of them whole rounds of m + 1 count, if there is one.
-    """
+
+def _steps(path: Path) -> list[Step]:
+    """The steps of a run. Raises `DataError` if there are none."""
     if not path.exists():
         raise DataError(f"{path}: is missing")
     lines = read_objects(path, growing=True)
-    steps = [found for _, found in lines if "time/step_s" in found]
+    steps: list[Step] = [found for _, found in lines if "time/step_s" in found]
     if not steps:
         raise DataError(f"{path}: has no steps")
+    return steps
+
+
+def _counted(steps: Sequence[Step], together: int) -> Sequence[Step]:
+    """The steps that means are over: all but the first.
+
+    With staleness m these are the steps but the first m + 1, if there are more: their groups begin
+    together, so that they follow one another faster than others. Later ones may do so, too, so that
+    of them whole rounds of m + 1 count, if there is one.
+    """
     later = steps[together:]
     rounds = later[: len(later) // together * together]
-    steps = rounds or later or steps[1:] or steps
-    return {name: _mean(path, steps, f"time/{name}") for name in PARTS}
+    return rounds or later or steps[1:] or steps
 
 
-def _mean(path: Path, steps: Sequence[Mapping[str, Any]], name: str) -> float:
+def _mean(path: Path, steps: Sequence[Step], name: str) -> float:
     """The mean of what was measured. Raises `DataError` if nothing was, or in no time."""
     given = [step.get(name) for step in steps]
     values = [value for value in given if isinstance(value, int | float) and is_number(value)]

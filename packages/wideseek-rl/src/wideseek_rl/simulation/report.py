@@ -144,6 +144,8 @@ def _check(run: MeasuredRun | None, own: SimulatedRun | None) -> Iterator[str]:
         f"{own.step_s:.1f} s simulated, ratio {own.step_s / run.step_s:.2f}; "
         f"waiting for rollouts {run.rollouts_s:.1f} s measured, {own.rollouts_s:.1f} s simulated"
     )
+    if not run.settled:
+        yield "measured are steps whose groups began together, which take less time than later ones"
 
 
 def _values(
