@@ -53,7 +53,8 @@ def measure_run(folder: Path) -> MeasuredRun:
     times = {name: _mean(metrics, counted, f"time/{name}") for name in PARTS}
     episodes = list(_episodes(folder / "episodes"))
     if not any(group for step in episodes for group in step):
-        raise DataError(f"{folder / 'episodes'}: has no rollouts that came to an end (rl.log_episodes)")
+        where = folder / "episodes"
+        raise DataError(f"{where}: has no rollouts that came to an end (rl.log_episodes)")
     return MeasuredRun(
         groups=[[rollout_length(e) for e in group] for step in episodes for group in step],
         speeds=measured_speeds([[e for group in step for e in group] for step in episodes]),
