@@ -146,6 +146,7 @@ async def test_steps_without_any_usable_rollout_end_the_run(tmp_path: Path) -> N
     assert [name for name in first if name.startswith(made_up)] == []
     assert (first["update/samples"], first["update/tokens_run"]) == (0, 0)
     assert not {"update/loss", "update/entropy", "update/ratio", "update/lr"} & first.keys()
+    assert not {"speed/trained_per_s", "update/drift"} & first.keys()
 
 
 async def test_a_resumed_run_counts_the_steps_before_it_that_had_no_rollout(

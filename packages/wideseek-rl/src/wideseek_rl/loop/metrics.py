@@ -111,7 +111,7 @@ def update_metrics(
         "time/step_s": step_s,
         "speed/generated_per_s": generated / max(step_s, 1e-9),
     }
-    if update.tokens_run is not None:
+    if update.tokens_run:  # where nothing ran, there was no speed
         metrics["speed/trained_per_s"] = update.tokens_run / max(update_s, 1e-9)
     return metrics
 
