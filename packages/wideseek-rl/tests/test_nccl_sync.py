@@ -228,7 +228,7 @@ def published_by(
 async def test_a_place_where_the_trainer_can_not_listen_ends_the_run_in_one_line(
     kind: str, place: str
 ) -> None:
-    address = {"elsewhere": "192.0.2.1", "unknown": "no.such.host.invalid"}.get(place, "127.0.0.1")
+    address = {"elsewhere": "192.0.2.1", "unknown": "no..host"}.get(place, "127.0.0.1")
     servers: list[Fake] = [FakeVllm(), FakeVllm()]
     if kind == "sglang":
         servers = [FakeSglang(), FakeSglang()]

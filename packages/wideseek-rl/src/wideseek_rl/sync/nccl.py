@@ -111,11 +111,9 @@ class NcclTransport:
             return
         try:
             await asyncio.to_thread(_bind, self.address, self.port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # of names that are none, too
             place = f"sync.master_address={self.address} sync.master_port={self.port}"
-            raise ConfigError(
-                f"{place}: the trainer can't listen there: {error.strerror}"
-            ) from None
+            raise ConfigError(f"{place}: the trainer can't listen there: {error}") from None
         self._checked = True
 
     async def _meet(self, servers: Sequence[ServerControl], sizes: Mapping[str, int]) -> Failures:

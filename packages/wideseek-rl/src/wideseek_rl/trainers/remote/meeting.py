@@ -40,8 +40,8 @@ def join_ranks(backend: str) -> None:
     else:
         try:
             socket.getaddrinfo(host, port)
-        except OSError as error:
-            raise TrainError(f"the trainer's first rank is at {host}: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:  # of names that are none, too
+            raise TrainError(f"the trainer's first rank is at {host}: {error}") from None
     store = distributed.TCPStore(host, port, count, wait_for_workers=False, **listening)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
 
