@@ -22,6 +22,8 @@ from wideseek_core import (
     TrainError,
     VersionSpan,
 )
+from wideseek_core.rollouts import broken_episode
+from wideseek_core.simulated_time import simulate
 from wideseek_core.testing import in_simulated_time
 from wideseek_rl import (
     CheckpointConfig,
@@ -401,6 +403,64 @@ async def test_a_step_whose_report_can_not_be_written_is_saved(tmp_path: Path) -
     await TrainingLoop(settings, resumed, resumed, folder=tmp_path, loggers=[disk]).fit(tasks())
     assert prompts_of(resumed) == list(range(24))
     assert resumed.trained[:3] == world.trained
+
+
+@dataclass
+class Unlucky(World):
+    """All rollouts of some prompts fail, some of them at once, others after a long time."""
+
+    failing: frozenset[int] = frozenset()
+
+    async def _group(self, prompt: int) -> Group:
+        group = await super()._group(prompt)
+        if prompt not in self.failing:
+            return group
+        broken = [broken_episode(tasks()[prompt], trial, "lost") for trial in range(2)]
+        return [replace(g, episode=e) for g, e in zip(group, broken, strict=True)]
+
+
+@dataclass
+class Failures:
+    """A metric logger that counts failed prompts, and forgets steps that are made again."""
+
+    steps: dict[int, list[str]]
+
+    async def start(self, step: int) -> None:
+        for later in [number for number in self.steps if number > step]:
+            del self.steps[later]
+
+    async def write(self, report: StepReport) -> None:
+        episodes = [group[0].episode for group in report.groups]
+        self.steps[report.step] = [e.task_id for e in episodes if e.error]
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "tail", "extra": 0.34}, *AHEAD])
+@pytest.mark.parametrize("seed", range(3))
+def test_prompts_that_fail_are_counted_once_whatever_ends_a_run(
+    tmp_path: Path, schedule: dict[str, Any], seed: int
+) -> None:
+    rng, failed, killed = random.Random(seed), Failures({}), 0
+    failing = frozenset(rng.sample(range(24), 5))
+    world = Unlucky()
+    for attempt in range(13):
+        last = attempt == 12
+        world = Unlucky(lambda prompt: rng.choice((0.0, 0.5, 30.0)), failing=failing)
+        world.kill_in = None if last else rng.randrange(3, 40)
+        steps = 8 if last else rng.choice((3, 5, 8))
+        settings = config(schedule=schedule, steps=steps, algorithm=GroupRelativeConfig())
+        loop = TrainingLoop(settings, world, world, folder=tmp_path, loggers=[failed])
+        try:
+            simulate(loop.fit(tasks()))
+        except Killed:
+            killed += 1
+    assert killed
+    assert prompts_of(world) == sorted(set(range(24)) - failing)
+    assert Counter(p for found in failed.steps.values() for p in found) == Counter(
+        map(str, failing)
+    )
 
 
 async def test_finished_groups_are_kept_in_the_checkpoint(tmp_path: Path) -> None:
