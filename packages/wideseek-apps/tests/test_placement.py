@@ -126,7 +126,10 @@ def test_what_can_not_be_placed_is_said(settings: tuple[str, ...], message: str)
     ("settings", "message"),
     [
         ("placement.trainer.gpus=3 placement.trainer.tensor_parallel=2", "does not divide 3"),
-        ("placement.engines.replicas=2 placement.engines.base_urls=[http://a:1]", "1 base_urls"),
+        (
+            "placement.engines.replicas=2 placement.engines.base_urls=[http://a:1]",
+            "2 replicas, but 1 address",
+        ),
         ("placement.engines.base_urls=[nowhere]", r"expected an http\(s\) address"),
         (
             "placement.engines.replicas=2 placement.engines.base_urls=[http://a:1,http://a:1/]",

@@ -45,3 +45,4 @@ def test_no_error_shows_a_password_of_an_address() -> None:
         else:
             error = cls(line)
         assert str(error) == "no http://[redacted]@a.example"
+        assert repr(error) == f"{cls.__name__}('no http://[redacted]@a.example')"

@@ -9,6 +9,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from wideseek_core.config import cache_folder, environment
+from wideseek_core.counting import counted
 
 LIBRARIES = (
     "torch",
@@ -68,7 +69,7 @@ def _versions() -> Iterator[str]:
 
 def _devices() -> Iterator[str]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"{usable} CPU cores, load {os.getloadavg()[0]:.1f}"
+    yield f"{counted(usable or 1, 'CPU core')}, load {os.getloadavg()[0]:.1f}"
     gpus = _gpus()
     yield from gpus or ["no NVIDIA GPU found"]
 

@@ -40,6 +40,9 @@ class WideSeekError(Exception):
     def __str__(self) -> str:
         return hide_credentials(super().__str__())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class ConfigError(WideSeekError):
     """A configuration that can't be used; its message names the key and the value."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from wideseek_core import Config, ConfigError
 from wideseek_core.config import load_config
+from wideseek_core.counting import counted
 from wideseek_core.progress import show
 from wideseek_core.tracing import write_inspect_log, write_otlp
 from wideseek_eval.runs.find import find_run
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     """Runs the command."""
     config = load_config(ExportConfig, arguments, positional=("run", "target"), usage=USAGE)
     count, noun = _export(config, config.format or _format_of(config.target))
-    show(f"{count} {noun}: {config.target}")
+    show(f"{counted(count, noun)}: {config.target}")
 
 
 def _format_of(target: Path) -> Format:
@@ -61,17 +62,17 @@ def _export(config: ExportConfig, form: Format | None) -> tuple[int, str]:
     target = config.target
     match form:
         case "csv":
-            return write_csv(config.run, target), "results"
+            return write_csv(config.run, target), "result"
         case "parquet":
-            return write_parquet(config.run, target), "results"
+            return write_parquet(config.run, target), "result"
         case "inspect":
             rollouts = list(read_traced(config.run))
             write_inspect_log(target, rollouts, task=Path(config.run).name)
-            return len(rollouts), "rollouts"
+            return len(rollouts), "rollout"
         case "otlp":
             rollouts = list(read_traced(config.run))
             write_otlp(target, rollouts, content=config.content)
-            return len(rollouts), "rollouts"
+            return len(rollouts), "rollout"
         case _:
             run_folder = find_run(config.run).path
-            return export_responses(run_folder, target, model=config.model), "responses"
+            return export_responses(run_folder, target, model=config.model), "response"

@@ -63,7 +63,8 @@ class EnginePlacement(Config):
     def _attached(self) -> Self:
         if self.base_urls and len(self.base_urls) != self.replicas:
             raise ValueError(
-                f"replicas is {self.replicas}, but there are {len(self.base_urls)} base_urls"
+                f"{counted(self.replicas, 'replica')}, "
+                f"but {counted(len(self.base_urls), 'address')} in base_urls"
             )
         return self
 

@@ -20,7 +20,7 @@ def checked(batch: StepBatch, empty_steps: int) -> int:
     """
     for what, counts in (("rollouts dropped", batch.dropped), ("parts masked", batch.masked)):
         if counts:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
             logger.warning("%s: %s", what, reasons)
     empty_steps = 0 if batch.prompts else empty_steps + 1
     if empty_steps >= MAX_EMPTY_STEPS:
