@@ -317,5 +317,7 @@ def test_a_task_that_is_trained_on_is_not_measured_under_another_name(
     if not is_shared:
         check_apart(trained, measured, "evaluation.data")
         return
-    with pytest.raises(ConfigError, match=r"data and evaluation\.data share 1 task, a for"):
+    with pytest.raises(
+        ConfigError, match=r"data and evaluation\.data share 1 task by id, .*, a for"
+    ):
         check_apart(trained, measured, "evaluation.data")

@@ -139,7 +139,8 @@ def check_apart(tasks: Sequence[Task], held_out: Sequence[Task], key: str) -> No
     shared = [task.id for task in tasks if not known.isdisjoint(_marks(task))]
     if shared:
         raise ConfigError(
-            f"data and {key} share {counted(len(shared), 'task')}, {shared[0]} for example"
+            f"data and {key} share {counted(len(shared), 'task')} by id, question or table, "
+            f"{shared[0]} for example"
         )
 
 
