@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from wideseek_apps.training_config import TrainConfig
+from wideseek_core.config import load_arguments
 from wideseek_rl.loop.loggers.protocol import StepReport
 from wideseek_rl.testing import make_agent, make_scored, make_turn
 
@@ -170,3 +175,52 @@ def test_a_rate_has_the_interval_of_its_change(benchmark: Any) -> None:
     found = benchmark("gpu_schedules").per_hour(change, 72.0)
     assert [found[f"item F1 per hour{end}"] for end in ("", ", low", ", high")] == [1.0, -0.5, 2.5]
     assert found["training s"] == 72.0
+
+
+RECORD = """#!/usr/bin/env bash
+printf '%s\\n' "$@" > "$RECORDS/$(basename "$1" .py)-$BASHPID"
+"""
+
+
+def test_settings_of_the_script_win_over_those_of_its_files(tmp_path: Path) -> None:
+    records, python = tmp_path / "records", tmp_path / "python"
+    records.mkdir()
+    python.write_text(RECORD)
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "tests/benchmarks/gpu_learning.sh"],
+        env={
+            **os.environ,
+            "PYTHON": str(python),
+            "RECORDS": str(records),
+            "OUT_DIR": str(tmp_path / "out"),
+            "WORK": str(tmp_path / "work"),
+            "GPUS": "0,1",
+            "STALENESS": "2",
+            "LEARN_EXTRA": "--trials 1 trainer.max_batch_tokens=8192",
+            "EXTRA": "data.max_rows=24",
+        },
+        cwd=BENCHMARKS.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "ended with 0" in done.stdout
+    found = {path.name: path.read_text().splitlines() for path in sorted(records.iterdir())}
+    assert sorted(name.partition("-")[0] for name in found) == [
+        "gpu_learning",
+        "gpu_learning",
+        "gpu_schedules",
+    ]
+    for name, words in found.items():
+        learns = name.startswith("gpu_learning")
+        files = [word for word in words if word.endswith(".yaml") and "=" not in word]
+        settings = [w for w in words if re.match(r"[a-z_]+(\.[a-z_]+)*=", w)]
+        assert files == ["configs/train/smollm2.yaml", "configs/engine/vllm.yaml"]
+        assert min(map(words.index, settings)) > max(map(words.index, files))
+        config: Any = load_arguments(TrainConfig, [*files, *settings], usage="").config
+        assert config.rl.max_concurrent_rollouts == (192 if learns else 320)
+        assert config.data.max_rows == 24
+        if learns:
+            assert config.trainer.max_batch_tokens == 8192
+            assert config.policy.engine.launch.memory_share == 0.2

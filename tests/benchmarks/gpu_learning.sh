@@ -58,9 +58,9 @@ each_cores=$((cores / ${#cards[@]}))
 [ $each_cores -ge 1 ] || each_cores=1
 port=${PORT:-23100}
 pids=()
-launch() { # NAME PLACE COMMAND...: one process on a GPU and its share of the cores
-  local name=$1 at=$2
-  shift 2
+launch() { # NAME PLACE SCRIPT OUT ARGUMENT...: one process on a GPU and its share of the cores
+  local name=$1 at=$2 script=$3 out=$4
+  shift 4
   local from=$((at * each_cores)) cache=$WORK/cache-$name
   local to=$((from + each_cores - 1))
   [ $to -lt "$cores" ] || { from=0 to=$((cores - 1)); }
@@ -75,9 +75,9 @@ launch() { # NAME PLACE COMMAND...: one process on a GPU and its share of the co
   mkdir -p "$cache"
   env CUDA_VISIBLE_DEVICES="${cards[$at]}" OMP_NUM_THREADS=2 VLLM_CACHE_ROOT="$cache/vllm" \
     TORCHINDUCTOR_CACHE_DIR="$cache/inductor" TRITON_CACHE_DIR="$cache/triton" \
-    timeout -s INT -k 8 $((LIMIT - 4)) taskset -c "$from-$to" "$PYTHON" "$@" "${sft[@]}" \
+    timeout -s INT -k 8 $((LIMIT - 4)) taskset -c "$from-$to" "$PYTHON" "$script" "$out" "${sft[@]}" \
     configs/train/smollm2.yaml "$ENGINE" folder="$WORK/$name" "${own[@]}" \
-    trainer.attention=rows trainer.compile=false $EXTRA > "$WORK/$name.log" 2>&1 &
+    trainer.attention=rows trainer.compile=false "$@" $EXTRA > "$WORK/$name.log" 2>&1 &
   pids+=($!)
 }
 
