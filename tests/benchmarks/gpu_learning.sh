@@ -22,6 +22,7 @@ ENGINE=${ENGINE:-configs/engine/vllm.yaml}
 EXTRA=${EXTRA:-}
 SFT=${SFT:-"configs/sft_smollm2.yaml;demos.processes=4;sft.max_seconds=90"}
 SINGLE_SHARE=${SINGLE_SHARE:-0.3}
+ARMS=${ARMS:-multi single} # multi: the team alone
 STALENESS=${STALENESS:-1}
 SCHEDULES=${SCHEDULES:-sync,async:2,tail,async:1,async:4}
 OWN_PROCESS=${OWN_PROCESS:-} # not empty: trainers in processes of their own, on the engine's GPU
@@ -92,11 +93,12 @@ learner() { # SEED PLACE
   [ -n "$BUILTIN" ] || common+=(policy.engine.launch.memory_share=0.2
     'policy.engine.launch.extra_args=["--kv-cache-memory-bytes","10737418240"]')
   [ -z "$OWN_PROCESS" ] || [ -n "$BUILTIN" ] || common+=(placement.engines.memory_share=0.2)
-  for arm in multi single; do
+  for arm in $ARMS; do
     local out=$OUT_DIR/$arm-$seed also=(--width-tasks 0 --other "$OUT_DIR/multi-$seed")
-    [ $arm = multi ] && also=(--width-tasks $widths --peer "$OUT_DIR/single-$seed")
+    [ "$arm" = multi ] && also=(--width-tasks $widths)
+    [ "$ARMS" = "multi single" ] && [ "$arm" = multi ] && also+=(--peer "$OUT_DIR/single-$seed")
     mkdir -p "$out"
-    launch "$arm-$seed" "$at" tests/benchmarks/gpu_learning.py "$out" --arms $arm "${also[@]}" \
+    launch "$arm-$seed" "$at" tests/benchmarks/gpu_learning.py "$out" --arms "$arm" "${also[@]}" \
       "${common[@]}" ${LEARN_EXTRA:-}
   done
 }
