@@ -3,21 +3,26 @@
 import pytest
 from tokenizers import Tokenizer
 
-from wideseek_agents import ScriptedPolicy, Team
+from wideseek_agents import PromptSet, ScriptedPolicy, Team
 from wideseek_apps.demos import (
     demo_set,
     demonstrate,
     demonstration_plans,
     world_tools,
 )
+from wideseek_apps.listing_demos import answer_listing
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import Document, Page, Status, TableGold
+from wideseek_core import Document, Page, Status, TableGold, TableMetrics
 from wideseek_data import atlas
 from wideseek_data.atlas import load_wide
 from wideseek_data.atlas.invented import invent
 from wideseek_data.atlas.teacher import NO_SOURCE, Teacher
 from wideseek_data.atlas.wide import Wide
+from wideseek_data.teaching.invented_listings import Split, invent_listings
+from wideseek_data.teaching.listing_layouts import WHOLE
+from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED
+from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl.models.start_policy import start_policy
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
@@ -69,6 +74,27 @@ async def test_what_the_teacher_never_read_is_unknown(workflow: str) -> None:
             for column in plan.columns:
                 if plan.domain.attribute(column).facet >= 0:
                     assert f"| {row.values[column]} |" not in answer
+
+
+@pytest.mark.parametrize("workflow", ["multi_agent", "single_agent"])
+@pytest.mark.parametrize(("split", "seeds"), [("train", 200), ("test", 40)])
+async def test_the_teacher_is_right_about_listings_in_every_layout(
+    workflow: str, split: Split, seeds: int
+) -> None:
+    prompts = PromptSet.load(ATLAS_TEAM.prompts)
+    team = ATLAS_TEAM.model_copy(update={"workflow": workflow})
+    layouts = set[str]()
+    async with open_judge(JudgeConfig()) as judge:
+        for seed in range(seeds):
+            world = invent_listings(seed, split)
+            asked = world[0]
+            layouts |= {asked.names_layout, asked.values_layout}
+            episode = await answer_listing(asked, world, team, prompts, ScriptedPolicy)
+            metrics = (await judge.score(asked.task, episode.answer)).metrics
+            assert isinstance(metrics, TableMetrics)
+            assert metrics.item_f1 == 1.0, (seed, episode.answer)
+    held_out = {*HELD_OUT_NAMED, *HELD_OUT_TOLD}
+    assert layouts == (held_out if split == "test" else {*NAMED, *TOLD, *WHOLE} - held_out)
 
 
 def test_demonstrations_left_out_for_their_length_are_counted() -> None:

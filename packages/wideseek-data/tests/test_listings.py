@@ -12,8 +12,10 @@ from wideseek_core import CorruptFile, DataError, Message, Role, TableGold, Tool
 from wideseek_core.tables import parse_table
 from wideseek_data.teaching.invented_listings import invent_listings
 from wideseek_data.teaching.listing import ListedRow, Listing
-from wideseek_data.teaching.listing_layouts import NAMED, TOLD
+from wideseek_data.teaching.listing_layouts import WHOLE
 from wideseek_data.teaching.listing_teacher import ListingTeacher
+from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, Entry, Named, can_run
+from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
 from wideseek_data.teaching.wikitables import Split, read_wikitables
 
 LEAD = (ToolSpec(name="create_sub_agents", description="", parameters={}),)
@@ -102,31 +104,94 @@ def test_the_pages_of_an_invented_listing_tell_its_values() -> None:
         assert len(table.rows) == len(asked.rows)
 
 
-def layout_of_names(page: str) -> str:
-    marks = {"| --- |": "table", "\n- ": "bullets", "\n1. ": "numbered", " Entries (": "lines"}
-    return next((layout for mark, layout in marks.items() if mark in page), "sentence")
+NAMES_LOOK = {
+    "sentence": "by Island: Oo; Pi.",
+    "dashes": "\n- Oo\n- Pi",
+    "stars": "\n* Oo\n* Pi",
+    "dots": "\n• Oo\n• Pi",
+    "lines": "\nOo\nPi",
+    "numbered": "\n1. Oo\n2. Pi",
+    "parentheses": "\n1) Oo\n2) Pi",
+    "run": "\nOo and Pi.",
+    "column": "| Island |\n| --- |\n| Oo |\n| Pi |",
+    "table": "| Oo | small |\n| Pi | far |",
+    "headings": "### Oo\nsmall\n\n### Pi\nfar",
+    "remarks": "- Oo — small\n- Pi — far",
+    "linked": "* [Oo](Oo)\n* [Pi](Pi)",
+    "lettered": "\na) Oo\nb) Pi",
+}
+VALUES_LOOK = {
+    "sentence": "Oo lies here. Area: 3. Birds: 9.",
+    "prose": "The Area of Oo is 3. The Birds of Oo is 9.",
+    "box": "Oo\nArea   3\nBirds  9\nOo lies here.",
+    "infobox": "| name = Oo\n| Area = 3\n| Birds = 9\n}}",
+    "bullets": "\n- Area: 3\n- Birds: 9",
+    "bold": "\n**Area:** 3\n**Birds:** 9",
+    "lines": "\nArea: 3\nBirds: 9",
+    "equals": "\nArea = 3\nBirds = 9",
+    "definitions": "\nArea\n: 3\nBirds\n: 9",
+    "row": "|  | Area | Birds |\n| --- | --- | --- |\n| Oo | 3 | 9 |",
+    "cells": "|  | Oo |\n| --- | --- |\n| Area | 3 |\n| Birds | 9 |",
+    "arrows": "\nArea -> 3\nBirds -> 9",
+    "clause": "\nOo has Area 3; Birds 9.",
+}
 
 
-def layout_of_values(page: str, name: str) -> str:
-    if page.startswith(f"{name}\n"):
-        return "box"
-    marks = {"| --- |": "row", "\n- ": "bullets", f" of {name} is ": "prose"}
-    return next((layout for mark, layout in marks.items() if mark in page), "sentence")
+def test_each_layout_looks_as_its_name_says() -> None:
+    entries = [
+        Entry(name="Oo", url="https://w.example/Nom/Oo#Islands", remark="small"),
+        Entry(name="Pi", url="https://w.example/Nom/Pi#Islands", remark="far"),
+    ]
+    page = Named(opening="Lake Nom.", key="Island", entries=entries)
+    assert NAMES_LOOK.keys() == NAMED.keys()
+    for name, look in NAMES_LOOK.items():
+        assert look in NAMED[name](page), name
+    assert VALUES_LOOK.keys() == TOLD.keys()
+    for name, look in VALUES_LOOK.items():
+        assert look in TOLD[name]("Oo lies here.", "Oo", [("Area", "3"), ("Birds", "9")]), name
 
 
-def test_invented_listings_have_pages_of_all_layouts() -> None:
-    names, values = Counter[str](), Counter[str]()
+def test_invented_listings_have_pages_of_all_layouts_but_those_held_out() -> None:
+    listings = [one for seed in range(120) for one in invent_listings(seed)]
+    names = Counter(one.names_layout for one in listings)
+    values = Counter(one.values_layout for one in listings)
+    assert set(names) == NAMED.keys() - set(HELD_OUT_NAMED) | WHOLE.keys()
+    assert set(values) == TOLD.keys() - set(HELD_OUT_TOLD) | WHOLE.keys()
+    assert min((names + values).values()) >= 8, "none is rare"
+    for counts in (names, values):
+        assert counts["sentence"] <= len(listings) / 4
+
+
+def test_listings_to_measure_on_have_held_out_layouts_alone() -> None:
+    listings = [one for seed in range(30) for one in invent_listings(seed, "test")]
+    assert {one.names_layout for one in listings} == set(HELD_OUT_NAMED)
+    assert {one.values_layout for one in listings} == set(HELD_OUT_TOLD)
+    trained = {one.id for seed in range(30) for one in invent_listings(seed)}
+    assert not trained & {one.id for one in listings}
+
+
+def test_titles_openings_and_surroundings_vary() -> None:
+    found = Counter[str]()
     for seed in range(150):
         asked = invent_listings(seed)[0]
-        names[layout_of_names(asked.pages[0].contents)] += 1
-        told = {page.url: page.contents for page in asked.pages[1:]}
-        found = {layout_of_values(told[r.url], r.name) for r in asked.rows if r.values and told}
-        assert len(found) <= 1, "the pages of a listing are alike"
-        values.update(found)
-    assert set(names) == {*NAMED, "table"}
-    assert set(values) == set(TOLD)
-    # Half of them in sentences, and none of the others is rare.
-    assert min((names + values).values()) >= 5
+        found["without sections"] += not asked.section
+        assert asked.task.question.count('"') == (4 if asked.section else 2)
+        for page, row in zip(asked.pages[1:], asked.rows, strict=False):
+            found["name alone as title"] += page.title == row.name
+            found["usual title"] += page.title == f"{row.name} ({asked.title})"
+            found["usual opening"] += f"{row.name} is an entry of {asked.title}" in page.contents
+            found["listing not named"] += asked.title not in page.contents
+    assert all(count >= 20 for count in found.values()), found
+
+
+def test_names_with_commas_are_not_run_together() -> None:
+    assert can_run(["Oo", "Pi"])
+    assert not can_run(["Oo, the small", "Pi"])
+    assert not can_run(["Oo and Pi", "Rho"])
+    for seed in range(200):
+        for listing in invent_listings(seed):
+            if listing.names_layout == "run":
+                assert can_run([row.name for row in listing.rows])
 
 
 def test_some_invented_listings_lack_values_pages_or_a_whole_column() -> None:

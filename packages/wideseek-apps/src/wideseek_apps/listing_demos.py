@@ -35,21 +35,30 @@ async def demonstrate_listing(
     """The teacher's episode on the listing world of a seed."""
     rng = random.Random(f"listing {seed}")
     listings = _world(seed, rng, config)
-    asked = listings[0]
     described = listings[1:] if rng.random() < config.absent_share else listings
+    alone = len(listings[0].rows) <= config.single_rows and rng.random() < config.single_share
+    workflow = "single_agent" if alone else "multi_agent"
+    chosen = team.model_copy(update={"workflow": workflow})
+    return await answer_listing(listings[0], described, chosen, prompts, policy)
+
+
+async def answer_listing(
+    asked: Listing,
+    described: Sequence[Listing],
+    team: TeamConfig,
+    prompts: PromptSet,
+    policy: Callable[[Respond], Policy],
+) -> Episode:
+    """The teacher's episode in a world that has the pages of the listings that are described."""
     pages = [page for listing in described for page in listing.pages]
     search = MemorySearch(
         Document(url=page.url, title=page.title, text=first_words(page.contents, PASSAGE_WORDS))
         for page in pages
     )
     store = MemoryPages(page.page for page in pages)
-    alone = len(asked.rows) <= config.single_rows and rng.random() < config.single_share
-    workflow = "single_agent" if alone else "multi_agent"
-    chosen = team.model_copy(update={"workflow": workflow})
     teacher = ListingTeacher(asked, max_subagents=team.lead.requests_per_call)
-    return await Team(chosen, policy(teacher.respond), search, store, prompts=prompts).run(
-        asked.task
-    )
+    agents = Team(team, policy(teacher.respond), search, store, prompts=prompts)
+    return await agents.run(asked.task)
 
 
 def _world(seed: int, rng: random.Random, config: DemosConfig) -> Sequence[Listing]:

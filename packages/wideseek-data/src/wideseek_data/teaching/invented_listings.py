@@ -1,20 +1,20 @@
 """Invented listings in many layouts, to learn copying from: nothing in them can be known."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 from wideseek_data.atlas.lexicon import NUMBER_STYLES, STYLES, TEXT_STYLES, Lexicon
-from wideseek_data.teaching.listing import QUESTION, ListedRow, Listing
-from wideseek_data.teaching.listing_layouts import (
-    NAMED,
-    TOLD,
-    names_page,
-    row_page,
-    shuffled,
-    table_page,
-)
+from wideseek_data.teaching.listing import QUESTION, UNSECTIONED, ListedRow, Listing
+from wideseek_data.teaching.listing_layouts import WHOLE, PageWriter, Subject, shuffled
+from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, can_run
+from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
+
+Split = Literal["train", "test"]
+"""`test` has the layouts that are held out, and no others."""
 
 SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 11, 12)
 """Numbers of entries."""
@@ -24,9 +24,19 @@ PHRASINGS = (
     "{columns}. Write '-' for what no page gives.",
     'What does "{title}" list under "{section}"? Give a Markdown table with {columns}.',
 )
+UNSECTIONED_PHRASINGS = (
+    *(UNSECTIONED,) * 4,
+    "Make a Markdown table of everything in \"{title}\" with the columns {columns}. Write '-' for "
+    "what no page gives.",
+)
+"""Of listings that are all of their title."""
+BASES = ("https://wiki.example/wiki", "https://{word}.example", "https://www.{word}.example/pages")
+SENTENCE_SHARE = 0.2
+"""Share of the pages of names, and of the rows, that have the form of wikitables."""
+UNSECTIONED_SHARE = 0.3
+"""Share of the titles that have no sections."""
 MISSING_SHARE = 0.15
-"""Share of the listings that have cells without a value, of pages without a layout of their own,
-and of rows without a page."""
+"""Share of the listings that have cells without a value, and of those that are on one page."""
 UNTOLD_SHARE = 0.08
 """Share of the listings of which a column is asked for that no page tells."""
 
@@ -45,19 +55,28 @@ class _Columns:
         return {label: words.value(style) for label, style in pairs}
 
 
-def invent_listings(seed: int) -> list[Listing]:
+def invent_listings(seed: int, split: Split = "train") -> list[Listing]:
     """The listings of a small world; the first is the one to ask about."""
-    rng = random.Random(f"listings {seed}")
+    world = f"{seed}" if split == "train" else f"{split}-{seed}"
+    rng = random.Random(f"listings {world}")
     words = Lexicon(rng)
-    count = rng.randint(3, 5)
-    titles = [_title(rng, words) for _ in range(count)]
+    titles = [_title(rng, words) for _ in range(rng.randint(3, 5))]
     if rng.random() < 0.4:
         titles[1] = titles[0]  # two sections of one page
-    made: list[Listing] = []
+    base = rng.choice(BASES).format(word=_host(words))
+    drafts: list[_Draft] = []
     for number, title in enumerate(titles):
-        taken = [row.name for listing in made for row in listing.rows]
-        made.append(_listing(rng, words, f"invented-{seed}-{number}", title, taken))
-    return made
+        taken = [row.name for draft in drafts for row in draft.listing.rows]
+        sections = titles.count(title) > 1 or rng.random() >= UNSECTIONED_SHARE
+        section = _section(rng, words) if sections else ""
+        names = _names(rng, words, taken)
+        drafts.append(_draft(rng, words, f"invented-{world}-{number}", base, title, section, names))
+    named = Counter(row.name for draft in drafts for row in draft.listing.rows)
+    return [_written(rng, words, draft, named, split) for draft in drafts]
+
+
+def _host(words: Lexicon) -> str:
+    return "".join(one for one in words.word().lower() if one.isascii() and one.isalnum()) or "site"
 
 
 def _title(rng: random.Random, words: Lexicon) -> str:
@@ -66,8 +85,9 @@ def _title(rng: random.Random, words: Lexicon) -> str:
             words.place(),
             f"{rng.randint(1900, 2024)} {words.word()} {words.title()}",
             f"{words.word()} {words.word()}",
-            f"List of {words.noun()[1]} in {words.word()}",
+            f"{words.title()} {words.noun()[1]} in {words.word()}",
             f"{words.word()} at the {rng.randint(1900, 2024)} {words.title()}",
+            f"{words.title()} {words.noun()[1]}",
         )
     )
 
@@ -77,40 +97,53 @@ def _section(rng: random.Random, words: Lexicon) -> str:
     return "/".join(parts)
 
 
-def _listing(
-    rng: random.Random, words: Lexicon, id: str, title: str, taken: Sequence[str]
-) -> Listing:
-    section, key = _section(rng, words), words.column()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    listing: Listing
+    """Without its pages."""
+    labels: list[str]
+    """All columns that its pages tell."""
+
+
+def _draft(
+    rng: random.Random,
+    words: Lexicon,
+    id: str,
+    base: str,
+    title: str,
+    section: str,
+    names: Sequence[str],
+) -> _Draft:
+    key = words.column()
     labels = [words.column() for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5)))]
     columns = _Columns(labels=labels, styles=[rng.choice(_STYLES) for _ in labels])
-    names = _names(rng, words, taken)
-    base, end = f"https://wiki.example/wiki/{_path(title)}", f"#{_path(section)}"
+    page, end = f"{base}/{_path(title)}", f"#{_path(section)}" if section else ""
     gaps = rng.random() < MISSING_SHARE
     rows: list[ListedRow] = []
     for name in names:
         values = columns.values(words)
         if gaps:
             values = {label: value for label, value in values.items() if rng.random() > 0.25}
-        rows.append(ListedRow(name=name, url=f"{base}/{_path(name)}{end}", values=values))
+        rows.append(ListedRow(name=name, url=f"{page}/{_path(name)}{end}", values=values))
     asked = rng.sample(labels, rng.randint(max(1, len(labels) - 1), len(labels)))
     ordered = asked if rng.random() < 0.3 else [one for one in labels if one in asked]
+    asked = _with_untold(id, ordered, [key, *labels])
+    phrasing = rng.choice(PHRASINGS if section else UNSECTIONED_PHRASINGS)
     listing = Listing(
         id=id,
         title=title,
         section=section,
         key=key,
-        columns=tuple(_with_untold(id, ordered, [key, *labels])),
+        columns=tuple(asked),
         rows=tuple(rows),
-        url=base + end,
+        url=page + end,
         pages=(),
         source="invented",
-        question="",
+        question=phrasing.format(
+            title=title, section=section, key=key, columns=", ".join((key, *asked))
+        ),
     )
-    phrasing = rng.choice(PHRASINGS).format(
-        title=title, section=section, key=key, columns=", ".join((key, *listing.columns))
-    )
-    listing = _written(rng, words, listing, labels)
-    return listing.model_copy(update={"question": phrasing})
+    return _Draft(listing=listing, labels=labels)
 
 
 def _with_untold(id: str, columns: Sequence[str], taken: Sequence[str]) -> list[str]:
@@ -131,31 +164,47 @@ def _names(rng: random.Random, words: Lexicon, taken: Sequence[str]) -> list[str
 
 
 def _written(
-    rng: random.Random, words: Lexicon, listing: Listing, labels: Sequence[str]
+    rng: random.Random, words: Lexicon, draft: _Draft, named: Counter[str], split: Split
 ) -> Listing:
     """The listing with its pages, in the layouts of its own."""
-    title, section, key, rows = listing.title, listing.section, listing.key, listing.rows
-    names = [row.name for row in rows]
-    if rng.random() < MISSING_SHARE:
-        page = table_page(title, section, key, labels, rows, listing.url)
+    listing, labels, rows = draft.listing, draft.labels, draft.listing.rows
+    subject = Subject(
+        title=listing.title, section=listing.section, key=listing.key, url=listing.url
+    )
+    # A page that says nothing but a common word, or a name of two listings, could not be found.
+    plain = all(named[row.name] == 1 and " " in row.name for row in rows)
+    writer = PageWriter.drawn(rng, words, subject, placed=not plain)
+    if split == "train" and rng.random() < MISSING_SHARE:
+        layout = rng.choice(list(WHOLE))
+        page = writer.whole_page(layout, rows, labels)
         alike = tuple(row.model_copy(update={"url": listing.url}) for row in rows)
-        return listing.model_copy(update={"rows": alike, "pages": (page,)})
-    layout = "sentence" if rng.random() < 0.5 else rng.choice(list(TOLD))
-    first = names_page(
-        "sentence" if rng.random() < 0.5 else rng.choice(NAMED),
-        title, section, key, names, listing.url,
-    )  # fmt: skip
-    extra = [(words.column(), words.value("word"))] if rng.random() < 0.2 else []
+        changes = {"names_layout": layout, "values_layout": layout}
+        return listing.model_copy(update={**changes, "rows": alike, "pages": (page,)})
+    naming = [one for one in NAMED if one != "run" or can_run([row.name for row in rows])]
+    naming = _layout(rng, naming, HELD_OUT_NAMED, split)
+    telling = _layout(rng, list(TOLD), HELD_OUT_TOLD, split)
+    extra = [(words.column(), words.value("word"))] if rng.random() < 0.3 else []
     order = shuffled(rng, labels)
-    pages = [first]
+    pages = [writer.names_page(naming, rows)]
     kept: list[ListedRow] = []
     for row in rows:
         if rng.random() < 0.01:  # named, but described nowhere
             kept.append(row.model_copy(update={"values": {}}))
             continue
         kept.append(row)
-        pages.append(row_page(layout, title, section, key, row, order, extra))
-    return listing.model_copy(update={"rows": tuple(kept), "pages": tuple(pages)})
+        pages.append(writer.row_page(telling, row, order, extra))
+    changes = {"names_layout": naming, "values_layout": telling}
+    return listing.model_copy(update={**changes, "rows": tuple(kept), "pages": tuple(pages)})
+
+
+def _layout(
+    rng: random.Random, layouts: Sequence[str], held_out: Sequence[str], split: Split
+) -> str:
+    if split == "test":
+        return rng.choice(held_out)
+    if rng.random() < SENTENCE_SHARE:
+        return "sentence"
+    return rng.choice([one for one in layouts if one not in (*held_out, "sentence")])
 
 
 def _path(text: str) -> str:

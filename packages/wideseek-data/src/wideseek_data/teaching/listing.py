@@ -13,6 +13,8 @@ QUESTION = (
     "{columns}. Output one Markdown table with exactly these column names in this order, one row "
     "per {key}, and '-' where nothing is given. Wrap it as ```markdown ... ```."
 )
+UNSECTIONED = QUESTION.replace(', section "{section}"', "")
+"""The question for a listing that is all of its title."""
 MISSING = "-"
 """The cell of a value that no page gives."""
 
@@ -37,6 +39,7 @@ class Listing(Record):
     id: str
     title: str
     section: str
+    """Empty for a listing that is all of its title."""
     key: str
     """Label of the column of names."""
     columns: tuple[str, ...]
@@ -48,12 +51,16 @@ class Listing(Record):
     source: str = "listings"
     question: str = ""
     """Empty for the usual phrasing."""
+    names_layout: str = ""
+    """How the page of names is written, if it was written here."""
+    values_layout: str = ""
+    """How the pages of the rows are written."""
 
     @cached_property
     def task(self) -> Task:
         """The question for the whole table."""
         labels = (self.key, *self.columns)
-        phrasing = self.question or QUESTION.format(
+        phrasing = self.question or (QUESTION if self.section else UNSECTIONED).format(
             title=self.title, section=self.section, key=self.key, columns=", ".join(labels)
         )
         return Task(

@@ -1,98 +1,165 @@
-"""Ways in which pages write a listing: sentences, lists, boxes, tables."""
+"""Pages of a listing: one that names the entries and one for each of them, or one with all."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from wideseek_core.tables import MarkdownTable
+from wideseek_data.atlas.lexicon import MONTHS, Lexicon
 from wideseek_data.stored_pages import StoredPage
 from wideseek_data.teaching.listing import ListedRow
+from wideseek_data.teaching.names_layouts import NAMED, Entry, Named
+from wideseek_data.teaching.values_layouts import TOLD, Values
 
-Values = Sequence[tuple[str, str]]
-
-NAMED = ("sentence", "bullets", "numbered", "lines")
-"""Layouts of the page that names the entries."""
-
-
-def names_page(
-    layout: str, title: str, section: str, key: str, names: Sequence[str], url: str
-) -> StoredPage:
-    """The page that names the entries of a listing."""
-    opening = f"{title}, section {section}."
-    match layout:
-        case "sentence":
-            listed = f" It lists {len(names)} entries by {key}: {'; '.join(names)}."
-        case "bullets":
-            listed = f"\n{key}:\n" + "\n".join(f"- {name}" for name in names)
-        case "numbered":
-            listed = "\n" + "\n".join(f"{at}. {name}" for at, name in enumerate(names, 1))
-        case _:
-            listed = f" Entries ({key}):\n" + "\n".join(names)
-    return StoredPage(url=url, title=f"{title}: {section}", contents=opening + listed)
+OPENINGS = ("{place}.", "{place}:", "# {place}", "All of {place}:", "{place}")
+LIST_OPENINGS = ("A list of {place}.", "{place}: list of entries", "This page lists {place}:")
+LONG = 6
+"""Entries above which a page says that it is a list: it could not be found among as many others."""
+TITLES = ("{heading}", "{heading}", "{title}")
+ROW_TITLES = ("{name} ({title})", "{name} ({title})", "{name}", "{name} – {title}")
+ROW_OPENINGS = (
+    "{name} is an entry of {place} ({key}).",
+    "{name} ({key}) belongs to {place}.",
+    "# {name}\n{place}",
+    "{name}, {title}.",
+    "{name}",
+)
+PLACED = 3
+"""Row openings up to here say which listing the entry is of."""
+ASIDE_SHARE = 0.2
+"""Share of the pages that begin, or end, with words that nobody asks for."""
 
 
-def _sentence(opening: str, name: str, values: Values) -> str:
-    return " ".join([opening, *(f"{column}: {value}." for column, value in values)])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What the pages of a listing are about."""
+
+    title: str
+    section: str
+    """Empty for a listing that is all of its title."""
+    key: str
+    url: str
+
+    @property
+    def place(self) -> str:
+        """Title and section in a sentence."""
+        return f"{self.title}, section {self.section}" if self.section else self.title
+
+    @property
+    def heading(self) -> str:
+        """Title and section above a page."""
+        return f"{self.title}: {self.section}" if self.section else self.title
 
 
-def _box(opening: str, name: str, values: Values) -> str:
-    width = max((len(column) for column, _ in values), default=0)
-    lines = [f"{column.ljust(width)}  {value}" for column, value in values]
-    return "\n".join([name, *lines, opening])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageWriter:
+    """Writes the pages of one listing, of which those of the rows are alike."""
+
+    rng: random.Random
+    words: Lexicon
+    subject: Subject
+    row_title: str
+    row_opening: str
+
+    @classmethod
+    def drawn(
+        cls, rng: random.Random, words: Lexicon, subject: Subject, *, placed: bool
+    ) -> "PageWriter":
+        """With titles and openings at random; `placed`: row pages say which listing they are of."""
+        openings = ROW_OPENINGS[:PLACED] if placed else ROW_OPENINGS
+        title, opening = rng.choice(ROW_TITLES), rng.choice(openings)
+        return cls(rng=rng, words=words, subject=subject, row_title=title, row_opening=opening)
+
+    def names_page(self, layout: str, rows: Sequence[ListedRow]) -> StoredPage:
+        """The page that names the entries."""
+        entries = [Entry(name=row.name, url=row.url, remark=self._remark()) for row in rows]
+        key = self.subject.key
+        opening = self._opening(len(rows))
+        if layout == "sentence":
+            opening = f"{self.subject.place}."
+        elif self.rng.random() < 0.4:
+            opening += f"\n{key}:"
+        named = Named(opening=opening, key=key, entries=entries)
+        return self._page(len(rows), NAMED[layout](named))
+
+    def row_page(
+        self, layout: str, row: ListedRow, order: Sequence[str], extra: Values = ()
+    ) -> StoredPage:
+        """The page of one entry; `extra` are values that nobody asks for."""
+        names = {
+            "name": row.name,
+            "title": self.subject.title,
+            "place": self.subject.place,
+            "key": self.subject.key,
+        }
+        opening = self.row_opening.format(**names)
+        text = TOLD[layout](opening, row.name, [*_values(row, order), *extra])
+        title = self.row_title.format(**names)
+        return StoredPage(url=row.url, title=title, contents=self._with_asides(text))
+
+    def whole_page(
+        self, layout: str, rows: Sequence[ListedRow], columns: Sequence[str]
+    ) -> StoredPage:
+        """One page with all entries and their values."""
+        told = WHOLE[layout](self.subject.key, rows, columns)
+        return self._page(len(rows), f"{self._opening(len(rows))}\n{told}")
+
+    def _page(self, count: int, text: str) -> StoredPage:
+        form = self.rng.choice(TITLES[:1] if count > LONG else TITLES)
+        title = form.format(heading=self.subject.heading, title=self.subject.title)
+        return StoredPage(url=self.subject.url, title=title, contents=self._with_asides(text))
+
+    def _opening(self, count: int) -> str:
+        forms = LIST_OPENINGS if count > LONG else (*OPENINGS, *LIST_OPENINGS)
+        return self.rng.choice(forms).format(place=self.subject.place)
+
+    def _with_asides(self, text: str) -> str:
+        before = [self._aside()] if self.rng.random() < ASIDE_SHARE else []
+        after = [self._aside()] if self.rng.random() < ASIDE_SHARE else []
+        return "\n\n".join([*before, text, *after])
+
+    def _remark(self) -> str:
+        forms = ("{} {}", "{} and {}", "the {} {}", "{}, not {}")
+        return self.rng.choice(forms).format(self.words.term(), self.words.term())
+
+    def _aside(self) -> str:
+        rng, words = self.rng, self.words
+        return rng.choice(
+            (
+                f"Last changed in {rng.choice(MONTHS)} {rng.randint(1990, 2025)}.",
+                f"Compiled by {words.value('person')}.",
+                f"See also: {words.term()}, {words.term()}.",
+                f"{words.title()} and {words.term()} are described elsewhere.",
+                f"Notes of a {words.term()}, not complete yet.",
+            )
+        )
 
 
-def _bullets(opening: str, name: str, values: Values) -> str:
-    return "\n".join([opening, *(f"- {column}: {value}" for column, value in values)])
+def _values(row: ListedRow, columns: Sequence[str]) -> list[tuple[str, str]]:
+    return [(column, row.values[column]) for column in columns if column in row.values]
 
 
-def _row(opening: str, name: str, values: Values) -> str:
-    labels, cells = [column for column, _ in values], [value for _, value in values]
-    table = MarkdownTable(columns=tuple(labels), rows=(tuple(cells),))
-    return f"{opening}\n{table.markdown()}" if values else opening
-
-
-def _prose(opening: str, name: str, values: Values) -> str:
-    stated = [f"The {column} of {name} is {value}." for column, value in values]
-    return " ".join([opening, *stated])
-
-
-TOLD: dict[str, Callable[[str, str, Values], str]] = {
-    "sentence": _sentence,
-    "box": _box,
-    "bullets": _bullets,
-    "row": _row,
-    "prose": _prose,
-}
-"""Layouts of the page that tells the values of one entry."""
-
-
-def row_page(
-    layout: str,
-    title: str,
-    section: str,
-    key: str,
-    row: ListedRow,
-    order: Sequence[str],
-    extra: Values = (),
-) -> StoredPage:
-    """The page of one entry; `extra` are values that nobody asks for."""
-    opening = f"{row.name} is an entry of {title}, section {section} ({key})."
-    values = [(column, row.values[column]) for column in order if column in row.values]
-    return StoredPage(
-        url=row.url,
-        title=f"{row.name} ({title})",
-        contents=TOLD[layout](opening, row.name, [*values, *extra]),
-    )
-
-
-def table_page(
-    title: str, section: str, key: str, columns: Sequence[str], rows: Sequence[ListedRow], url: str
-) -> StoredPage:
-    """One page that holds the whole table."""
+def _table(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
     cells = ((row.name, *(row.values.get(column, "") for column in columns)) for row in rows)
-    table = MarkdownTable(columns=(key, *columns), rows=tuple(cells)).markdown()
-    return StoredPage(
-        url=url, title=f"{title}: {section}", contents=f"{title}, section {section}.\n{table}"
-    )
+    return MarkdownTable(columns=(key, *columns), rows=tuple(cells)).markdown()
+
+
+def _headings(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
+    parts = [TOLD["bullets"](f"\n## {row.name}", row.name, _values(row, columns)) for row in rows]
+    return "\n".join(parts)
+
+
+def _items(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
+    told = (", ".join(f"{label}: {value}" for label, value in _values(r, columns)) for r in rows)
+    return "\n".join(f"- {row.name}: {text}" for row, text in zip(rows, told, strict=True))
+
+
+WHOLE: Mapping[str, Callable[[str, Sequence[ListedRow], Sequence[str]], str]] = {
+    "whole table": _table,
+    "whole headings": _headings,
+    "whole items": _items,
+}
+"""Layouts of one page with all entries and their values."""
 
 
 def shuffled(rng: random.Random, items: Sequence[str]) -> list[str]:

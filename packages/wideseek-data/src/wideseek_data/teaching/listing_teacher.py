@@ -29,7 +29,8 @@ class ListingTeacher:
     def __init__(self, listing: Listing, *, max_subagents: int = 10) -> None:
         self._listing = listing
         self._max_subagents = max_subagents
-        self._find = f'List the entries of "{listing.title}", section "{listing.section}"'
+        section = f', section "{listing.section}"' if listing.section else ""
+        self._find = f'List the entries of "{listing.title}"{section}'
 
     def respond(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
         """The next assistant turn of whichever agent speaks."""
@@ -74,7 +75,8 @@ class ListingTeacher:
             return ""
         if seen.lists(listing.url):
             return access([listing.url], many=many)
-        for query in (f"{listing.title} {listing.section} lists", f"{listing.section} lists"):
+        place = f"{listing.title} {listing.section}".strip()
+        for query in (f"{place} lists", f"{listing.section or listing.title} lists"):
             if not seen.searched(query):
                 return search([query], many=many, count=MAX_RESULTS)
         return ""
@@ -90,7 +92,7 @@ class ListingTeacher:
             return access([row.url], many=many)
         if is_there:
             return ""
-        for query in (f"{row.name} {listing.title}", f"{row.name} {listing.section}"):
+        for query in (f"{row.name} {listing.title}", f"{row.name} {listing.section}".strip()):
             if not seen.searched(query):
                 return search([query], many=many)
         return ""

@@ -13,6 +13,8 @@ from wideseek_core.tables import MarkdownTable
 from wideseek_data.phrases.nouns import lower, row_nouns
 from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import is_missing
+from wideseek_data.teaching.names_layouts import NAMED, Entry, Named
+from wideseek_data.teaching.values_layouts import TOLD
 
 
 class Layout(StrEnum):
@@ -58,12 +60,15 @@ def _pages(table: Table, layout: Layout) -> Iterator[Page]:
         yield Page(url=table.url, title=title, text=f"{place}.\n\n{whole.markdown()}")
         return
     _, nouns = row_nouns(table)
+    entries = [
+        Entry(name=key, url=row.url, remark="") for key, row in zip(keys, table.rows, strict=True)
+    ]
     if layout is Layout.ENTRIES:
-        text = f"{place}. It lists {len(keys)} entries by {table.key}: {'; '.join(keys)}."
+        text = NAMED["sentence"](Named(opening=f"{place}.", key=table.key, entries=entries))
     elif layout is Layout.PROSE:
         text = f"{place}. There are {len(keys)} {nouns}: {', '.join(keys)}."
     else:
-        text = "\n".join((place, *(f"- {key}" for key in keys)))
+        text = NAMED["dashes"](Named(opening=place, key=table.key, entries=entries))
     yield Page(url=table.url, title=title, text=text)
     for row, key in enumerate(keys):
         stated = _stated(table, row, layout)
@@ -81,8 +86,8 @@ def _stated(table: Table, row: int, layout: Layout) -> str:
     }
     place = f"{table.title}, section {table.section}" if table.section else table.title
     if layout is Layout.ENTRIES:
-        labelled = " ".join(f"{name}: {cell}." for name, cell in cells.items())
-        return f"{key} is an entry of {place} ({table.key}). {labelled}"
+        opening = f"{key} is an entry of {place} ({table.key})."
+        return TOLD["sentence"](opening, key, list(cells.items()))
     article = "an" if noun[0] in "aeiou" else "a"
     lead = f"{key} is {article} {noun} of {place}."
     if layout is Layout.PROSE:
@@ -90,4 +95,4 @@ def _stated(table: Table, row: int, layout: Layout) -> str:
         form = rng.choice(("Its {name} is {cell}.", "The {name} of {key} is {cell}."))
         stated = [form.format(name=lower(name), cell=cell, key=key) for name, cell in cells.items()]
         return " ".join((lead, *stated))
-    return "\n".join((lead, *(f"{name}: {cell}" for name, cell in cells.items())))
+    return TOLD["lines"](lead, key, list(cells.items()))
