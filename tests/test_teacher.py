@@ -77,7 +77,7 @@ async def test_what_the_teacher_never_read_is_unknown(workflow: str) -> None:
 
 
 @pytest.mark.parametrize("workflow", ["multi_agent", "single_agent"])
-@pytest.mark.parametrize(("split", "seeds"), [("train", 200), ("test", 40)])
+@pytest.mark.parametrize(("split", "seeds"), [("demos", 200), ("test", 40)])
 async def test_the_teacher_is_right_about_listings_in_every_layout(
     workflow: str, split: Split, seeds: int
 ) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from wideseek_apps.learning_data import (
     ATLAS_TEST,
     ATLAS_TRAIN,
     EVALUATION,
+    INVENTED_TEST,
+    INVENTED_TRAIN,
     LISTINGS,
     PAGES,
     PARTS,
@@ -27,7 +29,8 @@ from wideseek_apps.learning_data import (
 from wideseek_apps.listing_demos import demonstrate_listing
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import ConfigError, DataError, Trajectory
+from wideseek_core import ConfigError, DataError, TableGold, Trajectory
+from wideseek_core.tables import parse_table
 from wideseek_eval import JsonlData, load_tasks
 
 SPLITS = {"Auk": "train", "Bee": "evaluation", "Cod": "train", "Doe": "kept back"}
@@ -38,15 +41,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files made of four tables of which two may be trained on."""
     source, out = tmp_path_factory.mktemp("wikitables"), tmp_path_factory.mktemp("out")
     write_source(source)
-    write_learning_data(LearningDataConfig(source=source, folder=out))
+    write_learning_data(few(source, out))
     return out
 
 
-def write_source(source: Path) -> None:
+def few(source: Path, out: Path) -> LearningDataConfig:
+    """Settings with few invented listings."""
+    return LearningDataConfig(source=source, folder=out, invented=12, invented_test=5)
+
+
+def write_source(source: Path, splits: Mapping[str, str] = SPLITS) -> None:
     """The three files that `wideseek wikitables` reads."""
     source.mkdir(exist_ok=True)
     lines: dict[str, list[object]] = {"pages": [], "wide_dev": [], "splits": []}
-    for title, split in SPLITS.items():
+    for title, split in splits.items():
         base = f"https://wiki.example/wiki/{title}"
         urls = [f"{base}#Eggs", f"{base}/{title}let#Eggs"]
         row = (
@@ -109,7 +117,7 @@ def test_data_with_a_table_in_both_splits_is_not_written(tmp_path: Path) -> None
     with (source / "splits.jsonl").open("a") as file:
         file.write(json.dumps(again) + "\n")
     with pytest.raises(DataError, match="t-Bee, which is to be trained on, and t-Bee"):
-        write_learning_data(LearningDataConfig(source=source, folder=tmp_path / "out"))
+        write_learning_data(few(source, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -119,6 +127,38 @@ def test_the_atlas_is_split_too(folder: Path) -> None:
     assert test
     assert not {task.id for task in train} & {task.id for task in test}
     assert not {task.question for task in train} & {task.question for task in test}
+
+
+def test_invented_listings_are_to_train_on_and_others_to_measure_on(folder: Path) -> None:
+    train, test = (
+        load_tasks(JsonlData(path=folder / name)) for name in (INVENTED_TRAIN, INVENTED_TEST)
+    )
+    assert (len(train), len(test)) == (12, 5)
+    assert {task.source for task in (*train, *test)} == {"invented"}
+    assert not {task.id for task in train} & {task.id for task in test}
+    assert not {_title(task.question) for task in train} & {_title(task.question) for task in test}
+    pages = list(_lines(folder / PAGES))
+    for task in (*train, *test):
+        about = [page for page in pages if _title(task.question) in page["contents"]]
+        assert isinstance(task.gold, TableGold)
+        table = parse_table(task.gold.text)
+        assert table is not None
+        names = [row[0] for row in table.rows]
+        assert any(all(name in page["contents"] for name in names) for page in about)
+    assert len({page["url"] for page in pages}) == len(pages)
+
+
+def _title(question: str) -> str:
+    return question.split('"')[1]
+
+
+def test_no_invented_listing_has_the_title_of_a_real_one(folder: Path, tmp_path: Path) -> None:
+    first = _title(next(_lines(folder / INVENTED_TEST))["question"])
+    write_source(tmp_path / "source", {**SPLITS, first: "train"})
+    write_learning_data(few(tmp_path / "source", tmp_path / "out"))
+    questions = [line["question"] for line in _lines(tmp_path / "out" / INVENTED_TEST)]
+    assert len(questions) == 5
+    assert first not in map(_title, questions)
 
 
 def test_demonstrations_show_the_listings_of_the_file_and_no_others(folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from wideseek_core import CorruptFile, DataError, Message, Role, TableGold, ToolSpec
 from wideseek_core.tables import parse_table
-from wideseek_data.teaching.invented_listings import invent_listings
+from wideseek_data.tables.values import normalized
+from wideseek_data.teaching.invented_listings import invent_listings, invent_worlds
 from wideseek_data.teaching.listing import ListedRow, Listing
 from wideseek_data.teaching.listing_layouts import WHOLE
 from wideseek_data.teaching.listing_teacher import ListingTeacher
@@ -166,8 +167,21 @@ def test_listings_to_measure_on_have_held_out_layouts_alone() -> None:
     listings = [one for seed in range(30) for one in invent_listings(seed, "test")]
     assert {one.names_layout for one in listings} == set(HELD_OUT_NAMED)
     assert {one.values_layout for one in listings} == set(HELD_OUT_TOLD)
-    trained = {one.id for seed in range(30) for one in invent_listings(seed)}
-    assert not trained & {one.id for one in listings}
+
+
+def test_worlds_to_search_in_together_share_no_title() -> None:
+    taken = {"basin"}
+    worlds = [*invent_worlds(60, "test", taken), *invent_worlds(60, "train", taken)]
+    assert len(worlds) == 120
+    titles = [{normalized(one.title) for one in world} for world in worlds]
+    assert sum(map(len, titles)) == len(set[str]().union(*titles))
+    pages = [page.url for world in worlds for one in world for page in one.pages]
+    assert len(pages) == len(set(pages))
+    first = worlds[0][0].title
+    again = invent_worlds(1, "test", {normalized(first)})
+    assert again[0] == worlds[1]
+    demonstrated = {one.title for seed in range(60) for one in invent_listings(seed)}
+    assert not demonstrated & {one.title for world in worlds for one in world}
 
 
 def test_titles_openings_and_surroundings_vary() -> None:

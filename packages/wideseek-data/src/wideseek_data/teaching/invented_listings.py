@@ -1,5 +1,6 @@
 """Invented listings in many layouts, to learn copying from: nothing in them can be known."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +9,14 @@ from typing import Literal
 from urllib.parse import quote
 
 from wideseek_data.atlas.lexicon import NUMBER_STYLES, STYLES, TEXT_STYLES, Lexicon
+from wideseek_data.tables.values import normalized
 from wideseek_data.teaching.listing import QUESTION, UNSECTIONED, ListedRow, Listing
 from wideseek_data.teaching.listing_layouts import WHOLE, PageWriter, Subject, shuffled
 from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, can_run
 from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
 
-Split = Literal["train", "test"]
-"""`test` has the layouts that are held out, and no others."""
+Split = Literal["demos", "train", "test"]
+"""No listing is in two of them. `test` has the layouts that are held out, and no others."""
 
 SIZES = (2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 11, 12)
 """Numbers of entries."""
@@ -55,9 +57,26 @@ class _Columns:
         return {label: words.value(style) for label, style in pairs}
 
 
-def invent_listings(seed: int, split: Split = "train") -> list[Listing]:
+def invent_worlds(count: int, split: Split, taken: set[str]) -> list[list[Listing]]:
+    """Worlds to search in together: none has a title that is taken, or one of another.
+
+    Their titles are added to those that are taken.
+    """
+    worlds: list[list[Listing]] = []
+    for seed in itertools.count():
+        if len(worlds) == count:
+            return worlds
+        world = invent_listings(seed, split)
+        titles = {normalized(listing.title) for listing in world}
+        if titles.isdisjoint(taken):
+            taken |= titles
+            worlds.append(world)
+    raise AssertionError("seeds have no end")
+
+
+def invent_listings(seed: int, split: Split = "demos") -> list[Listing]:
     """The listings of a small world; the first is the one to ask about."""
-    world = f"{seed}" if split == "train" else f"{split}-{seed}"
+    world = f"{seed}" if split == "demos" else f"{split}-{seed}"
     rng = random.Random(f"listings {world}")
     words = Lexicon(rng)
     titles = [_title(rng, words) for _ in range(rng.randint(3, 5))]
@@ -174,7 +193,7 @@ def _written(
     # A page that says nothing but a common word, or a name of two listings, could not be found.
     plain = all(named[row.name] == 1 and " " in row.name for row in rows)
     writer = PageWriter.drawn(rng, words, subject, placed=not plain)
-    if split == "train" and rng.random() < MISSING_SHARE:
+    if split != "test" and rng.random() < MISSING_SHARE:
         layout = rng.choice(list(WHOLE))
         page = writer.whole_page(layout, rows, labels)
         alike = tuple(row.model_copy(update={"url": listing.url}) for row in rows)
