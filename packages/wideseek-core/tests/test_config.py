@@ -527,3 +527,28 @@ def test_a_text_with_a_colon_is_a_text() -> None:
     assert load_config(Place, ["address=:memory:"]).address == ":memory:"
     assert load_config(Place, ["address=a: b"]).address == "a: b"
     assert load_config(Place, ["options={a: 1}"]).options == {"a": 1}
+
+
+class Launch(Config):
+    program: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "program=--api-key hunter2",
+        "program=[--api-key, hunter2",
+        "program=[API_KEY=hunter2",
+        "environment=API_KEY=hunter2",
+        "environment.API_KEY=[hunter2",
+        "environment={API_KEY: hunter2",
+        "program=http://me:hunter2@a.example",
+    ],
+)
+def test_refused_settings_show_no_secret(argument: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Launch, [argument])
+    assert argument.partition("=")[0] in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "[redacted]" in str(caught.value)

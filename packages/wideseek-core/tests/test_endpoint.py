@@ -38,6 +38,7 @@ def test_unusable_addresses_are_refused(given: str) -> None:
         "http://user:se/cret@a.example",
         "http://us er:secret@[a.example",
         "ftp://a.example/?api_key=secret",
+        'http://user:sec"ret@a.example',
     ],
 )
 def test_a_refused_address_does_not_show_its_password(given: str) -> None:

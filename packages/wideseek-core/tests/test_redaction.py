@@ -10,6 +10,7 @@ from wideseek_core.redaction import (
     REDACTED,
     Redactor,
     hide_credentials,
+    hide_options,
     hide_secrets,
     secrets_in_url,
 )
@@ -83,6 +84,10 @@ def test_no_text_around_a_key_keeps_it(key: str, before: str, after: str) -> Non
             "http://a.example/x?api_key=K&q=1&access_token=T",
             "http://a.example/x?api_key=[redacted]&q=1&access_token=[redacted]",
         ),
+        (
+            "http://a.example/x;sig=S#access_token=T",
+            "http://a.example/x;sig=[redacted]#access_token=[redacted]",
+        ),
     ],
 )
 def test_addresses_are_shown_without_what_is_secret(text: str, shown: str) -> None:
@@ -96,6 +101,7 @@ def test_addresses_are_shown_without_what_is_secret(text: str, shown: str) -> No
         "http://a.example:8000/@me and me@a.example",
         "http://[::1]:80/@me",
         "http://a.example:port/x",
+        "http://a.example/?author=Mozart&keyboard=2&tokenizer=x&max_tokens=5&design=1",
         "git@a.example:me/it",
         "a token=b, at 12:30@home",
     ],
@@ -138,3 +144,47 @@ def test_settings_are_shown_without_what_is_secret() -> None:
             "api_key_env": "MY_KEY",
         }
     }
+
+
+def test_names_of_servers_own_settings_say_which_are_secret() -> None:
+    environment = {"TOKENIZERS_PARALLELISM": "false", "AWS_ACCESS_KEY_ID": "A", "MYSQL_PWD": "p"}
+    tools = {"weather": {"apiKey": "k", "keys": ["k"], "keyword": "x", "retry": {"token": "t"}}}
+    assert hide_secrets({"environment": environment, "tool_settings": tools}) == {
+        "environment": {
+            "TOKENIZERS_PARALLELISM": "false",
+            "AWS_ACCESS_KEY_ID": REDACTED,
+            "MYSQL_PWD": REDACTED,
+        },
+        "tool_settings": {
+            "weather": {
+                "apiKey": REDACTED,
+                "keys": REDACTED,
+                "keyword": "x",
+                "retry": {"token": REDACTED},
+            }
+        },
+    }
+
+
+def test_all_values_of_a_secret_option_and_all_secret_variables_are_hidden() -> None:
+    words = ["env", "AWS_ACCESS_KEY_ID=A", "--api-key", "k1", "k2", "--port", "80", "key_columns=a"]
+    assert hide_options(words) == [
+        *("env", f"AWS_ACCESS_KEY_ID={REDACTED}", "--api-key", REDACTED, REDACTED),
+        *("--port", "80", "key_columns=a"),
+    ]
+
+
+def test_a_quotation_mark_in_a_password_does_not_show_it() -> None:
+    found = hide_secrets(
+        {"url": 'db://me:pa"ss@a.example/x', "list": ['a=db://me:pa"ss@b.example']}
+    )
+    assert found == {
+        "url": f"db://{REDACTED}@a.example/x",
+        "list": [f"a=db://{REDACTED}@b.example"],
+    }
+
+
+def test_a_long_text_with_an_address_is_read_once() -> None:
+    """Whatever is tried anew at each mark would take hours here."""
+    text = "://" + ";&?" * 1_000_000
+    assert hide_credentials(text) == text

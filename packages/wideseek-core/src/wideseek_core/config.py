@@ -20,6 +20,7 @@ from wideseek_core.errors import ConfigError
 from wideseek_core.exits import HelpRequested, exit_on_error
 from wideseek_core.explain import explain
 from wideseek_core.fields import describe, help_text, kind_of, models_in
+from wideseek_core.redaction import hide_in_override
 from wideseek_core.typed_yaml import settle
 from wideseek_core.yaml_values import PlainScalar, load_raw, plain
 
@@ -319,21 +320,22 @@ def merge(target: dict[str, Any], update: dict[str, Any]) -> None:
 def apply(raw: dict[str, Any], override: str) -> None:
     """Puts one `a.b=value` into raw values; the value is read as YAML. Raises `ConfigError`."""
     dotted, _, text = override.partition("=")
+    shown = hide_in_override(override)
     *parents, leaf = dotted.split(".")
     if not all([*parents, leaf]):
-        raise ConfigError(f"{override!r}: the key has an empty part; write key=value")
+        raise ConfigError(f"{shown!r}: the key has an empty part; write key=value")
     if not text.strip():
-        raise ConfigError(f"{override!r}: no value; write {dotted}=null or {dotted}='' for none")
+        raise ConfigError(f"{shown!r}: no value; write {dotted}=null or {dotted}='' for none")
     node = raw
     for name in parents:
         below = node.setdefault(name, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"{override!r}: {name!r} is a value, it has no keys")
+            raise ConfigError(f"{shown!r}: {name!r} is a value, it has no keys")
         node = cast(dict[str, Any], below)
     try:
         node[leaf] = _override_value(text.strip())
     except yaml.YAMLError:
-        raise ConfigError(f"{override!r}: the value is not YAML") from None
+        raise ConfigError(f"{shown!r}: the value is not YAML") from None
 
 
 def _override_value(text: str) -> object:

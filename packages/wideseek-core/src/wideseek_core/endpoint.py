@@ -47,7 +47,7 @@ class EndpointConfig(RequestLimits):
             _ = parts.port
         except ValueError:
             usable = False
-        if not usable or any(char.isspace() or not char.isprintable() for char in text):
+        if not usable or any(char in ' "' or not char.isprintable() for char in text):
             raise ValueError("expected an http(s) address")
         return text.rstrip("/")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from wideseek_core.fields import LIST, containers, kind_of, models_in
-from wideseek_core.redaction import REDACTED, hide_credentials
+from wideseek_core.redaction import REDACTED, hide_credentials, hide_in_value
 
 MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""
@@ -147,7 +147,9 @@ def _below(cls: type[BaseModel], path: Sequence[str]) -> _Below:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    if isinstance(value, str):  # an address may lack what shows that it is one
+    if not isinstance(value, str):
+        text = repr(value)
+    else:  # an address may lack what shows that it is one
+        text = repr(hide_in_value(value))
         text = hide_credentials(_BARE_CREDENTIALS.sub(f"{REDACTED}@", text))
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."

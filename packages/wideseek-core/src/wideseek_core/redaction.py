@@ -13,17 +13,27 @@ MIN_CHARS = 4
 """Shorter secrets protect nothing, and their removal would make messages unreadable."""
 MIN_PART_CHARS = 8
 """Parts of a secret of this length are removed too, for servers that show half of a key."""
-_SECRET_WORDS = ("key", "token", "secret", "auth", "password", "cookie", "signature")
-_IN_ADDRESS = re.compile(
-    r"""(?<=://)
-    (?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))  # a user, or what is no port
-    (?:(?!://)[^\s"])*@  # to the last @, since passwords are written with @ and / as well
+_SECRET_NAME = re.compile(
+    r"""password|passwd|passphrase|secret|signature|cookie|credential|authori[sz]ation|authenticat
+    |(?:key|(?<!max_)token|auth|_pwd|_sig)s?(?![a-z])  # not in author, keyword, tokenizers
     """,
     re.VERBOSE,
 )
-_IN_QUERY = re.compile(r"""(?<=[?&;])([^\s=&#"]+)=([^\s&#"]+)""")
+_USER = r"""(?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))"""
+"""What follows the :// of an address with a user, or with a : that no port stands behind."""
+_IN_ADDRESS = re.compile(
+    rf"(?<=://) {_USER} (?:(?!://)[^\s\"])*@  # to the last @, since passwords hold @ and /, too",
+    re.VERBOSE,
+)
+_ADDRESS_ALONE = re.compile(
+    rf"((?:[\w.]+=)?[a-z][a-z\d+.-]*://) {_USER} (?:(?!://)\S)*@ (\S*)", re.VERBOSE | re.IGNORECASE
+)
+"""A value that is an address as a whole: a quotation mark does not end it."""
+_IN_QUERY = re.compile(r"""(?<=[?&;#])([^\s=?&;#"]+)=([^\s&#"]+)""")
 _SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
+_WITH_NAMED_SECRETS = ("environment", "tool_settings")
+"""Settings whose keys are anybody's: the name of one says whether it is secret."""
 
 
 class Redactor:
@@ -76,8 +86,8 @@ def _forms(secret: str) -> set[str]:
 
 def is_secret_name(name: str) -> bool:
     """Whether a header or a query parameter of this name usually holds a secret."""
-    known = name.lower().replace("keyword", "")
-    return any(word in known for word in _SECRET_WORDS)
+    words = re.sub(r"(?<=[a-z\d])(?=[A-Z])|[^A-Za-z\d]+", "_", name)
+    return bool(_SECRET_NAME.search(f"_{words.lower()}"))
 
 
 def secrets_in_url(url: str) -> set[str]:
@@ -106,16 +116,17 @@ def hide_credentials(text: str) -> str:
 def hide_secrets(value: object, within: str = "") -> object:
     """Settings, as JSON holds them, without the secrets in them; `within` is their key.
 
-    Besides those of addresses, they are variables of an `environment` and options of command lines
-    that have the name of a secret.
+    Besides those of addresses, they are values of an `environment` and of `tool_settings`, and
+    options of command lines, that have the name of a secret.
     """
     if isinstance(value, str):
-        return hide_credentials(value)
+        return hide_credentials(_ADDRESS_ALONE.sub(rf"\1{REDACTED}@\2", value, count=1))
     if isinstance(value, Mapping):
-        hidden = within == "environment"
         items = cast(Mapping[str, object], value).items()
+        if within not in _WITH_NAMED_SECRETS:
+            return {key: hide_secrets(below, key) for key, below in items}
         return {
-            key: REDACTED if hidden and below and is_secret_name(key) else hide_secrets(below, key)
+            key: REDACTED if _is_secret(key, below) else hide_secrets(below, within)
             for key, below in items
         }
     if isinstance(value, list | tuple):
@@ -130,16 +141,47 @@ def hide_options(words: Sequence[object]) -> list[object]:
         if not isinstance(item, str):
             continue
         if secret and not item.startswith("-"):
-            items[number] = REDACTED
-        elif (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
+            items[number] = REDACTED  # an option may take several
+            continue
+        if (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
             items[number] = f"{found[1]}={REDACTED}"
         secret = bool(_SECRET_OPTION.fullmatch(item))
     return items
 
 
+def hide_in_value(text: str) -> str:
+    """What was given for a setting, which may be a command line as one text or a bare variable."""
+    words = text.split()
+    hidden = [str(word) for word in hide_options(words)]
+    return text if hidden == words else " ".join(hidden)
+
+
+def hide_in_override(override: str) -> str:
+    """An `a.b=value` as it was written, for errors about it."""
+    dotted, _, value = override.partition("=")
+    *parents, leaf = dotted.split(".")
+    secret = is_secret_name(leaf) and not set(_WITH_NAMED_SECRETS).isdisjoint(parents)
+    words = re.findall(r"[\w-]+", value)
+    if secret or any(_SECRET_OPTION.fullmatch(word) or _is_variable(word) for word in words):
+        return f"{dotted}={REDACTED}"
+    return override
+
+
+def _is_variable(word: str) -> bool:
+    """Whether a word is the name of a secret variable."""
+    return word.isupper() and is_secret_name(word)
+
+
+def _is_secret(key: str, value: object) -> bool:
+    """Of a setting; one that is empty or a number is none."""
+    return isinstance(value, str | list | tuple) and bool(value) and is_secret_name(key)
+
+
 def _names_secret(name: str) -> bool:
     """Whether an option or a variable is secret; `--max-tokens` and `--tokenizer` are not."""
-    return bool(_SECRET_OPTION.fullmatch(f"--{name.lstrip('-').replace('_', '-')}"))
+    return _is_variable(name) or bool(
+        _SECRET_OPTION.fullmatch(f"--{name.lstrip('-').replace('_', '-')}")
+    )
 
 
 def printable(text: str) -> str:
