@@ -379,6 +379,45 @@ async def test_nothing_is_begun_with_weights_that_are_out_of_date(tmp_path: Path
     assert sum(world.began.values()) == 4 * PER_STEP  # six at first, three after each good update
 
 
+class OutOfMemory:
+    """An engine that has no memory for the third weights, which torch says in its own way."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    @asynccontextmanager
+    async def updating(self) -> AsyncGenerator[Commit]:
+        self.updates += 1
+        yield lambda _version: None
+        if self.updates == 3:
+            raise RuntimeError("out of memory")
+
+
+@dataclass
+class Unsaved(World):
+    """The trainer has no memory either."""
+
+    async def save(self, folder: Path) -> None:
+        raise RuntimeError("no room for the optimizer")
+
+
+async def test_an_update_is_saved_whatever_error_the_engine_has(tmp_path: Path) -> None:
+    settings = config(checkpoint=CheckpointConfig(every_steps=100))
+    world = World()
+    loop = TrainingLoop(settings, world, world, folder=tmp_path, sync=OutOfMemory())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await loop.fit(tasks())
+    assert read_checkpoint(tmp_path / "checkpoints" / "step_000003").updates == 3
+
+
+async def test_an_error_is_reported_although_the_step_can_not_be_saved(tmp_path: Path) -> None:
+    settings = config(checkpoint=CheckpointConfig(every_steps=100))
+    world = Unsaved()
+    loop = TrainingLoop(settings, world, world, folder=tmp_path, sync=OutOfMemory())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await loop.fit(tasks())
+
+
 async def test_a_step_whose_report_can_not_be_written_is_saved(tmp_path: Path) -> None:
     class Full:
         """A disk without space, for one report."""

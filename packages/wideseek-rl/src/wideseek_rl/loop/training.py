@@ -19,7 +19,6 @@ from wideseek_core import (
     RanksLost,
     Task,
     TrainError,
-    WideSeekError,
 )
 from wideseek_core.counting import counted
 from wideseek_core.exception_groups import ungrouped
@@ -203,7 +202,7 @@ class TrainingLoop:
         """Saves before the run ends with an error, which is the one to report."""
         try:
             await self._save(schedule, state)
-        except (WideSeekError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - such as memory that is short for both
             logger.error("step %d could not be saved: %s", state.step, error)
 
     async def _save(self, schedule: Schedule, state: TrainerState, *, best: bool = False) -> None:

@@ -4,7 +4,7 @@ import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 
-from wideseek_core import RanksLost, WideSeekError
+from wideseek_core import RanksLost
 from wideseek_core.exception_groups import ungrouped
 from wideseek_rl.algorithm.step_batch import StepBatch
 from wideseek_rl.loop.left_out import warn_unchanged
@@ -19,7 +19,7 @@ class Outcome:
     update: UpdateMetrics
     trained: float
     """When the training was over, by the monotonic clock."""
-    problem: WideSeekError | None = None
+    problem: Exception | None = None
     """Why the engine has not got the weights; the run can't continue then."""
 
 
@@ -54,7 +54,7 @@ async def train_and_publish(
         return made
     except RanksLost:
         raise
-    except WideSeekError as error:
+    except Exception as error:  # whatever failed, the weights are those of the update
         if made is None:
             raise
         return replace(made, problem=error)
