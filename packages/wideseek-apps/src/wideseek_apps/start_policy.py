@@ -22,6 +22,7 @@ from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_
 from wideseek_core import DataError
 from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
+from wideseek_core.runs import plain
 from wideseek_rl.models.config import DecoderConfig
 from wideseek_rl.models.decoder import Decoder, new_model
 from wideseek_rl.models.hf_format import load_model, save_model
@@ -79,7 +80,7 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
             "seconds": last.seconds,
             "loss": last.loss,
         },
-        "config": config.model_dump(mode="json", exclude={"folder"}),
+        "config": {name: value for name, value in plain(config).items() if name != "folder"},
     }
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
     return last

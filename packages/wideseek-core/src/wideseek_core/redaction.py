@@ -174,7 +174,9 @@ def _is_variable(word: str) -> bool:
 
 def _is_secret(key: str, value: object) -> bool:
     """Of a setting; one that is empty or a number is none."""
-    return isinstance(value, str | list | tuple) and bool(value) and is_secret_name(key)
+    return (
+        isinstance(value, str | list | tuple) and value not in ("", [], ()) and is_secret_name(key)
+    )
 
 
 def _names_secret(name: str) -> bool:
