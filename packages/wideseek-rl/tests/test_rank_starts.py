@@ -245,6 +245,7 @@ def test_a_setting_that_keeps_ranks_apart_is_named(
         "[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4242",
         "NCCL error in: x.cpp:1, remote process exited or there was a network error",
         "[1] is setting up NCCL communicator and retrieving ncclUniqueId: Connection reset by peer",
+        "The client socket has failed: gai error: -3 - Temporary failure in name resolution",
     ],
 )
 def test_a_peer_that_is_gone_is_no_setting(text: str) -> None:
@@ -255,10 +256,13 @@ def test_a_peer_that_is_gone_is_no_setting(text: str) -> None:
     assert ended.value.code == TEMPORARY
 
 
-def test_the_address_of_the_first_rank_must_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_address_of_the_first_rank_must_be_known(
+    rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel = Channel(1, (sys.stdin.buffer, sys.stdout.buffer))
     address = {"MASTER_ADDR": "no..host", "MASTER_PORT": "4242"}
-    for name, value in {**address, "RANK": "1", "WORLD_SIZE": "2"}.items():
+    for name, value in {**address, "RANK": rank, "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended, reported(channel):
         join_ranks("nccl")

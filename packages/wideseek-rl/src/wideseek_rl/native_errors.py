@@ -1,6 +1,7 @@
 """What errors of torch, NCCL and gloo mean; their texts are all that says so."""
 
 import re
+import socket
 
 from wideseek_core.text import one_line
 
@@ -11,7 +12,7 @@ _SETTINGS = (
     (r"invalid nccl_comm_id", "NCCL_COMM_ID"),
     (r"duplicate gpu detected", "two ranks on one GPU"),
     (r"nccl ?invalid ?(?:usage|argument)", "NCCL's settings"),
-    (r"gai error", "an address that is not known"),
+    (rf"gai error(?!: {socket.EAI_AGAIN}\b)", "an address that is not known"),
     (r"eaddrnotavail|cannot assign requested address", "an address of another host"),
 )
 """What is wrong where a text is found, which is in small letters there."""

@@ -20,7 +20,7 @@ def join_ranks(backend: str) -> None:
 
     By itself torch's store listens on all addresses of the host. Raises `TrainError` if the
     address can't be listened on or is not known, `RanksLost` if another process has taken the port
-    meanwhile.
+    meanwhile or no name server answers now.
     """
     distributed: Any = torch.distributed
     rank, count = int(environment("RANK", "0")), int(environment("WORLD_SIZE", "1"))
@@ -32,18 +32,23 @@ def join_ranks(backend: str) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             server = socket.create_server((host, port), family=family)
-        except OSError as error:
-            kind = RanksLost if error.errno == errno.EADDRINUSE else TrainError
-            raise kind(f"the trainer can't listen on {host}:{port}: {error}") from None
+        except (OSError, UnicodeError) as error:  # of names that are none, too
+            raise _kind(error)(f"the trainer can't listen on {host}:{port}: {error}") from None
         port = server.getsockname()[1]
         listening = {"is_master": True, "master_listen_fd": server.detach()}
     else:
         try:
             socket.getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:  # of names that are none, too
-            raise TrainError(f"the trainer's first rank is at {host}: {error}") from None
+            raise _kind(error)(f"the trainer's first rank is at {host}: {error}") from None
     store = distributed.TCPStore(host, port, count, wait_for_workers=False, **listening)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
+
+
+def _kind(error: Exception) -> type[TrainError]:
+    """Of an error about an address: whether another attempt may help."""
+    passing = (errno.EADDRINUSE, socket.EAI_AGAIN)
+    return RanksLost if isinstance(error, OSError) and error.errno in passing else TrainError
 
 
 def interface_towards(host: str) -> str:
