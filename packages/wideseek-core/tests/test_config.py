@@ -552,3 +552,25 @@ def test_refused_settings_show_no_secret(argument: str) -> None:
     assert argument.partition("=")[0] in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "[redacted]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("environment: {A: '[redacted]'}", "environment.A"),
+        ("program: [x, --api-key, '[redacted]']", "program.2"),
+        ("program: [env, 'API_KEY=[redacted]']", "program.1"),
+        ("program: ['http://[redacted]@a.example']", "program.0"),
+    ],
+)
+def test_settings_that_were_shown_are_no_settings_where_a_secret_was_left_out(
+    text: str, key: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "shown.yaml"
+    file.write_text(text)
+    line = f"{key}: a secret was left out where this was shown; give it again"
+    with pytest.raises(ConfigError) as caught:
+        load_config(Launch, [str(file)])
+    assert str(caught.value) == line
+    again = load_config(Launch, [str(file), "program=[x]", "environment.A=b"])
+    assert again == Launch(program=("x",), environment={"A": "b"})

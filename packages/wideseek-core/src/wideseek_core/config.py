@@ -20,7 +20,7 @@ from wideseek_core.errors import ConfigError
 from wideseek_core.exits import HelpRequested, exit_on_error
 from wideseek_core.explain import explain
 from wideseek_core.fields import describe, help_text, kind_of, models_in
-from wideseek_core.redaction import hide_in_override
+from wideseek_core.redaction import hidden_key, hide_in_override
 from wideseek_core.typed_yaml import settle
 from wideseek_core.yaml_values import PlainScalar, load_raw, plain
 
@@ -195,6 +195,8 @@ def load_arguments(
             apply(raw, argument)
         else:
             merge(raw, _read_raw(Path(argument), _meant_by(cls, argument, takes_words)))
+    if key := hidden_key(plain(raw)):
+        raise ConfigError(f"{key}: a secret was left out where this was shown; give it again")
     words = found.words
     if sentence is not None and words:
         raw[sentence] = " ".join(words)

@@ -149,6 +149,21 @@ def hide_options(words: Sequence[object]) -> list[object]:
     return items
 
 
+def hidden_key(value: object, key: str = "") -> str:
+    """Where settings, as they are shown or stored, have lost a secret; empty if nowhere."""
+    if isinstance(value, str):
+        lost = value == REDACTED or f"={REDACTED}" in value or f"{REDACTED}@" in value
+        return key if lost else ""
+    if isinstance(value, Mapping):
+        items = cast(Mapping[str, object], value).items()
+    elif isinstance(value, list | tuple):
+        items = ((str(at), below) for at, below in enumerate(cast(Sequence[object], value)))
+    else:
+        return ""
+    found = (hidden_key(below, f"{key}.{name}" if key else name) for name, below in items)
+    return next(filter(None, found), "")
+
+
 def hide_in_value(text: str) -> str:
     """What was given for a setting, which may be a command line as one text or a bare variable."""
     words = text.split()
