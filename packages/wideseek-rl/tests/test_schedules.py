@@ -418,21 +418,33 @@ async def test_an_error_is_reported_although_the_step_can_not_be_saved(tmp_path:
         await loop.fit(tasks())
 
 
+class Full:
+    """A disk without space, for one report."""
+
+    full = True
+
+    async def start(self, step: int) -> None: ...
+
+    async def write(self, report: StepReport) -> None:
+        if report.step == 3 and self.full:
+            self.full = False
+            raise OSError(28, "No space left on device")
+
+    async def close(self) -> None: ...
+
+
+async def test_an_error_of_the_engine_is_the_reason_although_a_report_fails(tmp_path: Path) -> None:
+    settings = config(checkpoint=CheckpointConfig(every_steps=100))
+    world = World()
+    loop = TrainingLoop(
+        settings, world, world, folder=tmp_path, sync=Refused("after"), loggers=[Full()]
+    )
+    with pytest.raises(TrainError, match="all refused"):
+        await loop.fit(tasks())
+    assert read_checkpoint(tmp_path / "checkpoints" / "step_000003").updates == 3
+
+
 async def test_a_step_whose_report_can_not_be_written_is_saved(tmp_path: Path) -> None:
-    class Full:
-        """A disk without space, for one report."""
-
-        full = True
-
-        async def start(self, step: int) -> None: ...
-
-        async def write(self, report: StepReport) -> None:
-            if report.step == 3 and self.full:
-                self.full = False
-                raise OSError(28, "No space left on device")
-
-        async def close(self) -> None: ...
-
     disk, world = Full(), World()
     settings = config(checkpoint=CheckpointConfig(every_steps=100))
     with pytest.raises(OSError, match="No space left"):

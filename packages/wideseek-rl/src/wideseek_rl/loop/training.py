@@ -303,18 +303,19 @@ class TrainingLoop:
             "empty_steps": empty_steps,
         }
         state = state.model_copy(update=changes)
+        report = StepReport(
+            step=state.step,
+            metrics=metrics,
+            groups=groups,
+            rewards=batch.rewards,
+            trained=batch.trained,
+        )
         async with self._saving_on_error(schedule, self._before_evaluation(state, total)):
-            await self._report(
-                StepReport(
-                    step=state.step,
-                    metrics=metrics,
-                    groups=groups,
-                    rewards=batch.rewards,
-                    trained=batch.trained,
-                )
-            )
-            if made.problem is not None:
-                raise made.problem
+            try:
+                await self._report(report)
+            finally:  # whether or not it could be reported, this is what ends the run
+                if made.problem is not None:
+                    raise made.problem
         return state
 
     def _rollout_metrics(
