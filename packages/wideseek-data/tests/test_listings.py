@@ -124,6 +124,7 @@ NAMES_LOOK = {
 VALUES_LOOK = {
     "sentence": "Oo lies here. Area: 3. Birds: 9.",
     "prose": "The Area of Oo is 3. The Birds of Oo is 9.",
+    "story": "Its Area is 3, as far as is known. 9 is the Birds.",
     "box": "Oo\nArea   3\nBirds  9\nOo lies here.",
     "infobox": "| name = Oo\n| Area = 3\n| Birds = 9\n}}",
     "bullets": "\n- Area: 3\n- Birds: 9",
@@ -189,11 +190,13 @@ def test_titles_openings_and_surroundings_vary() -> None:
     for seed in range(150):
         asked = invent_listings(seed)[0]
         found["without sections"] += not asked.section
+        found["text before"] += "\n\n" in asked.pages[0].contents.partition(asked.title)[0]
         assert asked.task.question.count('"') == (4 if asked.section else 2)
         for page, row in zip(asked.pages[1:], asked.rows, strict=False):
             found["name alone as title"] += page.title == row.name
             found["usual title"] += page.title == f"{row.name} ({asked.title})"
             found["usual opening"] += f"{row.name} is an entry of {asked.title}" in page.contents
+            found["values not asked for"] += len(row.values) > len(asked.columns)
             found["listing not named"] += asked.title not in page.contents
     assert all(count >= 20 for count in found.values()), found
 

@@ -38,7 +38,9 @@ SENTENCE_SHARE = 0.2
 UNSECTIONED_SHARE = 0.3
 """Share of the titles that have no sections."""
 MISSING_SHARE = 0.15
-"""Share of the listings that have cells without a value, and of those that are on one page."""
+"""Share of the listings that have cells without a value."""
+WHOLE_SHARE = 0.2
+"""Share of the listings that are on one page."""
 UNTOLD_SHARE = 0.08
 """Share of the listings of which a column is asked for that no page tells."""
 
@@ -144,7 +146,7 @@ def _draft(
         if gaps:
             values = {label: value for label, value in values.items() if rng.random() > 0.25}
         rows.append(ListedRow(name=name, url=f"{page}/{_path(name)}{end}", values=values))
-    asked = rng.sample(labels, rng.randint(max(1, len(labels) - 1), len(labels)))
+    asked = rng.sample(labels, rng.randint(max(1, len(labels) - 2), len(labels)))
     ordered = asked if rng.random() < 0.3 else [one for one in labels if one in asked]
     asked = _with_untold(id, ordered, [key, *labels])
     phrasing = rng.choice(PHRASINGS if section else UNSECTIONED_PHRASINGS)
@@ -193,7 +195,7 @@ def _written(
     # A page that says nothing but a common word, or a name of two listings, could not be found.
     plain = all(named[row.name] == 1 and " " in row.name for row in rows)
     writer = PageWriter.drawn(rng, words, subject, placed=not plain)
-    if split != "test" and rng.random() < MISSING_SHARE:
+    if split != "test" and rng.random() < WHOLE_SHARE:
         layout = rng.choice(list(WHOLE))
         page = writer.whole_page(layout, rows, labels)
         alike = tuple(row.model_copy(update={"url": listing.url}) for row in rows)

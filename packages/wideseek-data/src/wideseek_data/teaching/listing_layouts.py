@@ -12,6 +12,13 @@ from wideseek_data.teaching.names_layouts import NAMED, Entry, Named
 from wideseek_data.teaching.values_layouts import TOLD, Values
 
 OPENINGS = ("{place}.", "{place}:", "# {place}", "All of {place}:", "{place}")
+SECTION_OPENINGS = (
+    *OPENINGS[:2],
+    "# {title}\n\n## {section}",
+    "# {title}\n\n## {section}",
+    "{title}\n\n{section}",
+    "{title}\n\n{section}:",
+)
 LIST_OPENINGS = ("A list of {place}.", "{place}: list of entries", "This page lists {place}:")
 LONG = 6
 """Entries above which a page says that it is a list: it could not be found among as many others."""
@@ -28,6 +35,8 @@ PLACED = 3
 """Row openings up to here say which listing the entry is of."""
 ASIDE_SHARE = 0.2
 """Share of the pages that begin, or end, with words that nobody asks for."""
+OTHER_SHARE = 0.3
+"""Share of the pages of names of a section that have another section with other names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +88,10 @@ class PageWriter:
             opening = f"{self.subject.place}."
         elif self.rng.random() < 0.4:
             opening += f"\n{key}:"
-        named = Named(opening=opening, key=key, entries=entries)
-        return self._page(len(rows), NAMED[layout](named))
+        text = NAMED[layout](Named(opening=opening, key=key, entries=entries))
+        if self.subject.section and len(rows) <= LONG and self.rng.random() < OTHER_SHARE:
+            text = f"{text}\n\n{self._other_section()}"
+        return self._page(len(rows), text)
 
     def row_page(
         self, layout: str, row: ListedRow, order: Sequence[str], extra: Values = ()
@@ -110,13 +121,23 @@ class PageWriter:
         return StoredPage(url=self.subject.url, title=title, contents=self._with_asides(text))
 
     def _opening(self, count: int) -> str:
-        forms = LIST_OPENINGS if count > LONG else (*OPENINGS, *LIST_OPENINGS)
-        return self.rng.choice(forms).format(place=self.subject.place)
+        subject = self.subject
+        short = SECTION_OPENINGS if subject.section else OPENINGS
+        form = self.rng.choice(LIST_OPENINGS if count > LONG else (*short, *LIST_OPENINGS))
+        return form.format(place=subject.place, title=subject.title, section=subject.section)
 
     def _with_asides(self, text: str) -> str:
         before = [self._aside()] if self.rng.random() < ASIDE_SHARE else []
         after = [self._aside()] if self.rng.random() < ASIDE_SHARE else []
         return "\n\n".join([*before, text, *after])
+
+    def _other_section(self) -> str:
+        """A section that nobody asks about."""
+        heading = self.rng.choice(("## {}", "{}:", "{}")).format(self.words.facet())
+        names = [self.words.value("words") for _ in range(self.rng.randint(2, 4))]
+        entries = [Entry(name=name, url="", remark="") for name in names]
+        layout = self.rng.choice(("dashes", "stars", "lines", "numbered", "run"))
+        return NAMED[layout](Named(opening=heading, key="", entries=entries))
 
     def _remark(self) -> str:
         forms = ("{} {}", "{} and {}", "the {} {}", "{}, not {}")
@@ -144,9 +165,12 @@ def _table(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
     return MarkdownTable(columns=(key, *columns), rows=tuple(cells)).markdown()
 
 
-def _headings(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
-    parts = [TOLD["bullets"](f"\n## {row.name}", row.name, _values(row, columns)) for row in rows]
-    return "\n".join(parts)
+def _headings(layout: str) -> Callable[[str, Sequence[ListedRow], Sequence[str]], str]:
+    def write(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
+        told = (TOLD[layout](f"\n## {row.name}", row.name, _values(row, columns)) for row in rows)
+        return "\n".join(told)
+
+    return write
 
 
 def _items(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
@@ -156,7 +180,8 @@ def _items(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
 
 WHOLE: Mapping[str, Callable[[str, Sequence[ListedRow], Sequence[str]], str]] = {
     "whole table": _table,
-    "whole headings": _headings,
+    "whole headings": _headings("lines"),
+    "whole headings, bullets": _headings("bullets"),
     "whole items": _items,
 }
 """Layouts of one page with all entries and their values."""

@@ -30,6 +30,19 @@ def _prose(opening: str, name: str, values: Values) -> str:
     return _stated(opening, [f"The {label} of {name} is {value}." for label, value in values])
 
 
+def _story(opening: str, name: str, values: Values) -> str:
+    forms = (
+        "Its {label} is {value}, as far as is known.",
+        "{value} is the {label}.",
+        "The {label}, {value}, has not changed since.",
+    )
+    told = [
+        forms[at % len(forms)].format(label=label, value=value)
+        for at, (label, value) in enumerate(values)
+    ]
+    return _stated(opening, told)
+
+
 def _box(opening: str, name: str, values: Values) -> str:
     width = max((len(label) for label, _ in values), default=0)
     lines = [f"{label.ljust(width)}  {value}" for label, value in values]
@@ -60,6 +73,7 @@ def _clause(opening: str, name: str, values: Values) -> str:
 TOLD: Mapping[str, Callable[[str, str, Values], str]] = {
     "sentence": _sentence,
     "prose": _prose,
+    "story": _story,
     "box": _box,
     "infobox": _infobox,
     "bullets": _lines("- {label}: {value}"),
