@@ -26,7 +26,8 @@ _IN_ADDRESS = re.compile(
     re.VERBOSE,
 )
 _ADDRESS_ALONE = re.compile(
-    rf"((?:[\w.]+=)?[a-z][a-z\d+.-]*://) {_USER} (?:(?!://)\S)*@ (\S*)", re.VERBOSE | re.IGNORECASE
+    rf"\A((?:[\w.]+=)?[a-z][a-z\d+.-]*://) {_USER} (?:(?!://)\S)*@ (\S*)\Z",
+    re.VERBOSE | re.IGNORECASE,
 )
 """A value that is an address as a whole: a quotation mark does not end it."""
 _IN_QUERY = re.compile(r"""(?<=[?&;#])([^\s=?&;#"]+)=([^\s&#"]+)""")
@@ -120,7 +121,7 @@ def hide_secrets(value: object, within: str = "") -> object:
     options of command lines, that have the name of a secret.
     """
     if isinstance(value, str):
-        return hide_credentials(_ADDRESS_ALONE.sub(rf"\1{REDACTED}@\2", value, count=1))
+        return hide_credentials(_ADDRESS_ALONE.sub(rf"\1{REDACTED}@\2", value))
     if isinstance(value, Mapping):
         items = cast(Mapping[str, object], value).items()
         if within not in _WITH_NAMED_SECRETS:
