@@ -210,6 +210,8 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
             "limits.turns",
             "no such config file: limits.turns; a setting is written limits.turns=",
         ),
+        ("vehicle.boat=3", "unknown key 'vehicle.boat'"),
+        ("vehicle={kind: train, engine: x, train: {cars: 3}}", "unknown key 'vehicle.train'"),
         ("LIMITS.turns=3", "unknown key 'LIMITS'; did you mean 'limits'?"),
         ("limits.Turns=3", "unknown key 'limits.Turns'; did you mean 'limits.turns'?"),
         ("limits/turns=3", "unknown key 'limits/turns'; the parts of a key are joined by dots"),

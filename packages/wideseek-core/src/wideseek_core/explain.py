@@ -93,6 +93,7 @@ def _place(
     around: list[type[BaseModel]] = []
     models, secret = [cls], False
     inside = 0  # lists and mappings whose number or name comes before the next key
+    after_tag = False
     for part in location:
         if inside:
             inside -= 1
@@ -102,9 +103,10 @@ def _place(
             continue
         tagged = [model for model in models if part == kind_of(model)]
         # The tag stands where several classes may; a class of them may have a field of that name.
-        if tagged and (len(models) > 1 or part not in tagged[0].model_fields):
-            models = tagged
+        if tagged and not after_tag and (len(models) > 1 or part not in tagged[0].model_fields):
+            models, after_tag = tagged, True
             continue
+        after_tag = False
         if _TYPE.fullmatch(str(part)) and path:
             continue
         path.append(str(part))
