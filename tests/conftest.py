@@ -121,7 +121,7 @@ def call(
 def policy(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder that the app made in a moment; what it says is noise."""
     folder = tmp_path_factory.mktemp("policy") / "tiny"
-    ended = run("sft", f"folder={folder}", *TINY)
+    ended = run("sft", f"folder={folder}", *TINY, "team.tool_settings.mine.api_key=hunter2")
     assert ended.code == 0, ended.err
     return folder
 

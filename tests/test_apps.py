@@ -67,6 +67,8 @@ def test_the_start_policy_is_a_whole_model_folder(policy: Path) -> None:
     assert {"config.json", "model.safetensors", "tokenizer.json", "training.json"} <= names
     report = json.loads((policy / "training.json").read_text())
     assert report["training"]["updates"] >= 1
+    assert report["config"]["team"]["tool_settings"] == {"mine": {"api_key": "[redacted]"}}
+    assert not any(b"hunter2" in path.read_bytes() for path in policy.iterdir() if path.is_file())
 
 
 def trained_steps(folder: Path) -> list[int]:

@@ -62,7 +62,9 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
         save_model(model, config.folder, vocabulary, torch.bfloat16)
     if config.sft.lora is not None:
         save_adapter(model, config.folder / "adapter", config.parent)
-    profile = ModelProfile(languages=("en",), team=team.model_dump(mode="json", exclude_unset=True))
+    # Settings of tools are of whoever runs them, and may hold keys.
+    taught = team.model_dump(mode="json", exclude_unset=True, exclude={"tool_settings"})
+    profile = ModelProfile(languages=("en",), team=taught)
     write_atomically(config.folder / PROFILE_FILE, profile.model_dump_json(indent=1) + "\n")
     report = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
