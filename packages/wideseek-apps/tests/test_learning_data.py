@@ -31,6 +31,7 @@ from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.sft_config import DemosConfig
 from wideseek_core import ConfigError, DataError, TableGold, Trajectory
 from wideseek_core.tables import parse_table
+from wideseek_data.teaching.invented_listings import invent_worlds
 from wideseek_eval import JsonlData, load_tasks
 
 SPLITS = {"Auk": "train", "Bee": "evaluation", "Cod": "train", "Doe": "kept back"}
@@ -136,29 +137,26 @@ def test_invented_listings_are_to_train_on_and_others_to_measure_on(folder: Path
     assert (len(train), len(test)) == (12, 5)
     assert {task.source for task in (*train, *test)} == {"invented"}
     assert not {task.id for task in train} & {task.id for task in test}
-    assert not {_title(task.question) for task in train} & {_title(task.question) for task in test}
+    assert not {task.question for task in train} & {task.question for task in test}
     pages = list(_lines(folder / PAGES))
+    texts = [page["contents"] for page in pages]
     for task in (*train, *test):
-        about = [page for page in pages if _title(task.question) in page["contents"]]
         assert isinstance(task.gold, TableGold)
         table = parse_table(task.gold.text)
         assert table is not None
         names = [row[0] for row in table.rows]
-        assert any(all(name in page["contents"] for name in names) for page in about)
+        assert any(all(name in text for name in names) for text in texts)
     assert len({page["url"] for page in pages}) == len(pages)
 
 
-def _title(question: str) -> str:
-    return question.split('"')[1]
-
-
 def test_no_invented_listing_has_the_title_of_a_real_one(folder: Path, tmp_path: Path) -> None:
-    first = _title(next(_lines(folder / INVENTED_TEST))["question"])
-    write_source(tmp_path / "source", {**SPLITS, first: "train"})
+    first = invent_worlds(1, "test", set())[0][0]
+    assert first.task.question in (folder / INVENTED_TEST).read_text("utf-8").replace('\\"', '"')
+    write_source(tmp_path / "source", {**SPLITS, first.title: "train"})
     write_learning_data(few(tmp_path / "source", tmp_path / "out"))
     questions = [line["question"] for line in _lines(tmp_path / "out" / INVENTED_TEST)]
     assert len(questions) == 5
-    assert first not in map(_title, questions)
+    assert not any(first.title in question for question in questions)
 
 
 def test_demonstrations_show_the_listings_of_the_file_and_no_others(folder: Path) -> None:

@@ -191,9 +191,14 @@ def test_titles_openings_and_surroundings_vary() -> None:
         asked = invent_listings(seed)[0]
         found["without sections"] += not asked.section
         found["text before"] += "\n\n" in asked.pages[0].contents.partition(asked.title)[0]
-        assert asked.task.question.count('"') == (4 if asked.section else 2)
+        assert asked.title in asked.task.question
+        assert asked.section in asked.task.question
+        found["usual question"] += asked.task.question.startswith("List every entry of")
+        found["question in other words"] += not asked.task.question.startswith("List every entry")
+        found["a world of its own"] += len(invent_listings(seed)) == 1
         for page, row in zip(asked.pages[1:], asked.rows, strict=False):
             found["name alone as title"] += page.title == row.name
+            found["no title"] += not page.title
             found["usual title"] += page.title == f"{row.name} ({asked.title})"
             found["usual opening"] += f"{row.name} is an entry of {asked.title}" in page.contents
             found["values not asked for"] += len(row.values) > len(asked.columns)

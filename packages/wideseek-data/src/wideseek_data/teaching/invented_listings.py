@@ -25,11 +25,16 @@ PHRASINGS = (
     'Make a Markdown table of all entries of "{title}", section "{section}", with the columns '
     "{columns}. Write '-' for what no page gives.",
     'What does "{title}" list under "{section}"? Give a Markdown table with {columns}.',
+    "I need a table of everything that {title} has under {section}: {columns}.",
+    "Table: {title}, {section}. Columns: {columns}.",
 )
 UNSECTIONED_PHRASINGS = (
     *(UNSECTIONED,) * 4,
     "Make a Markdown table of everything in \"{title}\" with the columns {columns}. Write '-' for "
     "what no page gives.",
+    "Which entries does {title} have? Give a Markdown table with {columns}.",
+    "I need a table of {title} with the columns {columns}.",
+    "Table: {title}. Columns: {columns}.",
 )
 """Of listings that are all of their title."""
 BASES = ("https://wiki.example/wiki", "https://{word}.example", "https://www.{word}.example/pages")
@@ -81,17 +86,21 @@ def invent_listings(seed: int, split: Split = "demos") -> list[Listing]:
     world = f"{seed}" if split == "demos" else f"{split}-{seed}"
     rng = random.Random(f"listings {world}")
     words = Lexicon(rng)
-    titles = [_title(rng, words) for _ in range(rng.randint(3, 5))]
-    if rng.random() < 0.4:
+    titles = [_title(rng, words) for _ in range(rng.choice((1, 2, 3, 3, 4, 5)))]
+    if len(titles) > 1 and rng.random() < 0.4:
         titles[1] = titles[0]  # two sections of one page
-    base = rng.choice(BASES).format(word=_host(words))
+    site = _Site(
+        base=rng.choice(BASES).format(word=_host(words)),
+        suffix=rng.choice(("", "", ".html", ".md")),
+        is_lower=rng.random() < 0.3,
+    )
     drafts: list[_Draft] = []
     for number, title in enumerate(titles):
         taken = [row.name for draft in drafts for row in draft.listing.rows]
         sections = titles.count(title) > 1 or rng.random() >= UNSECTIONED_SHARE
         section = _section(rng, words) if sections else ""
         names = _names(rng, words, taken)
-        drafts.append(_draft(rng, words, f"invented-{world}-{number}", base, title, section, names))
+        drafts.append(_draft(rng, words, f"invented-{world}-{number}", site, title, section, names))
     named = Counter(row.name for draft in drafts for row in draft.listing.rows)
     return [_written(rng, words, draft, named, split) for draft in drafts]
 
@@ -119,6 +128,24 @@ def _section(rng: random.Random, words: Lexicon) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """How the addresses of a world are written."""
+
+    base: str
+    suffix: str
+    is_lower: bool
+
+    def address(self, section: str, *parts: str) -> str:
+        """That of a page, with the section behind it."""
+        end = f"#{self._path(section)}" if section else ""
+        return f"{'/'.join([self.base, *map(self._path, parts)])}{self.suffix}{end}"
+
+    def _path(self, text: str) -> str:
+        text = text.lower().replace(" ", "-") if self.is_lower else text.replace(" ", "_")
+        return quote(text, safe="/()-_.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
     listing: Listing
     """Without its pages."""
@@ -130,7 +157,7 @@ def _draft(
     rng: random.Random,
     words: Lexicon,
     id: str,
-    base: str,
+    site: _Site,
     title: str,
     section: str,
     names: Sequence[str],
@@ -138,14 +165,13 @@ def _draft(
     key = words.column()
     labels = [words.column() for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5)))]
     columns = _Columns(labels=labels, styles=[rng.choice(_STYLES) for _ in labels])
-    page, end = f"{base}/{_path(title)}", f"#{_path(section)}" if section else ""
     gaps = rng.random() < MISSING_SHARE
     rows: list[ListedRow] = []
     for name in names:
         values = columns.values(words)
         if gaps:
             values = {label: value for label, value in values.items() if rng.random() > 0.25}
-        rows.append(ListedRow(name=name, url=f"{page}/{_path(name)}{end}", values=values))
+        rows.append(ListedRow(name=name, url=site.address(section, title, name), values=values))
     asked = rng.sample(labels, rng.randint(max(1, len(labels) - 2), len(labels)))
     ordered = asked if rng.random() < 0.3 else [one for one in labels if one in asked]
     asked = _with_untold(id, ordered, [key, *labels])
@@ -157,7 +183,7 @@ def _draft(
         key=key,
         columns=tuple(asked),
         rows=tuple(rows),
-        url=page + end,
+        url=site.address(section, title),
         pages=(),
         source="invented",
         question=phrasing.format(
@@ -181,7 +207,7 @@ def _names(rng: random.Random, words: Lexicon, taken: Sequence[str]) -> list[str
     names = [words.thing(style) for _ in range(rng.choice(SIZES))]
     if taken and rng.random() < 0.25:
         names[rng.randrange(len(names))] = rng.choice(taken)  # the same name in two listings
-    return list(dict.fromkeys(name.strip() for name in names))
+    return list({name.lower(): name for name in map(str.strip, names)}.values())
 
 
 def _written(
@@ -226,8 +252,3 @@ def _layout(
     if rng.random() < SENTENCE_SHARE:
         return "sentence"
     return rng.choice([one for one in layouts if one not in (*held_out, "sentence")])
-
-
-def _path(text: str) -> str:
-    """Text in an address, as wikis write it."""
-    return quote(text.replace(" ", "_"), safe="/()-_.")

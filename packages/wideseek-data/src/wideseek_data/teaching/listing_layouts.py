@@ -22,8 +22,8 @@ SECTION_OPENINGS = (
 LIST_OPENINGS = ("A list of {place}.", "{place}: list of entries", "This page lists {place}:")
 LONG = 6
 """Entries above which a page says that it is a list: it could not be found among as many others."""
-TITLES = ("{heading}", "{heading}", "{title}")
-ROW_TITLES = ("{name} ({title})", "{name} ({title})", "{name}", "{name} – {title}")
+TITLES = ("{heading}", "{heading}", "{title}", "")
+ROW_TITLES = ("{name} ({title})", "{name} ({title})", "{name}", "{name} – {title}", "")
 ROW_OPENINGS = (
     "{name} is an entry of {place} ({key}).",
     "{name} ({key}) belongs to {place}.",
