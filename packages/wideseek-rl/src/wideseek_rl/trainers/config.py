@@ -73,7 +73,7 @@ class TorchTrainerConfig(Config):
     """Factor of the loss at the start where arithmetic or weights are float16; it adapts."""
     matmul: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 products during updates: `high` allows TF32 on a GPU, `medium` bfloat16
-    products with sums in float32."""
+    products with sums in float32. An engine in the same process has it meanwhile, too."""
     attention: Literal["auto", "rows", "packed", "documents"] = "auto"
     """`packed` runs samples as one sequence without padding, by flex attention on a GPU;
     `documents` does too, but in half precision attends to samples one by one where none shares a

@@ -91,7 +91,7 @@ def token_loss(
 
 @contextmanager
 def precision(device: torch.device, autocast: str, matmul: str) -> Generator[None]:
-    """Arithmetic of the passes inside; whoever samples in this process keeps its own."""
+    """Arithmetic of the passes inside. That of `matmul` is the whole process's meanwhile."""
     dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(autocast)
     with (
         matmul_precision(matmul),
@@ -102,7 +102,11 @@ def precision(device: torch.device, autocast: str, matmul: str) -> Generator[Non
 
 @contextmanager
 def matmul_precision(matmul: str) -> Generator[None]:
-    """Precision of float32 products inside."""
+    """Precision of float32 products inside.
+
+    torch has one for all threads: an engine that samples in this process during an update has it,
+    too, and its own again after that.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
     try:
