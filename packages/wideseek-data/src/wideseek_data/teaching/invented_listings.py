@@ -70,15 +70,14 @@ def invent_worlds(count: int, split: Split, taken: set[str]) -> list[list[Listin
     Their titles are added to those that are taken.
     """
     worlds: list[list[Listing]] = []
-    for seed in itertools.count():
-        if len(worlds) == count:
-            return worlds
-        world = invent_listings(seed, split)
+    seeds = itertools.count()
+    while len(worlds) < count:
+        world = invent_listings(next(seeds), split)
         titles = {normalized(listing.title) for listing in world}
         if titles.isdisjoint(taken):
             taken |= titles
             worlds.append(world)
-    raise AssertionError("seeds have no end")
+    return worlds
 
 
 def invent_listings(seed: int, split: Split = "demos") -> list[Listing]:
