@@ -576,3 +576,13 @@ def test_settings_that_were_shown_are_no_settings_where_a_secret_was_left_out(
     assert str(caught.value) == line
     again = load_config(Launch, [str(file), "program=[x]", "environment.A=b"])
     assert again == Launch(program=("x",), environment={"A": "b"})
+
+
+@pytest.mark.parametrize("text", ["program: &a [*a]", "environment: &a {A: *a}"])
+def test_a_file_whose_settings_hold_themselves_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "endless.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"endless\.yaml: nested too deep, or within itself"):
+        load_config(Launch, [str(file)])
+    with pytest.raises(ConfigError, match="the value is not YAML"):
+        load_config(Launch, ["program=&a [*a]"])

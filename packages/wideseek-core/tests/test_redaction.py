@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wideseek_core.redaction import (
-    REDACTED,
-    Redactor,
-    hide_credentials,
-    hide_options,
-    hide_secrets,
-    secrets_in_url,
-)
+from wideseek_core.redaction import REDACTED, Redactor, hide_credentials, secrets_in_url
+from wideseek_core.shown_settings import hide_options, hide_secrets
 
 KEY = "sk-9f/3+a b&c\"d'é-long"
 

@@ -11,7 +11,7 @@ from wideseek_apps.services import judge_command, serve_command
 from wideseek_apps.training_config import TrainConfig, check_train
 from wideseek_core import ConfigError
 from wideseek_core.counting import counted
-from wideseek_core.redaction import hide_options
+from wideseek_core.shown_settings import hide_options
 from wideseek_rl.cluster.config import PlacementConfig, RayPlacement
 from wideseek_rl.cluster.estimate import (
     GPU_GIB,

@@ -20,7 +20,7 @@ from wideseek_core.errors import ConfigError
 from wideseek_core.exits import HelpRequested, exit_on_error
 from wideseek_core.explain import explain
 from wideseek_core.fields import describe, help_text, kind_of, models_in
-from wideseek_core.redaction import hidden_key, hide_in_override
+from wideseek_core.shown_settings import hidden_key, hide_in_override
 from wideseek_core.typed_yaml import settle
 from wideseek_core.yaml_values import PlainScalar, load_raw, plain
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from wideseek_core.fields import LIST, containers, kind_of, models_in
-from wideseek_core.redaction import REDACTED, hide_credentials, hide_in_value
+from wideseek_core.redaction import REDACTED, hide_credentials
+from wideseek_core.shown_settings import hide_in_value
 
 MAX_VALUE_CHARS = 80
 """Characters of a refused value that are shown."""

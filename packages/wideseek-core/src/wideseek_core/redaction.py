@@ -1,11 +1,10 @@
-"""Keeps what must not be shown (keys, passwords, control characters) out of a client's texts."""
+"""Keeps what must not be shown (keys, passwords, control characters) out of texts."""
 
 import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 REDACTED = "[redacted]"
@@ -19,22 +18,13 @@ _SECRET_NAME = re.compile(
     """,
     re.VERBOSE,
 )
-_USER = r"""(?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))"""
+ADDRESS_USER = r"""(?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))"""
 """What follows the :// of an address with a user, or with a : that no port stands behind."""
 _IN_ADDRESS = re.compile(
-    rf"(?<=://) {_USER} (?:(?!://)[^\s\"])*@  # to the last @, since passwords hold @ and /, too",
+    rf"(?<=://) {ADDRESS_USER} (?:(?!://)[^\s\"])*@",  # to the last @: passwords hold @ and /, too
     re.VERBOSE,
 )
-_ADDRESS_ALONE = re.compile(
-    rf"\A((?:[\w.]+=)?[a-z][a-z\d+.-]*://) {_USER} (?:(?!://)\S)*@ (\S*)\Z",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A value that is an address as a whole: a quotation mark does not end it."""
 _IN_QUERY = re.compile(r"""(?<=[?&;#])([^\s=?&;#"]+)=([^\s&#"]+)""")
-_SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
-_WITH_NAMED_SECRETS = ("environment", "tool_settings")
-"""Settings whose keys are anybody's: the name of one says whether it is secret."""
 
 
 class Redactor:
@@ -111,94 +101,6 @@ def hide_credentials(text: str) -> str:
     text = _IN_ADDRESS.sub(f"{REDACTED}@", text)
     return _IN_QUERY.sub(
         lambda found: f"{found[1]}={REDACTED}" if is_secret_name(found[1]) else found[0], text
-    )
-
-
-def hide_secrets(value: object, within: str = "") -> object:
-    """Settings, as JSON holds them, without the secrets in them; `within` is their key.
-
-    Besides those of addresses, they are values of an `environment` and of `tool_settings`, and
-    options of command lines, that have the name of a secret.
-    """
-    if isinstance(value, str):
-        return hide_credentials(_ADDRESS_ALONE.sub(rf"\1{REDACTED}@\2", value))
-    if isinstance(value, Mapping):
-        items = cast(Mapping[str, object], value).items()
-        if within not in _WITH_NAMED_SECRETS:
-            return {key: hide_secrets(below, key) for key, below in items}
-        return {
-            key: REDACTED if _is_secret(key, below) else hide_secrets(below, within)
-            for key, below in items
-        }
-    if isinstance(value, list | tuple):
-        return hide_options(cast(Sequence[object], value))
-    return value
-
-
-def hide_options(words: Sequence[object]) -> list[object]:
-    """A list, such as a command line, without the values of secret options and variables."""
-    items, secret = [hide_secrets(word) for word in words], False
-    for number, item in enumerate(items):
-        if not isinstance(item, str):
-            continue
-        if secret and not item.startswith("-"):
-            items[number] = REDACTED  # an option may take several
-            continue
-        if (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
-            items[number] = f"{found[1]}={REDACTED}"
-        secret = bool(_SECRET_OPTION.fullmatch(item))
-    return items
-
-
-def hidden_key(value: object, key: str = "") -> str:
-    """Where settings, as they are shown or stored, have lost a secret; empty if nowhere."""
-    if isinstance(value, str):
-        lost = value == REDACTED or f"={REDACTED}" in value or f"{REDACTED}@" in value
-        return key if lost else ""
-    if isinstance(value, Mapping):
-        items = cast(Mapping[str, object], value).items()
-    elif isinstance(value, list | tuple):
-        items = ((str(at), below) for at, below in enumerate(cast(Sequence[object], value)))
-    else:
-        return ""
-    found = (hidden_key(below, f"{key}.{name}" if key else name) for name, below in items)
-    return next(filter(None, found), "")
-
-
-def hide_in_value(text: str) -> str:
-    """What was given for a setting, which may be a command line as one text or a bare variable."""
-    words = text.split()
-    hidden = [str(word) for word in hide_options(words)]
-    return text if hidden == words else " ".join(hidden)
-
-
-def hide_in_override(override: str) -> str:
-    """An `a.b=value` as it was written, for errors about it."""
-    dotted, _, value = override.partition("=")
-    *parents, leaf = dotted.split(".")
-    secret = is_secret_name(leaf) and not set(_WITH_NAMED_SECRETS).isdisjoint(parents)
-    words = re.findall(r"[\w-]+", value)
-    if secret or any(_SECRET_OPTION.fullmatch(word) or _is_variable(word) for word in words):
-        return f"{dotted}={REDACTED}"
-    return override
-
-
-def _is_variable(word: str) -> bool:
-    """Whether a word is the name of a secret variable."""
-    return word.isupper() and is_secret_name(word)
-
-
-def _is_secret(key: str, value: object) -> bool:
-    """Of a setting; one that is empty or a number is none."""
-    return (
-        isinstance(value, str | list | tuple) and value not in ("", [], ()) and is_secret_name(key)
-    )
-
-
-def _names_secret(name: str) -> bool:
-    """Whether an option or a variable is secret; `--max-tokens` and `--tokenizer` are not."""
-    return _is_variable(name) or bool(
-        _SECRET_OPTION.fullmatch(f"--{name.lstrip('-').replace('_', '-')}")
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from wideseek_core.errors import ConfigError, DataError
 from wideseek_core.files import write_atomically
 from wideseek_core.json_text import parse_json
-from wideseek_core.redaction import hide_secrets
+from wideseek_core.shown_settings import hide_secrets
 
 SERVICE_KEYS = frozenset(
     f"*.{name}"

@@ -80,9 +80,11 @@ def load_raw(text: str) -> object:
     """The document in `text`, with its plain scalars as `PlainScalar`. Raises `yaml.YAMLError`."""
     try:
         # A subclass of the safe loader: it makes no objects but plain ones.
-        return cast(object, yaml.load(text, _Loader))
+        value = cast(object, yaml.load(text, _Loader))
+        plain(value)  # an alias may make something a part of itself
     except RecursionError:
-        raise yaml.YAMLError("nested too deep") from None
+        raise yaml.MarkedYAMLError(problem="nested too deep, or within itself") from None
+    return value
 
 
 def plain(value: object) -> Any:
