@@ -1,5 +1,6 @@
 """Prompts and limits of the start policy belong to it alone."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import WideSearchConfig, wider
 from wideseek_apps.policy import EndpointPolicy, LocalPolicy
-from wideseek_apps.profiles import language_warnings, local_folder
+from wideseek_apps.profiles import language_warnings, local_folder, profile_of
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import ConfigError
 from wideseek_core.config import load_config
@@ -45,6 +46,21 @@ def test_a_served_model_is_known_by_its_folder(tmp_path: Path) -> None:
     assert (taught.lead.prompts, taught.lead.max_turns) == ("compact", 6)
     general = load_config(AskConfig, [*served, f"policy.tokenizer={tmp_path}"]).team
     assert (general.lead.prompts, general.lead.max_turns) == ("", 10)
+
+
+@pytest.mark.parametrize("inside", ["", "adapter"])
+def test_an_adapter_says_what_it_was_taught(tmp_path: Path, inside: str) -> None:
+    (tmp_path / inside).mkdir(exist_ok=True)
+    profile = {"languages": ["en"], "team": {"prompts": "compact", "lead": {"max_turns": 3}}}
+    (tmp_path / inside / "wideseek.json").write_text(json.dumps(profile))
+    for base in ("start", "a-general-model"):
+        policy = {"kind": "local", "model": base, "adapter": tmp_path}
+        found = profile_of(policy)
+        assert found is not None
+        assert found.team["lead"] == {"max_turns": 3}
+    (tmp_path / inside / "wideseek.json").unlink()
+    assert profile_of({"kind": "local", "model": "start", "adapter": tmp_path}) is not None
+    assert profile_of({"kind": "local", "model": "no", "adapter": tmp_path}) is None
 
 
 def test_given_settings_come_before_the_models() -> None:

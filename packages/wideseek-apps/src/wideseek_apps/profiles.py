@@ -31,6 +31,7 @@ def local_folder(model: str) -> Path:
 def profile_of(policy: object) -> ModelProfile | None:
     """What a policy's model was taught with; None for endpoints and general models.
 
+    What an adapter was taught, if that is said beside it, comes before what its base was.
     `policy` is a configuration or its raw values. Raises `ConfigError` for a broken profile.
     """
     values: Mapping[str, Any] = {}
@@ -42,8 +43,11 @@ def profile_of(policy: object) -> ModelProfile | None:
     model: object = values.get("tokenizer" if kind in _SERVED else "model", START)
     if kind not in ("local", *_SERVED) or not isinstance(model, str | Path):
         return None
+    adapter = values.get("adapter")
+    folders = [Path(adapter), Path(adapter) / "adapter"] if isinstance(adapter, str | Path) else []
     try:
-        return read_profile(local_folder(str(model)))
+        found = (read_profile(one) for one in (*folders, local_folder(str(model))))
+        return next((one for one in found if one is not None), None)
     except DataError as error:
         raise ConfigError(str(error)) from None
 
