@@ -16,6 +16,7 @@ from wideseek_core.counting import counted, name_of
         (0, "unreadable reply", "0 unreadable replies"),
         (2, "key", "2 keys"),
         (2, "mask entry", "2 mask entries"),
+        (2, "epoch", "2 epochs"),
         (5, "GPU", "5 GPUs"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import re
 
-_SIBILANT = re.compile(r"(?:s|x|z|ch|sh)$")
+_SIBILANT = re.compile(r"(?:s|x|z|(?<!epo)ch|sh)$")
 _CONSONANT_Y = re.compile(r"(?<=[^aeiou])y$")
 
 
