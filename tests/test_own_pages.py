@@ -13,7 +13,7 @@ from wideseek_core import TableGold, Task
 from wideseek_core.config import load_config
 from wideseek_core.tables import parse_table
 from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED
-from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD
+from wideseek_data.teaching.values_layouts import HELD_OUT_STATED
 from wideseek_judge import JudgeConfig, open_judge
 
 BENCHMARKS = Path(__file__).with_name("benchmarks")
@@ -48,7 +48,7 @@ async def test_the_pages_of_each_corpus_tell_what_is_asked(own_pages: Any) -> No
 def test_a_few_questions_are_one_for_each_pair_of_layouts(own_pages: Any) -> None:
     corpus = own_pages.invented(4, max_rows=5)
     pairs = {(one.names, one.values) for one in corpus.questions}
-    assert pairs == {(names, told) for names in HELD_OUT_NAMED for told in HELD_OUT_TOLD}
+    assert pairs == {(names, stated) for names in HELD_OUT_NAMED for stated in HELD_OUT_STATED}
     assert all(one.task.rows <= 5 for one in corpus.questions)
     assert len(own_pages.invented(60, max_rows=12).questions) == 60
 

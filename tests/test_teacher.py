@@ -22,7 +22,7 @@ from wideseek_data.atlas.wide import Wide
 from wideseek_data.teaching.invented_listings import Split, invent_listings
 from wideseek_data.teaching.listing_layouts import WHOLE
 from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED
-from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
+from wideseek_data.teaching.values_layouts import HELD_OUT_STATED, STATED
 from wideseek_judge import JudgeConfig, open_judge
 from wideseek_rl.models.start_policy import start_policy
 from wideseek_tools.backends.memory import MemoryPages, MemorySearch
@@ -93,8 +93,8 @@ async def test_the_teacher_is_right_about_listings_in_every_layout(
             metrics = (await judge.score(asked.task, episode.answer)).metrics
             assert isinstance(metrics, TableMetrics)
             assert metrics.item_f1 == 1.0, (seed, episode.answer)
-    held_out = {*HELD_OUT_NAMED, *HELD_OUT_TOLD}
-    assert layouts == (held_out if split == "test" else {*NAMED, *TOLD, *WHOLE} - held_out)
+    held_out = {*HELD_OUT_NAMED, *HELD_OUT_STATED}
+    assert layouts == (held_out if split == "test" else {*NAMED, *STATED, *WHOLE} - held_out)
 
 
 def test_demonstrations_left_out_for_their_length_are_counted() -> None:

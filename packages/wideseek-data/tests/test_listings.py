@@ -16,7 +16,7 @@ from wideseek_data.teaching.listing import ListedRow, Listing
 from wideseek_data.teaching.listing_layouts import WHOLE
 from wideseek_data.teaching.listing_teacher import ListingTeacher
 from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, Entry, Named, can_run
-from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
+from wideseek_data.teaching.values_layouts import HELD_OUT_STATED, STATED
 from wideseek_data.teaching.wikitables import Split, read_wikitables
 
 LEAD = (ToolSpec(name="create_sub_agents", description="", parameters={}),)
@@ -148,9 +148,9 @@ def test_each_layout_looks_as_its_name_says() -> None:
     assert NAMES_LOOK.keys() == NAMED.keys()
     for name, look in NAMES_LOOK.items():
         assert look in NAMED[name](page), name
-    assert VALUES_LOOK.keys() == TOLD.keys()
+    assert VALUES_LOOK.keys() == STATED.keys()
     for name, look in VALUES_LOOK.items():
-        assert look in TOLD[name]("Oo lies here.", "Oo", [("Area", "3"), ("Birds", "9")]), name
+        assert look in STATED[name]("Oo lies here.", "Oo", [("Area", "3"), ("Birds", "9")]), name
 
 
 def test_invented_listings_have_pages_of_all_layouts_but_those_held_out() -> None:
@@ -158,7 +158,7 @@ def test_invented_listings_have_pages_of_all_layouts_but_those_held_out() -> Non
     names = Counter(one.names_layout for one in listings)
     values = Counter(one.values_layout for one in listings)
     assert set(names) == NAMED.keys() - set(HELD_OUT_NAMED) | WHOLE.keys()
-    assert set(values) == TOLD.keys() - set(HELD_OUT_TOLD) | WHOLE.keys()
+    assert set(values) == STATED.keys() - set(HELD_OUT_STATED) | WHOLE.keys()
     assert min((names + values).values()) >= 8, "none is rare"
     for counts in (names, values):
         assert counts["sentence"] <= len(listings) / 4
@@ -167,7 +167,7 @@ def test_invented_listings_have_pages_of_all_layouts_but_those_held_out() -> Non
 def test_listings_to_measure_on_have_held_out_layouts_alone() -> None:
     listings = [one for seed in range(30) for one in invent_listings(seed, "test")]
     assert {one.names_layout for one in listings} == set(HELD_OUT_NAMED)
-    assert {one.values_layout for one in listings} == set(HELD_OUT_TOLD)
+    assert {one.values_layout for one in listings} == set(HELD_OUT_STATED)
 
 
 def test_worlds_to_search_in_together_share_no_title() -> None:
@@ -221,15 +221,17 @@ def test_some_invented_listings_lack_values_pages_or_a_whole_column() -> None:
     for seed in range(300):
         asked = invent_listings(seed)[0]
         pages = {page.url for page in asked.pages}
-        told = {column for row in asked.rows for column in row.values}
-        untold = set(asked.columns) - told
+        stated = {column for row in asked.rows for column in row.values}
+        unstated = set(asked.columns) - stated
         lacking["a row's page"] += any(row.url not in pages for row in asked.rows)
-        lacking["a column"] += bool(untold)
-        lacking["a value"] += any(told & set(asked.columns) - set(row.values) for row in asked.rows)
+        lacking["a column"] += bool(unstated)
+        lacking["a value"] += any(
+            stated & set(asked.columns) - set(row.values) for row in asked.rows
+        )
         text = "\n".join(page.contents for page in asked.pages)
-        if untold and told:
-            assert not any(f"{column}:" in text for column in untold)
-            place = [asked.key, *asked.columns].index(min(untold))
+        if unstated and stated:
+            assert not any(f"{column}:" in text for column in unstated)
+            place = [asked.key, *asked.columns].index(min(unstated))
             assert all(asked.cells(row)[place] == "-" for row in asked.rows)
     assert all(count >= 5 for count in lacking.values()), lacking
 

@@ -55,7 +55,7 @@ class LearningDataConfig(Config):
     """Further questions about each table to train on, for some of its columns in another order."""
     invented: int = Field(default=400, ge=1)
     """Questions to train on about invented listings, in many layouts of pages; up to four other
-    listings come with each, to be told from it."""
+    listings come with each, as pages that do not answer the question."""
     invented_test: int = Field(default=60, ge=1)
     """Questions to measure on about such listings, in layouts that are nowhere else."""
 

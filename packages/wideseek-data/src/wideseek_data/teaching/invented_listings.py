@@ -13,7 +13,7 @@ from wideseek_data.tables.values import normalized
 from wideseek_data.teaching.listing import QUESTION, UNSECTIONED, ListedRow, Listing
 from wideseek_data.teaching.listing_layouts import WHOLE, PageWriter, Subject, shuffled
 from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, can_run
-from wideseek_data.teaching.values_layouts import HELD_OUT_TOLD, TOLD
+from wideseek_data.teaching.values_layouts import HELD_OUT_STATED, STATED
 
 Split = Literal["demos", "train", "test"]
 """No listing is in two of them. `test` has the layouts that are held out, and no others."""
@@ -46,7 +46,7 @@ MISSING_SHARE = 0.15
 """Share of the listings that have cells without a value."""
 WHOLE_SHARE = 0.2
 """Share of the listings that are on one page."""
-UNTOLD_SHARE = 0.08
+UNSTATED_SHARE = 0.08
 """Share of the listings of which a column is asked for that no page tells."""
 
 _STYLES = tuple(
@@ -173,7 +173,7 @@ def _draft(
         rows.append(ListedRow(name=name, url=site.address(section, title, name), values=values))
     asked = rng.sample(labels, rng.randint(max(1, len(labels) - 2), len(labels)))
     ordered = asked if rng.random() < 0.3 else [one for one in labels if one in asked]
-    asked = _with_untold(id, ordered, [key, *labels])
+    asked = _with_unstated(id, ordered, [key, *labels])
     phrasing = rng.choice(PHRASINGS if section else UNSECTIONED_PHRASINGS)
     listing = Listing(
         id=id,
@@ -192,12 +192,12 @@ def _draft(
     return _Draft(listing=listing, labels=labels)
 
 
-def _with_untold(id: str, columns: Sequence[str], taken: Sequence[str]) -> list[str]:
+def _with_unstated(id: str, columns: Sequence[str], taken: Sequence[str]) -> list[str]:
     """The columns, sometimes with one more that no page tells."""
-    rng, found = random.Random(f"untold {id}"), list(columns)
-    untold = Lexicon(rng).column()
-    if rng.random() < UNTOLD_SHARE and untold not in taken:
-        found.insert(rng.randint(0, len(found)), untold)
+    rng, found = random.Random(f"unstated {id}"), list(columns)
+    unstated = Lexicon(rng).column()
+    if rng.random() < UNSTATED_SHARE and unstated not in taken:
+        found.insert(rng.randint(0, len(found)), unstated)
     return found
 
 
@@ -228,7 +228,7 @@ def _written(
         return listing.model_copy(update={**changes, "rows": alike, "pages": (page,)})
     naming = [one for one in NAMED if one != "run" or can_run([row.name for row in rows])]
     naming = _layout(rng, naming, HELD_OUT_NAMED, split)
-    telling = _layout(rng, list(TOLD), HELD_OUT_TOLD, split)
+    telling = _layout(rng, list(STATED), HELD_OUT_STATED, split)
     extra = [(words.column(), words.value("word"))] if rng.random() < 0.3 else []
     order = shuffled(rng, labels)
     pages = [writer.names_page(naming, rows)]

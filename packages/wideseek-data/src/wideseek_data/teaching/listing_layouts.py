@@ -9,7 +9,7 @@ from wideseek_data.atlas.lexicon import MONTHS, Lexicon
 from wideseek_data.stored_pages import StoredPage
 from wideseek_data.teaching.listing import ListedRow
 from wideseek_data.teaching.names_layouts import NAMED, Entry, Named
-from wideseek_data.teaching.values_layouts import TOLD, Values
+from wideseek_data.teaching.values_layouts import STATED, Values
 
 OPENINGS = ("{place}.", "{place}:", "# {place}", "All of {place}:", "{place}")
 SECTION_OPENINGS = (
@@ -104,7 +104,7 @@ class PageWriter:
             "key": self.subject.key,
         }
         opening = self.row_opening.format(**names)
-        text = TOLD[layout](opening, row.name, [*_values(row, order), *extra])
+        text = STATED[layout](opening, row.name, [*_values(row, order), *extra])
         title = self.row_title.format(**names)
         return StoredPage(url=row.url, title=title, contents=self._with_asides(text))
 
@@ -112,8 +112,8 @@ class PageWriter:
         self, layout: str, rows: Sequence[ListedRow], columns: Sequence[str]
     ) -> StoredPage:
         """One page with all entries and their values."""
-        told = WHOLE[layout](self.subject.key, rows, columns)
-        return self._page(len(rows), f"{self._opening(len(rows))}\n{told}")
+        stated = WHOLE[layout](self.subject.key, rows, columns)
+        return self._page(len(rows), f"{self._opening(len(rows))}\n{stated}")
 
     def _page(self, count: int, text: str) -> StoredPage:
         form = self.rng.choice(TITLES[:1] if count > LONG else TITLES)
@@ -167,15 +167,17 @@ def _table(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
 
 def _headings(layout: str) -> Callable[[str, Sequence[ListedRow], Sequence[str]], str]:
     def write(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
-        told = (TOLD[layout](f"\n## {row.name}", row.name, _values(row, columns)) for row in rows)
-        return "\n".join(told)
+        stated = (
+            STATED[layout](f"\n## {row.name}", row.name, _values(row, columns)) for row in rows
+        )
+        return "\n".join(stated)
 
     return write
 
 
 def _items(key: str, rows: Sequence[ListedRow], columns: Sequence[str]) -> str:
-    told = (", ".join(f"{label}: {value}" for label, value in _values(r, columns)) for r in rows)
-    return "\n".join(f"- {row.name}: {text}" for row, text in zip(rows, told, strict=True))
+    stated = (", ".join(f"{label}: {value}" for label, value in _values(r, columns)) for r in rows)
+    return "\n".join(f"- {row.name}: {text}" for row, text in zip(rows, stated, strict=True))
 
 
 WHOLE: Mapping[str, Callable[[str, Sequence[ListedRow], Sequence[str]], str]] = {

@@ -66,7 +66,7 @@ def _marked(mark: str) -> Callable[[Named], str]:
 
 
 def can_run(names: Sequence[str]) -> bool:
-    """Whether names can be told apart in a run with commas and `and`."""
+    """Whether names can be separated in a run with commas and `and`."""
     return not any("," in name or " and " in name for name in names)
 
 

@@ -14,7 +14,7 @@ from wideseek_data.phrases.nouns import lower, row_nouns
 from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import is_missing
 from wideseek_data.teaching.names_layouts import NAMED, Entry, Named
-from wideseek_data.teaching.values_layouts import TOLD
+from wideseek_data.teaching.values_layouts import STATED
 
 
 class Layout(StrEnum):
@@ -87,7 +87,7 @@ def _stated(table: Table, row: int, layout: Layout) -> str:
     place = f"{table.title}, section {table.section}" if table.section else table.title
     if layout is Layout.ENTRIES:
         opening = f"{key} is an entry of {place} ({table.key})."
-        return TOLD["sentence"](opening, key, list(cells.items()))
+        return STATED["sentence"](opening, key, list(cells.items()))
     article = "an" if noun[0] in "aeiou" else "a"
     lead = f"{key} is {article} {noun} of {place}."
     if layout is Layout.PROSE:
@@ -95,4 +95,4 @@ def _stated(table: Table, row: int, layout: Layout) -> str:
         form = rng.choice(("Its {name} is {cell}.", "The {name} of {key} is {cell}."))
         stated = [form.format(name=lower(name), cell=cell, key=key) for name, cell in cells.items()]
         return " ".join((lead, *stated))
-    return TOLD["lines"](lead, key, list(cells.items()))
+    return STATED["lines"](lead, key, list(cells.items()))

@@ -1,4 +1,4 @@
-"""Ways in which a page tells the values of one entry of a listing."""
+"""Ways in which a page states the values of one entry of a listing."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,11 +36,11 @@ def _story(opening: str, name: str, values: Values) -> str:
         "{value} is the {label}.",
         "The {label}, {value}, has not changed since.",
     )
-    told = [
+    stated = [
         forms[at % len(forms)].format(label=label, value=value)
         for at, (label, value) in enumerate(values)
     ]
-    return _stated(opening, told)
+    return _stated(opening, stated)
 
 
 def _box(opening: str, name: str, values: Values) -> str:
@@ -66,11 +66,11 @@ def _cells(opening: str, name: str, values: Values) -> str:
 
 
 def _clause(opening: str, name: str, values: Values) -> str:
-    told = "; ".join(f"{label} {value}" for label, value in values)
-    return f"{opening}\n{name} has {told}." if values else opening
+    stated = "; ".join(f"{label} {value}" for label, value in values)
+    return f"{opening}\n{name} has {stated}." if values else opening
 
 
-TOLD: Mapping[str, Callable[[str, str, Values], str]] = {
+STATED: Mapping[str, Callable[[str, str, Values], str]] = {
     "sentence": _sentence,
     "prose": _prose,
     "story": _story,
@@ -87,5 +87,5 @@ TOLD: Mapping[str, Callable[[str, str, Values], str]] = {
     "clause": _clause,
 }
 """By name: what an opening, the name of the entry and its values look like together."""
-HELD_OUT_TOLD = ("arrows", "clause")
+HELD_OUT_STATED = ("arrows", "clause")
 """Layouts that are measured on, and neither demonstrated nor trained on."""
