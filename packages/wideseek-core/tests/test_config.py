@@ -92,6 +92,31 @@ def test_later_arguments_win_over_earlier_ones(tmp_path: Path) -> None:
     assert load_config(Trip, ["goal=moon", *files]).goal == "sea"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        (["limits.turns=9"], [], ["limits.turns"]),
+        (["limits={turns: 9}"], [], ["limits"]),
+        (["limits.turns=9", "goal=sea"], [], ["limits.turns"]),
+        (["limits.turns=6"], [], []),
+        (["limits={seconds: 1}", "goal=sea"], [], []),
+        (["limits.turns=9"], ["limits.turns=9"], []),
+        ([], ["limits.turns=9"], []),
+    ],
+)
+def test_a_setting_that_a_later_file_replaces_is_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    before: list[str],
+    after: list[str],
+    named: list[str],
+) -> None:
+    file = tmp_path / "trip.yaml"
+    file.write_text("limits: {turns: 6}\n")
+    load_config(Trip, [*before, str(file), *after])
+    assert [record.message.partition(":")[0] for record in caplog.records] == named
+
+
 def test_an_override_keeps_what_the_default_object_sets_beside_it() -> None:
     assert load_config(Trip, ["limits.turns=8"]).limits == Limits(turns=8, seconds=2.5)
     assert load_config(Trip, ["vehicle.crew=[Ada]"]).vehicle == Boat(sails=2, crew=("Ada",))

@@ -5,6 +5,7 @@ reads and sets environment variables.
 """
 
 import copy
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 USAGE = "[CONFIG.yaml ...] [KEY=VALUE ...]"
+
+logger = logging.getLogger(__name__)
 
 
 class Config(BaseModel):
@@ -190,11 +193,15 @@ def load_arguments(
     if found.help is not None:
         raise HelpRequested(help_text(cls, found.help, usage))
     raw: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for argument in found.settings:
         if "=" in argument and not is_yaml(argument):
             apply(raw, argument)
+            key = argument.partition("=")[0]
+            given[key] = _value_at(raw, key)
         else:
             merge(raw, _read_raw(Path(argument), _meant_by(cls, argument, takes_words)))
+    _warn_replaced(given, raw)
     if key := hidden_key(plain(raw)):
         raise ConfigError(f"{key}: a secret was left out where this was shown; give it again")
     words = found.words
@@ -205,6 +212,31 @@ def load_arguments(
     else:
         raw |= dict(zip(positional, words, strict=False))
     return Loaded(config=validate(cls, raw), dry_run=found.dry_run)
+
+
+def _warn_replaced(given: Mapping[str, object], raw: dict[str, Any]) -> None:
+    """Names settings of the command line that a file behind them has changed."""
+    for key, value in given.items():
+        if not _holds(_value_at(raw, key), value):
+            logger.warning(
+                "%s: what was given is replaced by a later argument; put settings behind files", key
+            )
+
+
+def _value_at(raw: dict[str, Any], key: str) -> object:
+    found: object = plain(raw)
+    for name in key.split("."):
+        found = cast(dict[str, Any], found).get(name) if isinstance(found, dict) else None
+    return found
+
+
+def _holds(found: object, given: object) -> bool:
+    """Whether a value is what was given, keys that were added to a mapping aside."""
+    if isinstance(found, dict) and isinstance(given, dict):
+        below = cast(dict[str, object], found)
+        items = cast(dict[str, object], given).items()
+        return all(name in below and _holds(below[name], value) for name, value in items)
+    return found == given
 
 
 def validate(cls: type[C], raw: dict[str, Any]) -> C:
