@@ -80,6 +80,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ("train/smollm2.yaml", "engine/vllm.yaml", "cluster/one_gpu.yaml"),
         SMOLLM2,
     ),
+    "SmolLM2 and vLLM, two GPUs": (
+        "train",
+        ("train/smollm2.yaml", "engine/vllm.yaml", "cluster/two_gpus.yaml"),
+        SMOLLM2,
+    ),
     "SmolLM2 and SGLang": ("train", ("train/smollm2.yaml", "engine/sglang.yaml"), SMOLLM2),
     "tasks of a folder": ("data build", ("data/moons.yaml",), (FOLDER,)),
     "tasks of a page store": ("data build", ("data/wikitables.yaml",), (FOLDER,)),

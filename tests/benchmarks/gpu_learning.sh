@@ -6,10 +6,11 @@
 #
 # A seed on every GPU but the last (team and single agent side by side, with a vLLM server each), the
 # schedules on the last one. PARTS=learn takes all GPUs for seeds, PARTS=schedules all for schedules,
-# which are dealt out to them in the order of SCHEDULES. LAYOUT="0:1 1:2 0:3" puts seeds on GPUs by
-# their place in GPUS. LIMIT is the time for everything in seconds, EACH that of training under a
-# schedule (what there is, divided, if not given). The same command again continues: what is done is
-# in OUT_DIR. Servers listen on every tenth port above PORT.
+# which are dealt out to them in the order of SCHEDULES. GPUS=0+1 OWN_PROCESS=1 has the trainer on
+# GPU 0 and the engine on GPU 1. LAYOUT="0:1 1:2 0:3" puts seeds on GPUs by their place in GPUS.
+# LIMIT is the time for everything in seconds, EACH that of training under a schedule (what there
+# is, divided, if not given). The same command again continues: what is done is in OUT_DIR. Servers
+# listen on every tenth port above PORT.
 set -u
 PYTHON=${PYTHON:-python}
 GPUS=${GPUS:-0}
@@ -25,7 +26,7 @@ SINGLE_SHARE=${SINGLE_SHARE:-0.3}
 ARMS=${ARMS:-multi single} # multi: the team alone
 STALENESS=${STALENESS:-1}
 SCHEDULES=${SCHEDULES:-sync,async:2,tail,async:1,async:4}
-OWN_PROCESS=${OWN_PROCESS:-} # not empty: trainers in processes of their own, on the engine's GPU
+OWN_PROCESS=${OWN_PROCESS:-} # not empty: trainers in processes of their own
 BUILTIN=${BUILTIN:-} # not empty: another engine than vLLM, for rehearsals without a GPU
 
 began=$SECONDS
@@ -71,10 +72,12 @@ launch() { # NAME PLACE SCRIPT OUT ARGUMENT...: one process on a GPU and its sha
   [ -n "$BUILTIN" ] || own=(policy.engine.logs="$WORK/$name/servers" policy.engine.launch.port=$port
     policy.engine.launch.float32_head=false)
   if [ -n "$OWN_PROCESS" ]; then
-    if [ -n "$BUILTIN" ]; then own+=(placement.trainer.processes=1); else own+=(configs/cluster/one_gpu.yaml); fi
+    local cluster=configs/cluster/one_gpu.yaml
+    [[ ${cards[$at]} != *+* ]] || cluster=configs/cluster/two_gpus.yaml
+    if [ -n "$BUILTIN" ]; then own+=(placement.trainer.processes=1); else own+=("$cluster"); fi
   fi
   mkdir -p "$cache"
-  env CUDA_VISIBLE_DEVICES="${cards[$at]}" OMP_NUM_THREADS=2 VLLM_CACHE_ROOT="$cache/vllm" \
+  env CUDA_VISIBLE_DEVICES="${cards[$at]//+/,}" OMP_NUM_THREADS=2 VLLM_CACHE_ROOT="$cache/vllm" \
     TORCHINDUCTOR_CACHE_DIR="$cache/inductor" TRITON_CACHE_DIR="$cache/triton" \
     timeout -s INT -k 8 $((LIMIT - 4)) taskset -c "$from-$to" "$PYTHON" "$script" "$out" "${sft[@]}" \
     configs/train/smollm2.yaml "$ENGINE" folder="$WORK/$name" "${own[@]}" \

@@ -11,8 +11,9 @@ every schedule its metrics and what `wideseek schedule-sim` predicts of its own 
 A schedule that is in OUT is not run again; the exit status is 1 if a schedule or a simulation
 failed. Schedules may be spread over several processes on GPUs of their own: those with
 `--other OUT` take the start that the process of that OUT makes. Among the settings,
-`configs/cluster/one_gpu.yaml` has the trainer in a process of its own. It runs on a CPU with the
-builtin engine, too (`placement.trainer.processes=1` there).
+`configs/cluster/one_gpu.yaml` has the trainer in a process of its own, and
+`configs/cluster/two_gpus.yaml` on a GPU of its own. It runs on a CPU with the builtin engine, too
+(`placement.trainer.processes=1` there).
 """
 
 import argparse
@@ -59,8 +60,8 @@ SEED = 9
 """Of the start: no seed of the learning runs."""
 SIMULATION_S = 5.0
 """Time that a simulation needs at least."""
-OVERLAP = 0.5
-"""How fast engine and trainer are on the GPU that they share, while both work."""
+SHARED_GPU = 0.5
+"""How fast engine and trainer are on a GPU that they share, while both work."""
 MEANS = (
     *("time/step_s", "time/rollouts_s", "time/update_s", "time/sync_s"),
     *("tokens/generated", "update/tokens_run", "staleness/mean", "staleness/max"),
@@ -232,11 +233,18 @@ def write(learning: Learning) -> None:
     (learning.progress.out / "schedules.json").write_text(text, "utf-8")
 
 
+def on_gpus_of_their_own(config: TrainConfig) -> bool:
+    """Whether engine and trainer share no GPU."""
+    placement = config.placement
+    return placement is not None and bool(placement.trainer.gpus) and not placement.engines.colocated
+
+
 def simulated(plan: Plan, progress: Progress, results: Results, names: Sequence[str]) -> None:
     """What the simulation predicts of the lengths and speeds of each run.
 
     One that fails, or for which no time is left, is noted.
     """
+    overlap = 1.0 if on_gpus_of_their_own(plan.config) else SHARED_GPU
     for name in names:
         folder = plan.config.folder / name.replace(":", "_")
         if not (folder / "metrics.jsonl").exists():
@@ -248,7 +256,7 @@ def simulated(plan: Plan, progress: Progress, results: Results, names: Sequence[
         command = [sys.executable, "-m", "wideseek_apps", "schedule-sim", f"run={folder}"]
         try:
             done = subprocess.run(
-                [*command, f"schedules={others}", f"overlap={OVERLAP}"],
+                [*command, f"schedules={others}", f"overlap={overlap}"],
                 capture_output=True,
                 text=True,
                 timeout=results.left,
