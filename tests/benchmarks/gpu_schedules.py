@@ -236,7 +236,9 @@ def write(learning: Learning) -> None:
 def on_gpus_of_their_own(config: TrainConfig) -> bool:
     """Whether engine and trainer share no GPU."""
     placement = config.placement
-    return placement is not None and bool(placement.trainer.gpus) and not placement.engines.colocated
+    return (
+        placement is not None and bool(placement.trainer.gpus) and not placement.engines.colocated
+    )
 
 
 def simulated(plan: Plan, progress: Progress, results: Results, names: Sequence[str]) -> None:
