@@ -95,6 +95,7 @@ class Drill:
     sync: ServerSync
     fault: str
     weights: Any = None
+    intact = True
     trained: Counter[int] = field(default_factory=Counter[int])
     failed: Counter[int] = field(default_factory=Counter[int])
     requests: int = 0

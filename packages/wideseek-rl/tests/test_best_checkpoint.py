@@ -57,6 +57,7 @@ class Policy:
         raise AssertionError("not asked for")
 
     weights: Any = None
+    intact = True
 
 
 async def fit(
@@ -232,11 +233,14 @@ async def test_an_unknown_metric_loses_no_step(tmp_path: Path) -> None:
 
 
 async def test_lost_ranks_are_not_asked_for_their_weights(tmp_path: Path) -> None:
+    policy = Policy()
+
     def values(step: int) -> float:
+        policy.intact = False
         raise RanksLost("gone")
 
     with pytest.raises(RanksLost):
-        await fit(tmp_path, values, steps=5)
+        await fit(tmp_path, values, steps=5, policy=policy)
     assert not (tmp_path / "checkpoints" / "step_000001").exists()
 
 

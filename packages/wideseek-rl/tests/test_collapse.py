@@ -94,6 +94,7 @@ class Falling:
         raise AssertionError("not asked for")
 
     weights: Any = None
+    intact = True
 
 
 async def fit(folder: Path, policy: Falling, **changes: Any) -> TrainSummary:

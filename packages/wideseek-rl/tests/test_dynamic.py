@@ -28,6 +28,7 @@ class Prompts:
     """Prompts of which those in `equal` have rollouts of equal rewards."""
 
     weights: Any = None
+    intact = True
 
     def __init__(self, *equal: int) -> None:
         self._equal = equal

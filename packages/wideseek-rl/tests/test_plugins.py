@@ -80,7 +80,7 @@ class CounterConfig(Config):
 class Counter:
     def __init__(self, config, loss):
         self.config, self.loss, self.total = config, loss, 0
-        self.weights = self
+        self.weights, self.intact = self, True
 
     def metadata(self):
         return []

@@ -26,7 +26,13 @@ from wideseek_core import (
 from wideseek_core.frames import PICKLE, Kind, frame
 from wideseek_core.processes import TEMPORARY, log_tail
 from wideseek_core.testing.fake_vllm import FakeVllm
-from wideseek_rl import LossConfig, OptimizerConfig, TorchTrainerConfig
+from wideseek_rl import (
+    LossConfig,
+    OptimizerConfig,
+    TorchTrainerConfig,
+    TrainedTurn,
+    build_samples,
+)
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.cluster.launcher import Launcher, SlotRequest
 from wideseek_rl.cluster.local import LocalLauncher
@@ -39,7 +45,7 @@ from wideseek_rl.models.hf_format import save_model
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
 from wideseek_rl.sync.config import SyncConfig
 from wideseek_rl.sync.source import TensorInfo
-from wideseek_rl.testing import known, make_sample, tiny_model
+from wideseek_rl.testing import known, make_sample, make_turn, tiny_model
 from wideseek_rl.trainers.open import open_trainer
 from wideseek_rl.trainers.protocol import Trainer, measured
 from wideseek_rl.trainers.remote.client import (
@@ -207,6 +213,66 @@ async def test_a_rank_that_lost_its_peer_says_that_another_attempt_may_help(
         assert first.stdin is not None
         first.stdin.write(frame(Kind.ASK, 0, PICKLE.dumps(Describe())))
         assert await first.wait() == TEMPORARY
+
+
+async def test_a_rank_whose_update_failed_still_saves_its_weights(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    nothing: Any = None
+    async with opened(forks, tmp_path) as trainer:
+        await trainer.update(samples())
+        before = await tensors_of(trainer)
+        with pytest.raises(RanksLost, match=r"^an update failed: AttributeError: .*NoneType"):
+            await trainer.update([*samples(), nothing])
+        assert trainer.intact
+        await trainer.save(tmp_path)
+        assert (await trainer.update(samples())).updates == 1
+    saved = TorchTrainer(tiny_model(), CONFIG, LossConfig())
+    saved.load(tmp_path)
+    for name, tensor in saved.weights.tensors():
+        torch.testing.assert_close(before[name], tensor)
+
+
+async def test_ranks_that_refuse_an_update_alike_still_save_their_weights(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    (sample,) = build_samples([TrainedTurn(turn=make_turn(logprob=-2.83), weight=1, advantage=1)])
+    huge = np.full(len(sample), 3e38, dtype=np.float32)
+    broken = replace(sample, weights=np.where(sample.weights > 0, huge, 0), advantages=huge)
+    async with opened(forks, tmp_path, 2) as trainer:
+        await trainer.update(samples())
+        before = await tensors_of(trainer)
+        for _ in range(2):
+            assert (await trainer.update([broken])).skipped == 1
+        with pytest.raises(TrainError, match="not finite 3 times") as failed:
+            await trainer.update([broken])
+        assert not isinstance(failed.value, RanksLost)
+        assert trainer.intact
+        await trainer.save(tmp_path)
+    saved = TorchTrainer(tiny_model(), CONFIG, LossConfig())
+    saved.load(tmp_path)
+    for name, tensor in saved.weights.tensors():
+        torch.testing.assert_close(before[name], tensor)
+
+
+async def test_one_of_several_ranks_that_fails_takes_their_weights_along(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    nothing: Any = None
+    async with opened(forks, tmp_path, 2) as trainer:
+        with pytest.raises(RanksLost, match=r"a rank of the trainer ended: .*NoneType"):
+            await trainer.update([*samples(), nothing])
+        assert not trainer.intact
+
+
+async def test_a_rank_that_was_killed_has_no_weights(tmp_path: Path, forks: ForkedLauncher) -> None:
+    async with opened(forks, tmp_path) as trainer:
+        assert isinstance(trainer, RemoteTrainer)
+        assert trainer.intact
+        (child,) = trainer.group.children
+        child.kill()
+        await child.wait()
+        assert not trainer.intact
 
 
 async def test_an_interface_that_is_not_there_ends_a_run_at_once(

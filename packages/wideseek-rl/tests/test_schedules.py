@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from wideseek_core import (
     Episode,
+    RanksLost,
     Score,
     ScoreState,
     Task,
@@ -41,6 +42,7 @@ from wideseek_rl import (
 )
 from wideseek_rl.batch.samples import Floats
 from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.loop.restarts import with_restarts
 from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
 from wideseek_rl.rollout.runner import Group
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -73,6 +75,7 @@ class World:
     began: Counter[int] = field(default_factory=Counter[int])
     """How often each prompt was sampled."""
     weights: Any = None
+    intact = True
 
     async def collect(self, tasks: Sequence[Task], step: int) -> list[Group]:
         return [await self._group(int(task.id)) for task in tasks]
@@ -408,6 +411,61 @@ async def test_an_update_is_saved_whatever_error_the_engine_has(tmp_path: Path) 
     with pytest.raises(RuntimeError, match="out of memory"):
         await loop.fit(tasks())
     assert read_checkpoint(tmp_path / "checkpoints" / "step_000003").updates == 3
+
+
+@dataclass
+class Failing(World):
+    """Its third update fails, before or after it has begun to change the weights."""
+
+    error: Exception = field(default_factory=lambda: RuntimeError("CUDA out of memory"))
+    changes: bool = False
+
+    async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+        if self.version == 2:
+            self.intact = not self.changes
+            if self.changes:
+                self.trained.append(())
+            raise self.error
+        return await super().update(samples)
+
+
+@pytest.mark.parametrize("schedule", [{"kind": "sync"}, {"kind": "dynamic"}, *AHEAD])
+@pytest.mark.parametrize("changes", [False, True])
+@in_simulated_time
+async def test_an_update_that_fails_loses_no_step_before_it_if_it_has_changed_nothing(
+    tmp_path: Path, schedule: dict[str, Any], changes: bool
+) -> None:
+    settings = config(schedule=schedule, checkpoint=CheckpointConfig(every_steps=100))
+
+    def loop(world: World) -> TrainingLoop:
+        loggers = open_loggers(settings.loggers, LoggedRun(folder=tmp_path), episodes=False)
+        return TrainingLoop(settings, world, world, folder=tmp_path, loggers=loggers)
+
+    first, second = Failing(slow(1, 4, 9), changes=changes), World(slow(1, 4, 9))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await loop(first).fit(tasks())
+    saved = [path.name for path in (tmp_path / "checkpoints").glob("step_*")]
+    assert saved == ([] if changes else ["step_000002"])
+    summary = await loop(second).fit(tasks())
+    assert (summary.steps, summary.updates) == (8, 8)
+    assert prompts_of(second) == list(range(24))
+    if not changes:
+        assert second.trained[:2] == first.trained
+    reported = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in reported] == list(range(1, 9))
+
+
+async def test_ranks_that_are_intact_save_the_run_that_is_started_again(tmp_path: Path) -> None:
+    settings = config(checkpoint=CheckpointConfig(every_steps=100))
+    worlds = [Failing(error=RanksLost("an update failed: out of memory")), World()]
+
+    async def attempt(repeated: bool) -> TrainSummary:
+        world = worlds[repeated]
+        return await TrainingLoop(settings, world, world, folder=tmp_path).fit(tasks())
+
+    assert (await with_restarts(attempt, 1)).updates == 8
+    assert worlds[1].trained[:2] == worlds[0].trained
+    assert sum(worlds[1].began.values()) == 6 * PER_STEP
 
 
 async def test_an_error_is_reported_although_the_step_can_not_be_saved(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class World:
     positions: Mapping[str, int]
     """Where each task is in the sequence of prompts."""
     weights: Any = None
+    intact = True
     version: int = 0
     ends: list[float] = field(default_factory=lambda: [0.0])
     """When each step had its new weights, after the beginning."""

@@ -1,12 +1,14 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wideseek_core import CheckpointError, ConfigError, TrainError, Turn
 from wideseek_rl import (
@@ -19,6 +21,7 @@ from wideseek_rl import (
     UpdateMetrics,
     build_samples,
 )
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import known, make_turn, tiny_model
 from wideseek_rl.trainers.torch import TorchTrainer
 
@@ -290,6 +293,115 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_then_an_error(tmp_path: P
     for each in (trainer, resumed):
         with pytest.raises(TrainError, match="3 times in a row"):
             each.update([broken])
+
+
+class OutOfMemory:
+    """Makes passes of a model fail, the first of them excepted."""
+
+    def __init__(self, model: nn.Module, good: int) -> None:
+        self.good = good
+        self.hook = model.register_forward_pre_hook(self.before)
+
+    def before(self, *_: object) -> None:
+        self.good -= 1
+        if self.good < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def layer_of(trainer: TorchTrainer) -> nn.Module:
+    assert isinstance(trainer.model, Decoder)
+    return trainer.model.model.layers[0]
+
+
+@pytest.mark.parametrize("settings", [{}, {"offload": True}, {"lora": {"rank": 2, "alpha": 4}}])
+def test_an_update_that_fails_in_a_pass_leaves_the_trainer_as_it_was(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = TorchTrainerConfig.model_validate(
+        {"optimizer": FAST, "max_batch_tokens": 1, "recompute_logprobs": False, **settings}
+    )
+    samples = build_samples(credited())
+    undisturbed, model = TorchTrainer(tiny_model(), config), tiny_model()
+    trainer = TorchTrainer(model, config)
+    for each in (undisturbed, trainer):
+        each.update(samples)
+    fault = OutOfMemory(layer_of(trainer), good=1)  # there are two micro-batches
+    for _ in range(2):
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+            trainer.update(samples)
+        assert trainer.intact
+        assert all(parameter.grad is None for parameter in model.parameters())
+    fault.hook.remove()
+    trainer.save(tmp_path)
+    resumed = TorchTrainer(tiny_model(), config)
+    resumed.load(tmp_path)
+    wanted = undisturbed.update(samples)
+    for each in (trainer, resumed):
+        assert replace(each.update(samples), seconds=wanted.seconds) == wanted
+        assert torch.equal(weights(each.model), weights(undisturbed.model))
+
+
+def test_an_update_that_fails_after_an_optimizer_step_can_not_be_undone(tmp_path: Path) -> None:
+    config = TorchTrainerConfig(optimizer=FAST, updates_per_step=2, recompute_logprobs=False)
+    samples = [*samples_of(make_turn(), group=0), *samples_of(make_turn(), group=1)]
+    model = tiny_model()
+    trainer = TorchTrainer(model, config)
+    assert trainer.update(samples).updates == 2
+    trainer.save(tmp_path)
+    fault = OutOfMemory(layer_of(trainer), good=1)  # of the passes of two optimizer steps
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.update(samples)
+    assert not trainer.intact
+    fault.hook.remove()
+    trainer.load(tmp_path)
+    assert trainer.intact
+
+
+@dataclass
+class Stops(TorchDispatchMode):
+    """Has no memory for one operation of torch."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.name in str(func):
+            raise torch.OutOfMemoryError(f"CUDA out of memory in {func}")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("operation", "intact"),
+    [("embedding", True), ("_foreach_norm", True), ("adamw", False), ("_foreach_copy_", False)],
+)
+def test_weights_are_intact_until_the_optimizer_step_begins(operation: str, intact: bool) -> None:
+    model = tiny_model().to(torch.bfloat16)
+    trainer = TorchTrainer(model, TorchTrainerConfig(optimizer=FAST))
+    before = weights(model)
+    with Stops(operation), pytest.raises(torch.OutOfMemoryError, match=operation):
+        trainer.update(build_samples(credited()))
+    assert trainer.intact == intact
+    assert torch.equal(weights(model), before)  # as far as bfloat16 shows
+
+
+def test_what_a_failed_update_counted_is_taken_back(tmp_path: Path) -> None:
+    (sample,) = samples_of(make_turn(logprob=-2.83))
+    huge = np.full(3, 3e38, dtype=np.float32)
+    broken = replace(sample, weights=np.array([0, 3e38, 3e38], dtype=np.float32), advantages=huge)
+    trainer = TorchTrainer(tiny_model(), TorchTrainerConfig())
+    for _ in range(2):
+        trainer.update([broken])
+    for _ in range(2):  # the second one as the first
+        with pytest.raises(TrainError, match="3 times in a row"):
+            trainer.update([broken])
+        assert trainer.intact
+    trainer.save(tmp_path)
+    resumed = TorchTrainer(tiny_model(), TorchTrainerConfig())
+    resumed.load(tmp_path)
+    with pytest.raises(TrainError, match="3 times in a row"):
+        resumed.update([broken])
 
 
 def test_a_loaded_trainer_continues_with_equal_numbers(tmp_path: Path) -> None:

@@ -412,6 +412,7 @@ class Slow:
     def __init__(self) -> None:
         self.started, self.go_on = threading.Event(), threading.Event()
         self.weights: Any = None
+        self.intact = True
 
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         self._wait()

@@ -135,6 +135,7 @@ class Remembers:
     """Weights that are the prompts they were trained on."""
 
     weights: Any = None
+    intact = True
 
     def __init__(self) -> None:
         self.trained: list[list[int]] = []

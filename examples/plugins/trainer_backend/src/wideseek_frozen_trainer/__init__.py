@@ -34,6 +34,11 @@ class FrozenTrainer:
         """What engines sample with."""
         return ModuleSource(self._model.module)
 
+    @property
+    def intact(self) -> bool:
+        """Whether an update that failed has changed nothing: here none ever does."""
+        return True
+
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """Would train on the samples of one step."""
         tokens = sum(int((sample.weights != 0).sum()) for sample in samples)

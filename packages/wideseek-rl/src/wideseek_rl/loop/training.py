@@ -16,7 +16,6 @@ from wideseek_core import (
     CheckpointError,
     Config,
     DataError,
-    RanksLost,
     Task,
     TrainError,
 )
@@ -187,14 +186,16 @@ class TrainingLoop:
     async def _saving_on_error(
         self, schedule: Schedule, state: TrainerState
     ) -> AsyncGenerator[None]:
-        """Around what leaves the weights alone: its failure ends the run, but loses no step."""
+        """Around what ends the run if it fails: no step is lost while the trainer is intact.
+
+        So it is with all that leaves the weights alone, and with updates that had not begun to
+        change them. The prompts of the step that failed have not been trained on then.
+        """
         try:
             with ungrouped():  # rollouts of a step fail together
                 yield
-        except RanksLost:  # nothing is left to save
-            raise
-        except Exception:  # whatever failed, the weights are those of the last update
-            if state.step and not self._store.has(state.step):
+        except Exception:  # whatever failed
+            if self._trainer.intact and state.step and not self._store.has(state.step):
                 await self._save_last(schedule, state)
             raise
 

@@ -33,9 +33,8 @@ async def train_and_publish(
 ) -> Outcome:
     """Trains on a batch and brings the weights to the engine as `version`.
 
-    `unchanged` is entered around what comes before the training. Raises what that raises, and what
-    the training itself raises, since nobody knows which weights it leaves then, and `RanksLost`,
-    which leaves none.
+    `unchanged` is entered around the training and what comes before it. Raises what that raises,
+    and `RanksLost`, which leaves no weights.
     """
     if not batch.samples:
         return Outcome(update=NO_UPDATE, trained=time.monotonic())
@@ -45,7 +44,7 @@ async def train_and_publish(
             async with AsyncExitStack() as stack:
                 async with unchanged:
                     commit = await stack.enter_async_context(sync.updating())
-                update = await trainer.update(batch.samples)
+                    update = await trainer.update(batch.samples)
                 made = Outcome(update=update, trained=time.monotonic())
                 if update.updates:
                     commit(version)

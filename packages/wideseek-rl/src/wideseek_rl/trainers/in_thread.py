@@ -18,6 +18,11 @@ class BlockingTrainer(Protocol):
         """The weights as they are after the last update."""
         ...
 
+    @property
+    def intact(self) -> bool:
+        """Whether a failed update has changed nothing."""
+        ...
+
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """Trains on the samples of one step."""
         ...
@@ -48,6 +53,11 @@ class InThread:
     def weights(self) -> WeightSource:
         """See `Trainer`."""
         return self._trainer.weights
+
+    @property
+    def intact(self) -> bool:
+        """See `Trainer`."""
+        return self._trainer.intact
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """See `Trainer`."""

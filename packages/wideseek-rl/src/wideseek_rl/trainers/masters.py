@@ -40,6 +40,8 @@ class MasterAdamW:
         self._config = config
         self._given = advance
         self._measured: _Measured | None = None
+        self.begun = 0
+        """Steps that began to change weights or moments, whether or not they came to an end."""
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.weights = [parameter for _, parameter in named]
@@ -116,6 +118,7 @@ class MasterAdamW:
             return Step(norm=norm)
         watched = self._watched()
         set_learning_rate(self.inner, lr)
+        self.begun += 1
         self.inner.step()  # pyright: ignore[reportUnknownMemberType]
         self.publish()
         return Step(norm=norm, changed=changed_part(watched.counts()))
@@ -130,6 +133,7 @@ class MasterAdamW:
         if not math.isfinite(norm):
             return Step(norm=norm)
         clipped = self._config.grad_clip / norm if norm > self._config.grad_clip else 1.0
+        self.begun += 1
         self._advance(advance, lr, clipped / scale)
         return Step(norm=norm, changed=changed_part(measured.watched.counts()))
 
@@ -195,7 +199,10 @@ class MasterAdamW:
             yield name, master, master is not weight
 
     def move(self, device: torch.device | str) -> None:
-        """Takes masters that are copies, and all that is kept of steps, to a device."""
+        """Takes masters that are copies, and all that is kept of steps, to a device.
+
+        An error, such as memory that is short, leaves some there and some here, and loses none.
+        """
         self._measured = None
         numbers_of = {id(master): number for number, master in enumerate(self.masters)}
         for group in self.inner.param_groups:
@@ -204,9 +211,11 @@ class MasterAdamW:
                 number = numbers_of[id(master)]
                 copied = master is not self.weights[number]
                 moved = nn.Parameter(master.detach().to(device)) if copied else master
-                state = cast(dict[str, Tensor], self.inner.state.pop(master, {}))
+                kept = cast(dict[str, Tensor], self.inner.state.get(master, {}))
+                state = {key: one.to(device) for key, one in kept.items()}
+                self.inner.state.pop(master, None)
                 if state:
-                    self.inner.state[moved] = {key: one.to(device) for key, one in state.items()}
+                    self.inner.state[moved] = state
                 self.masters[number] = masters[place] = moved
 
     def _pairs(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:

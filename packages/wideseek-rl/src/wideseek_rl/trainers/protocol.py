@@ -116,6 +116,16 @@ class Trainer(Protocol):
         """The weights as they are after the last update."""
         ...
 
+    @property
+    def intact(self) -> bool:
+        """Whether weights and optimizer are what the last `update` or `load` that returned left.
+
+        The loop asks after a failure, and saves the run only if it is so: an update that failed
+        before it began to change anything loses no earlier step. False where the weights are lost,
+        or where a trainer can't tell what a failed update has changed.
+        """
+        ...
+
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """Trains on the samples of one step; the weights of the tokens are final.
 

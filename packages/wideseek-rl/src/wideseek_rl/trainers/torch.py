@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -87,11 +88,36 @@ class TorchTrainer:
         self._scale = LossScale(config.loss_scale) if half else None
         self._updates = 0
         self._broken = 0
+        self._returned = self._optimizer.begun
+        """Optimizer steps begun when the last update returned."""
         if config.offload:
             self._optimizer.move("cpu")
 
     def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
-        """One step: as many optimizer steps as configured, on samples that have a gradient."""
+        """One step: as many optimizer steps as configured, on samples that have a gradient.
+
+        An error before the first of these has begun leaves the trainer as it was. One that comes
+        later can't be undone: `intact` is false then, until `load`.
+        """
+        before = self._counts
+        try:
+            metrics = self._profiled(samples)
+        except BaseException as error:
+            if self.intact:
+                self._count_on(before)
+            # What the passes held would be missing when weights are saved.
+            traceback.clear_frames(error.__traceback__)
+            self._optimizer.zero_grad()
+            raise
+        self._returned = self._optimizer.begun
+        return metrics
+
+    @property
+    def intact(self) -> bool:
+        """Whether weights and optimizer are what the last `update` or `load` that returned left."""
+        return self._optimizer.begun == self._returned
+
+    def _profiled(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         next_ones = range(self._updates, self._updates + self._config.updates_per_step)
         if self._ranks.first and any(update in next_ones for update in self._config.profile):
             with profiled(self._config.profile_folder, self._updates):
@@ -155,16 +181,11 @@ class TorchTrainer:
             base = None if self._tokenizer_file is None else self._tokenizer_file.parent
             save_adapter(network(self.model), folder / ADAPTER, base, writes=first)
         save_any_model(self.model, folder / "model", self._tokenizer_file, writes=first)
-        counts = Counts(
-            updates=self._updates,
-            loss_scale=self._loss_scale,
-            good=0 if self._scale is None else self._scale.good,
-            broken=self._broken,
-        )
-        save_optimizer(self._optimizer, folder / OPTIMIZER, counts, writes=first)
+        save_optimizer(self._optimizer, folder / OPTIMIZER, self._counts, writes=first)
 
     def load(self, folder: Path) -> None:
         """Restores what `save` wrote, in the module given at construction."""
+        self._returned = -1  # not intact before all of it is there
         if self._config.lora is None:
             load_any_weights(self.model, folder / "model")
         else:
@@ -172,6 +193,19 @@ class TorchTrainer:
         counts = load_optimizer(self._optimizer, folder / OPTIMIZER)
         if self._config.offload:
             self._optimizer.move("cpu")
+        self._count_on(counts)
+        self._returned = self._optimizer.begun
+
+    @property
+    def _counts(self) -> Counts:
+        return Counts(
+            updates=self._updates,
+            loss_scale=self._loss_scale,
+            good=0 if self._scale is None else self._scale.good,
+            broken=self._broken,
+        )
+
+    def _count_on(self, counts: Counts) -> None:
         self._updates, self._broken = counts.updates, counts.broken
         if self._scale is not None and counts.loss_scale is not None:
             self._scale = LossScale(counts.loss_scale, counts.good)

@@ -18,7 +18,7 @@ from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.protocol import NO_UPDATE, UpdateMetrics
 from wideseek_rl.trainers.remote.client import Processes, RemoteTrainer
 from wideseek_rl.trainers.remote.group import RankCommand, RankGroup, open_ranks
-from wideseek_rl.trainers.remote.requests import Describe, Described, Drift, Metrics, Update
+from wideseek_rl.trainers.remote.requests import Describe, Described, Drift, Metrics
 from wideseek_rl.trainers.screening import screen
 
 logger = logging.getLogger(__name__)
@@ -39,16 +39,21 @@ class NemoAlignerTrainer(RemoteTrainer):
         self._loss, self._vocabulary = loss, vocabulary
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
-        """Trains on the samples of one step. Raises `TrainError` if a rank has failed."""
+        """Trains on the samples of one step. Raises `TrainError` if a rank has failed.
+
+        The ranks end then, whatever it was and how many they are: NeMo-Aligner's `fit` has no way
+        back to before an update. Their weights end with them.
+        """
         started = time.monotonic()
         screened = screen(samples, self._vocabulary)
         live = [sample for sample in screened.samples if self._has_gradient(sample)]
         found = NO_UPDATE
         if live:
-            found = (await self.group.ask(Update(live), Metrics)).update()
+            found = await self._made(live)
             if drift := await self.drift():
                 logger.warning("the ranks' copies of the weights differ by %.3g", drift)
             found = replace(found, drift=drift)
+        self._unreturned = False
         return replace(
             found,
             zero_advantage_samples=len(screened.samples) - len(live),

@@ -143,15 +143,30 @@ class RemoteTrainer:
     def __init__(self, group: RankGroup, described: Described) -> None:
         self.group = group
         self._weights = RemoteWeights(group, described)
+        self._unreturned = False
+        """Whether the ranks made an update that `update` has not returned."""
 
     @property
     def weights(self) -> RemoteWeights:
         """See `Trainer`."""
         return self._weights
 
+    @property
+    def intact(self) -> bool:
+        """See `Trainer`. Ranks of which one has failed alone end, and their weights with them."""
+        return self.group.usable and not self._unreturned
+
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
         """See `Trainer`. Raises `RanksLost` if a rank has ended."""
-        return (await self.group.ask(Update(list(samples)), Metrics)).update()
+        found = await self._made(samples)
+        self._unreturned = False
+        return found
+
+    async def _made(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
+        """What the ranks answered to an update; it is left to the caller to return it."""
+        answer = await self.group.ask(Update(list(samples)), Metrics)
+        self._unreturned = True
+        return answer.update()
 
     async def logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """See `Trainer`."""
@@ -164,6 +179,7 @@ class RemoteTrainer:
     async def load(self, folder: Path) -> None:
         """See `Trainer`."""
         await self.group.ask(Load(folder.resolve()), Done)
+        self._unreturned = False
 
 
 def check_dtype(dtype: str, ranks: int) -> None:

@@ -63,6 +63,11 @@ class RankGroup:
         assert isinstance(answer, kind), answer
         return answer
 
+    @property
+    def usable(self) -> bool:
+        """Whether all ranks run and wait for a request."""
+        return not self._broken and all(child.returncode is None for child in self.children)
+
     async def weights(self, request: Request) -> AsyncIterator[Weight]:
         """The tensors that a request is answered with. They have to be read to the end."""
         async with self._exchange(request):
@@ -107,6 +112,8 @@ class RankGroup:
         except TimeoutError:
             raise TrainError(f"the trainer's ranks did not {what} within {timeout_s:g} s") from None
         if isinstance(answer, Failed):
+            if answer.intact:
+                self._broken = ""
             raise _reported(answer)
         return answer
 

@@ -174,11 +174,13 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A request that could not be carried out; the ranks end."""
+    """A request that could not be carried out; the ranks end, unless they are `intact`."""
 
     message: str
     error: str = "TrainError"
     """Name of the error in `wideseek_core.errors`."""
+    intact: bool = False
+    """Whether the ranks are as they were before the request, and wait for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
