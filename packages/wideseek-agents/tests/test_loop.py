@@ -33,6 +33,8 @@ from wideseek_core import (
     TextGold,
     ToolSpec,
 )
+from wideseek_core.testing import in_simulated_time
+from wideseek_core.usage import watched_usage
 
 from .conftest import COMPACT, SINGLE, TRITON, Watched, World, call, delegate, roles, turns
 
@@ -193,6 +195,22 @@ async def test_a_failed_episode_leaves_its_siblings_alone(world: World, task: Ta
     good, bad = await asyncio.gather(team.run(task), team.run(other))
     assert (good.answer, good.error) == ("fine", "")
     assert bad.error == "PolicyUnavailable: gone"
+
+
+@in_simulated_time
+async def test_what_a_rollout_has_spent_is_known_when_it_is_broken_off(
+    world: World, task: Task
+) -> None:
+    lead = turns(delegate("look", "hang"), "| Moon |")
+    policy = Watched(roles(lead, turns("Triton")))
+    with watched_usage() as watch:
+        running = asyncio.create_task(Team(COMPACT, policy, world, world).run(task))
+        await asyncio.sleep(5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    spent = {part.role: part.requests for part in watch.usage()}
+    assert spent == {"lead": 1, "subagent": 1}  # the other subagent's turn had not ended
 
 
 async def test_cancelling_closes_every_conversation(world: World, task: Task) -> None:

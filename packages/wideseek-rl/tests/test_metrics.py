@@ -68,6 +68,7 @@ def test_an_answer_of_the_right_form_by_a_lead_that_failed_is_no_answer() -> Non
 def test_dropped_rollouts_are_in_no_mean() -> None:
     unscored = make_scored(value=0.0, state=ScoreState.UNSCORED)
     found = metrics([make_scored(value=0.8), unscored, make_scored(error="gone")])
+    assert (found["tokens/generated"], found["tokens/unused"]) == (2, 4)
     assert found["score/mean"] == pytest.approx(0.8)
     assert (found["dropped/error"], found["dropped/unscored"]) == (1, 1)
 
@@ -77,7 +78,8 @@ def test_a_step_without_usable_rollouts_has_counts_and_no_means() -> None:
     assert (found["rollouts"], found["dropped/error"], found["tokens/generated"]) == (1, 1, 0)
     means = ("score", "reward", "ended", "agents", "turns", "calls", "requests", "staleness")
     assert [name for name in found if name.partition("/")[0] in means] == []
-    assert [name for name in found if name.startswith("tokens/")] == ["tokens/generated"]
+    counts = [name for name in found if name.startswith("tokens/")]
+    assert counts == ["tokens/unused", "tokens/generated"]
 
 
 def test_a_share_of_nothing_is_left_out() -> None:

@@ -14,12 +14,29 @@ from wideseek_core import (
     Task,
     TextGold,
     TextMetrics,
+    Usage,
 )
 from wideseek_core.rollouts import unscored
 from wideseek_core.testing import in_simulated_time
-from wideseek_rl import RewardConfig, Rollouts, ScoredEpisode, open_reward
+from wideseek_core.usage import report_usage
+from wideseek_rl import (
+    GroupRelativeConfig,
+    RewardConfig,
+    Rollouts,
+    ScoredEpisode,
+    build_step_batch,
+    open_algorithm,
+    open_reward,
+)
 from wideseek_rl.algorithm.selection import outcome_turns
+from wideseek_rl.loop.metrics import rollout_metrics
 from wideseek_rl.testing import make_agent, make_turn
+
+
+def step_metrics(groups: list[list[ScoredEpisode]]) -> dict[str, float]:
+    batch = build_step_batch(groups, open_algorithm(GroupRelativeConfig()))
+    return rollout_metrics(groups, batch, version=0)
+
 
 TASKS = [Task(id=name, question="?", gold=TextGold(answers=("x",))) for name in "abc"]
 
@@ -136,6 +153,22 @@ async def test_a_rollout_that_misses_its_deadline_fails_and_its_siblings_do_not(
     (group,) = await rollouts.collect(TASKS[:1], 0)
     assert [scored.usable for scored in group] == [True, False, True]
     assert group[1].episode.error == "the rollout missed its deadline"
+
+
+@in_simulated_time
+async def test_a_rollout_that_misses_its_deadline_keeps_what_it_has_spent() -> None:
+    async def hanging(task: Task, trial: int, seed: int) -> Episode:
+        spent = list[Usage]()
+        report_usage(lambda: tuple(spent))
+        spent.append(Usage(role="single", model="m", requests=1, response_tokens=7))
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits for it")
+
+    rollouts = Rollouts(hanging, YesJudge(), group_size=1, rollout_deadline_s=0.05)
+    ((scored,),) = await rollouts.collect(TASKS[:1], 0)
+    assert scored.episode.usage == (Usage(role="single", model="m", requests=1, response_tokens=7),)
+    metrics = step_metrics([[scored]])
+    assert (metrics["tokens/generated"], metrics["tokens/unused"]) == (0, 7)
 
 
 @in_simulated_time

@@ -21,11 +21,13 @@ from wideseek_core import (
     TextGold,
     TextMetrics,
     TrainError,
+    Usage,
     VersionSpan,
 )
 from wideseek_core.rollouts import broken_episode
 from wideseek_core.simulated_time import simulate
 from wideseek_core.testing import in_simulated_time
+from wideseek_core.usage import report_usage
 from wideseek_rl import (
     CheckpointConfig,
     GroupRelativeConfig,
@@ -662,6 +664,50 @@ async def test_what_a_prompt_trains_on_does_not_depend_on_how_long_rollouts_take
     assert runs[0][0] == runs[1][0] == runs[2][0]
     if schedule is TAIL:
         assert max(begun for _, begun in runs) > 48  # some were sampled again
+
+
+@in_simulated_time
+async def test_a_step_reports_the_tokens_of_groups_that_it_gave_up(tmp_path: Path) -> None:
+    async def run_episode(task: Task, trial: int, seed: int) -> Episode:
+        if int(task.id) % 2:  # reports no turn before its end, and ends at different times
+            await asyncio.sleep(0.5 + 60 * trial)
+        else:
+            spent = list[Usage]()
+            report_usage(lambda: tuple(spent))
+            for _ in range(1 + int(task.id)):
+                await asyncio.sleep(1.0)
+                spent.append(Usage(role="lead", model="", response_tokens=10))
+        agents = (make_agent(make_turn([int(task.id) + 1], [seed % 1000 + 1, trial + 1])),)
+        return Episode(task_id=task.id, trial=trial, trajectories=agents, answer=str(trial))
+
+    class TrialJudge:
+        async def score(self, task: Task, answer: str) -> Score:
+            metrics = TextMetrics(correct=float(answer))
+            return Score(state=ScoreState.SCORED, metrics=metrics, format_valid=True)
+
+    seen: list[tuple[set[int], float, float]] = []
+
+    class Tokens:
+        async def start(self, step: int) -> None:
+            return None
+
+        async def write(self, report: StepReport) -> None:
+            prompts = {int(scored.episode.task_id) for group in report.groups for scored in group}
+            values = [report.metrics[f"tokens/{name}"] for name in ("generated", "unused")]
+            seen.append((prompts, values[0], values[1]))
+
+        async def close(self) -> None:
+            return None
+
+    settings = config(schedule={"kind": "tail", "extra": 3.0}, prompts_per_step=1, steps=4)
+    source = Rollouts(run_episode, TrialJudge(), group_size=2)
+    loop = TrainingLoop(settings, World(), source, folder=tmp_path, loggers=[Tokens()])
+    await loop.fit(tasks(4))
+    # Prompt 0 is first, after a second: both rollouts of 2 have 10 tokens by then, of 1 and 3 one
+    # rollout each has ended, with a turn of 2 tokens. The others have their long steps.
+    assert seen[0] == ({0}, 4, 2 * 10 + 2 + 2)
+    later = sorted((*prompts, unused) for prompts, _, unused in seen[1:])
+    assert later == [(1, 0), (2, 0), (3, 0)]
 
 
 @in_simulated_time

@@ -372,6 +372,34 @@ def test_a_run_of_one_synchronous_step_is_measured(tmp_path: Path) -> None:
     assert (run.step_s, run.settled) == (6.5, True)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "total", "unused"),
+    [
+        ({"generated": 100.0, "unused": 0.0}, 25.0, 0.0),
+        ({"generated": 100.0, "unused": 60.0}, 40.0, 0.375),
+        ({"generated": 60.0, "unused": 40.0}, 25.0, 0.4),  # all of them recorded
+        ({"generated": 100.0}, 25.0, None),
+        ({"generated": 100.0, "unused": -1.0}, 25.0, None),
+    ],
+)
+def test_an_engine_generated_what_was_given_up_as_well(
+    tmp_path: Path, tokens: dict[str, float], total: float, unused: float | None
+) -> None:
+    folder = run_folder(tmp_path / "run")
+    path = folder / "metrics.jsonl"
+    steps = [json.loads(line) for line in path.read_text().splitlines()]
+    counted = {f"tokens/{name}": value for name, value in tokens.items()}
+    path.write_text("".join(json.dumps(step | counted) + "\n" for step in steps[:3]))
+    run = measure_run(folder)
+    assert (run.speeds.total, run.unused) == (pytest.approx(total), pytest.approx(unused))
+    output = tmp_path / "out.json"
+    config = ScheduleSimConfig(run=folder, steps=4, schedules=("sync",), output=output)
+    text = schedule_report(config)
+    assert ("% measured in turns that ended, 0% simulated" in text) is bool(unused)
+    measured = json.loads(output.read_text())["run"]["measured"]
+    assert measured.get("unused") == pytest.approx(unused)
+
+
 def test_a_run_that_was_killed_or_is_at_work_is_measured(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     for name in ("metrics.jsonl", "episodes/step_000003.jsonl"):

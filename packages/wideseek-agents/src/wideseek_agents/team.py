@@ -25,6 +25,7 @@ from wideseek_core import (
     Task,
     Trajectory,
 )
+from wideseek_core.usage import report_usage
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ class Team:
 
         A policy that fails for the answering agent ends it with `Episode.error` and what was done
         so far; one that fails for a subagent costs that agent's report alone. Cancelling it
-        cancels its agents and closes their conversations.
+        cancels its agents and closes their conversations; what it has spent by then is known to
+        those who watch it (`wideseek_core.usage.watched_usage`).
         """
         name = f"{seed}/{task.id}/{trial}"
         rollout = await self._rollout(self._following(task, earlier), name, on_event or ignore)
@@ -124,6 +126,7 @@ class Team:
     async def _rollout(self, task: Task, name: str, on_event: OnEvent) -> "_Rollout":
         recording = Recording(fixed_roles=self._fixed_roles)
         rollout = _Rollout(self._factory, task, name, recording, on_event)
+        report_usage(rollout.ledger.usage)
         try:
             if self._config.workflow == "multi_agent":
                 await rollout.lead()

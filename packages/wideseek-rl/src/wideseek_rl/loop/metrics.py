@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from wideseek_core import Status, TableMetrics, ToolCall
 from wideseek_core.tasks import source_of
-from wideseek_core.usage import total_usage
+from wideseek_core.usage import generated_tokens, total_usage
 from wideseek_rl.algorithm.protocol import Reward
 from wideseek_rl.algorithm.step_batch import DROP_REASONS, MASK_REASONS, StepBatch
 from wideseek_rl.rollout.scored import ScoredEpisode
@@ -29,11 +29,17 @@ MAX_AGE = 5
 
 
 def rollout_metrics(
-    groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch, *, version: int
+    groups: Sequence[Sequence[ScoredEpisode]],
+    batch: StepBatch,
+    *,
+    version: int,
+    unused_tokens: int = 0,
 ) -> dict[str, float]:
     """Means over the rollouts that train, and counts of what was left out.
 
-    `version` is that of the weights before the update.
+    `version` is that of the weights before the update. `unused_tokens` are those of groups that
+    were given up: with those of rollouts that do not train they are `tokens/unused`, beside
+    `tokens/generated` of rollouts that do.
     """
     pairs = [
         (scored, reward)
@@ -42,12 +48,15 @@ def rollout_metrics(
         if reward is not None
     ]
     usable = [scored for scored, _ in pairs]
+    used = {id(scored) for scored in usable}
+    dropped = [scored.episode for group in groups for scored in group if id(scored) not in used]
     metrics = {
         "rollouts": float(sum(map(len, groups))),
         "rollouts/used": float(len(usable)),
         "dropped/rollouts": float(batch.dropped.total()),
         "groups/zero_variance": float(batch.zero_variance),
         "groups/filtered": float(batch.filtered),
+        "tokens/unused": float(unused_tokens + sum(map(generated_tokens, dropped))),
     }
     metrics |= _means(
         {

@@ -287,7 +287,10 @@ class TrainingLoop:
         )
         schedule.trained(published=made.problem is None)
         done = time.monotonic()
-        metrics = self._rollout_metrics(groups, batch, duplicates, version=state.updates)
+        metrics = rollout_metrics(
+            groups, batch, version=state.updates, unused_tokens=schedule.unused_tokens
+        )
+        metrics |= self._further_metrics(groups, batch, duplicates)
         metrics |= update_metrics(
             made.update,
             generated=metrics["tokens/generated"],
@@ -319,15 +322,11 @@ class TrainingLoop:
                     raise made.problem
         return state
 
-    def _rollout_metrics(
-        self,
-        groups: Sequence[Sequence[ScoredEpisode]],
-        batch: StepBatch,
-        duplicates: Duplicates,
-        *,
-        version: int,
+    def _further_metrics(
+        self, groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch, duplicates: Duplicates
     ) -> dict[str, float]:
-        metrics = rollout_metrics(groups, batch, version=version)
+        """What has its metrics only where there is something to tell."""
+        metrics: dict[str, float] = {}
         if duplicates.pairs:
             metrics["groups/equal_responses"] = float(duplicates.equal)
             metrics["groups/equal_responses_expected"] = duplicates.expected

@@ -50,6 +50,11 @@ class AsyncSchedule:
                 self._finished[self._running.pop(task)] = task.result()
         return [self._finished.pop(position) for position in self._positions]
 
+    @property
+    def unused_tokens(self) -> int:
+        """No group is given up."""
+        return 0
+
     def trained(self, *, published: bool) -> None:
         """The groups of the last `collect` are done with; others begin in their slots.
 

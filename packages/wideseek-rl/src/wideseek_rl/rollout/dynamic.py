@@ -45,6 +45,11 @@ class DynamicSchedule:
                 break
         return groups
 
+    @property
+    def unused_tokens(self) -> int:
+        """No group is given up."""
+        return 0
+
     async def _sampled(self, positions: list[int]) -> list[Group]:
         """The groups of some positions; if one can't be had, the others are given up."""
         running = [

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wideseek_core import Episode, Judge, Task
+from wideseek_core.episodes import Usage
 from wideseek_core.rollouts import attempt, broken_episode, score_episode
+from wideseek_core.usage import generated_tokens, report_usage, watched_usage
 from wideseek_rl.rollout.sampler import PromptSampler, rollout_seed
 from wideseek_rl.rollout.scored import ScoredEpisode
 
@@ -69,8 +71,8 @@ class Rollouts:
 
     A rollout frees its slot before it is judged, so that generation never waits for the judge. One
     that is not done `rollout_deadline_s` after its beginning, or `group_deadline_s` after that of
-    its group's first, fails, and the group trains without it. `on_scored` is called with each
-    rollout as it is done.
+    its group's first, fails, and the group trains without it; its episode has what it has spent by
+    then. `on_scored` is called with each rollout as it is done.
     """
 
     def __init__(
@@ -118,15 +120,30 @@ class Rollouts:
         async with self._slots:
             limits = [self._rollout_deadline_s, deadline.left()]
             seconds = min((limit for limit in limits if limit is not None), default=None)
-            try:
-                async with asyncio.timeout(seconds):
-                    episode = await attempt(task, trial, self._run(task, trial, seed))
-            except TimeoutError:
-                reason = "the rollout missed its deadline"
-                logger.warning("%s, trial %d: %s", task.id, trial, reason)
-                episode = broken_episode(task, trial, reason)
+            with watched_usage() as watch:
+                episode = await self._episode(task, trial, seed, seconds)
+        if not watch.reports:  # it says what it has spent in the end alone
+            spent = (_spent(episode),)
+            report_usage(lambda: spent)
+        elif not episode.trajectories and not episode.usage:
+            episode = replace(episode, usage=watch.usage())
         score = await score_episode(self._judge, task, episode)
         scored = ScoredEpisode(episode=episode, score=score, source=task.source)
         if self._on_scored is not None:
             self._on_scored(scored)
         return scored
+
+    async def _episode(self, task: Task, trial: int, seed: int, seconds: float | None) -> Episode:
+        """A rollout that may take so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await attempt(task, trial, self._run(task, trial, seed))
+        except TimeoutError:
+            reason = "the rollout missed its deadline"
+            logger.warning("%s, trial %d: %s", task.id, trial, reason)
+            return broken_episode(task, trial, reason)
+
+
+def _spent(episode: Episode) -> Usage:
+    """The tokens of an episode, in one sum: whose they are does not matter where they are lost."""
+    return Usage(role="lead", model="", response_tokens=generated_tokens(episode))

@@ -35,6 +35,11 @@ class Schedule(Protocol):
         """The groups that step trains on, counted from 0. Raises `JudgeError`."""
         ...
 
+    @property
+    def unused_tokens(self) -> int:
+        """Tokens generated for groups that the last `collect` gave up, as far as is known."""
+        ...
+
     def trained(self, *, published: bool) -> None:
         """Says that the groups of the last `collect` were trained on.
 
@@ -82,6 +87,11 @@ class SyncSchedule:
     async def collect(self, step: int) -> list[Group]:
         """The rollouts of all prompts of the step."""
         return await self._rollouts.collect(self._sampler.at(step), step)
+
+    @property
+    def unused_tokens(self) -> int:
+        """No group is given up."""
+        return 0
 
     def trained(self, *, published: bool) -> None:
         """Nothing is sampled ahead."""

@@ -8,6 +8,7 @@ import asyncio
 import math
 from pathlib import Path
 
+from wideseek_core.usage import UsageWatch, agents_tokens, watched_usage
 from wideseek_rl.rollout.progress import PromptLedger, PromptProgress
 from wideseek_rl.rollout.runner import Group, RolloutSource, run_group
 from wideseek_rl.rollout.sampler import PromptSampler
@@ -27,6 +28,7 @@ class TailSchedule:
         self._rollouts, self._sampler, self._ledger = rollouts, sampler, ledger
         self._extra = math.ceil(config.extra * sampler.per_step)
         self._positions: list[int] = []
+        self._unused = 0
 
     async def collect(self, step: int) -> list[Group]:
         """The first complete groups, or in a long step all of those left over."""
@@ -39,6 +41,11 @@ class TailSchedule:
         self._ledger.give_back(set(positions) - set(groups))
         self._positions = sorted(groups)
         return [groups[position] for position in self._positions]
+
+    @property
+    def unused_tokens(self) -> int:
+        """Those of turns that had ended: servers don't say how far the others were."""
+        return self._unused
 
     def trained(self, *, published: bool) -> None:
         """The groups of the last `collect` are done with."""
@@ -58,9 +65,8 @@ class TailSchedule:
 
     async def _first(self, positions: list[int], wanted: int) -> dict[int, Group]:
         """The `wanted` groups that are complete first; the others are cancelled."""
-        running = {
-            asyncio.ensure_future(run_group(self._rollouts, self._sampler, p)): p for p in positions
-        }
+        watches = {position: UsageWatch() for position in positions}
+        running = {asyncio.ensure_future(self._group(p, watches[p])): p for p in positions}
         groups: dict[int, Group] = {}
         try:
             while len(groups) < wanted:
@@ -72,4 +78,10 @@ class TailSchedule:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        given_up = [watches[position] for position in positions if position not in groups]
+        self._unused = sum(agents_tokens(watch.usage()) for watch in given_up)
         return groups
+
+    async def _group(self, position: int, watch: UsageWatch) -> Group:
+        with watched_usage(watch):
+            return await run_group(self._rollouts, self._sampler, position)

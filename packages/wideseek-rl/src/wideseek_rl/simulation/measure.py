@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from wideseek_core import DataError, Episode
 from wideseek_core.episode_records import read_episodes
 from wideseek_core.files import read_objects
+from wideseek_core.usage import generated_tokens
 from wideseek_rl.numbers import is_number
 from wideseek_rl.simulation.engine import Speeds
 from wideseek_rl.simulation.lengths import RolloutLength, rollout_length
@@ -42,6 +43,9 @@ class MeasuredRun:
     """Whether it is one of steps whose groups did not begin together."""
     rollouts_s: float
     """Mean time that a step waited for its rollouts."""
+    unused: float | None
+    """Share of the generated tokens that rollouts which do not train have generated, in turns that
+    ended; None where the run does not say it."""
 
 
 def measure_run(folder: Path) -> MeasuredRun:
@@ -51,13 +55,18 @@ def measure_run(folder: Path) -> MeasuredRun:
     steps = _steps(metrics)
     counted = _counted(steps, settings.together)
     times = {name: _mean(metrics, counted, f"time/{name}") for name in PARTS}
-    episodes = list(_episodes(folder / "episodes"))
+    by_step = dict(_episodes(folder / "episodes"))
+    episodes = list(by_step.values())
     if not any(group for step in episodes for group in step):
         where = folder / "episodes"
         raise DataError(f"{where}: has no rollouts that came to an end (rl.log_episodes)")
     return MeasuredRun(
         groups=[[rollout_length(e) for e in group] for step in episodes for group in step],
-        speeds=measured_speeds([[e for group in step for e in group] for step in episodes]),
+        speeds=_with_unused(
+            measured_speeds([[e for group in step for e in group] for step in episodes]),
+            steps,
+            by_step,
+        ),
         prompts_per_step=settings.prompts_per_step,
         group_size=settings.group_size,
         slots=settings.max_concurrent_rollouts,
@@ -67,7 +76,43 @@ def measure_run(folder: Path) -> MeasuredRun:
         step_s=times["step_s"],
         settled=len(steps) > settings.together or settings.together == 1,
         rollouts_s=times["rollouts_s"],
+        unused=_unused_share(counted),
     )
+
+
+def _with_unused(
+    speeds: Speeds, steps: Sequence["Step"], episodes: Mapping[int, Sequence[Sequence[Episode]]]
+) -> Speeds:
+    """Speeds of an engine that generated more than what the recorded rollouts have.
+
+    While groups are sampled that are given up, the engine is as full of them as of others, and its
+    throughput is that of both.
+    """
+    generated = recorded = 0.0
+    for step in steps:
+        tokens, number = _tokens(step), step.get("step")
+        if tokens is not None and isinstance(number, int) and number in episodes:
+            generated += sum(tokens)
+            found = (episode for group in episodes[number] for episode in group)
+            recorded += sum(map(generated_tokens, found))
+    factor = max(generated / recorded, 1.0) if recorded else 1.0
+    return Speeds(total=speeds.total * factor, sequence=speeds.sequence)
+
+
+def _unused_share(steps: Sequence["Step"]) -> float | None:
+    """Share of the tokens of some steps; None if one of these does not say it."""
+    tokens = [found for found in map(_tokens, steps) if found is not None]
+    total = sum(map(sum, tokens))
+    if len(tokens) < len(steps) or not total:
+        return None
+    return sum(unused for _, unused in tokens) / total
+
+
+def _tokens(step: "Step") -> tuple[float, float] | None:
+    """Tokens of rollouts that train, and of others, if a step has both."""
+    values = [step.get(f"tokens/{name}") for name in ("generated", "unused")]
+    found = [float(v) for v in values if isinstance(v, int | float) and is_number(v) and v >= 0]
+    return (found[0], found[1]) if len(found) == len(values) else None
 
 
 def measured_speeds(steps: Sequence[Sequence[Episode]]) -> Speeds:
@@ -114,14 +159,15 @@ def _full_throughput(turns: Sequence[tuple[float, float, int]]) -> float:
     return sum(seconds * rate for seconds, rate in full) / seconds if seconds else 0.0
 
 
-def _episodes(folder: Path) -> Iterator[list[list[Episode]]]:
-    """The rollouts of each step by prompt, without those that broke."""
+def _episodes(folder: Path) -> Iterator[tuple[int, list[list[Episode]]]]:
+    """The rollouts of each step by prompt, without those that broke, and its number."""
     for path in sorted(folder.glob("step_*.jsonl")):
         groups: dict[str, list[Episode]] = defaultdict(list)
         for record in read_episodes(path):
             if record.episode.trajectories and not record.episode.error:
                 groups[record.episode.task_id].append(record.episode)
-        yield list(groups.values())
+        number = path.stem.removeprefix("step_")
+        yield int(number) if number.isdecimal() else 0, list(groups.values())
 
 
 class _Settings(BaseModel):

@@ -144,6 +144,11 @@ def _check(run: MeasuredRun | None, own: SimulatedRun | None) -> Iterator[str]:
         f"{own.step_s:.1f} s simulated, ratio {own.step_s / run.step_s:.2f}; "
         f"waiting for rollouts {run.rollouts_s:.1f} s measured, {own.rollouts_s:.1f} s simulated"
     )
+    if run.unused is not None and (run.unused or own.wasted):
+        yield (
+            f"unused tokens {run.unused:.0%} measured in turns that ended, {own.wasted:.0%} "
+            "simulated in all"
+        )
     if not run.settled:
         yield "measured are steps whose groups began together, which take less time than later ones"
 
@@ -160,5 +165,7 @@ def _values(
     }
     if run is not None:
         measured = {"step_s": run.step_s, "rollouts_s": run.rollouts_s}
+        if run.unused is not None:
+            measured["unused"] = run.unused
         values["run"] = {"measured": measured} | ({"simulated": asdict(own)} if own else {})
     return values
