@@ -17,13 +17,14 @@ import pytest
 
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
+from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.sft_config import SftConfig
 from wideseek_apps.training_config import TrainConfig
 from wideseek_core import Config, ConfigError, load_config
 from wideseek_core.testing import wait_until
 from wideseek_rl import GroupRelativeConfig, OptimizerConfig
 
-from .conftest import ROOT, Ended, Run, World, command
+from .conftest import ROOT, TINY, Ended, Run, World, command
 
 TALK = ("policy.turn_tokens=16", "policy.engine.processes=0")
 STEPS = (
@@ -93,6 +94,63 @@ def test_training_leaves_everything_it_promises(training: list[str], run: Run, c
     trained = f"policy.model={folder / 'checkpoints' / 'step_000003'}"
     assert f"wideseek widesearch {trained}" in ended.out
     assert call("ask", "question=Which moons?", trained, *TALK).code == 1
+
+
+def copied(model: Path, to: Path) -> Path:
+    """A model that says nothing of how it was taught."""
+    return Path(shutil.copytree(model, to, ignore=shutil.ignore_patterns("wideseek.json")))
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="needs wideseek-rl[lora]")
+def test_an_adapter_is_used_as_it_was_trained(
+    training: list[str], policy: Path, tmp_path: Path, call: Run
+) -> None:
+    base = copied(policy, tmp_path / "base")
+    team = ["team.prompts=compact", "team.lead.max_turns=2", "team.subagent.max_turns=3"]
+    team += ["team.top_k=2", "team.tool_settings.mine.api_key=hunter2"]
+    model = [f"policy.model={base}", "policy.window=1024", "policy.turn_tokens=16"]
+    lora = ["trainer.lora={rank: 2, alpha: 4}", "rl.steps=2", "rl.prompts_per_step=1"]
+    best = ["rl.evaluate_every=2", "rl.checkpoint.best_metric=format_valid"]
+    few = ["evaluation.data.limit=1", "rl.checkpoint.every_steps=2"]
+    ended = call("train", *training, *lora, *best, *few, *team, *model)
+    assert ended.code == 0, ended.err
+    checkpoints = tmp_path / "run" / "checkpoints"
+    used = [
+        [f"policy.model={base}", f"policy.adapter={checkpoints / name}"]
+        for name in ("step_000002", "step_000002/adapter", "best", "best/adapter")
+    ]
+    for model in (
+        *used,
+        [f"policy.model={tmp_path / 'run'}"],
+        [f"policy.model={checkpoints}/best"],
+    ):
+        found = load_config(WideSearchConfig, model)
+        roles = (found.team.lead, found.team.subagent, found.team.single)
+        assert [role.prompts for role in roles] == ["compact"] * 3
+        assert [role.max_turns for role in roles] == [2, 3, 50]
+        assert (found.team.top_k, found.team.tool_settings) == (2, {})
+        assert isinstance(found.policy, LocalPolicy)
+        assert (found.policy.window, found.policy.turn_tokens) == (1024, 16)
+    assert load_config(WideSearchConfig, [f"policy.model={base}"]).team.lead.max_turns == 10
+    assert call("ask", "Which moons?", *used[0], "policy.engine.processes=0").code == 1
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="needs wideseek-rl[lora]")
+def test_a_demonstrated_adapter_is_used_as_it_was_taught(
+    policy: Path, tmp_path: Path, call: Run
+) -> None:
+    base = copied(policy, tmp_path / "base")
+    taught = ["team.prompts=compact", "team.lead.max_turns=4", "max_tokens=5000"]
+    lora = [f"parent={base}", f"folder={tmp_path / 'made'}", "sft.lora={rank: 2, alpha: 4}"]
+    ended = call("sft", *TINY, *lora, *taught)
+    assert ended.code == 0, ended.err
+    made = tmp_path / "made"
+    for adapter in (made, made / "adapter"):
+        model = [f"policy.model={base}", f"policy.adapter={adapter}"]
+        found = load_config(WideSearchConfig, model)
+        assert (found.team.lead.prompts, found.team.lead.max_turns) == ("compact", 4)
+        assert isinstance(found.policy, LocalPolicy)
+        assert found.policy.window == 5000
 
 
 def test_training_that_runs_out_of_time_says_so(training: list[str], call: Run) -> None:

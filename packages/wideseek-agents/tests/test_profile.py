@@ -1,12 +1,20 @@
 """Settings that belong to a model come from its folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from wideseek_agents import TeamConfig
-from wideseek_agents.profile import ModelProfile, read_profile, suited_team
+from wideseek_agents.profile import (
+    ModelProfile,
+    read_profile,
+    suited_team,
+    taught_settings,
+    write_profile,
+)
+from wideseek_agents.prompts import BUILT_IN
 from wideseek_core import DataError
 from wideseek_core.config import validate
 
@@ -52,6 +60,66 @@ def test_subagents_of_another_model_get_nothing_of_the_leads() -> None:
 def test_what_is_given_comes_first() -> None:
     found = team({"prompts": "default", "lead": {"max_turns": 3}}, TAUGHT, TAUGHT)
     assert (found.prompts, found.lead.prompts, found.lead.max_turns) == ("default", "", 3)
+
+
+def test_settings_of_the_whole_team_are_those_of_its_lead() -> None:
+    single = ModelProfile(team={"workflow": "single_agent", "top_k": 5, "budget": {}})
+    assert (team({}, single, None).workflow, team({}, single, None).top_k) == ("single_agent", 5)
+    assert team({}, None, single) == TeamConfig()
+    assert team({"workflow": "multi_agent"}, single, single).workflow == "multi_agent"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"prompts": "compact"},
+        {"prompts": "compact", "lead": {"prompts": "compact"}},
+        {"lead": {"prompts": "compact", "max_turns": 3}},
+        {"workflow": "single_agent", "single": {"batched": True, "requests_per_call": 4}},
+        {"subagent": {"tools": ["access"], "max_question_tokens": None}, "top_k": 5},
+        {"calls": "reference", "coverage_audit": True, "max_document_chars": 9},
+        {"lead": {"tool_call_format": "llama", "context_tokens": 900}, "max_page_chars": 10},
+    ],
+)
+def test_a_team_is_the_same_by_the_profile_of_a_model_that_it_taught(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    taught = validate(TeamConfig, settings)
+    write_profile(tmp_path, ModelProfile(team=taught_settings(taught), window=900))
+    profile = read_profile(tmp_path)
+    assert profile is not None
+    assert (profile.window, profile.turn_tokens) == (900, None)
+    found = team({}, profile, profile)
+    for role in ("lead", "subagent", "single"):
+        was, now = getattr(taught, role), getattr(found, role)
+        assert (was.prompts or taught.prompts) == (now.prompts or found.prompts)
+        assert was.model_copy(update={"prompts": ""}) == now.model_copy(update={"prompts": ""})
+    roles = {"prompts": "", "lead": None, "subagent": None, "single": None}
+    assert found.model_copy(update=roles) == taught.model_copy(update=roles)
+    assert team({"prompts": "default"}, profile, profile).lead.prompts in ("", "compact")
+
+
+def test_a_profile_keeps_nothing_of_whoever_runs_a_team(tmp_path: Path) -> None:
+    settings = {
+        "budget": {"max_cost": 1.0},
+        "tool_timeout_s": 5.0,
+        "use_access_summary": True,
+        "subagent": {"deadline_s": 3.0, "max_turns": 4},
+        "tool_settings": {"mine": {"api_key": "hunter2"}},
+    }
+    taught = taught_settings(validate(TeamConfig, settings))
+    assert taught == {"prompts": "default", "subagent": {"max_turns": 4}}
+
+
+def test_prompts_of_a_folder_are_found_from_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "compact"):  # a built-in set comes before a folder of its name
+        shutil.copytree(BUILT_IN / "compact", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    names = [taught_settings(TeamConfig(prompts=name))["prompts"] for name in ("mine", "compact")]
+    assert names == [str(tmp_path / "mine"), "compact"]
 
 
 def test_a_folder_without_a_profile_has_none(tmp_path: Path) -> None:

@@ -63,6 +63,34 @@ def test_an_adapter_says_what_it_was_taught(tmp_path: Path, inside: str) -> None
     assert profile_of({"kind": "local", "model": "no", "adapter": tmp_path}) is None
 
 
+@pytest.mark.parametrize(("cls", "turn"), [(AskConfig, 512), (TrainConfig, 320)])
+@pytest.mark.parametrize("limits", [{"window": 900, "turn_tokens": 70}, {"window": 8192}])
+def test_an_adapter_brings_its_limits(
+    tmp_path: Path, cls: type[AskConfig], turn: int, limits: dict[str, int]
+) -> None:
+    (tmp_path / "wideseek.json").write_text(json.dumps(limits))
+    policy = load_config(cls, [f"policy.adapter={tmp_path}"]).policy
+    assert isinstance(policy, LocalPolicy)
+    assert (policy.window, policy.turn_tokens) == (
+        limits["window"],
+        limits.get("turn_tokens", turn),
+    )
+    given = [f"policy.adapter={tmp_path}", "policy.window=100", "policy.turn_tokens=10"]
+    policy = load_config(cls, given).policy
+    assert isinstance(policy, LocalPolicy)
+    assert (policy.window, policy.turn_tokens) == (100, 10)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_servers_keep_the_limits_of_their_model(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "wideseek.json").write_text('{"window": 900, "turn_tokens": 70}')
+    for key in ("policy", "subagent_policy"):
+        served = [f"{key}.kind={kind}", f"{key}.base_urls=[http://127.0.0.1:8000]"]
+        found = load_config(AskConfig, [*served, f"{key}.tokenizer={tmp_path}"])
+        policy = getattr(found, key)
+        assert (policy.context_tokens, policy.turn_tokens) == (900, 70)
+
+
 def test_given_settings_come_before_the_models() -> None:
     config = load_config(AskConfig, ["team.lead.max_turns=3", "team.workflow=single_agent"])
     assert (config.team.lead.max_turns, config.team.lead.prompts) == (3, "compact")

@@ -9,10 +9,24 @@ from typing import Any
 
 from pydantic import Field, JsonValue, ValidationError
 
+from wideseek_agents.config import TeamConfig
+from wideseek_agents.prompts import lasting_name
 from wideseek_core import DataError, Language, Record
 from wideseek_core.config import merge
+from wideseek_core.files import write_atomically
 
 PROFILE_FILE = "wideseek.json"
+ROLES = ("lead", "subagent", "single")
+SHARED = (
+    "calls",
+    "workflow",
+    "coverage_audit",
+    "top_k",
+    "max_document_chars",
+    "max_page_chars",
+)
+"""Settings of a team, beside those of its roles, that a model is taught with. Others are of whoever
+runs it: what may be spent, how long tools may take, their keys, and a model that summarizes."""
 
 
 class ModelProfile(Record):
@@ -22,6 +36,10 @@ class ModelProfile(Record):
     """Languages that the model knows; empty if that is not known."""
     team: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Settings of a `TeamConfig` that the model was taught with."""
+    window: int | None = Field(default=None, ge=64)
+    """Tokens of an agent's whole conversation; null if that is not known."""
+    turn_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of one turn; null if that is not known."""
 
 
 def read_profile(folder: Path) -> ModelProfile | None:
@@ -35,13 +53,39 @@ def read_profile(folder: Path) -> ModelProfile | None:
         raise DataError(f"{file}: not a model's profile: {str(error).splitlines()[0]}") from None
 
 
+def write_profile(folder: Path, profile: ModelProfile) -> None:
+    """Writes a profile into the folder of a model or an adapter."""
+    unknown = {name for name in ("window", "turn_tokens") if getattr(profile, name) is None}
+    text = profile.model_dump_json(indent=1, exclude=unknown)
+    write_atomically(folder / PROFILE_FILE, text + "\n")
+
+
+def taught_settings(team: TeamConfig) -> dict[str, JsonValue]:
+    """What a profile keeps of the team that a model was taught in, where it is not the default.
+
+    Raises `ConfigError` for a prompt set that is not there.
+    """
+    values = team.model_dump(mode="json", exclude_defaults=True)
+    taught: dict[str, JsonValue] = {name: values[name] for name in SHARED if name in values}
+    prompts = {role: lasting_name(getattr(team, role).prompts or team.prompts) for role in ROLES}
+    shared = len(set(prompts.values())) == 1
+    if shared:
+        taught["prompts"] = prompts["lead"]
+    for role in ROLES:
+        own = {k: v for k, v in values.get(role, {}).items() if k not in ("deadline_s", "prompts")}
+        own |= {} if shared else {"prompts": prompts[role]}
+        if own:
+            taught[role] = own
+    return taught
+
+
 def suited_team(
     given: dict[str, Any], main: ModelProfile | None, subagent: ModelProfile | None
 ) -> dict[str, Any]:
     """Raw settings of a team on top of those that its models were taught with.
 
-    The settings of the lead and the single agent come from the profile of `main`, those of
-    subagents from that of `subagent`. What is `given` comes first.
+    The settings of the lead, of the single agent and of the team as a whole come from the profile
+    of `main`, those of subagents from that of `subagent`. What is `given` comes first.
     """
     team: dict[str, Any] = {}
     for roles, profile in ((("lead", "single"), main), (("subagent",), subagent)):
@@ -52,7 +96,7 @@ def suited_team(
                 settings.setdefault("prompts", taught["prompts"])
             if settings:
                 team[role] = settings
-        if profile is main and "calls" in taught:
-            team["calls"] = taught["calls"]
+        if roles[0] == "lead":
+            team |= {name: taught[name] for name in SHARED if name in taught}
     merge(team, given)
     return team

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from wideseek_agents import ChatPolicy, ChatPolicyConfig
 from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig, open_served_policy
-from wideseek_apps.profiles import general_window, profile_of
+from wideseek_apps.profiles import general_window, profile_of, taught_limits
 from wideseek_core import Config, Policy
 from wideseek_rl import BuiltinEngineConfig, EngineConfig, ModelConfig
 
@@ -20,10 +20,12 @@ class LocalPolicy(ModelConfig):
     kind: Literal["local"] = "local"
     engine: EngineConfig = BuiltinEngineConfig(dtype="auto")
     window: int = Field(default=4096, ge=64)
-    """Tokens of one agent's whole conversation. The default is that of models that were taught to
-    work as agents here; any other gets its own window, of 32,000 tokens at most."""
+    """Tokens of one agent's whole conversation. A model that was taught to work as an agent gets
+    what its `wideseek.json` says, else the default; any other gets its own window, of 32,000 tokens
+    at most."""
     turn_tokens: int = Field(default=512, ge=1)
-    """Most tokens of one turn; for a model that was not taught so, as many as its window."""
+    """Most tokens of one turn, likewise; a model that was not taught so has no limit but its
+    window."""
     temperature: float = Field(default=1.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -35,7 +37,7 @@ class LocalPolicy(ModelConfig):
             return values
         raw = cast(dict[str, Any], values)
         if profile_of(raw) is not None:
-            return raw
+            return taught_limits(raw) | raw
         window = raw.get("window", general_window(raw.get("model")))
         return {"window": window, "turn_tokens": window} | raw
 

@@ -52,6 +52,24 @@ def profile_of(policy: object) -> ModelProfile | None:
         raise ConfigError(str(error)) from None
 
 
+def taught_limits(policy: object) -> dict[str, int]:
+    """The limits that a policy's model was taught with, by the names that its kind has for them."""
+    profile = profile_of(policy)
+    if profile is None:
+        return {}
+    kind = getattr(policy, "kind", None) or cast(Mapping[str, Any], policy).get("kind", "local")
+    window = "context_tokens" if kind in _SERVED else "window"
+    limits = {window: profile.window, "turn_tokens": profile.turn_tokens}
+    return {name: value for name, value in limits.items() if value is not None}
+
+
+def taught_policy(policy: object) -> object:
+    """Raw values of a policy on top of the limits that its model was taught with."""
+    if not isinstance(policy, Mapping):
+        return policy
+    return taught_limits(cast(object, policy)) | dict(cast(Mapping[str, Any], policy))
+
+
 def general_window(model: object) -> int:
     """The window of a model that was not taught to work as an agent: its own, within limits."""
     try:

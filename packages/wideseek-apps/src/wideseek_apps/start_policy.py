@@ -14,9 +14,10 @@ import torch
 from tokenizers import Tokenizer
 
 from wideseek_agents import ChatTokenizer, TeamConfig
-from wideseek_agents.profile import PROFILE_FILE, ModelProfile
+from wideseek_agents.profile import ModelProfile, taught_settings, write_profile
 from wideseek_apps.demo_files import read_demo_files
 from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
+from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
 from wideseek_core import DataError
@@ -38,7 +39,8 @@ logger = logging.getLogger(__name__)
 def make_start_policy(config: SftConfig) -> SFTProgress:
     """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`.
 
-    With `sft.lora` also `adapter/` in PEFT's format; those of the weights are merged.
+    With `sft.lora` also `adapter/` in PEFT's format; those of the weights are merged. Both have a
+    `wideseek.json`, so that whoever uses them gets the team that was demonstrated.
     """
     started, team = time.monotonic(), config.team
     device = chosen_device(config.device)
@@ -60,12 +62,16 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
         vocabulary = Path(work) / "tokenizer.json"
         save_vocabulary(tokenizer, vocabulary)
         save_model(model, config.folder, vocabulary, torch.bfloat16)
+    usual: int = LocalPolicy.model_fields["window"].default
+    profile = ModelProfile(
+        languages=("en",),
+        team=taught_settings(team),
+        window=config.max_tokens if config.max_tokens > usual else None,
+    )
+    write_profile(config.folder, profile)
     if config.sft.lora is not None:
         save_adapter(model, config.folder / "adapter", config.parent)
-    # Settings of tools are of whoever runs them, and may hold keys.
-    taught = team.model_dump(mode="json", exclude_unset=True, exclude={"tool_settings"})
-    profile = ModelProfile(languages=("en",), team=taught)
-    write_atomically(config.folder / PROFILE_FILE, profile.model_dump_json(indent=1) + "\n")
+        write_profile(config.folder / "adapter", profile)
     report = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "demonstrations": {

@@ -17,13 +17,16 @@ from wideseek_apps.policy import (
     open_model,
     open_policy,
 )
-from wideseek_apps.profiles import taught_team
+from wideseek_apps.profiles import taught_policy, taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig, open_world
 from wideseek_core import Config
 from wideseek_core.search import PageSource, SearchBackend
 
 if TYPE_CHECKING:
     from wideseek_apps.evidence import Evidence
+
+
+_MODELS = ("policy", "subagent_policy")
 
 
 class TeamsConfig(Config):
@@ -46,7 +49,9 @@ class TeamsConfig(Config):
             return values
         raw = cast(dict[str, Any], values)
         policy = raw.get("policy", cls.model_fields["policy"].default)
-        return raw | {"team": taught_team(raw.get("team"), policy, raw.get("subagent_policy"))}
+        models = {key: taught_policy(raw[key]) for key in _MODELS if key in raw}
+        team = taught_team(raw.get("team"), policy, raw.get("subagent_policy"))
+        return raw | models | {"team": team}
 
 
 @asynccontextmanager

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from wideseek_agents import Team, TeamConfig
+from wideseek_agents.profile import ModelProfile, taught_settings, write_profile
 from wideseek_apps.checks import check_apart
 from wideseek_apps.evaluation_folders import LaterEvaluations, set_aside
 from wideseek_apps.judging import open_reachable_judge
 from wideseek_apps.local_model import LocalModel, open_local
 from wideseek_apps.policy import open_helper, open_policy
 from wideseek_apps.processes import RunProcesses, open_processes
+from wideseek_apps.profiles import profile_of
 from wideseek_apps.training_config import TrainConfig
 from wideseek_apps.world import open_world
 from wideseek_core import ConfigError, Episode, Judge, Policy, Task
@@ -289,10 +291,28 @@ async def fit(
                     ],
                     trainer_config=settings,
                     publish_start=repeated or attached,
+                    complete=lambda saved: write_profiles(config, saved),
                 )
                 return await loop.fit(tasks)
 
     return await with_restarts(attempt, processes.max_restarts)
+
+
+def write_profiles(config: TrainConfig, checkpoint: Path) -> None:
+    """Says beside the weights of a checkpoint, merged and adapters, how they were trained to work.
+
+    So they are used as they were trained, whichever of them is asked for.
+    """
+    known = profile_of(config.policy)
+    profile = ModelProfile(
+        languages=() if known is None else known.languages,
+        team=taught_settings(config.team),
+        window=config.policy.window,
+        turn_tokens=config.policy.turn_tokens,
+    )
+    for folder in (checkpoint / "model", checkpoint / "adapter"):
+        if folder.is_dir():
+            write_profile(folder, profile)
 
 
 def _token_logger(config: TrainConfig, local: LocalModel) -> list[MetricLogger]:

@@ -117,6 +117,15 @@ class PromptSet:
         return next(iter(self._languages.values()))
 
 
+def lasting_name(name: str) -> str:
+    """The name of a set wherever it is asked for: of one in a folder the whole path.
+
+    Raises `ConfigError` if there is none.
+    """
+    folder = _folder(name)
+    return str(folder.resolve()) if folder == Path(name) else name
+
+
 def _folder(name: str) -> Path:
     built_in = sorted(
         path.name for path in BUILT_IN.iterdir() if (path / "en" / "messages.yaml").is_file()

@@ -96,6 +96,7 @@ class TrainingLoop:
         trainer_config: of the trainer; a resumed run has to share it.
         publish_start: whether the engine may sample with other weights than those that the trainer
             begins with, as after the loss of an earlier trainer.
+        complete: adds files to the folder of a checkpoint, whose weights are there.
     """
 
     def __init__(
@@ -113,8 +114,9 @@ class TrainingLoop:
         loggers: Sequence[MetricLogger] = (),
         trainer_config: Config | None = None,
         publish_start: bool = False,
+        complete: Callable[[Path], None] | None = None,
     ) -> None:
-        self._publish_start = publish_start
+        self._publish_start, self._complete = publish_start, complete
         self._config, self._trainer, self._rollouts = config, trainer, rollouts
         self._folder, self._trainer_config = folder, trainer_config
         self._sync = sync or NoSync()
@@ -213,6 +215,8 @@ class TrainingLoop:
         async def write(folder: Path) -> None:
             await in_thread(lambda: schedule.save(folder))
             await self._trainer.save(folder)
+            if (complete := self._complete) is not None:
+                await in_thread(lambda: complete(folder))
 
         await (self._store.save_best if best else self._store.save)(state, write)
 
