@@ -1,11 +1,13 @@
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from wideseek_core import ConfigError, ContextOverflow, Finish, PolicyError, Sampling
+from wideseek_core.repetition import end_of_first
 from wideseek_core.testing import until
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
@@ -374,3 +376,25 @@ async def test_logprobs_on_a_gpu_equal_those_on_the_cpu() -> None:
         made = await engine.generate(ids, session="a", sampling=few)
         assert_close(made.logprobs, true_logprobs(model, ids, made.ids))
         ids = [*ids, *made.ids, *prompt(turn, 12)]
+
+
+async def test_a_response_that_repeats_itself_ends_early() -> None:
+    model = tiny(eos=())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "o_proj" in name:  # what follows a token depends on that token alone: a loop
+                parameter.zero_()
+    engine = TorchEngine(model, BuiltinEngineConfig())
+    asked = Sampling(temperature=0.0, max_tokens=400)
+    free = await engine.generate(prompt(1, 9), session="free", sampling=asked)
+    limited = replace(asked, max_repeats=3)
+    early = await engine.generate(prompt(1, 9), session="limited", sampling=limited)
+    after = await engine.generate([*prompt(1, 9), *early.ids, 5], session="limited", sampling=asked)
+    assert len(free.ids) == 400
+    end = end_of_first(free.ids, 3)
+    assert end is not None
+    assert len(early.ids) < 300
+    assert early.ids == free.ids[: len(early.ids)]
+    assert early.finish is Finish.LENGTH
+    assert end_of_first(early.ids, 3) == end
+    assert_close(after.logprobs, true_logprobs(model, [*prompt(1, 9), *early.ids, 5], after.ids))

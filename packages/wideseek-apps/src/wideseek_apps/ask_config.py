@@ -12,6 +12,8 @@ from wideseek_core import ConfigError, Language
 from wideseek_rl import BuiltinEngineConfig
 
 MAX_QUESTION_CHARS = 20_000
+MAX_REPEATS = 3
+"""`policy.max_repeats` where nothing else is said."""
 
 
 class AskConfig(TeamsConfig):
@@ -44,7 +46,9 @@ class AskConfig(TeamsConfig):
     """Shows no progress."""
     # One question keeps one core busy: more processes would only take their time to start.
     policy: PolicyConfig = LocalPolicy(
-        temperature=0.0, engine=BuiltinEngineConfig(dtype="auto", processes=0)
+        temperature=0.0,
+        engine=BuiltinEngineConfig(dtype="auto", processes=0),
+        max_repeats=MAX_REPEATS,
     )
 
     @model_validator(mode="before")
@@ -58,6 +62,21 @@ class AskConfig(TeamsConfig):
         if team is not None and not isinstance(team, dict):
             return raw
         return raw | {"team": {"calls": "report"} | cast(dict[str, Any], team or {})}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_endless_lists(cls, values: Any) -> Any:
+        """Small models repeat the end of a list until their turn is over, and lose it."""
+        if not isinstance(values, dict):
+            return values
+        raw = dict(cast(dict[str, Any], values))
+        for key in ("policy", "subagent_policy"):
+            policy = raw.get(key)
+            if isinstance(policy, dict):
+                given = cast(dict[str, Any], policy)
+                if given.get("kind", "local") != "endpoint":
+                    raw[key] = {"max_repeats": MAX_REPEATS} | given
+        return raw
 
 
 def check_ask(config: AskConfig) -> None:

@@ -27,6 +27,7 @@ class LocalModel:
             temperature=config.temperature if temperature is None else temperature,
             top_p=config.top_p,
             max_tokens=config.turn_tokens,
+            max_repeats=config.max_repeats,
         )
         return TokenPolicy(
             self.engine, self.tokenizer, context_tokens=config.window, sampling=sampling

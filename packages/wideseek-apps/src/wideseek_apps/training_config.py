@@ -148,6 +148,10 @@ class TrainConfig(Config):
     def _trains_what_it_samples(self) -> Self:
         if self.policy.temperature <= 0:
             raise ValueError("policy.temperature must be above 0 to train: greedy groups are alike")
+        if self.policy.max_repeats is not None:
+            raise ValueError(
+                "policy.max_repeats is not for training, which needs responses as they were sampled"
+            )
         if self.rl.loss.temperature != self.policy.temperature:
             raise ValueError(
                 f"rl.loss.temperature is {self.rl.loss.temperature}, "

@@ -26,6 +26,8 @@ class Finish(StrEnum):
     """The response reached the token limit of one turn."""
     CONTEXT = "context"
     """The response filled what was left of the context window."""
+    TRIMMED = "trimmed"
+    """The response repeated itself at its end; all but the first of the repeats was removed."""
     ABORT = "abort"
     """The engine gave the response up."""
     ERROR = "error"
@@ -33,8 +35,8 @@ class Finish(StrEnum):
 
     @property
     def cut(self) -> bool:
-        """Whether the response lacks its end: true for every reason but `STOP`."""
-        return self is not Finish.STOP
+        """Whether the response lacks its end: true for every reason but `STOP` and `TRIMMED`."""
+        return self not in (Finish.STOP, Finish.TRIMMED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,10 @@ class Sampling:
     """Token ids that end a response, beside the end tokens of the model itself."""
     seed: int | None = None
     """Decides every random draw, with the prompt; below 2**63. Without one the engine chooses."""
+    max_repeats: int | None = None
+    """Times that a response may end with the same tokens, as `repetition.end_of_first` counts them;
+    null for any number. An engine may end such a response early, as if it had reached
+    `max_tokens`; the policy removes the repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

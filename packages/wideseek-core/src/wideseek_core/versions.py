@@ -39,6 +39,15 @@ def join_spans(parts: Iterable[VersionSpans]) -> VersionSpans:
     return tuple(joined)
 
 
+def first_tokens(spans: Sequence[VersionSpan], length: int) -> VersionSpans:
+    """The spans of the first `length` tokens of a response."""
+    return tuple(
+        VersionSpan(version=span.version, start=span.start, end=min(span.end, length))
+        for span in spans
+        if span.start < length
+    )
+
+
 def cover(spans: Sequence[VersionSpan], length: int) -> bool:
     """Whether spans are contiguous, without empty ones, and cover `length` tokens."""
     ends = [0, *(span.end for span in spans)]

@@ -24,6 +24,10 @@ class _SamplingSettings(Config):
     temperature: float = Field(default=1.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    max_repeats: int | None = Field(default=None, ge=2)
+    """Times that a turn may repeat the same tokens at its end, 96 tokens together at least, before
+    it ends with the first of them; null for any number. The servers sample to the end of the
+    turn all the same."""
 
 
 class VllmPolicyConfig(VllmServersConfig, _SamplingSettings):
@@ -51,6 +55,7 @@ async def open_served_policy(
         temperature=config.temperature,
         top_p=config.top_p,
         max_tokens=config.turn_tokens or config.context_tokens,
+        max_repeats=config.max_repeats,
     )
     async with open_servers(config, vocab_size=vocabulary_size(config.tokenizer)) as engine:
         yield TokenPolicy(

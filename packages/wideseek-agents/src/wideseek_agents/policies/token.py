@@ -6,7 +6,18 @@ from dataclasses import replace
 
 from wideseek_agents.policies.dialogue import Dialogue
 from wideseek_agents.tokens import ChatTokenizer
-from wideseek_core import Conversation, Finish, Message, Reply, Sampling, TokenEngine, ToolSpec
+from wideseek_core import (
+    Conversation,
+    Finish,
+    Generated,
+    Message,
+    Reply,
+    Sampling,
+    TokenEngine,
+    ToolSpec,
+)
+from wideseek_core.repetition import end_of_first
+from wideseek_core.versions import first_tokens
 
 
 class TokenPolicy:
@@ -82,9 +93,11 @@ class _TokenConversation:
         )
         self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
+        generated = trimmed(generated, sampling.max_repeats)
         finish = self._dialogue.finish(generated.finish, max_tokens)
         text = self._tokenizer.decode(generated.ids)
-        resumable = finish is Finish.LENGTH and _is_thinking(text) and len(generated.ids) > 0
+        ended = finish in (Finish.LENGTH, Finish.TRIMMED)
+        resumable = ended and _is_thinking(text) and len(generated.ids) > 0
         if resumable:
             self._dialogue.close_thought(generated.ids)
         else:
@@ -110,6 +123,22 @@ class _TokenConversation:
         finally:
             # Only now may another conversation take the name.
             self._opened.discard(self._session)
+
+
+def trimmed(generated: Generated, max_repeats: int | None) -> Generated:
+    """A response without the repeats at its end, if it reached its limit by them."""
+    if max_repeats is None or generated.finish is not Finish.LENGTH:
+        return generated
+    end = end_of_first(generated.ids, max_repeats)
+    if end is None:
+        return generated
+    return replace(
+        generated,
+        ids=generated.ids[:end],
+        logprobs=generated.logprobs[:end],
+        finish=Finish.TRIMMED,
+        versions=first_tokens(generated.versions, end),
+    )
 
 
 def _turn_seed(session: str, turn: int) -> int:

@@ -23,6 +23,7 @@ Json = dict[str, JsonValue]
 
 _STOP_REASONS = {
     Finish.STOP: "stop",
+    Finish.TRIMMED: "stop",
     Finish.LENGTH: "max_tokens",
     Finish.CONTEXT: "model_length",
     Finish.ABORT: "unknown",

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wideseek_core.policy import Finish, Generated, Sampling
+from wideseek_core.repetition import end_of_first
 from wideseek_core.versions import VersionSpan
 from wideseek_rl.engines.builtin.prefix_cache import CachedSequence
 
 DRAWS = 64
 """Random numbers drawn at a time."""
+CHECKED_EVERY = 16
+"""Tokens from one look for repeats to the next."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -65,6 +68,14 @@ class Request:
     def sampled(self) -> int:
         """Tokens of the response so far."""
         return len(self.ids) - self.prompt_length
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the response has repeated itself as often as it may; looked at now and then."""
+        limit, sampled = self.sampling.max_repeats, self.sampled
+        if limit is None or sampled % CHECKED_EVERY:
+            return False
+        return end_of_first(self.ids[self.prompt_length :], limit) is not None
 
     def draw(self) -> float:
         """The random number in [0, 1) that decides the next token.

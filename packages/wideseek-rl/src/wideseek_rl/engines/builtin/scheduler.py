@@ -120,7 +120,7 @@ class Scheduler:
                     self.prefix_cache.index(request.cached)
             request.take(choice.id, choice.logprob, self.version)
             stop = choice.id in eos or choice.id in request.sampling.stop_ids
-            if stop or request.sampled >= request.max_tokens:
+            if stop or request.sampled >= request.max_tokens or request.repeats:
                 finish = Finish.STOP if stop else Finish.LENGTH
                 finished.append(Finished(request, request.result(finish)))
                 self._retire(request)

@@ -1,0 +1,96 @@
+"""Responses that repeat themselves until their turn is over."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from wideseek_agents import ChatTokenizer, TokenPolicy
+from wideseek_core import Finish, Generated, Message, Reply, Sampling
+from wideseek_core.versions import VersionSpan
+
+from .token_fixtures import TOKENIZERS
+
+TOKENIZER = ChatTokenizer(next(iter(TOKENIZERS.values())))
+
+
+def encoded(text: str) -> list[int]:
+    return TOKENIZER.encode_response(text)[:-1]
+
+
+NAMES = encoded("Osprey; Tansy; ")
+
+
+class Loops:
+    """An engine that says the same names until no token is left, or ends by itself."""
+
+    def __init__(self, ids: Sequence[int], *, ends: bool = False) -> None:
+        self._ids, self._ends = ids, ends
+        self.prompts: list[Sequence[int]] = []
+
+    async def generate(
+        self, prompt_ids: Sequence[int], *, session: str, sampling: Sampling
+    ) -> Generated:
+        self.prompts.append(prompt_ids)
+        ids = tuple(self._ids[: sampling.max_tokens])
+        return Generated(
+            ids=ids,
+            logprobs=tuple(-0.01 * at for at in range(len(ids))),
+            finish=Finish.STOP if self._ends else Finish.LENGTH,
+            versions=(
+                VersionSpan(version=3, start=0, end=5),
+                VersionSpan(version=4, start=5, end=len(ids)),
+            ),
+        )
+
+    async def close_session(self, session: str) -> None:
+        return None
+
+
+async def replied(engine: Loops, max_repeats: int | None) -> tuple[Reply, Reply]:
+    sampling = Sampling(temperature=0.0, max_tokens=600, max_repeats=max_repeats)
+    policy = TokenPolicy(engine, TOKENIZER, context_tokens=4000, sampling=sampling)
+    conversation = policy.open([], seed=1)
+    first = await conversation.reply([Message(role="user", content="Which ferries?")])
+    second = await conversation.reply([Message(role="user", content="And then?")])
+    await conversation.close()
+    return first, second
+
+
+async def test_the_repeats_are_removed_and_the_turn_is_complete() -> None:
+    start = encoded("All\n")
+    engine = Loops([*start, *NAMES * 200])
+    first, second = await replied(engine, 3)
+    assert first.text == "All\nOsprey; Tansy; "
+    assert first.finish is Finish.TRIMMED
+    assert not first.finish.cut
+    count = len(start) + len(NAMES)
+    assert list(first.response_ids) == [*start, *NAMES]
+    assert first.logprobs == tuple(-0.01 * at for at in range(count))
+    assert first.response_tokens == count
+    assert first.versions == (
+        VersionSpan(version=3, start=0, end=5),
+        VersionSpan(version=4, start=5, end=count),
+    )
+    assert list(second.prompt_ids[: len(first.prompt_ids) + count + 1]) == [
+        *first.prompt_ids,
+        *first.response_ids,
+        TOKENIZER.end_id,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "max_repeats", "finish"),
+    [
+        (Loops(NAMES * 200), None, Finish.LENGTH),
+        (Loops(NAMES * 20, ends=True), 3, Finish.STOP),
+        (Loops(range(3, 400)), 3, Finish.LENGTH),
+    ],
+    ids=["not asked for", "ended by itself", "no repeats"],
+)
+async def test_other_responses_stay_as_they_are(
+    engine: Loops, max_repeats: int | None, finish: Finish
+) -> None:
+    first, _ = await replied(engine, max_repeats)
+    assert first.finish is finish
+    assert len(first.response_ids) > len(NAMES)
+    assert len(first.response_ids) == first.versions[-1].end

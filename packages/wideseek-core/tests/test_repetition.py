@@ -1,0 +1,50 @@
+import random
+
+import pytest
+
+from wideseek_core.repetition import MAX_PERIOD, MIN_REPEATED, end_of_first
+
+
+def test_a_loop_ends_with_its_first_round() -> None:
+    before, names = [1, 2, 3, 4], list(range(10, 22))
+    for rounds in (8, 9, 40):
+        for incomplete in range(12):
+            ids = [*before, *names * rounds, *names[:incomplete]]
+            assert end_of_first(ids, 3) == len(before) + len(names)
+
+
+def test_one_token_and_long_sequences_repeat_too() -> None:
+    assert end_of_first([5, *[7] * MIN_REPEATED], 3) == 2
+    long = list(range(100, 100 + MAX_PERIOD))
+    assert end_of_first([1, *long * 3], 3) == 1 + MAX_PERIOD
+    assert end_of_first([1, *long * 2, *long[:-1]], 3) is None
+    assert end_of_first([1, *[*long, 999] * 4], 3) is None  # longer than what is looked for
+
+
+def test_few_or_short_repeats_are_left_alone() -> None:
+    rule = [30, 31] * 20  # the rule under the header of a table with twenty columns
+    assert end_of_first([1, *rule, 32], 3) is None
+    assert end_of_first([1, *rule], 3) is None
+    row = list(range(40, 80))
+    assert end_of_first([1, *row * 3], 4) is None
+    assert end_of_first([1, *row * 4], 4) == 41
+    assert end_of_first([], 2) is None
+    assert end_of_first([1], 2) is None
+
+
+def test_a_loop_that_ended_is_no_repetition() -> None:
+    assert end_of_first([*[3, 4] * 200, 5], 3) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_kept_has_the_loop_once(seed: int) -> None:
+    draw = random.Random(seed)
+    before = [draw.randrange(50) for _ in range(draw.randrange(40))]
+    loop = [draw.randrange(50) for _ in range(draw.randrange(1, MAX_PERIOD))]
+    ids = [*before, *loop * 200][: len(before) + draw.randrange(4, 8) * max(len(loop), 60)]
+    end = end_of_first(ids, 3)
+    assert end is not None
+    period = next(p for p in range(1, len(loop) + 1) if loop == (loop[:p] * len(loop))[: len(loop)])
+    kept = ids[:end]
+    assert len(kept) <= len(before) + len(loop)
+    assert all(ids[at] == ids[at - period] for at in range(end, len(ids)) if at >= period)
