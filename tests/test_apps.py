@@ -400,6 +400,7 @@ def test_the_commands_of_the_readme_can_be_typed(
         ("train", "rl.steps=many", "ConfigError: rl.steps: input should be a valid integer"),
         ("train", "nowhere.yaml", "ConfigError: no such config file: nowhere.yaml"),
         ("train", "policy.temperature=0", "ConfigError: policy.temperature must be"),
+        ("train", "policy.max_repeats=3", "ConfigError: policy.max_repeats is not for training"),
         ("train", "policy.top_p=0.9", "ConfigError: policy.top_p below 1"),
         ("train", "policy.model=nowhere", "ConfigError: policy.model: no such folder: nowhere"),
         ("train", "policy.device=tpu9", "ConfigError: no device 'tpu9' here"),

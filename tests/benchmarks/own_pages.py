@@ -1,9 +1,10 @@
 """How well a policy reads pages that are written otherwise than those that it was trained on.
 
-    python tests/benchmarks/own_pages.py OUT.jsonl policy.model=smollm2
-    python tests/benchmarks/own_pages.py OUT.jsonl --invented 4 --max-rows 5 policy.model=smollm2
+    python tests/benchmarks/own_pages.py OUT.jsonl policy.model=smollm2 policy.max_repeats=3
+    python tests/benchmarks/own_pages.py OUT.jsonl --invented 4 --max-rows 5 policy.model=smollm2 \\
+        policy.max_repeats=3
     python tests/benchmarks/own_pages.py OUT.jsonl configs/engine/vllm.yaml \\
-        policy.model=models/smollm2-135m policy.adapter=ADAPTER
+        policy.model=models/smollm2-135m policy.adapter=ADAPTER policy.max_repeats=3
 
 Asks, greedily, about invented listings in layouts that are held out, which lie in one corpus, and
 about the small corpora of `own_pages.json`, which are written as people keep their notes; each of

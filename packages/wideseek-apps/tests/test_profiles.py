@@ -140,6 +140,28 @@ def test_a_question_has_broken_calls_written_again(settings: list[str], rule: st
     assert (team.calls, team.lead.prompts) == (rule, "compact")
 
 
+@pytest.mark.parametrize(
+    ("settings", "repeats"),
+    [
+        ([], 3),
+        (["policy.temperature=0.5"], 3),
+        (["policy.max_repeats=5"], 5),
+        (["policy.max_repeats=null"], None),
+        (["policy.kind=vllm", "policy.tokenizer=m", "policy.base_urls=[http://127.0.0.1:1]"], 3),
+        (["subagent_policy.kind=local"], 3),
+    ],
+)
+def test_a_question_has_no_endless_lists(settings: list[str], repeats: int | None) -> None:
+    config = load_config(AskConfig, settings)
+    assert getattr(config.policy, "max_repeats", "none") == repeats
+    assert getattr(config.subagent_policy, "max_repeats", 3) == 3
+
+
+def test_measurements_sample_as_training_does() -> None:
+    for cls in (WideSearchConfig, TrainConfig):
+        assert getattr(load_config(cls, []).policy, "max_repeats", 0) is None
+
+
 @pytest.mark.parametrize("cls", [AskConfig, WideSearchConfig, TrainConfig])
 @pytest.mark.parametrize(
     ("config", "window"),
