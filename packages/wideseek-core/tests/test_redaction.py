@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_core.redaction import REDACTED, Redactor, hide_credentials, secrets_in_url
+from wideseek_core.secret_names import is_secret_name
 from wideseek_core.shown_settings import hide_options, hide_secrets
 
 KEY = "sk-9f/3+a b&c\"d'é-long"
@@ -102,6 +103,103 @@ def test_addresses_are_shown_without_what_is_secret(text: str, shown: str) -> No
 )
 def test_addresses_without_secrets_are_shown_as_they_are(text: str) -> None:
     assert hide_credentials(text) == text
+
+
+SECRET = """
+    key keys api_key apikey api-key apiKey APIKey API_KEY x-api-key X-Goog-Api-Key api_key_1
+    api_key2 access_key accessKeyId AWS_ACCESS_KEY_ID secret_key private_key master_key account_key
+    subscription-key Ocp-Apim-Subscription-Key license_key signing_key encryption_key ssh_key
+    shared_key admin_key write_key query_key search_key order_key join_key json_key session_key
+    client_key user_key data_key hash_key function_key host_key SERPER_KEY bingKey my_service_key
+    key_id key_value key_data key_b64 key_part public_api_key cache_api_key COSMOS_PRIMARY_KEY
+    question_key_token api_key_cache passkey
+    token tokens token1 access_token accessToken ACCESS_TOKENS accesstoken id_token refresh_token
+    auth_token authtoken bearer_token session_token csrf-token xsrfToken HF_TOKEN GITHUB_TOKEN
+    bot_token user_token fb_page_token page_access_token new_token document_token token_id
+    X-Subscription-Token X-Amz-Security-Token max_access_token next_api_token
+    auth auths oauth oauth2 basic_auth xauth auth_header Authorization Proxy-Authorization
+    authentication authorisation_code
+    password passwd pass_word userPassword password_file passphrase passcode PWD MYSQL_PWD dbpwd
+    pass DB_PASS smtp_pass userpass secret client_secret clientSecret secrets credential credentials
+    X-Amz-Credential X-Amz-Signature signature Signature sig sigs cookie Set-Cookie JWT jwt hmac
+""".split()
+OPEN = """
+    question_key questionKey question-key questionkey key_column key_columns keyColumn keyfields
+    key_name key_type key_length key_file API_KEY_FILE api_key_env api_key_name token_file token_env
+    sort_key sortkey partition_key foreign_key primary_key primaryKey unique_key cache_key row_key
+    group_key index_key public_key publishable_key idempotency_key Idempotency-Key answer_key
+    start_key last_key my_question_key key_rows key_cells key_steps key_words has_key no_key
+    keyword keywords keyboard monkey turkey donkey whiskey hotkey keynote keystone
+    max_tokens maxTokens maxtokens max_token MAX_TOKENS min_tokens OPENAI_MAX_TOKENS n_tokens
+    num_tokens max_new_tokens max_completion_tokens max_num_batched_tokens prompt_tokens
+    response_tokens completion_tokens input_tokens output_tokens total_tokens cached_tokens
+    turn_tokens context_tokens stop_tokens special_tokens token_count tokenCount token_counts
+    token_limit token_type token_ids token_index token_level token_weights tokens_per_s
+    price_per_token eos_token pad_token page_token pageToken next_page_token nextPageToken
+    continuation_token token_url token_endpoint expires_in token_expires tokenizer tokenizers
+    TOKENIZERS_PARALLELISM tokenize
+    auth_type auth_method auth_mode auth_url oauth_url no_auth author authors authority authored
+    pass_rate first_pass forward_pass passage passenger compass bypass passes
+    secretary secretariat secretion design sigma signal cwd path q query page limit id name lang
+    session seed user sp sv se sr st
+""".split()
+
+
+@pytest.mark.parametrize("name", SECRET)
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret_name(name)
+    address = f"https://a.example/x?q=1&{name}=hunter2&n=2"
+    assert hide_credentials(address) == f"https://a.example/x?q=1&{name}={REDACTED}&n=2"
+    assert secrets_in_url(address) == {"hunter2"}
+    assert hide_secrets({"environment": {name: "hunter2"}}) == {"environment": {name: REDACTED}}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_names_of_what_is_no_secret(name: str) -> None:
+    assert not is_secret_name(name)
+    address = f"https://a.example/x?{name}=open"
+    assert hide_credentials(address) == address
+    assert secrets_in_url(address) == set()
+    settings = {"environment": {name: "open"}, "tool_settings": {"mine": {name: "open"}}}
+    settings |= {"program": ["serve", f"--{name}", "open", f"{name}=open", f"--{name}=open"]}
+    assert hide_secrets(settings) == settings
+
+
+@pytest.mark.parametrize("name", ["api-key", "api_key", "hf-token", "client-secret", "password"])
+def test_options_whose_values_are_secret(name: str) -> None:
+    words = ["serve", f"--{name}", "hunter2", "--port", "80", f"--{name}=hunter2", f"{name}s"]
+    shown = ["serve", f"--{name}", REDACTED, "--port", "80", f"--{name}={REDACTED}", f"{name}s"]
+    assert hide_options(words) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("q=1;sig=S", "q=1;sig=[redacted]"),
+        ("sig=a;b=c&q=1", "sig=[redacted]&q=1"),  # it may be all of the secret
+        (
+            "question_key=Moon;api_key=K&key_column=b",
+            "question_key=Moon;api_key=[redacted]&key_column=b",
+        ),
+        ("k%65y=K&api%5Fkey=L", "k%65y=[redacted]&api%5Fkey=[redacted]"),
+        ("q=1#access_token=T", "q=1#access_token=[redacted]"),
+        ("token=&q=1", "token=&q=1"),
+    ],
+)
+def test_parameters_of_an_address_are_read_one_by_one(query: str, shown: str) -> None:
+    assert hide_credentials(f"http://a.example/x?{query} (404)") == (
+        f"http://a.example/x?{shown} (404)"
+    )
+
+
+def test_a_secret_of_an_address_is_known_in_each_form() -> None:
+    found = secrets_in_url("http://a.example/x?q=1;sig=a%2Bb+c#token=t1234")
+    assert {"a%2Bb+c", "a+b+c", "a+b c", "t1234"} <= found
+
+
+@pytest.mark.parametrize("part", ["question_key_", "key=", "?key=a", "max_tokens", "keyauth", "9"])
+def test_a_long_name_is_read_once(part: str) -> None:
+    hide_credentials("http://a.example/?" + part * 100_000 + "=x")
 
 
 def test_settings_are_shown_without_what_is_secret() -> None:

@@ -25,7 +25,8 @@ from wideseek_core.httpx_sender import HttpxSender, spread
 from wideseek_core.json_text import parse_json
 from wideseek_core.limiter import PASSING_STATUSES, RequestLimiter
 from wideseek_core.proxies import certificates, proxy_for
-from wideseek_core.redaction import Redactor, is_secret_name, printable, secrets_in_url
+from wideseek_core.redaction import Redactor, printable, secrets_in_url
+from wideseek_core.secret_names import is_secret_name
 from wideseek_core.sender import HttpRequest, Reply, Sender, is_ascii
 from wideseek_core.text import clean, one_line
 

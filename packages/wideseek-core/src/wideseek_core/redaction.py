@@ -4,27 +4,25 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
+
+from wideseek_core.secret_names import is_secret_name
 
 REDACTED = "[redacted]"
 MIN_CHARS = 4
 """Shorter secrets protect nothing, and their removal would make messages unreadable."""
 MIN_PART_CHARS = 8
 """Parts of a secret of this length are removed too, for servers that show half of a key."""
-_SECRET_NAME = re.compile(
-    r"""password|passwd|passphrase|secret|signature|cookie|credential|authori[sz]ation|authenticat
-    |(?:key|(?<!max_)token|auth|_pwd|_sig)s?(?![a-z])  # not in author, keyword, tokenizers
-    """,
-    re.VERBOSE,
-)
 ADDRESS_USER = r"""(?=[^\s/?#"]*@ | [^\s/?#"@:\[]*:(?!\d*(?:[/?#\s"]|$)))"""
 """What follows the :// of an address with a user, or with a : that no port stands behind."""
 _IN_ADDRESS = re.compile(
     rf"(?<=://) {ADDRESS_USER} (?:(?!://)[^\s\"])*@",  # to the last @: passwords hold @ and /, too
     re.VERBOSE,
 )
-_IN_QUERY = re.compile(r"""(?<=[?&;#])([^\s=?&;#"]+)=([^\s&#"]+)""")
+_PARAMETER = re.compile(r"""(?<=[?&;#])([^\s=?&;#"]+)=""")
+_VALUE = re.compile(r"""[^\s&#"]*""")
+"""A secret may have a ; in it, behind which others begin."""
 
 
 class Redactor:
@@ -75,22 +73,17 @@ def _forms(secret: str) -> set[str]:
     }
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a header or a query parameter of this name usually holds a secret."""
-    words = re.sub(r"(?<=[a-z\d])(?=[A-Z])|[^A-Za-z\d]+", "_", name)
-    return bool(_SECRET_NAME.search(f"_{words.lower()}"))
-
-
 def secrets_in_url(url: str) -> set[str]:
     """User names, passwords and secret query parameters of an address."""
     try:
         parts = urlsplit(url)
         user, password = parts.username or "", parts.password or ""
-        given = [value for name, value in parse_qsl(parts.query) if is_secret_name(name)]
+        given = [url[start:end] for start, end in _secret_values(url)]
     except ValueError:
         return set()
     pair = f"{unquote(user)}:{unquote(password)}" if user or password else ""
-    found = {user, unquote(user), password, unquote(password), pair, *given}
+    found = {user, unquote(user), password, unquote(password), pair}
+    found |= {form for value in given for form in (value, unquote(value), unquote_plus(value))}
     return {value for value in found if value}
 
 
@@ -99,9 +92,23 @@ def hide_credentials(text: str) -> str:
     if "://" not in text:
         return text
     text = _IN_ADDRESS.sub(f"{REDACTED}@", text)
-    return _IN_QUERY.sub(
-        lambda found: f"{found[1]}={REDACTED}" if is_secret_name(found[1]) else found[0], text
-    )
+    pieces, place = list[str](), 0
+    for start, end in _secret_values(text):
+        pieces += [text[place:start], REDACTED]
+        place = end
+    return "".join([*pieces, text[place:]])
+
+
+def _secret_values(text: str) -> Iterator[tuple[int, int]]:
+    """Where the values of secret parameters of addresses begin and end."""
+    place = 0
+    for found in _PARAMETER.finditer(text):
+        if found.start() < place or not is_secret_name(unquote(found[1])):
+            continue  # of a value that was found, or harmless
+        value = _VALUE.match(text, found.end())
+        if value is not None and value[0]:
+            place = value.end()
+            yield value.span()
 
 
 def printable(text: str) -> str:

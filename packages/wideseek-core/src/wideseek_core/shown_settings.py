@@ -4,14 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from wideseek_core.redaction import ADDRESS_USER, REDACTED, hide_credentials, is_secret_name
+from wideseek_core.redaction import ADDRESS_USER, REDACTED, hide_credentials
+from wideseek_core.secret_names import is_secret_name
 
 _ADDRESS_ALONE = re.compile(
     rf"\A((?:[\w.]+=)?[a-z][a-z\d+.-]*://) {ADDRESS_USER} (?:(?!://)\S)*@ (\S*)\Z",
     re.VERBOSE | re.IGNORECASE,
 )
 """A value that is an address as a whole: a quotation mark does not end it."""
-_SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
+_OPTION = re.compile(r"--?[\w-]+")
+_LAST_OF_SECRET = re.compile(
+    r"(?:keys?|token|secrets?|passwords?|passwd|pass|pwd)\d*\Z", re.IGNORECASE
+)
+"""How an option ends whose value, and not something about it, is secret."""
 _ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
 _WITH_NAMED_SECRETS = ("environment", "tool_settings")
 """Settings whose keys are anybody's: the name of one says whether it is secret."""
@@ -49,7 +54,7 @@ def hide_options(words: Sequence[object]) -> list[object]:
             continue
         if (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
             items[number] = f"{found[1]}={REDACTED}"
-        secret = bool(_SECRET_OPTION.fullmatch(item))
+        secret = _is_secret_option(item)
     return items
 
 
@@ -81,7 +86,7 @@ def hide_in_override(override: str) -> str:
     *parents, leaf = dotted.split(".")
     secret = is_secret_name(leaf) and not set(_WITH_NAMED_SECRETS).isdisjoint(parents)
     words = re.findall(r"[\w-]+", value)
-    if secret or any(_SECRET_OPTION.fullmatch(word) or _is_variable(word) for word in words):
+    if secret or any(_is_secret_option(word) or _is_variable(word) for word in words):
         return f"{dotted}={REDACTED}"
     return override
 
@@ -100,6 +105,10 @@ def _is_secret(key: str, value: object) -> bool:
 
 def _names_secret(name: str) -> bool:
     """Whether an option or a variable is secret; `--max-tokens` and `--tokenizer` are not."""
-    return _is_variable(name) or bool(
-        _SECRET_OPTION.fullmatch(f"--{name.lstrip('-').replace('_', '-')}")
-    )
+    return _is_variable(name) or _is_secret_option(f"--{name.lstrip('-')}")
+
+
+def _is_secret_option(word: str) -> bool:
+    """Whether what follows an option of a command line is secret."""
+    ends = _OPTION.fullmatch(word) and _LAST_OF_SECRET.search(word)
+    return bool(ends) and is_secret_name(word)
