@@ -1,11 +1,15 @@
 """Formats of tool calls: what each reads, and that it reads what it writes."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wideseek_agents import Argument, ArgumentSchema, parse_tool_calls
 from wideseek_agents.parsers import foreign_calls, parser_named
+from wideseek_agents.parsers.hermes import HermesParser
+from wideseek_agents.parsers.json_objects import object_at
 from wideseek_core import ConfigError, MalformedCall, ToolCall, WrittenCall
 
 SCHEMA = ArgumentSchema(
@@ -255,3 +259,35 @@ def test_arguments_that_no_record_can_hold_are_malformed() -> None:
         (call,) = parser_named(format).parse(f"<tool_call>{deep}</tool_call>")
         assert isinstance(call, MalformedCall)
         assert call.problem == "bad_arguments"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"\alpha decay", r"\alpha decay"),
+        (r"C:\Data\2024", r"C:\Data\2024"),
+        (r"'\Inq at the fair", r"'\Inq at the fair"),
+        (r"\d+ \"quoted\" \\ \u00e9 \u12", '\\d+ "quoted" \\ é \\u12'),
+        (r"ends with \.", r"ends with \."),
+    ],
+)
+def test_a_backslash_that_escapes_nothing_is_one_of_the_text(written: str, read: str) -> None:
+    block = '<tool_call>{"name": "search", "arguments": {"query": "%s"}}</tool_call>'
+    text = f"\\q {block % written} \\z {block % 'next'}"
+    found = parser_named("hermes").parse(text)
+    assert [getattr(call, "arguments", None) for call in found] == [
+        {"query": read},
+        {"query": "next"},
+    ]
+    assert [type(call) for call in HermesParser(strict=True).parse(text)] == [
+        MalformedCall,
+        ToolCall,
+    ]
+
+
+@given(st.text(alphabet='\\"ab nué{}:', max_size=30), st.text(alphabet="\\ab }", max_size=5))
+def test_what_json_writes_is_read_as_it_was_whatever_follows(text: str, behind: str) -> None:
+    written = json.dumps({"q": text, "r": "."})
+    assert object_at(written + behind, 0) == ({"q": text, "r": "."}, len(written))
+    lone = written.replace('"."', r'"\."')
+    assert object_at(lone + behind, 0) == ({"q": text, "r": r"\."}, len(lone))

@@ -1,6 +1,7 @@
 """JSON objects in text that a model wrote, and the tool calls that they spell."""
 
 import json
+import re
 from typing import cast
 
 from pydantic import JsonValue
@@ -9,18 +10,46 @@ from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 _STRICT = json.JSONDecoder()
 MAX_NESTING = 50
+MAX_MENDED = 8_000
+"""Characters in which backslashes that escape nothing are looked for."""
+_BACKSLASH = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
 
 
 def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue, int] | None:
-    """The JSON value that begins at `start` or after blanks, and its end; None without one."""
+    """The JSON value that begins at `start` or after blanks, and its end; None without one.
+
+    Unless `strict`, strings may have line breaks, and backslashes that escape nothing, as in
+    paths and formulas.
+    """
     while start < len(text) and text[start].isspace():
         start += 1
     decoder = _STRICT if strict else _LENIENT
     try:
         return cast(tuple[JsonValue, int], decoder.raw_decode(text, start))
+    except json.JSONDecodeError as error:
+        return None if strict or not error.msg.startswith("Invalid \\") else _escaped(text, start)
     except (ValueError, RecursionError):  # ValueError: also numbers of thousands of digits
         return None
+
+
+def _escaped(text: str, start: int) -> tuple[JsonValue, int] | None:
+    """The value at `start` if each backslash that escapes nothing is one of the text."""
+    mended, places = list[str](), list[int]()
+    at = start
+    for found in _BACKSLASH.finditer(text, start, start + MAX_MENDED):
+        if found.group() == "\\":
+            mended.append(text[at : found.end()])
+            at = found.end()
+            places.append(at)
+    mended.append(text[at : start + MAX_MENDED])
+    try:
+        value, end = cast(tuple[JsonValue, int], _LENIENT.raw_decode("\\".join(mended)))
+    except (ValueError, RecursionError):
+        return None
+    # Each place before the end has moved it by the places before that.
+    added = sum(place - start + before < end for before, place in enumerate(places))
+    return value, start + end - added
 
 
 def is_quoted(text: str, start: int, end: int) -> bool:
