@@ -145,11 +145,14 @@ function splitThinking(text) {
   return [text.slice(0, end).replace(/^\s*<think>/, "").trim(), text.slice(end + 8).trim()];
 }
 
+const endOf = (finish) =>
+  finish === "stop" ? "" : finish === "trimmed" ? ", repeats at its end removed" : `, ended by ${finish}`;
+
 function Turn({ agent, turn, at, jump, children, tokens, open }) {
   const [thinking, text] = splitThinking(turn.text);
   const rest = turn.calls.length ? text.replace(/<tool_call>[\s\S]*?<\/tool_call>/g, "").trim() : text;
   return html`<section class="turn" id=${`turn-${agent}-${at}`}>
-    <h2>Turn ${at + 1} <small>${turn.prompt_tokens} + ${counted(turn.response_tokens, "token")}${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}</small></h2>
+    <h2>Turn ${at + 1} <small>${turn.prompt_tokens} + ${counted(turn.response_tokens, "token")}${turn.seconds > 0 ? `, ${seconds(turn.seconds)}` : ""}${endOf(turn.finish)}</small></h2>
     ${turn.reasoning && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${turn.reasoning}</pre></details>`}
     ${thinking && html`<details class="thinking"><summary>Thinking</summary><pre tabindex="0">${thinking}</pre></details>`}
     ${rest && html`<${Markdown} text=${rest} />`}
