@@ -17,29 +17,25 @@ from wideseek_core import (
     Config,
     DataError,
     Task,
-    TrainError,
 )
-from wideseek_core.counting import counted
 from wideseek_core.exception_groups import ungrouped
 from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
 from wideseek_rl.algorithm.protocol import Algorithm
-from wideseek_rl.algorithm.step_batch import StepBatch, build_step_batch, has_signal
+from wideseek_rl.algorithm.step_batch import has_signal
 from wideseek_rl.loop.best import best_value
 from wideseek_rl.loop.checkpoint import CheckpointStore, TrainerState, known_best
 from wideseek_rl.loop.collapse import CollapseWatch, rule_of
+from wideseek_rl.loop.collecting import Collected, collect
 from wideseek_rl.loop.held_out import HELD_OUT, HeldOutReports
-from wideseek_rl.loop.left_out import checked
 from wideseek_rl.loop.loggers.protocol import MetricLogger, StepReport
 from wideseek_rl.loop.metrics import rollout_metrics, source_metrics, update_metrics
-from wideseek_rl.loop.updating import train_and_publish
-from wideseek_rl.rollout.duplicates import Duplicates, count_duplicates
+from wideseek_rl.loop.updating import Outcome, train_and_publish
 from wideseek_rl.rollout.progress import PromptProgress
 from wideseek_rl.rollout.runner import RolloutSource
 from wideseek_rl.rollout.sampler import PromptSampler
 from wideseek_rl.rollout.schedule import Schedule, ScheduleInputs, open_schedule
-from wideseek_rl.rollout.scored import ScoredEpisode
 from wideseek_rl.sync.protocol import NoSync, WeightSync
 from wideseek_rl.threads import in_thread
 from wideseek_rl.trainers.protocol import Trainer
@@ -277,81 +273,63 @@ class TrainingLoop:
         return limit is not None and state.seconds >= limit
 
     async def _step(self, schedule: Schedule, state: TrainerState, total: int) -> TrainerState:
-        started = time.monotonic()
+        """Collects, trains and reports; the state after it. No failure loses a step before it."""
         async with self._saving_on_error(schedule, state):
-            groups = await schedule.collect(state.step)
-            collected = time.monotonic()
-            duplicates = self._check_independent(groups)
-            batch = build_step_batch(groups, self._algorithm)
-            empty_steps = checked(batch, state.empty_steps)
-        unchanged = self._saving_on_error(schedule, state)
-        version = state.updates + 1
+            collected = await collect(
+                schedule,
+                self._algorithm,
+                state.step,
+                empty_steps=state.empty_steps,
+                on_duplicates=self._config.on_duplicates,
+            )
         made = await train_and_publish(
-            self._trainer, self._sync, batch, version=version, unchanged=unchanged
+            self._trainer,
+            self._sync,
+            collected.batch,
+            version=state.updates + 1,
+            unchanged=self._saving_on_error(schedule, state),
         )
         schedule.trained(published=made.problem is None)
         done = time.monotonic()
-        metrics = rollout_metrics(
-            groups, batch, version=state.updates, unused_tokens=schedule.unused_tokens
-        )
-        metrics |= self._further_metrics(groups, batch, duplicates)
-        metrics |= update_metrics(
-            made.update,
-            generated=metrics["tokens/generated"],
-            rollouts_s=collected - started,
-            update_s=made.trained - collected,
-            sync_s=done - made.trained,
-        )
-        changes = {
-            "step": state.step + 1,
-            "updates": state.updates + (made.update.updates > 0),
-            "seconds": state.seconds + done - started,
-            "stopped": self._watch.see(metrics),
-            "broken_rules": self._watch.broken,
-            "empty_steps": empty_steps,
-        }
-        state = state.model_copy(update=changes)
-        report = StepReport(
-            step=state.step,
-            metrics=metrics,
-            groups=groups,
-            rewards=batch.rewards,
-            trained=batch.trained,
+        metrics = self._metrics(collected, made, version=state.updates, done=done)
+        state = state.model_copy(
+            update={
+                "step": state.step + 1,
+                "updates": state.updates + (made.update.updates > 0),
+                "seconds": state.seconds + done - collected.started,
+                "stopped": self._watch.see(metrics),
+                "broken_rules": self._watch.broken,
+                "empty_steps": collected.empty_steps,
+            }
         )
         async with self._saving_on_error(schedule, self._before_evaluation(state, total)):
             try:
-                await self._report(report)
+                await self._report(_step_report(state.step, collected, metrics))
             finally:  # whether or not it could be reported, this is what ends the run
                 if made.problem is not None:
                     raise made.problem
         return state
 
-    def _further_metrics(
-        self, groups: Sequence[Sequence[ScoredEpisode]], batch: StepBatch, duplicates: Duplicates
+    def _metrics(
+        self, collected: Collected, made: Outcome, *, version: int, done: float
     ) -> dict[str, float]:
-        """What has its metrics only where there is something to tell."""
-        metrics: dict[str, float] = {}
+        """All metrics of a step that is `done`, by the monotonic clock."""
+        groups, batch, duplicates = collected.groups, collected.batch, collected.duplicates
+        metrics = rollout_metrics(
+            groups, batch, version=version, unused_tokens=collected.unused_tokens
+        )
         if duplicates.pairs:
             metrics["groups/equal_responses"] = float(duplicates.equal)
             metrics["groups/equal_responses_expected"] = duplicates.expected
         if self._mixed:
             metrics |= source_metrics(groups, batch)
-        return metrics
-
-    def _check_independent(self, groups: Sequence[Sequence[ScoredEpisode]]) -> Duplicates:
-        """Raises `TrainError`, or warns, if rollouts of a prompt are copies of each other."""
-        found = count_duplicates(groups)
-        if found.suspicious:
-            problem = (
-                f"the rollouts of a prompt are not independent: {found.equal} of "
-                f"{counted(found.pairs, 'pair')} begin with the same response, where "
-                f"{found.expected:.2g} are likely; does "
-                "the engine use the seed of each request?"
-            )
-            if self._config.on_duplicates == "end":
-                raise TrainError(problem)
-            logger.warning("%s", problem)
-        return found
+        return metrics | update_metrics(
+            made.update,
+            generated=metrics["tokens/generated"],
+            rollouts_s=collected.ended - collected.started,
+            update_s=made.trained - collected.ended,
+            sync_s=done - made.trained,
+        )
 
     def _before_evaluation(self, state: TrainerState, total: int) -> TrainerState:
         """The state after a step, with the evaluation that is due: that of the last step is."""
@@ -404,3 +382,13 @@ class TrainingLoop:
             best=state.best,
             stopped=state.stopped,
         )
+
+
+def _step_report(step: int, collected: Collected, metrics: Mapping[str, float]) -> StepReport:
+    return StepReport(
+        step=step,
+        metrics=metrics,
+        groups=collected.groups,
+        rewards=collected.batch.rewards,
+        trained=collected.batch.trained,
+    )
