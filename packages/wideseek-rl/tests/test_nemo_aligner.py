@@ -184,6 +184,52 @@ async def test_updates_of_each_family_are_those_of_the_torch_trainer(
     await follows_torch(model, tmp_path, forks, batches, division={"tensor_parallel": 2})
 
 
+async def saved_after_a_failure(
+    trainer: NemoAlignerTrainer,
+    failing: list[TrainingSample],
+    folder: Path,
+    error: str,
+    *,
+    tries: int,
+) -> None:
+    """Asserts that an update fails, and that the weights before it are saved and train on."""
+    await trainer.update(some_samples())
+    before = await weights_of(trainer)
+    for _ in range(tries - 1):
+        assert (await trainer.update(failing)).skipped == 1
+    with pytest.raises(TrainError, match=error):
+        await trainer.update(failing)
+    assert trainer.intact
+    await trainer.save(folder)
+    saved = load_model(folder / "model", "cpu", torch.float32)
+    for name, parameter in saved.named_parameters():
+        np.testing.assert_array_equal(before[name], parameter.detach().numpy())
+    assert (await trainer.update(some_samples(seed=1))).updates == 1
+
+
+async def test_an_update_that_fails_leaves_the_only_rank_as_it_was(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    wrong: Any = (None,)
+    odd = [replace(one, turn_starts=wrong) for one in some_samples()]
+    async with opened(tiny(), tmp_path, forks) as trainer:
+        await saved_after_a_failure(
+            trainer, odd, tmp_path, "^an update failed: TypeError: ", tries=1
+        )
+
+
+async def test_ranks_that_refuse_an_update_alike_are_as_they_were(
+    tmp_path: Path, forks: ForkedLauncher
+) -> None:
+    huge = [
+        replace(one, weights=np.where(one.weights > 0, np.float32(3e38), np.float32(0)))
+        for one in some_samples()
+    ]
+    huge = [replace(one, advantages=np.full(len(one), 3e38, np.float32)) for one in huge]
+    async with opened(tiny(), tmp_path, forks, data_parallel=2) as trainer:
+        await saved_after_a_failure(trainer, huge, tmp_path, "not finite 3 times", tries=3)
+
+
 DIVISIONS: dict[str, dict[str, Any]] = {
     "one": {"max_batch_tokens": 1000, "attention": "documents", "recompute": "core_attn"},
     "sequence": {"tensor_parallel": 2, "sequence_parallel": True},

@@ -39,11 +39,7 @@ class NemoAlignerTrainer(RemoteTrainer):
         self._loss, self._vocabulary = loss, vocabulary
 
     async def update(self, samples: Sequence[TrainingSample]) -> UpdateMetrics:
-        """Trains on the samples of one step. Raises `TrainError` if a rank has failed.
-
-        The ranks end then, whatever it was and how many they are: NeMo-Aligner's `fit` has no way
-        back to before an update. Their weights end with them.
-        """
+        """Trains on the samples of one step. Raises `TrainError` if a rank has failed."""
         started = time.monotonic()
         screened = screen(samples, self._vocabulary)
         live = [sample for sample in screened.samples if self._has_gradient(sample)]

@@ -7,6 +7,7 @@ until that is an update; then it trains on it and comes back. Imported after `co
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,21 +42,27 @@ class Closed(Exception):
     """Ends `fit`: the client has no more work."""
 
 
-class PolicyTrainer(ReinforceTrainer):
-    """Makes the updates that a client asks for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who asks for updates, and is told what became of them."""
 
-    `next_update` blocks until there is one and returns its samples, or raises `Closed`; `done` is
-    called with the metrics of each.
-    """
+    next_update: Callable[[], list[TrainingSample]]
+    """Blocks until there is one and returns its samples, or raises `Closed`."""
+    done: Callable[[UpdateMetrics], None]
+    """Called with the metrics of each."""
+    failed: Callable[[Exception], bool]
+    """Called with the error of one that changed nothing; whether the next one may come."""
+
+
+class PolicyTrainer(ReinforceTrainer):
+    """Makes the updates that a client asks for."""
 
     def __init__(
         self,
         config: NemoAlignerConfig,
         actor: PolicyActor,
         optimizer: torch.optim.Optimizer,
-        *,
-        next_update: Callable[[], list[TrainingSample]],
-        done: Callable[[UpdateMetrics], None],
+        client: Client,
     ) -> None:
         ranks = parallel_state.get_data_parallel_world_size()
         settings = {
@@ -89,7 +96,10 @@ class PolicyTrainer(ReinforceTrainer):
             if config.distributed_optimizer
             else WholeAdam(optimizer)
         )
-        self._next_update, self._done = next_update, done
+        self._client = client
+        self._changed = False
+        """Whether the update that is made has begun to change weights."""
+        self._broken_before = 0
         self._parts: list[Part] = []
         self._stats = self._nothing_done(samples=0)
         self.broken = 0
@@ -100,9 +110,8 @@ class PolicyTrainer(ReinforceTrainer):
     @torch.no_grad()
     def generate_rollouts(self) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, float]]:
         """Waits for the next update; its optimizer steps are rows of `response_tokens`."""
-        samples = self._next_update()
-        updates = self._config.updates_per_step
-        self._parts = [self._part(list(some)) for some in split_samples(samples, updates)]
+        while (samples := self._planned()) is None:
+            pass
         self._stats = self._nothing_done(len(samples))
         self.consumed_samples += len(samples)
         # NeMo-Aligner keeps every step's row of this table for ever.
@@ -110,6 +119,27 @@ class PolicyTrainer(ReinforceTrainer):
         table = {"prompt": "", "response": "", "reward": 0.0}
         steps = torch.arange(len(self._parts))[:, None]
         return {"response_tokens": steps}, {"table": table}, {"none": 0.0}
+
+    def _planned(self) -> list[TrainingSample] | None:
+        """The samples of the next update, whose parts are made; None if that failed."""
+        samples = self._client.next_update()
+        self._changed, self._broken_before = False, self.broken
+        updates = self._config.updates_per_step
+        try:
+            self._parts = [self._part(list(some)) for some in split_samples(samples, updates)]
+        except Exception as error:
+            if not self._undone(error):
+                raise
+            return None
+        return samples
+
+    def _undone(self, error: Exception) -> bool:
+        """Whether an update that failed has changed nothing, and the next one may come."""
+        if self._changed:
+            return False
+        self.broken = self._broken_before
+        self.optimizer.zero_grad()
+        return self._client.failed(error)
 
     def _part(self, samples: list[TrainingSample]) -> Part:
         """This rank's micro-batches of one optimizer step.
@@ -128,7 +158,11 @@ class PolicyTrainer(ReinforceTrainer):
     def _compared(self, batches: list[PackedBatch]) -> Part:
         """Micro-batches with the log-probabilities that the loss compares the new ones with."""
         loss, old = self.model.loss, [batch.logprobs for batch in batches]
-        reference = self.model.reference_logprobs(batches) if loss.kl > 0 else None
+        reference = None
+        if loss.kl > 0:
+            self._changed = True  # the weights of the reference model are in their place
+            reference = self.model.reference_logprobs(batches)
+            self._changed = False
         if self._config.recompute_logprobs:
             old = self.model.logprobs(batches)
         return Part(batches=batches, old=old, reference=reference)
@@ -140,14 +174,19 @@ class PolicyTrainer(ReinforceTrainer):
         finite, and sets the learning rate itself.
         """
         self.model.prepare_for_training()
-        for row in dataloader_iter:
-            if not self._step(self._parts[int(row["response_tokens"])]):
-                break
+        try:
+            for row in dataloader_iter:
+                if not self._step(self._parts[int(row["response_tokens"])]):
+                    break
+        except Exception as error:
+            if not self._undone(error):
+                raise
+            return None, None
         self.model.finish_training()
         self.optimizer.zero_grad()
         self._stats.reduce(over_data_parallel_ranks)
         metrics = self._stats.metrics()
-        self._done(metrics)
+        self._client.done(metrics)
         return metrics.loss, metrics
 
     def _nothing_done(self, samples: int) -> UpdateStats:
@@ -192,6 +231,7 @@ class PolicyTrainer(ReinforceTrainer):
             return None
         self.broken = 0
         self.reinforce_optimization_step += 1
+        self._changed = True
         return Step(norm=norm, changed=self.adam.step(lr))
 
     def save(self, extra_candidates: Any = None, is_train_end: bool = False) -> None:

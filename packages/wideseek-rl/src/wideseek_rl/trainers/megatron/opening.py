@@ -1,6 +1,6 @@
 """Sets NeMo-Aligner up around one model, in every rank. Imported after `compat.install`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,11 @@ from wideseek_rl.models.tensor_files import read_tensors, write_model_tensors, w
 from wideseek_rl.trainers.megatron.actor import PolicyActor, actor_class
 from wideseek_rl.trainers.megatron.batches import collate, pack
 from wideseek_rl.trainers.megatron.environment import RankEnvironment
-from wideseek_rl.trainers.megatron.fit import PolicyTrainer
+from wideseek_rl.trainers.megatron.fit import Client, PolicyTrainer
 from wideseek_rl.trainers.megatron.layout import Entry
 from wideseek_rl.trainers.megatron.optimizers import MOMENTS
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.megatron.weights import RankWeights
-from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
@@ -225,12 +224,7 @@ NOTHING = np.zeros(0, dtype=np.float32)
 """What ranks other than the first have for an answer; nobody reads it."""
 
 
-def open_trainer(
-    setup: Setup,
-    *,
-    next_update: Callable[[], list[TrainingSample]],
-    done: Callable[[UpdateMetrics], None],
-) -> OpenTrainer:
+def open_trainer(setup: Setup, client: Client) -> OpenTrainer:
     """The trainer of this rank, with the weights of the model folder.
 
     Raises `CheckpointError` for a folder that can't be read.
@@ -263,7 +257,7 @@ def open_trainer(
     init_distributed(trainer, actor, False)
     init_using_ptl(trainer, actor, None, list(range(64)))
     optimizer, _ = extract_optimizer_scheduler_from_ptl_model(actor)
-    fit = PolicyTrainer(config, actor, optimizer, next_update=next_update, done=done)
+    fit = PolicyTrainer(config, actor, optimizer, client)
     opened = OpenTrainer(setup, fit, actor)
     opened.load_weights(setup.model)
     if setup.loss.kl > 0:

@@ -15,7 +15,7 @@ from wideseek_rl.trainers.megatron import compat
 from wideseek_rl.trainers.megatron.setup import Setup
 from wideseek_rl.trainers.protocol import UpdateMetrics
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
-from wideseek_rl.trainers.remote.ending import reported
+from wideseek_rl.trainers.remote.ending import harmless, reported
 from wideseek_rl.trainers.remote.requests import Close, Done, Metrics, Update
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 def _run(setup: Setup, channel: Channel) -> None:
     compat.install()
     # Only now can NeMo be imported.
-    from wideseek_rl.trainers.megatron.fit import Closed
+    from wideseek_rl.trainers.megatron.fit import Client, Closed
     from wideseek_rl.trainers.megatron.opening import open_trainer
 
     def next_update() -> list[TrainingSample]:
@@ -46,7 +46,13 @@ def _run(setup: Setup, channel: Channel) -> None:
     def done(metrics: UpdateMetrics) -> None:
         channel.answer(Metrics.of(metrics))
 
-    opened = open_trainer(setup, next_update=next_update, done=done)
+    def failed(error: Exception) -> bool:
+        answer = harmless(error, ranks=setup.config.ranks)
+        if answer is not None:
+            channel.answer(answer)
+        return answer is not None
+
+    opened = open_trainer(setup, Client(next_update=next_update, done=done, failed=failed))
     gc.freeze()  # what has been imported is no garbage, and much to search
     channel.share()
     channel.answer(Done())

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from wideseek_core import ConfigError, RanksLost, WideSeekError
+from wideseek_core import ConfigError, RanksLost, TrainError, WideSeekError
 from wideseek_core.processes import REFUSED as REFUSED
 from wideseek_core.processes import TEMPORARY
 from wideseek_rl.native_errors import reason, wrong_setting
@@ -38,6 +38,23 @@ def reported(channel: Channel) -> Generator[None]:
             _refuse(channel, ConfigError(problem))
         traceback.print_exc()
         raise SystemExit(TEMPORARY) from error
+
+
+def harmless(error: Exception, *, ranks: int) -> Failed | None:
+    """The answer to a request that has changed nothing; None if the ranks are of no more use.
+
+    An error on one of several ranks leaves the others amid a pass that they make together: only
+    what all of them raise alike, the errors of the trainer itself, leaves them of use. Errors that
+    are not of our kinds are lost ranks': another trainer may do better from where this one is.
+    """
+    alike = isinstance(error, TrainError) and not isinstance(error, RanksLost)
+    if ranks > 1 and not alike:
+        return None
+    traceback.print_exc()
+    if isinstance(error, WideSeekError | OSError):
+        return Failed(message=str(error), error=type(error).__name__, intact=True)
+    message = f"an update failed: {type(error).__name__}: {reason(error)}"
+    return Failed(message=message, error=RanksLost.__name__, intact=True)
 
 
 def _refuse(channel: Channel, error: Exception) -> NoReturn:

@@ -6,23 +6,21 @@ MASTER_PORT). Rank 0 reads requests, hands them to all ranks, and answers.
 
 import signal
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
 
-from wideseek_core import ConfigError, RanksLost, TrainError, WideSeekError
+from wideseek_core import ConfigError
 from wideseek_core.config import environment
 from wideseek_core.counting import counted
 from wideseek_rl.batch.samples import TrainingSample
 from wideseek_rl.models.open import open_model
-from wideseek_rl.native_errors import reason
 from wideseek_rl.trainers.config import LossConfig, TorchTrainerConfig
 from wideseek_rl.trainers.ranks import DistributedRanks
 from wideseek_rl.trainers.remote.channel import Channel, channel_ends
-from wideseek_rl.trainers.remote.ending import reported
+from wideseek_rl.trainers.remote.ending import harmless, reported
 from wideseek_rl.trainers.remote.meeting import join_ranks
 from wideseek_rl.trainers.remote.publishing import Publisher
 from wideseek_rl.trainers.remote.requests import (
@@ -108,31 +106,18 @@ class TorchRank:
                 raise TypeError(f"not a request of the torch trainer: {request}")
 
     def _update(self, samples: Sequence[TrainingSample]) -> Metrics | Failed:
-        """What an update did, or why it changed nothing: the weights can still be saved then.
-
-        An error on one of several ranks leaves the others amid a pass that they make together:
-        only what all of them raise alike, the errors of the trainer itself, leaves them of use.
-        """
+        """What an update did, or why it changed nothing: the weights can still be saved then."""
         try:
             return Metrics.of(self._trainer.update(samples))
         except Exception as error:  # whatever it is, another trainer may resume from here
-            alike = isinstance(error, TrainError) and not isinstance(error, RanksLost)
-            if not self._trainer.intact or (self._count > 1 and not alike):
+            failed = harmless(error, ranks=self._count) if self._trainer.intact else None
+            if failed is None:
                 raise
-            traceback.print_exc()
-            return _failed(error)
+            return failed
 
     def close(self) -> None:
         """Nothing is asked any more."""
         self._publisher.close()
-
-
-def _failed(error: Exception) -> Failed:
-    """The answer of ranks that are intact; errors that are not of their kind are lost ranks'."""
-    if isinstance(error, WideSeekError | OSError):
-        return Failed(message=str(error), error=type(error).__name__, intact=True)
-    message = f"an update failed: {type(error).__name__}: {reason(error)}"
-    return Failed(message=message, error=RanksLost.__name__, intact=True)
 
 
 def _device(name: str) -> torch.device:
