@@ -123,6 +123,39 @@ async def test_a_run_with_a_killed_trainer_ends_like_one_without(tmp_path: Path)
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
 
 
+async def test_a_run_whose_update_failed_ends_like_one_without(tmp_path: Path) -> None:
+    rare = CheckpointConfig(every_steps=100)
+    settings = CONFIG.model_copy(update={"checkpoint": rare, "steps": 2})
+
+    def loop(trainer: Trainer, folder: Path) -> TrainingLoop:
+        loggers = open_loggers((), LoggedRun(folder=folder), episodes=False)
+        rollouts = toy_rollouts(tiny_model(), group_size=4)
+        return TrainingLoop(settings, trainer, rollouts, folder=folder, loggers=loggers)
+
+    whole = InThread(TorchTrainer(tiny_model(), TRAINER, LossConfig()))
+    expected = await loop(whole, tmp_path / "whole").fit(toy_tasks())
+    model, passes = tiny_model(), list[bool]()
+
+    def run_out_of_memory(*_: object) -> None:
+        passes.append(True)
+        if len(passes) == 2:  # of the second step: there is one pass for each
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.model.layers[0].register_forward_pre_hook(run_out_of_memory)
+    failing = InThread(TorchTrainer(model, TRAINER, LossConfig()))
+    with pytest.raises(torch.OutOfMemoryError):
+        await loop(failing, tmp_path / "failed").fit(toy_tasks())
+    saved = (tmp_path / "failed" / "checkpoints").glob("step_*")
+    assert [path.name for path in saved] == ["step_000001"]
+    again = InThread(TorchTrainer(tiny_model(), TRAINER, LossConfig()))
+    found = await loop(again, tmp_path / "failed").fit(toy_tasks())
+    assert (found.steps, found.updates) == (expected.steps, expected.updates) == (2, 2)
+    wanted, after = weights(expected.checkpoint), weights(found.checkpoint)
+    assert all(torch.equal(after[name], tensor) for name, tensor in wanted.items())
+    lines = (tmp_path / "failed" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
 async def test_losing_ranks_too_often_ends_the_run() -> None:
     attempts: list[bool] = []
 
