@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,17 @@ def layer_of(trainer: TorchTrainer) -> nn.Module:
     return trainer.model.model.layers[0]
 
 
-@pytest.mark.parametrize("settings", [{}, {"offload": True}, {"lora": {"rank": 2, "alpha": 4}}])
+NO_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="needs wideseek-rl[lora]")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"offload": True},
+        pytest.param({"lora": {"rank": 2, "alpha": 4}}, marks=NO_PEFT),
+    ],
+)
 def test_an_update_that_fails_in_a_pass_leaves_the_trainer_as_it_was(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
