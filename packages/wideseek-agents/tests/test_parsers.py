@@ -291,3 +291,13 @@ def test_what_json_writes_is_read_as_it_was_whatever_follows(text: str, behind: 
     assert object_at(written + behind, 0) == ({"q": text, "r": "."}, len(written))
     lone = written.replace('"."', r'"\."')
     assert object_at(lone + behind, 0) == ({"q": text, "r": r"\."}, len(lone))
+
+
+@pytest.mark.parametrize("length", [300, 390, 400, 410, 3000, 7900])
+def test_a_long_call_has_its_backslashes_too(length: int) -> None:
+    for query in (r"\alpha " + "x" * length, "x" * length + r" \alpha", r"\a" * (length // 3)):
+        written = f'{{"name": "search", "arguments": {{"query": "{query}"}}}}'
+        assert object_at(f" {written} more", 0) == (
+            {"name": "search", "arguments": {"query": query}},
+            len(written) + 1,
+        )

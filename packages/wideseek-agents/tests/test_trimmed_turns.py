@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from tokenizers import Tokenizer
 
 from wideseek_agents import ChatTokenizer, TokenPolicy
 from wideseek_core import Finish, Generated, Message, Reply, Sampling
@@ -76,6 +77,38 @@ async def test_the_repeats_are_removed_and_the_turn_is_complete() -> None:
         *first.response_ids,
         TOKENIZER.end_id,
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        ("| Ann | Lund |\n| Ben | Oslo |\n", "| Eve | Oslo |\n"),
+        ("- Ben, Oslo\n", "- Kim, Rome\n- Eve, Oslo\n"),
+        ("Ben Lee; ", "Eve Lee; "),
+        ("Ben (Oslo, 2 km); ", "Eve (Oslo, 2 km); "),
+        ("Ben Lee, ", "Eve Lee, "),
+        ("Ben is 1.5 m tall. ", "Eve is 1.5 m tall. "),
+        ("本李；", "夏李；"),
+        ("Björn、", "Börn、"),
+        ("", "本"),
+        ('["Ben Lee", ', '"Eve Lee", '),
+        ('<tool_call>{"name": "ben"}</tool_call>\n', '<tool_call>{"name": "eve"}</tool_call>\n'),
+    ],
+)
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=list(TOKENIZERS))
+async def test_what_is_repeated_is_said_once_to_its_end(
+    before: str, again: str, tokenizer: Tokenizer
+) -> None:
+    chat = ChatTokenizer(tokenizer)
+    for cut in range(0, 30, 4):
+        whole = chat.encode_response(before + again * 300)[:-1]
+        engine = Loops(whole[: 550 + cut])
+        sampling = Sampling(temperature=0.0, max_tokens=600, max_repeats=3)
+        policy = TokenPolicy(engine, chat, context_tokens=4000, sampling=sampling)
+        reply = await policy.open([]).reply([Message(role="user", content="Who?")])
+        assert reply.finish is Finish.TRIMMED
+        assert reply.text.rstrip(" |") == (before + again).rstrip(" |")  # "\n|" may be one token
+        assert len(reply.response_ids) == len(reply.logprobs) == reply.versions[-1].end
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,12 @@ import random
 
 import pytest
 
-from wideseek_core.repetition import MAX_PERIOD, MIN_REPEATED, end_of_first
+from wideseek_core.repetition import MAX_PERIOD, MIN_REPEATED, Repeats, repeats_at_end
+
+
+def end_of_first(ids: list[int], max_repeats: int) -> int | None:
+    found = repeats_at_end(ids, max_repeats)
+    return None if found is None else found.end_of_first
 
 
 def test_a_loop_ends_with_its_first_round() -> None:
@@ -48,3 +53,8 @@ def test_what_is_kept_has_the_loop_once(seed: int) -> None:
     kept = ids[:end]
     assert len(kept) <= len(before) + len(loop)
     assert all(ids[at] == ids[at - period] for at in range(end, len(ids)) if at >= period)
+
+
+def test_what_is_repeated_begins_with_the_first_equal_token() -> None:
+    first, again = [1, 2, 3, 4], [5, 6, 3, 4]
+    assert repeats_at_end([*first, *again * 30], 3) == Repeats(2, 4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wideseek_core import ConfigError, ContextOverflow, Finish, PolicyError, Sampling
-from wideseek_core.repetition import end_of_first
+from wideseek_core.repetition import repeats_at_end
 from wideseek_core.testing import until
 from wideseek_rl.engines.builtin.block_pool import BLOCK_SIZE
 from wideseek_rl.engines.builtin.config import BuiltinEngineConfig
@@ -391,10 +391,10 @@ async def test_a_response_that_repeats_itself_ends_early() -> None:
     early = await engine.generate(prompt(1, 9), session="limited", sampling=limited)
     after = await engine.generate([*prompt(1, 9), *early.ids, 5], session="limited", sampling=asked)
     assert len(free.ids) == 400
-    end = end_of_first(free.ids, 3)
-    assert end is not None
+    repeats = repeats_at_end(free.ids, 3)
+    assert repeats is not None
     assert len(early.ids) < 300
     assert early.ids == free.ids[: len(early.ids)]
     assert early.finish is Finish.LENGTH
-    assert end_of_first(early.ids, 3) == end
+    assert repeats_at_end(early.ids, 3) == repeats
     assert_close(after.logprobs, true_logprobs(model, [*prompt(1, 9), *early.ids, 5], after.ids))

@@ -53,8 +53,8 @@ class Sampling:
     seed: int | None = None
     """Decides every random draw, with the prompt; below 2**63. Without one the engine chooses."""
     max_repeats: int | None = None
-    """Times that a response may end with the same tokens, as `repetition.end_of_first` counts them;
-    null for any number. An engine may end such a response early, as if it had reached
+    """Times that a response may end with the same tokens, as `repetition.repeats_at_end` counts
+    them; null for any number. An engine may end such a response early, as if it had reached
     `max_tokens`; the policy removes the repeats."""
 
 

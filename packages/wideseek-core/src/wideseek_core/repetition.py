@@ -1,6 +1,7 @@
 """Responses that end by repeating the same tokens, as small models do when sampled greedily."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 MAX_PERIOD = 128
 """Longest sequence of tokens whose repeats are looked for."""
@@ -8,11 +9,28 @@ MIN_REPEATED = 96
 """Tokens that repeats take together at least: the rule under a table's header repeats, too."""
 
 
-def end_of_first(ids: Sequence[int], max_repeats: int) -> int | None:
-    """Where the first of the equal sequences ends that a response ends with; None without such.
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Equal sequences of tokens, one after the other, at the end of a response."""
+
+    start: int
+    """Where the first of them begins."""
+    period: int
+    """Tokens of each."""
+
+    @property
+    def end_of_first(self) -> int:
+        """Where the first of them ends."""
+        return self.start + self.period
+
+
+def repeats_at_end(ids: Sequence[int], max_repeats: int) -> Repeats | None:
+    """The equal sequences that a response ends with; None without such.
 
     They count as repeats if there are at least `max_repeats` of them, one after the other, and
-    `MIN_REPEATED` tokens together; the last may be incomplete. Shorter sequences come first.
+    `MIN_REPEATED` tokens together; the last may be incomplete. Shorter sequences come first. They
+    begin with the first token that is the same a period later, which may be in the middle of what
+    the response repeats: `C D` is repeated in `A B C D`, `E F C D`, `E F C D`.
     """
     for period in range(1, min(MAX_PERIOD, len(ids) // 2) + 1):
         needed = max(max_repeats * period, MIN_REPEATED)
@@ -22,5 +40,5 @@ def end_of_first(ids: Sequence[int], max_repeats: int) -> int | None:
         while start > 0 and ids[start - 1] == ids[start - 1 + period]:
             start -= 1
         if len(ids) - start >= needed:
-            return start + period
+            return Repeats(start, period)
     return None

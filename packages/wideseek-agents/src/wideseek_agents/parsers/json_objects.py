@@ -10,8 +10,9 @@ from wideseek_core import MalformedCall, ToolCall, WrittenCall
 
 _STRICT = json.JSONDecoder()
 MAX_NESTING = 50
-MAX_MENDED = 8_000
-"""Characters in which backslashes that escape nothing are looked for."""
+MENDED = (400, 8_000)
+"""Characters in which backslashes that escape nothing are looked for: most calls are short, and
+many broken ones in a response would take long."""
 _BACKSLASH = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
 
@@ -35,21 +36,33 @@ def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue
 
 def _escaped(text: str, start: int) -> tuple[JsonValue, int] | None:
     """The value at `start` if each backslash that escapes nothing is one of the text."""
+    for length in MENDED:
+        mended, places = _with_backslashes(text, start, start + length)
+        try:
+            value, end = cast(tuple[JsonValue, int], _LENIENT.raw_decode(mended))
+        except json.JSONDecodeError as error:
+            at_the_end = error.msg.startswith("Unterminated") or error.pos > len(mended) - 10
+            if not at_the_end or len(text) <= start + length:
+                return None
+        except (ValueError, RecursionError):
+            return None
+        else:
+            # Each place before the end has moved it by the places before that.
+            added = sum(place - start + before < end for before, place in enumerate(places))
+            return value, start + end - added
+    return None
+
+
+def _with_backslashes(text: str, start: int, end: int) -> tuple[str, list[int]]:
+    """A part of a text with each backslash that escapes nothing twice, and where these were."""
     mended, places = list[str](), list[int]()
     at = start
-    for found in _BACKSLASH.finditer(text, start, start + MAX_MENDED):
+    for found in _BACKSLASH.finditer(text, start, end):
         if found.group() == "\\":
             mended.append(text[at : found.end()])
             at = found.end()
             places.append(at)
-    mended.append(text[at : start + MAX_MENDED])
-    try:
-        value, end = cast(tuple[JsonValue, int], _LENIENT.raw_decode("\\".join(mended)))
-    except (ValueError, RecursionError):
-        return None
-    # Each place before the end has moved it by the places before that.
-    added = sum(place - start + before < end for before, place in enumerate(places))
-    return value, start + end - added
+    return "\\".join([*mended, text[at:end]]), places
 
 
 def is_quoted(text: str, start: int, end: int) -> bool:

@@ -5,19 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wideseek_agents.policies.dialogue import Dialogue
+from wideseek_agents.policies.trimming import trimmed
 from wideseek_agents.tokens import ChatTokenizer
 from wideseek_core import (
     Conversation,
     Finish,
-    Generated,
     Message,
     Reply,
     Sampling,
     TokenEngine,
     ToolSpec,
 )
-from wideseek_core.repetition import end_of_first
-from wideseek_core.versions import first_tokens
 
 
 class TokenPolicy:
@@ -93,7 +91,7 @@ class _TokenConversation:
         )
         self._turn += 1
         generated = await self._engine.generate(prompt, session=self._session, sampling=sampling)
-        generated = trimmed(generated, sampling.max_repeats)
+        generated = trimmed(generated, sampling.max_repeats, self._tokenizer.token_texts)
         finish = self._dialogue.finish(generated.finish, max_tokens)
         text = self._tokenizer.decode(generated.ids)
         ended = finish in (Finish.LENGTH, Finish.TRIMMED)
@@ -123,22 +121,6 @@ class _TokenConversation:
         finally:
             # Only now may another conversation take the name.
             self._opened.discard(self._session)
-
-
-def trimmed(generated: Generated, max_repeats: int | None) -> Generated:
-    """A response without the repeats at its end, if it reached its limit by them."""
-    if max_repeats is None or generated.finish is not Finish.LENGTH:
-        return generated
-    end = end_of_first(generated.ids, max_repeats)
-    if end is None:
-        return generated
-    return replace(
-        generated,
-        ids=generated.ids[:end],
-        logprobs=generated.logprobs[:end],
-        finish=Finish.TRIMMED,
-        versions=first_tokens(generated.versions, end),
-    )
 
 
 def _turn_seed(session: str, turn: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wideseek_core.policy import Finish, Generated, Sampling
-from wideseek_core.repetition import end_of_first
+from wideseek_core.repetition import repeats_at_end
 from wideseek_core.versions import VersionSpan
 from wideseek_rl.engines.builtin.prefix_cache import CachedSequence
 
@@ -75,7 +75,7 @@ class Request:
         limit, sampled = self.sampling.max_repeats, self.sampled
         if limit is None or sampled % CHECKED_EVERY:
             return False
-        return end_of_first(self.ids[self.prompt_length :], limit) is not None
+        return repeats_at_end(self.ids[self.prompt_length :], limit) is not None
 
     def draw(self) -> float:
         """The random number in [0, 1) that decides the next token.
