@@ -1,14 +1,26 @@
 """Responses that repeat themselves until their turn is over."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from tokenizers import Tokenizer
 
-from wideseek_agents import ChatTokenizer, TokenPolicy
-from wideseek_core import Finish, Generated, Message, Reply, Sampling
+from wideseek_agents import ChatTokenizer, ScriptedPolicy, Team, TeamConfig, TokenPolicy
+from wideseek_core import (
+    Conversation,
+    Finish,
+    Generated,
+    Message,
+    Reply,
+    Sampling,
+    Status,
+    Task,
+    ToolSpec,
+)
 from wideseek_core.versions import VersionSpan
 
+from .conftest import World, delegate, roles, turns
 from .token_fixtures import TOKENIZERS
 
 TOKENIZER = ChatTokenizer(next(iter(TOKENIZERS.values())))
@@ -127,3 +139,66 @@ async def test_other_responses_stay_as_they_are(
     assert first.finish is finish
     assert len(first.response_ids) > len(NAMES)
     assert len(first.response_ids) == first.versions[-1].end
+
+
+class Trims:
+    """A policy whose replies with a `~` had repeats in its place."""
+
+    def __init__(self, policy: ScriptedPolicy) -> None:
+        self._policy = policy
+
+    def open(
+        self, tools: Sequence[ToolSpec], *, seed: int = 0, max_question_tokens: int | None = None
+    ) -> Conversation:
+        return _Trims(self._policy.open(tools))
+
+
+class _Trims:
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        reply = await self._conversation.reply(messages)
+        text = reply.text.removesuffix("~")
+        finish = reply.finish if text == reply.text else Finish.TRIMMED
+        return replace(reply, text=text, finish=finish)
+
+    async def close(self) -> None:
+        await self._conversation.close()
+
+
+HALF_CALL = '<tool_call>{"name": "search", "arguments": {"queries": ["a", "b", ~'
+
+
+async def test_half_a_call_is_no_report(world: World, task: Task) -> None:
+    script = roles(turns(delegate("a"), "end"), turns(HALF_CALL, "Triton"))
+    ends = dict[str, tuple[Status, bool]]()
+    for rule in ("report", "reference"):
+        config = TeamConfig.model_validate({"prompts": "compact", "calls": rule})
+        episode = await Team(config, Trims(ScriptedPolicy(script)), world, world).run(task)
+        assert episode.answer == "end"
+        (result,) = episode.main.turns[0].results
+        assert "tool_call" not in result.text
+        ends[rule] = (episode.trajectories[1].status, result.text == "Triton")
+    assert ends == {"report": (Status.FINISHED, True), "reference": (Status.REPETITION, False)}
+
+
+@pytest.mark.parametrize("rule", ["report", "reference"])
+@pytest.mark.parametrize(
+    ("said", "status", "answer"),
+    [
+        ("| Moon |~", Status.FINISHED, "| Moon |"),
+        ("<think>Triton, ~", Status.REPETITION, ""),
+        ("<think>a</think>Triton, ~", Status.FINISHED, "Triton,"),
+        ("[THINK]Triton, ~", Status.REPETITION, ""),
+    ],
+)
+async def test_thinking_alone_is_no_answer(
+    said: str, status: Status, answer: str, rule: str, world: World, task: Task
+) -> None:
+    config = TeamConfig.model_validate(
+        {"prompts": "compact", "calls": rule, "workflow": "single_agent"}
+    )
+    policy = Trims(ScriptedPolicy(turns(said)))
+    episode = await Team(config, policy, world, world).run(task)
+    assert (episode.main.status, episode.answer) == (status, answer)

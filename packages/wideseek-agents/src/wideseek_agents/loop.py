@@ -275,7 +275,7 @@ class _Run:
             return Status.REPETITION if repeats else _ENDS[reply.finish]
         tried = parsed.over_budget or (self._agent.lenient and parsed.written)
         if not parsed.calls and not tried:
-            return Status.FINISHED
+            return Status.REPETITION if _is_half(reply, parsed) else Status.FINISHED
         if number == limits.max_turns:
             return Status.TURN_LIMIT
         if reply.prompt_tokens + reply.response_tokens >= limits.context_tokens:
@@ -350,3 +350,9 @@ class _Run:
                 seconds=turn.seconds,
             )
         )
+
+
+def _is_half(reply: Reply, parsed: ParsedCalls) -> bool:
+    """Whether a response ended amid its thinking, or amid a call, where it repeated itself."""
+    unfinished = bool(parsed.written) or ends_in_thinking(reply.text)
+    return reply.finish is Finish.TRIMMED and unfinished

@@ -26,7 +26,8 @@ class Status(StrEnum):
     BUDGET_LIMIT = "budget_limit"
     """The rollout's budget of time, tokens or money was spent."""
     REPETITION = "repetition"
-    """A response of extreme length that was cut off."""
+    """A response of extreme length that was cut off, or one that is no answer without the repeats
+    at its end."""
     ABORTED = "aborted"
     """The engine gave a response up, the agent was late, or the rollout was cancelled."""
     ERROR = "error"
