@@ -348,7 +348,7 @@ def _small(program: str, arguments: list[str], working: WorkingFolder) -> list[s
         return [*arguments, *TINY_TRAINING, f"folder={own}", *LOCAL]
     if name == "schedule-sim" and not any(word.startswith("run=") for word in arguments):
         return [*arguments, "steps=4"]
-    only_checked = name in ("train", "sft", "schedule-sim", "convert")
+    only_checked = name in ("train", "sft", "schedule-sim", "convert", "average")
     return [*arguments, "--dry-run"] if only_checked else arguments
 
 
