@@ -60,6 +60,11 @@ def test_subagents_of_another_model_get_nothing_of_the_leads() -> None:
 def test_what_is_given_comes_first() -> None:
     found = team({"prompts": "default", "lead": {"max_turns": 3}}, TAUGHT, TAUGHT)
     assert (found.prompts, found.lead.prompts, found.lead.max_turns) == ("default", "", 3)
+    roles = ModelProfile(team={"lead": {"prompts": "compact"}, "subagent": {"prompts": "/gone"}})
+    found = team({"prompts": "default"}, roles, roles)
+    assert (found.prompts, found.lead.prompts, found.subagent.prompts) == ("default", "", "")
+    found = team({"subagent": {"prompts": "default"}}, roles, roles)
+    assert (found.lead.prompts, found.subagent.prompts) == ("compact", "default")
 
 
 def test_settings_of_the_whole_team_are_those_of_its_lead() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from wideseek_agents.policies import SglangPolicyConfig, VllmPolicyConfig
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import WideSearchConfig, wider
 from wideseek_apps.policy import EndpointPolicy, LocalPolicy
@@ -89,6 +90,12 @@ def test_servers_keep_the_limits_of_their_model(tmp_path: Path, kind: str) -> No
         found = load_config(AskConfig, [*served, f"{key}.tokenizer={tmp_path}"])
         policy = getattr(found, key)
         assert (policy.context_tokens, policy.turn_tokens) == (900, 70)
+    served = [setting.replace("subagent_policy", "fixed_role.policy") for setting in served]
+    fixed = load_config(TrainConfig, [*served, f"fixed_role.policy.tokenizer={tmp_path}"])
+    assert fixed.fixed_role is not None
+    policy = fixed.fixed_role.policy
+    assert isinstance(policy, VllmPolicyConfig | SglangPolicyConfig)
+    assert (policy.context_tokens, policy.turn_tokens) == (900, 70)
 
 
 def test_given_settings_come_before_the_models() -> None:

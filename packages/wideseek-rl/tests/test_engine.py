@@ -389,7 +389,8 @@ async def test_a_response_that_repeats_itself_ends_early() -> None:
     free = await engine.generate(prompt(1, 9), session="free", sampling=asked)
     limited = replace(asked, max_repeats=3)
     early = await engine.generate(prompt(1, 9), session="limited", sampling=limited)
-    after = await engine.generate([*prompt(1, 9), *early.ids, 5], session="limited", sampling=asked)
+    few = replace(asked, max_tokens=30)
+    after = await engine.generate([*prompt(1, 9), *early.ids, 5], session="limited", sampling=few)
     assert len(free.ids) == 400
     repeats = repeats_at_end(free.ids, 3)
     assert repeats is not None
@@ -398,3 +399,6 @@ async def test_a_response_that_repeats_itself_ends_early() -> None:
     assert early.finish is Finish.LENGTH
     assert repeats_at_end(early.ids, 3) == repeats
     assert_close(after.logprobs, true_logprobs(model, [*prompt(1, 9), *early.ids, 5], after.ids))
+    without = [*prompt(1, 9), *early.ids[: repeats.end_of_first], 5]
+    after = await engine.generate(without, session="limited", sampling=few)
+    assert_close(after.logprobs, true_logprobs(model, without, after.ids))

@@ -92,7 +92,9 @@ def suited_team(
         taught: dict[str, Any] = copy.deepcopy(profile.team) if profile is not None else {}
         for role in roles:
             settings: dict[str, Any] = dict(taught.get(role) or {})
-            if "prompts" in taught and "prompts" not in given:
+            if "prompts" in given:
+                settings.pop("prompts", None)
+            elif "prompts" in taught:
                 settings.setdefault("prompts", taught["prompts"])
             if settings:
                 team[role] = settings

@@ -15,7 +15,7 @@ from wideseek_apps.checks import (
 )
 from wideseek_apps.policy import HelperPolicy, LocalPolicy, PolicyConfig
 from wideseek_apps.presets import small_mixture, small_tables
-from wideseek_apps.profiles import profile_of, taught_limits, taught_team
+from wideseek_apps.profiles import profile_of, taught_limits, taught_policy, taught_team
 from wideseek_apps.world import AtlasWorld, WorldConfig
 from wideseek_core import Config, ConfigError
 from wideseek_eval import DataConfig
@@ -121,6 +121,9 @@ class TrainConfig(Config):
         if isinstance(policy, dict) and profile_of(cast(object, policy)) is not None:
             given = taught_limits(cast(object, policy)) | cast(dict[str, Any], policy)
             raw = raw | {"policy": {"turn_tokens": _TURN_TOKENS} | given}
+        if isinstance(fixed := raw.get("fixed_role"), dict) and "policy" in fixed:
+            values = cast(dict[str, object], fixed)
+            raw = raw | {"fixed_role": values | {"policy": taught_policy(values["policy"])}}
         role, other = _fixed(raw.get("fixed_role"))
         chosen = cast(object, policy)
         models = (other, chosen) if role == "lead" else (chosen, other)
