@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from wideseek_agents.prompts import BUILT_IN, PromptSet
 from wideseek_apps.ask_config import AskConfig
 from wideseek_apps.evaluation import QaConfig, WideSearchConfig
 from wideseek_apps.policy import LocalPolicy
@@ -140,15 +141,19 @@ def test_a_demonstrated_adapter_is_used_as_it_was_taught(
     policy: Path, tmp_path: Path, call: Run
 ) -> None:
     base = copied(policy, tmp_path / "base")
-    taught = ["team.prompts=compact", "team.lead.max_turns=4", "max_tokens=5000"]
+    prompts = shutil.copytree(BUILT_IN / "compact", tmp_path / "mine")
+    taught = [f"team.prompts={prompts}", "team.lead.max_turns=4", "max_tokens=5000"]
     lora = [f"parent={base}", f"folder={tmp_path / 'made'}", "sft.lora={rank: 2, alpha: 4}"]
     ended = call("sft", *TINY, *lora, *taught)
     assert ended.code == 0, ended.err
+    shutil.rmtree(prompts)
     made = tmp_path / "made"
     for adapter in (made, made / "adapter"):
         model = [f"policy.model={base}", f"policy.adapter={adapter}"]
         found = load_config(WideSearchConfig, model)
-        assert (found.team.lead.prompts, found.team.lead.max_turns) == ("compact", 4)
+        kept = str(adapter / "wideseek-prompts" / "mine")
+        assert (found.team.lead.prompts, found.team.lead.max_turns) == (kept, 4)
+        assert "en" in PromptSet.load(kept).languages
         assert isinstance(found.policy, LocalPolicy)
         assert found.policy.window == 5000
 

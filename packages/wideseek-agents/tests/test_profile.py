@@ -14,7 +14,7 @@ from wideseek_agents.profile import (
     taught_settings,
     write_profile,
 )
-from wideseek_agents.prompts import BUILT_IN
+from wideseek_agents.prompts import BUILT_IN, PromptSet
 from wideseek_core import DataError
 from wideseek_core.config import validate
 
@@ -141,3 +141,41 @@ def test_a_broken_profile_is_named(tmp_path: Path, text: str) -> None:
 def test_a_profile_is_read_back(tmp_path: Path) -> None:
     (tmp_path / "wideseek.json").write_text(json.dumps(TAUGHT.model_dump(mode="json")))
     assert read_profile(tmp_path) == TAUGHT
+
+
+def test_prompts_of_a_folder_go_with_the_model(tmp_path: Path) -> None:
+    """A model that is copied to another machine has them, and no path of the first."""
+    for name in ("a/mine", "b/mine"):
+        shutil.copytree(BUILT_IN / "compact", tmp_path / name)
+    (tmp_path / "a" / "mine" / "secret.txt").write_text("hunter2")
+    (tmp_path / "b" / "mine" / "en" / "lead.md").write_text("You lead. {{tools}}")
+    settings = {
+        role: {"prompts": str(tmp_path / folder / "mine")}
+        for role, folder in (("lead", "b"), ("subagent", "a"), ("single", "a"))
+    }
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    first.mkdir()
+    taught = taught_settings(validate(TeamConfig, settings))
+    for _ in range(2):
+        write_profile(first, ModelProfile(team=taught))
+    assert str(tmp_path) not in (first / "wideseek.json").read_text()
+    shutil.move(first, moved)
+    for name in "ab":
+        shutil.rmtree(tmp_path / name)
+    profile = read_profile(moved)
+    assert profile is not None
+    found = team({}, profile, profile)
+    assert found.subagent.prompts == found.single.prompts
+    texts = [PromptSet.load(role.prompts).localized("en") for role in (found.lead, found.subagent)]
+    assert [str(text.systems["lead"]).count("You lead.") for text in texts] == [1, 0]
+    assert not list(moved.rglob("secret.txt"))
+    (again := tmp_path / "again").mkdir()
+    write_profile(again, ModelProfile(team=taught_settings(found)))
+    assert {path.name for path in again.rglob("*mine*")} == {"mine", "mine-2"}
+    assert str(tmp_path) not in (again / "wideseek.json").read_text()
+
+
+def test_prompts_that_are_gone_are_named_all_the_same(tmp_path: Path) -> None:
+    gone = ModelProfile(team={"prompts": str(tmp_path / "gone")})
+    write_profile(tmp_path, gone)
+    assert read_profile(tmp_path) == gone

@@ -194,6 +194,8 @@ def test_a_saved_model_is_loaded_unchanged_with_its_tokenizer(tmp_path: Path) ->
     source.mkdir()
     (source / "tokenizer.json").write_text("{}")
     (source / "chat_template.jinja").write_text("hello")
+    (source / "wideseek-prompts/mine/en").mkdir(parents=True)
+    (source / "wideseek-prompts/mine/en/lead.md").write_text("You lead.")
     for _ in range(2):  # the second time over what is there
         save_model(model, tmp_path / "m", source / "tokenizer.json")
     again = load_model(tmp_path / "m", "cpu", torch.float32)
@@ -203,6 +205,7 @@ def test_a_saved_model_is_loaded_unchanged_with_its_tokenizer(tmp_path: Path) ->
     )
     assert all(parameter.requires_grad for parameter in again.parameters())
     assert (tmp_path / "m/chat_template.jinja").read_text() == "hello"
+    assert (tmp_path / "m/wideseek-prompts/mine/en/lead.md").read_text() == "You lead."
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "source"]
 
 

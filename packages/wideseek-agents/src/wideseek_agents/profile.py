@@ -4,18 +4,24 @@ General models have no such file, and are used with the defaults of `TeamConfig`
 """
 
 import copy
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, JsonValue, ValidationError
 
 from wideseek_agents.config import TeamConfig
-from wideseek_agents.prompts import lasting_name
+from wideseek_agents.prompts import copy_set, lasting_name
 from wideseek_core import DataError, Language, Record
 from wideseek_core.config import merge
 from wideseek_core.files import write_atomically
 
+logger = logging.getLogger(__name__)
+
 PROFILE_FILE = "wideseek.json"
+PROMPTS_FOLDER = "wideseek-prompts"
+"""Where prompt sets are kept beside a profile, if they are not those of a package."""
 ROLES = ("lead", "subagent", "single")
 SHARED = (
     "calls",
@@ -48,16 +54,59 @@ def read_profile(folder: Path) -> ModelProfile | None:
     if not file.is_file():
         return None
     try:
-        return ModelProfile.model_validate_json(file.read_bytes())
+        profile = ModelProfile.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise DataError(f"{file}: not a model's profile: {str(error).splitlines()[0]}") from None
 
+    def absolute(name: str) -> str:
+        kept = Path(name).parts[:1] == (PROMPTS_FOLDER,)
+        return str((folder / name).absolute()) if kept else name
+
+    return _with_prompts(profile, absolute)
+
 
 def write_profile(folder: Path, profile: ModelProfile) -> None:
-    """Writes a profile into the folder of a model or an adapter."""
+    """Writes a profile into the folder of a model or an adapter, with the prompts that it names."""
+    kept: dict[str, Path] = {}
+
+    def relative(name: str) -> str:
+        if not Path(name).is_absolute():
+            return name
+        target = next((to for to, source in kept.items() if source == Path(name)), None)
+        if target is None:
+            target, number = f"{PROMPTS_FOLDER}/{Path(name).name or 'set'}", 2
+            while target in kept:
+                target, number = f"{PROMPTS_FOLDER}/{Path(name).name or 'set'}-{number}", number + 1
+            if not _keep(Path(name), folder / target):
+                return name
+            kept[target] = Path(name)
+        return target
+
+    profile = _with_prompts(profile, relative)
     unknown = {name for name in ("window", "turn_tokens") if getattr(profile, name) is None}
     text = profile.model_dump_json(indent=1, exclude=unknown)
     write_atomically(folder / PROFILE_FILE, text + "\n")
+
+
+def _keep(prompts: Path, target: Path) -> bool:
+    """Copies a prompt set to where a profile is; False if that can't be done."""
+    try:
+        if prompts.resolve() != target.resolve():
+            target.parent.mkdir(exist_ok=True)
+            copy_set(prompts, target)
+    except OSError as error:
+        logger.warning("prompts %s are not kept beside the model: %s", prompts, error)
+        return False
+    return True
+
+
+def _with_prompts(profile: ModelProfile, change: Callable[[str], str]) -> ModelProfile:
+    """A profile with other names of prompt sets, of the team and of its roles."""
+    team = copy.deepcopy(profile.team)
+    for values in (team, *(team.get(role) for role in ROLES)):
+        if isinstance(values, dict) and isinstance(name := values.get("prompts"), str):
+            values["prompts"] = change(name)
+    return profile.model_copy(update={"team": team})
 
 
 def taught_settings(team: TeamConfig) -> dict[str, JsonValue]:

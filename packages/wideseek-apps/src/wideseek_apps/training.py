@@ -266,7 +266,7 @@ async def fit(
         rollout_deadline_s=rl.rollout_deadline_s,
         group_deadline_s=rl.group_deadline_s,
     )
-    settings = processes.config.trainer
+    settings, profile = processes.config.trainer, trained_profile(config)
     # Servers that run already may have any weights of the model's shape.
     attached = processes.engines is not None and bool(processes.engines.base_urls)
 
@@ -291,25 +291,29 @@ async def fit(
                     ],
                     trainer_config=settings,
                     publish_start=repeated or attached,
-                    complete=lambda saved: write_profiles(config, saved),
+                    complete=lambda saved: write_profiles(profile, saved),
                 )
                 return await loop.fit(tasks)
 
     return await with_restarts(attempt, processes.max_restarts)
 
 
-def write_profiles(config: TrainConfig, checkpoint: Path) -> None:
-    """Says beside the weights of a checkpoint, merged and adapters, how they were trained to work.
-
-    So they are used as they were trained, whichever of them is asked for.
-    """
+def trained_profile(config: TrainConfig) -> ModelProfile:
+    """How a model is used that is trained so."""
     known = profile_of(config.policy)
-    profile = ModelProfile(
+    return ModelProfile(
         languages=() if known is None else known.languages,
         team=taught_settings(config.team),
         window=config.policy.window,
         turn_tokens=config.policy.turn_tokens,
     )
+
+
+def write_profiles(profile: ModelProfile, checkpoint: Path) -> None:
+    """Says beside the weights of a checkpoint, merged and adapters, how they were trained to work.
+
+    So they are used as they were trained, whichever of them is asked for.
+    """
     for folder in (checkpoint / "model", checkpoint / "adapter"):
         if folder.is_dir():
             write_profile(folder, profile)

@@ -17,6 +17,7 @@ from wideseek_agents.prompts.messages import Messages, read_messages
 from wideseek_agents.tools import ToolDefinition, ToolWords, read_words, tool_definitions
 from wideseek_core import AgentRole, ConfigError, Language, ToolSpec
 from wideseek_core.config import read_yaml
+from wideseek_core.files import folder_atomically
 from wideseek_core.plugins import installed
 from wideseek_core.templates import Template, placeholders
 
@@ -124,6 +125,16 @@ def lasting_name(name: str) -> str:
     """
     folder = _folder(name)
     return str(folder.resolve()) if folder == Path(name) else name
+
+
+def copy_set(source: Path, target: Path) -> None:
+    """Copies the texts of a set, and nothing else that is in its folder. Raises `OSError`."""
+    with folder_atomically(target) as folder:
+        for language in source.iterdir():
+            if language.is_dir() and _LANGUAGE.fullmatch(language.name):
+                (folder / language.name).mkdir()
+                for file in (*language.glob("*.md"), *language.glob("*.yaml")):
+                    (folder / language.name / file.name).write_bytes(file.read_bytes())
 
 
 def _folder(name: str) -> Path:

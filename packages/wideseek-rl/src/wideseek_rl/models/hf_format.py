@@ -37,6 +37,8 @@ TOKENIZER_FILES = (
     "wideseek.json",
 )
 """Copied along when they stand beside a `tokenizer.json`."""
+PROMPTS_FOLDER = "wideseek-prompts"
+"""Prompt sets that `wideseek.json` names, which are copied along as well."""
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -146,6 +148,8 @@ def copy_tokenizer(file: Path, folder: Path) -> None:
         beside = file.parent / name
         if beside.is_file():
             shutil.copyfile(beside, folder / name)
+    if (prompts := file.parent / PROMPTS_FOLDER).is_dir():
+        shutil.copytree(prompts, folder / PROMPTS_FOLDER, dirs_exist_ok=True)
 
 
 def _state(
