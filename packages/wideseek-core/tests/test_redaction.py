@@ -165,7 +165,13 @@ def test_names_of_what_is_no_secret(name: str) -> None:
     assert hide_secrets(settings) == settings
 
 
-@pytest.mark.parametrize("name", ["api-key", "api_key", "hf-token", "client-secret", "password"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("api-key", "api_key", "hf-token", "client-secret", "password", "ssh-passphrase", "auth"),
+        *("basic-auth", "proxy-authorization", "bearer", "jwt", "cookie", "credential"),
+    ],
+)
 def test_options_whose_values_are_secret(name: str) -> None:
     words = ["serve", f"--{name}", "hunter2", "--port", "80", f"--{name}=hunter2", f"{name}s"]
     shown = ["serve", f"--{name}", REDACTED, "--port", "80", f"--{name}={REDACTED}", f"{name}s"]

@@ -14,7 +14,9 @@ _ADDRESS_ALONE = re.compile(
 """A value that is an address as a whole: a quotation mark does not end it."""
 _OPTION = re.compile(r"--?[\w-]+")
 _LAST_OF_SECRET = re.compile(
-    r"(?:keys?|token|secrets?|passwords?|passwd|pass|pwd)\d*\Z", re.IGNORECASE
+    r"(?:keys?|token|secrets?|passwords?|passwd|passphrase|pass|pwd|auth|authori[sz]ation|bearer|jwt"
+    r"|cookies?|credentials?|signature)\d*\Z",
+    re.IGNORECASE,
 )
 """How an option ends whose value, and not something about it, is secret."""
 _ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
