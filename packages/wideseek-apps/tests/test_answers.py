@@ -112,6 +112,21 @@ def test_a_table_that_was_cut_off_is_shown_with_a_warning(evidence: Evidence) ->
     assert not view.supported
 
 
+@pytest.mark.parametrize("finish", [Finish.TRIMMED, Finish.STOP])
+def test_an_answer_whose_repeats_were_removed_says_so(evidence: Evidence, finish: Finish) -> None:
+    answer = TABLE.format("Hg")
+    turn = Turn(text=f"<think>hm</think>{answer}", finish=finish)
+    main = Trajectory(agent=0, role="lead", status=Status.FINISHED, turns=(turn,))
+    for kept in (answer, answer.replace("Hg", "Mercury")):  # a draft that was better
+        episode = Episode(task_id="question", trial=0, trajectories=(main,), answer=kept)
+        view = view_answer(episode, evidence, "table")
+        trimmed = finish is Finish.TRIMMED and kept == answer
+        assert (
+            "! the model began to repeat itself" in answer_text(view, "table", "rows")
+        ) == trimmed
+        assert json.loads(answer_text(view, "json", "rows"))["trimmed"] == trimmed
+
+
 def test_each_row_names_the_page_the_agents_and_the_passage(evidence: Evidence) -> None:
     answer = TABLE.format("Hg").replace("\n```", "\n| Zinc | Zn |\n| Lead | Pb |\n```")
     lines = shown(answer, evidence, "rows").splitlines()

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from wideseek_apps.evidence import Evidence, Source, Support, says_nothing, shortened
-from wideseek_core import Episode
+from wideseek_core import Episode, Finish, Trajectory
 from wideseek_core.redaction import printable
 from wideseek_core.tables import MarkdownTable, around_table, parse_table
-from wideseek_core.text import boxed_answer
+from wideseek_core.text import after_thinking, boxed_answer
 
 MARKS = {Support.PAGE: "", Support.WEAK: " ~", Support.NONE: " ?"}
 """The mark behind a value of the answer."""
@@ -26,6 +26,7 @@ NOTES = {
     Support.NONE: "? unsupported: in nothing that the agents read",
 }
 CUT = "! the response was cut off: something may be missing at its end"
+TRIMMED = "! the model began to repeat itself: something may be missing at the end"
 Form = Literal["table", "markdown", "csv", "json"]
 Detail = Literal["pages", "rows", "cells"]
 UNBOUNDED = 10_000
@@ -55,6 +56,8 @@ class AnswerView:
     """The agent's text before the table, or why there is no answer."""
     after: str
     cut: bool
+    trimmed: bool
+    """Whether the model began to repeat itself where the answer ends."""
     finished: bool
     opened: tuple[str, ...]
     """Addresses of all opened pages."""
@@ -103,6 +106,7 @@ def view_answer(
         before=before,
         after=after,
         cut=bool(cut and rows),
+        trimmed=bool(rows) and _repeated_itself(episode.main, answer),
         finished=not episode.main.status.failed and not episode.error,
         opened=evidence.opened,
         agents={agent.agent: agent.prompt for agent in episode.trajectories},
@@ -117,6 +121,14 @@ def view_answer(
             }
             for spent in episode.usage
         ),
+    )
+
+
+def _repeated_itself(agent: Trajectory, answer: str) -> bool:
+    """Whether the answer is that of a turn whose end was a repetition."""
+    last = agent.turns[-1] if agent.turns else None
+    return (
+        last is not None and last.finish is Finish.TRIMMED and after_thinking(last.text) == answer
     )
 
 
@@ -168,6 +180,8 @@ def _for_people(view: AnswerView, detail: Detail, width: int) -> Iterator[str]:
     yield from (note for support, note in NOTES.items() if support in found)
     if view.cut:
         yield CUT
+    if view.trimmed:
+        yield TRIMMED
     if detail != "pages" and (lines := list(_origins(view, detail, width))):
         yield from ("", "Where the values are from", *lines)
     yield from ("", "Sources")
@@ -255,6 +269,7 @@ def _as_json(view: AnswerView) -> dict[str, object]:
         "question": view.question,
         "supported": view.supported,
         "cut": view.cut,
+        "trimmed": view.trimmed,
         "columns": view.columns,
         "rows": [[_cell_json(cell, view) for cell in row] for row in view.rows],
         "before": view.before,
