@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from wideseek_core.redaction import REDACTED, Redactor, hide_credentials, secrets_in_url
 from wideseek_core.secret_names import is_secret_name
-from wideseek_core.shown_settings import hide_options, hide_secrets
+from wideseek_core.shown_settings import (
+    hidden_key,
+    hide_in_override,
+    hide_in_value,
+    hide_options,
+    hide_secrets,
+)
 
 KEY = "sk-9f/3+a b&c\"d'é-long"
 
@@ -292,3 +298,44 @@ def test_a_long_text_with_an_address_is_read_once(part: str) -> None:
 def test_a_quotation_mark_ends_an_address_in_a_longer_text() -> None:
     text = 'not "http://a.example:b" but "me@a.example"'
     assert hide_secrets({"system": text}) == {"system": text}
+
+
+@pytest.mark.parametrize("option", ["--header", "-H"])
+def test_headers_of_a_command_line_lose_their_secrets(option: str) -> None:
+    words = ["serve", option, "Authorization: Bearer hunter2", "X-Api-Key: hunter2", "Accept: a/b"]
+    shown = ["serve", option, f"Authorization: {REDACTED}", f"X-Api-Key: {REDACTED}", "Accept: a/b"]
+    assert hide_options(["Key: a column", *words, f"{option}=Cookie: a=hunter2"]) == [
+        "Key: a column",
+        *shown,
+        f"{option}=Cookie: {REDACTED}",
+    ]
+    assert hide_in_value(f"serve {option} 'Authorization: Bearer hunter2' --port 80") == (
+        f"serve {option} Authorization: {REDACTED} --port 80"
+    )
+    assert hidden_key({"launch": {"program": shown}}) == "launch.program.2"
+
+
+def test_secrets_of_tools_are_found_at_any_depth() -> None:
+    tools = {
+        "mine": {
+            "api_key": {"value": "hunter2"},
+            "servers": [{"token": "hunter2", "max_tokens": 5}],
+            "max_tokens": {"value": 5},
+        }
+    }
+    assert hide_secrets({"tool_settings": tools}) == {
+        "tool_settings": {
+            "mine": {
+                "api_key": REDACTED,
+                "servers": [{"token": REDACTED, "max_tokens": 5}],
+                "max_tokens": {"value": 5},
+            }
+        }
+    }
+    for override in (
+        'team.tool_settings.mine={"api_key": "hunter2"}',
+        "team.tool_settings={mine: {token: hunter2}}",
+        "environment={hf_token: hunter2}",
+    ):
+        assert "hunter2" not in hide_in_override(override)
+    assert hide_in_override("team.tool_settings.mine.top=5") == "team.tool_settings.mine.top=5"

@@ -1,6 +1,7 @@
 """Settings as they are shown and stored: without the secrets in them."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -20,6 +21,8 @@ _LAST_OF_SECRET = re.compile(
 )
 """How an option ends whose value, and not something about it, is secret."""
 _ASSIGNMENT = re.compile(r"([A-Za-z]\w*|--?[\w-]+)=.+", re.DOTALL)
+_HEADER = re.compile(r"(-[\w-]*[= ]|)([A-Za-z][\w-]*):\s*(?!//)\S.*", re.DOTALL)
+"""A header as a word of a command line, behind its option or alone."""
 _WITH_NAMED_SECRETS = ("environment", "tool_settings")
 """Settings whose keys are anybody's: the name of one says whether it is secret."""
 
@@ -41,13 +44,17 @@ def hide_secrets(value: object, within: str = "") -> object:
             for key, below in items
         }
     if isinstance(value, list | tuple):
-        return hide_options(cast(Sequence[object], value))
+        return hide_options(cast(Sequence[object], value), within)
     return value
 
 
-def hide_options(words: Sequence[object]) -> list[object]:
-    """A list, such as a command line, without the values of secret options and variables."""
-    items, secret = [hide_secrets(word) for word in words], False
+def hide_options(words: Sequence[object], within: str = "") -> list[object]:
+    """A list, such as a command line, without the values of secret options and variables.
+
+    Headers behind an option, such as `--header "Authorization: ..."`, lose theirs too. `within` is
+    the key of the list.
+    """
+    items, secret, option = [hide_secrets(word, within) for word in words], False, False
     for number, item in enumerate(items):
         if not isinstance(item, str):
             continue
@@ -56,14 +63,23 @@ def hide_options(words: Sequence[object]) -> list[object]:
             continue
         if (found := _ASSIGNMENT.fullmatch(item)) and _names_secret(found[1]):
             items[number] = f"{found[1]}={REDACTED}"
-        secret = _is_secret_option(item)
+        elif (found := _HEADER.fullmatch(item)) and (option or found[1]):
+            items[number] = _without_secret(found)
+        else:
+            secret, option = _is_secret_option(item), item.startswith("-")
     return items
+
+
+def _without_secret(header: re.Match[str]) -> str:
+    hidden = is_secret_name(header[2])
+    return f"{header[1]}{header[2]}: {REDACTED}" if hidden else header[0]
 
 
 def hidden_key(value: object, key: str = "") -> str:
     """Where settings, as they are shown or stored, have lost a secret; empty if nowhere."""
     if isinstance(value, str):
-        lost = value == REDACTED or f"={REDACTED}" in value or f"{REDACTED}@" in value
+        marks = (f"={REDACTED}", f"{REDACTED}@", f": {REDACTED}")
+        lost = value == REDACTED or any(mark in value for mark in marks)
         return key if lost else ""
     if isinstance(value, Mapping):
         items = cast(Mapping[str, object], value).items()
@@ -77,7 +93,10 @@ def hidden_key(value: object, key: str = "") -> str:
 
 def hide_in_value(text: str) -> str:
     """What was given for a setting, which may be a command line as one text or a bare variable."""
-    words = text.split()
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quotation mark alone
+        words = text.split()
     hidden = [str(word) for word in hide_options(words)]
     return text if hidden == words else " ".join(hidden)
 
@@ -86,8 +105,9 @@ def hide_in_override(override: str) -> str:
     """An `a.b=value` as it was written, for errors about it."""
     dotted, _, value = override.partition("=")
     *parents, leaf = dotted.split(".")
-    secret = is_secret_name(leaf) and not set(_WITH_NAMED_SECRETS).isdisjoint(parents)
     words = re.findall(r"[\w-]+", value)
+    named = not set(_WITH_NAMED_SECRETS).isdisjoint([*parents, leaf])
+    secret = named and any(map(is_secret_name, [leaf, *words]))
     if secret or any(_is_secret_option(word) or _is_variable(word) for word in words):
         return f"{dotted}={REDACTED}"
     return override
@@ -100,9 +120,8 @@ def _is_variable(word: str) -> bool:
 
 def _is_secret(key: str, value: object) -> bool:
     """Of a setting; one that is empty or a number is none."""
-    return (
-        isinstance(value, str | list | tuple) and value not in ("", [], ()) and is_secret_name(key)
-    )
+    held = isinstance(value, str | list | tuple | Mapping) and value not in ("", [], (), {})
+    return held and is_secret_name(key)
 
 
 def _names_secret(name: str) -> bool:
