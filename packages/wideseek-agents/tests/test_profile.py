@@ -131,7 +131,13 @@ def test_a_folder_without_a_profile_has_none(tmp_path: Path) -> None:
     assert read_profile(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{", '{"teams": {}}', '{"team": []}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", '{"teams": {}}', '{"team": []}', "\xff", "[]", '{"window": 5}'),
+        *('{"team": {"lead": 5}}', '{"team": {"lead": [1]}}', '{"team": {"single": {"turns": 4}}}'),
+    ],
+)
 def test_a_broken_profile_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "wideseek.json").write_text(text, "latin-1")
     with pytest.raises(DataError, match=r"wideseek\.json: not a model's profile"):
@@ -179,3 +185,19 @@ def test_prompts_that_are_gone_are_named_all_the_same(tmp_path: Path) -> None:
     gone = ModelProfile(team={"prompts": str(tmp_path / "gone")})
     write_profile(tmp_path, gone)
     assert read_profile(tmp_path) == gone
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"window": 5}', "window: Input should be greater than or equal to 64"),
+        ('{"team": {"lead": {"max_turns": 0}}}', "lead.max_turns: "),
+        ('{"team": {"leed": {}}}', "unknown key 'leed'"),
+    ],
+)
+def test_what_is_wrong_in_a_profile_is_said(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "wideseek.json").write_text(text)
+    with pytest.raises(DataError, match=r"wideseek\.json: not a model's profile: ") as caught:
+        read_profile(tmp_path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)

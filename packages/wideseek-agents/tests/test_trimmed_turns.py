@@ -123,6 +123,22 @@ async def test_what_is_repeated_is_said_once_to_its_end(
         assert len(reply.response_ids) == len(reply.logprobs) == reply.versions[-1].end
 
 
+async def test_thinking_that_repeats_itself_is_closed_and_continued() -> None:
+    start = encoded("<think>Perhaps ")
+    engine = Loops([*start, *encoded("Osprey; ") * 200])
+    sampling = Sampling(temperature=0.0, max_tokens=600, max_repeats=3)
+    policy = TokenPolicy(engine, TOKENIZER, context_tokens=4000, sampling=sampling)
+    conversation = policy.open([])
+    first = await conversation.reply([Message(role="user", content="Which ferries?")])
+    assert (first.text, first.finish) == ("<think>Perhaps Osprey; ", Finish.TRIMMED)
+    assert first.resumable
+    second = await conversation.reply(())
+    whole = [*first.prompt_ids, *first.response_ids]
+    assert list(second.prompt_ids[: len(whole)]) == whole
+    closing = TOKENIZER.decode(second.prompt_ids[len(whole) :])
+    assert closing == "\n</think>\n\n"
+
+
 @pytest.mark.parametrize(
     ("engine", "max_repeats", "finish"),
     [

@@ -33,6 +33,7 @@ def test_few_or_short_repeats_are_left_alone() -> None:
     row = list(range(40, 80))
     assert end_of_first([1, *row * 3], 4) is None
     assert end_of_first([1, *row * 4], 4) == 41
+    assert end_of_first([7, *range(100, 195), 7], 1) is None
     assert end_of_first([], 2) is None
     assert end_of_first([1], 2) is None
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from wideseek_agents.config import TeamConfig
 from wideseek_agents.prompts import copy_set, lasting_name
-from wideseek_core import DataError, Language, Record
-from wideseek_core.config import merge
+from wideseek_core import ConfigError, DataError, Language, Record
+from wideseek_core.config import merge, validate
 from wideseek_core.files import write_atomically
+from wideseek_core.json_text import parse_record
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,10 @@ def read_profile(folder: Path) -> ModelProfile | None:
     if not file.is_file():
         return None
     try:
-        profile = ModelProfile.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"{file}: not a model's profile: {str(error).splitlines()[0]}") from None
+        profile = parse_record(file.read_bytes(), ModelProfile)
+        validate(TeamConfig, profile.team)
+    except (OSError, DataError, ConfigError) as error:
+        raise DataError(f"{file}: not a model's profile: {error}") from None
 
     def absolute(name: str) -> str:
         kept = Path(name).parts[:1] == (PROMPTS_FOLDER,)

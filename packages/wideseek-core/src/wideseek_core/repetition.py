@@ -33,7 +33,7 @@ def repeats_at_end(ids: Sequence[int], max_repeats: int) -> Repeats | None:
     the response repeats: `C D` is repeated in `A B C D`, `E F C D`, `E F C D`.
     """
     for period in range(1, min(MAX_PERIOD, len(ids) // 2) + 1):
-        needed = max(max_repeats * period, MIN_REPEATED)
+        needed = max(max(max_repeats, 2) * period, MIN_REPEATED)  # what is said once is no repeat
         if needed > len(ids) or ids[-1] != ids[-1 - period]:
             continue
         start = len(ids) - period
