@@ -87,7 +87,7 @@ def test_an_adapter_and_itself_make_the_same_one(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "mean" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     kept = json.loads((tmp_path / "mean" / "adapter_config.json").read_text())
-    assert kept == {"peft_type": "LORA", "r": 3, "lora_alpha": 3, "use_rslora": False}
+    assert kept == {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "use_rslora": False}
 
 
 def test_a_rank_that_nothing_needs_adds_nothing(tmp_path: Path) -> None:

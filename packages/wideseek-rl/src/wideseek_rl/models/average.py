@@ -51,7 +51,7 @@ def average_adapters(
     """Writes the weighted mean of the changes that some adapters make, as an adapter.
 
     `weights` are one for each of `folders`, and used as they are; `rank` is that of the result,
-    whose matrices have the type of the first adapter's. An adapter that is there is replaced.
+    whose matrices have the type and the scale of the first adapter's. An adapter that is there is replaced.
     Raises `ConfigError` for adapters that do not fit each other and for a folder that holds
     something else, `CheckpointError` for damaged files.
     """
@@ -68,12 +68,15 @@ def average_adapters(
             continue
         parts = [(one, weight * one.scale) for one, weight in zip(adapters, weights, strict=True)]
         down, up, values = _mean(name, parts, rank)
+        up /= first.scale
         kept += float(values[:rank].square().sum())
         whole += float(values.square().sum())
         dtype = first.tensors[name].dtype
         tensors[name] = down.to(dtype).contiguous()
         tensors[name.replace(DOWN, UP)] = up.to(dtype).contiguous()
-    settings = first.settings | {"r": rank, "lora_alpha": rank, "use_rslora": False}
+    alpha = first.scale * rank
+    alpha = int(alpha) if float(alpha).is_integer() else alpha
+    settings = first.settings | {"r": rank, "lora_alpha": alpha, "use_rslora": False}
     with folder_atomically(folder) as work:
         write_tensors(tensors, work / WEIGHTS)
         write_object(work / ADAPTER_CONFIG, settings)
