@@ -51,9 +51,9 @@ def average_adapters(
     """Writes the weighted mean of the changes that some adapters make, as an adapter.
 
     `weights` are one for each of `folders`, and used as they are; `rank` is that of the result,
-    whose matrices have the type and the scale of the first adapter's. An adapter that is there is replaced.
-    Raises `ConfigError` for adapters that do not fit each other and for a folder that holds
-    something else, `CheckpointError` for damaged files.
+    whose matrices have the type and the scale of the first adapter's. An adapter that is there is
+    replaced. Raises `ConfigError` for adapters that do not fit each other and for a folder that
+    holds something else, `CheckpointError` for damaged files.
     """
     if folder.exists() and not (folder / ADAPTER_CONFIG).is_file():
         raise ConfigError(f"folder: {folder} is there, and is no adapter")
