@@ -214,6 +214,41 @@ def test_a_plan_names_commands_memory_time_and_what_is_missing() -> None:
     assert any("placement.judge.model: no such folder: models/judge" in line for line in missing)
 
 
+@pytest.mark.parametrize(
+    ("trainer", "replicas", "fits"), [(1, 1, True), (1, 2, True), (1, 3, False), (2, 3, True)]
+)
+def test_a_plan_counts_every_replica_on_the_trainers_gpus(
+    trainer: int, replicas: int, fits: bool
+) -> None:
+    """A third of a GPU each: the trainer has room beside two of them."""
+    text = placement_text(
+        config(
+            f"placement.trainer.gpus={trainer}",
+            f"placement.engines.replicas={replicas}",
+            "placement.engines.gpus=1",
+            "placement.engines.colocated=true",
+            "placement.engines.memory_share=0.33",
+            "policy.engine.kind=vllm",
+        )
+    )
+    assert ("do not fit a GPU" not in text) == fits
+
+
+def test_a_plan_does_not_take_replicas_of_one_gpu_for_several() -> None:
+    def sampling(*settings: str) -> str:
+        text = placement_text(config("policy.engine.kind=vllm", *settings))
+        found = re.search(r"sampling [\d,.]+ s", text)
+        assert found is not None
+        return found.group()
+
+    load = ("rl.prompts_per_step=4096", "placement.workload.sampled_tokens=20000")
+    own = ("placement.trainer.gpus=1", "placement.engines.gpus=1")
+    shared = (*own, *load, "placement.engines.colocated=true")
+    once, twice = (sampling(*shared, f"placement.engines.replicas={n}") for n in (1, 2))
+    assert once == twice
+    assert sampling(*own, *load, "placement.engines.replicas=2") != once
+
+
 def test_a_plan_counts_the_parameters_of_a_small_model_in_millions() -> None:
     text = placement_text(config(*EIGHT, "policy.model=start"))
     assert re.search(r"# Model: [1-9]\.\d\d million parameters\.", text)

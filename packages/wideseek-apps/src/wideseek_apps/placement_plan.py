@@ -1,5 +1,6 @@
 """What `wideseek train --dry-run` shows of a placement: processes, memory, time, what lacks."""
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -199,9 +200,16 @@ def _memory(config: TrainConfig, placement: PlacementConfig, shape: ModelShape) 
         yield f"Memory of an engine's GPU: {_gib(memory, 'cache')}"
         yield f"  A replica holds keys and values of {tokens:,} tokens."
         if placement.engines.colocated:
-            taken += memory.total
+            # Replicas go round the trainer's GPUs: the first has as many as any other.
+            taken += memory.total * math.ceil(_replica_gpus(placement) / placement.trainer.gpus)
     if taken > GPU_GIB:
         yield f"WARNING: {taken:.0f} GiB do not fit a GPU of {GPU_GIB:.0f} GiB."
+
+
+def _replica_gpus(placement: PlacementConfig) -> int:
+    """GPUs of all replicas, each counted once for every replica on it."""
+    engines = placement.engines
+    return (len(engines.base_urls) or engines.replicas) * max(engines.gpus, 1)
 
 
 def _gib(memory: Memory, rest: str) -> str:
@@ -212,13 +220,12 @@ def _gib(memory: Memory, rest: str) -> str:
 def _time(
     config: TrainConfig, placement: PlacementConfig, shape: ModelShape, step: StepLoad
 ) -> Iterator[str]:
-    engines = placement.engines
-    replicas = len(engines.base_urls) or engines.replicas
+    engines, gpus = placement.engines, _replica_gpus(placement)
     time = step_time(
         shape,
         step,
         trainer=trainer_load(config, placement),
-        engine_gpus=replicas * max(engines.gpus, 1),
+        engine_gpus=min(gpus, placement.trainer.gpus) if engines.colocated else gpus,
         overlapped=config.rl.schedule.kind == "async" and not engines.colocated,
     )
     steps = steps_of(config, placement)
