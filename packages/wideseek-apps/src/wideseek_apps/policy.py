@@ -30,7 +30,7 @@ class LocalPolicy(ModelConfig):
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_repeats: int | None = Field(default=None, ge=2)
-    """Times that a turn may repeat the same tokens at its end, 96 tokens together at least, before
+    """Times that a turn may repeat the same tokens at its end, some 100 tokens in all, before
     it ends with the first of them; null for any number. Small models repeat themselves when they
     are sampled greedily. `ask` sets it to 3; policies in training must not have it."""
 

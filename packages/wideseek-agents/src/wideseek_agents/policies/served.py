@@ -25,7 +25,7 @@ class _SamplingSettings(Config):
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_repeats: int | None = Field(default=None, ge=2)
-    """Times that a turn may repeat the same tokens at its end, 96 tokens together at least, before
+    """Times that a turn may repeat the same tokens at its end, some 100 tokens in all, before
     it ends with the first of them; null for any number. The servers sample to the end of the
     turn all the same."""
 
