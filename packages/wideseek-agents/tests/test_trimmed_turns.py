@@ -103,6 +103,8 @@ async def test_the_repeats_are_removed_and_the_turn_is_complete() -> None:
         ("本李；", "夏李；"),
         ("Björn、", "Börn、"),
         ("", "本"),
+        ("", "Ben Lee; Eve Oslo; Kim Berg; "),
+        ("", "Ben Lee, Eve Oslo, Kim Berg, "),
         ('["Ben Lee", ', '"Eve Lee", '),
         ('<tool_call>{"name": "ben"}</tool_call>\n', '<tool_call>{"name": "eve"}</tool_call>\n'),
     ],

@@ -56,12 +56,26 @@ def _end(texts: Sequence[str], repeats: Repeats) -> int:
     text = "".join(texts)
     ends = list(accumulate(map(len, texts)))  # of each token, in characters
     whole = [(token, end) for token, end in enumerate(ends, 1) if texts[token - 1]]
-    said = ends[repeats.end_of_first - 1]
+    said = _end_of_first(text, ends, repeats)
     for pattern in _ENDS:
         for found in pattern.finditer(text, max(0, said - _LOOKED_BACK)):
             if found.end() >= said:
                 return _cut(whole, max(found.start(), said), max(found.end(), said))
     return repeats.end_of_first
+
+
+def _end_of_first(text: str, ends: Sequence[int], repeats: Repeats) -> int:
+    """Where what is repeated has been said once, in characters, without blanks behind it.
+
+    The first round may be written in other tokens than the next: the first word of a response has
+    no blank before it.
+    """
+    end = ends[repeats.end_of_first - 1]
+    size = ends[-1] - end
+    start = end - size
+    while start > 0 and text[start - 1] == text[start - 1 + size]:
+        start -= 1
+    return len(text[: start + size].rstrip())
 
 
 def _cut(ends: Sequence[tuple[int, int]], first: int, last: int) -> int:
