@@ -61,6 +61,26 @@ async def test_a_lead_that_fails_leaves_the_reports_of_its_subagents(settings: l
     assert not answered.supported
 
 
+@pytest.mark.parametrize("form", ["table", "json"])
+async def test_a_lead_without_turns_leaves_the_reports_of_its_subagents(
+    settings: list[str], form: str
+) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return delegates("radius of Triton") if leads(body) else says("Triton: 1353 km")
+
+    with endpoint(reply) as base_url:
+        given = [*settings, f"policy.base_url={base_url}", "quiet=yes", "question=Which?"]
+        limit = ["team.lead.max_turns=3", f"form={form}"]
+        answered = await ask(load_config(AskConfig, [*given, *limit]))
+    assert not answered.supported
+    if form == "json":
+        assert json.loads(answered.text)["rows"] == []
+        return
+    assert answered.text.startswith("No answer: the agent ended with turn_limit.")
+    assert answered.text.count("What was found:\n\nradius of Triton\nTriton: 1353 km") == 1
+    assert answered.text.count("1353 km") == 1
+
+
 async def test_a_single_agent_that_fails_leaves_the_pages_it_opened(settings: list[str]) -> None:
     def reply(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if len(body["messages"]) > 2:

@@ -103,6 +103,9 @@ class Session:
             return self._partial("Interrupted.", agents, interrupted=True)
         if episode.error:
             return self._broken(episode, agents)
+        status, is_for_people = episode.main.status, self.config.form == "table"
+        if status.failed and not episode.answer and is_for_people and agents.reports():
+            return self._partial(f"No answer: the agent ended with {status}.", agents)
         if episode.answer:
             self.earlier.append(Exchange(question=question, answer=episode.answer))
         return self._shown(view_answer(episode, self.evidence, self.config.answer, question))

@@ -75,12 +75,13 @@ class Agents:
             state.answer = event.answer
 
     def reports(self) -> list[tuple[str, str]]:
-        """Subtasks and reports of the subagents that have ended with one."""
-        return [
+        """Subtasks and reports of the subagents that have ended with one, equal ones once."""
+        found = [
             (state.prompt, state.answer)
             for state in self.states.values()
             if state.parent is not None and state.answer
         ]
+        return list(dict.fromkeys(found))
 
     def lines(self, height: int) -> Iterator[Text]:
         """The tree in at most `height` lines; agents that have ended give way to running ones."""
