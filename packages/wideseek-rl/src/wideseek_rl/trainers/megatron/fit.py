@@ -44,7 +44,7 @@ class Closed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Who asks for updates, and is told what became of them."""
+    """Who asks for updates, and gets what became of them."""
 
     next_update: Callable[[], list[TrainingSample]]
     """Blocks until there is one and returns its samples, or raises `Closed`."""
