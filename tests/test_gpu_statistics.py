@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,15 @@ from typing import Any
 
 import pytest
 
+from wideseek_agents import ScriptedPolicy
+from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.training_config import TrainConfig
+from wideseek_core import TableGold, Task
 from wideseek_core.config import load_arguments
 from wideseek_rl.loop.loggers.protocol import StepReport
+from wideseek_rl.models.start_policy import start_policy
 from wideseek_rl.testing import make_agent, make_scored, make_turn
+from wideseek_tools.backends.memory import MemoryPages, MemorySearch
 
 BENCHMARKS = Path(__file__).with_name("benchmarks")
 
@@ -65,6 +71,110 @@ def measured(value: float) -> dict[str, dict[str, list[float]]]:
     return {name: {"q": [value]} for name in names}
 
 
+def plan_of(learning: Any, **values: Any) -> Any:
+    """A plan with some values, and nothing to train on."""
+    fields = {name: None for name in learning.Plan.__dataclass_fields__}
+    fields |= {"seeds": (1,), "arms": ("multi", "single"), "held_out": (), "width_tasks": 0}
+    return learning.Plan(**fields | values)
+
+
+def test_greedy_measurements_are_made_again_with_a_limit_of_repeats(benchmark: Any) -> None:
+    learning = benchmark("gpu_learning")
+    plan = plan_of(learning, max_repeats=3, width_tasks=5)
+    made = list(learning.measurements(plan, 1, "start"))
+    assert [one.name for one in made if one.width is None] == [
+        "seed 1, start, as multi, T1",
+        "seed 1, start, as multi, greedy",
+        "seed 1, start, as multi, greedy, at most 3 repeats",
+        "seed 1, start, as single, T1",
+        "seed 1, start, as single, greedy",
+        "seed 1, start, as single, greedy, at most 3 repeats",
+    ]
+    limited = [one for one in made if one.way.max_repeats is not None]
+    assert [(one.arm, one.way.heat, one.width) for one in limited] == [
+        ("multi", 0.0, None),
+        ("single", 0.0, None),
+    ]
+    again = plan_of(learning, width_tasks=5)
+    assert len(list(learning.measurements(again, 1, "start"))) == len(made) - 2
+    assert len(list(learning.measurements(plan, 1, f"single{learning.FEWER}"))) == 1
+
+
+def test_what_was_measured_with_a_limit_of_repeats_is_compared_with_its_like(
+    benchmark: Any,
+) -> None:
+    learning = benchmark("gpu_learning")
+    scores = {
+        "seed 1, start, as multi, greedy": measured(0.1),
+        "seed 1, start, as multi, greedy, at most 3 repeats": measured(0.25),
+        "seed 1, multi, as multi, greedy": measured(0.5),
+        "seed 1, multi, as multi, greedy, at most 3 repeats": measured(0.75),
+        "seed 1, single, as single, greedy": measured(0.375),
+        "seed 1, single, as single, greedy, at most 3 repeats": measured(0.375),
+    }
+    progress = SimpleNamespace(scores=scores)
+    found = learning.report(plan_of(learning, max_repeats=3), progress)
+    assert {title: part["item_f1"]["together"]["difference"] for title, part in found.items()} == {
+        "team, start to trained, greedy": 0.4,
+        "team, start to trained, greedy, at most 3 repeats": 0.5,
+        "trained: single agent to team, greedy": 0.125,
+        "trained: single agent to team, greedy, at most 3 repeats": 0.375,
+    }
+    without = learning.report(plan_of(learning), progress)
+    assert list(without) == [title for title in found if "repeats" not in title]
+
+
+def test_a_team_is_measured_with_the_limit_that_is_asked_for(benchmark: Any) -> None:
+    first_run = benchmark("gpu_first_run")
+    limits: list[int | None] = []
+
+    @dataclass(frozen=True)
+    class Local:
+        config: LocalPolicy
+
+        def policy(self, temperature: float) -> ScriptedPolicy:
+            limits.append(self.config.max_repeats)
+            return ScriptedPolicy(lambda messages, tools: "")
+
+    local = Local(LocalPolicy(model=str(start_policy())))
+    tools = SimpleNamespace(search=MemorySearch(()), pages=MemoryPages(()))
+    bench = first_run.Bench(
+        config=TrainConfig(),
+        tools=tools,
+        local=local,
+        engine=None,
+        judge=None,
+        out=Path(),
+        processes=None,
+    )
+    for max_repeats in (None, 3, None):
+        bench.team(0.0, max_repeats=max_repeats)
+    assert limits == [None, 3, None]
+
+
+def test_questions_are_grouped_by_source_and_number_of_rows(benchmark: Any) -> None:
+    rows = {"a": 12, "b": 13, "c": 24, "d": 25, "e": 3}
+    tasks = [
+        Task(
+            id=name,
+            question="?",
+            gold=TableGold(text="", key_columns=("A",), required_columns=("A",)),
+            source="atlas" if name == "e" else "real",
+            rows=count,
+        )
+        for name, count in rows.items()
+    ]
+    assert benchmark("gpu_learning").question_groups(tasks) == {
+        "atlas": {"e"},
+        "atlas, at most 12 rows": {"e"},
+        "real": {"a", "b", "c", "d"},
+        "real, 13 to 24 rows": {"b", "c"},
+        "real, at most 12 rows": {"a"},
+        "real, more than 12 rows": {"b", "c", "d"},
+        "real, more than 24 rows": {"d"},
+    }
+
+
 def test_as_many_tokens_compares_an_end_with_an_earlier_policy(benchmark: Any) -> None:
     learning = benchmark("gpu_learning")
     scores = {
@@ -75,7 +185,7 @@ def test_as_many_tokens_compares_an_end_with_an_earlier_policy(benchmark: Any) -
         # Of the first seed the team sampled more, and is compared as it was before its end.
         "seed 1, multi, as many tokens, as multi, T1": measured(0.7),
     }
-    plan = SimpleNamespace(seeds=(1, 2), held_out=())
+    plan = plan_of(learning, seeds=(1, 2))
     found = learning.report(plan, SimpleNamespace(scores=scores))
     ends = found["trained: single agent to team, T1"]["item_f1"]
     fewer = found["trained, as many tokens: single agent to team, T1"]["item_f1"]

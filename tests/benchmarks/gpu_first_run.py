@@ -197,8 +197,19 @@ class Bench:
         """The trainer of a configuration, where `placement.trainer` of the opened one says."""
         return open_trainer(config.trainer, config.rl.loss, model, self.processes.trainer)
 
-    def team(self, temperature: float, config: TeamConfig | None = None) -> Team:
-        policy = self.local.policy(temperature)
+    def team(
+        self,
+        temperature: float,
+        config: TeamConfig | None = None,
+        *,
+        max_repeats: int | None = None,
+    ) -> Team:
+        """A team over the engine, with another `max_repeats` of its policy if one is given."""
+        local = self.local
+        if max_repeats is not None:
+            ruled = local.config.model_copy(update={"max_repeats": max_repeats})
+            local = replace(local, config=ruled)
+        policy = local.policy(temperature)
         return Team(config or self.config.team, policy, self.tools.search, self.tools.pages)
 
     async def train(self, config: TrainConfig, model: PolicyModel, watch: "Watch") -> TrainSummary:

@@ -16,7 +16,9 @@ the other's is measured, too. All measurements of a policy are made at the same 
 Everything that ends is written to OUT: `state.json`, `scores.json` with every question's scores,
 `report.json` with paired 95 % intervals of each seed and of all together, and the adapters. A call
 that runs out of time is continued by the next with `--continue OUT`: training resumes from its
-checkpoint where the machine still has it, and from the saved adapter otherwise. Arguments that
+checkpoint where the machine still has it, and from the saved adapter otherwise. With
+`--max-repeats` what is measured greedily is measured again with `policy.max_repeats`, which
+training can't have. Arguments that
 follow are files and settings of `wideseek train`; `configs/cluster/one_gpu.yaml` among them has the
 trainer in a process of its own. It runs on a CPU with the builtin engine, too, and then has the
 trainer in a process of its own with `placement.trainer.processes=1`.
@@ -80,6 +82,8 @@ WIDTHS = (1, 2, 5, 10)
 DRAWS = 10_000
 FEW_ROWS = 12
 """Rows up to which a table counts as small in comparisons: most that the default recipe has."""
+MANY_ROWS = 24
+"""Rows beyond which a table counts as large."""
 FEWER = ", as many tokens"
 """Behind the name of an arm: the policy of the moment when it had as many tokens as the other."""
 PEER_S = 30.0
@@ -156,6 +160,14 @@ class Plan:
     held_out: Sequence[Task]
     width_tasks: int
     single_share: float
+    max_repeats: int | None = None
+    """`policy.max_repeats` of further greedy measurements."""
+
+    @property
+    def ways(self) -> Sequence["Way"]:
+        """How a policy is measured at the end of a stage."""
+        ruled = () if self.max_repeats is None else (Way(heat=0.0, max_repeats=self.max_repeats),)
+        return (SAMPLED, GREEDY, *ruled)
 
     def team(self, arm: str, width: int | None = None) -> TeamConfig:
         """The team of an arm, of at most so many subagents a turn."""
@@ -172,6 +184,25 @@ class Plan:
         return self.sft.model_copy(update={"demos": demos, "sft": steps, "seed": seed})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How the turns of a measurement are sampled."""
+
+    heat: float
+    """Temperature."""
+    max_repeats: int | None = None
+    """As `policy.max_repeats`."""
+
+    @property
+    def name(self) -> str:
+        """Such as `greedy, at most 3 repeats`."""
+        heat = "greedy" if self.heat == 0 else f"T{self.heat:g}"
+        return heat if self.max_repeats is None else f"{heat}, at most {self.max_repeats} repeats"
+
+
+SAMPLED, GREEDY = Way(heat=1.0), Way(heat=0.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One policy of a seed, measured in one way."""
@@ -180,25 +211,24 @@ class Measurement:
     policy: str
     """`start`, or the arm that was trained."""
     arm: str
-    heat: float
+    way: Way
     width: int | None = None
 
     @property
     def name(self) -> str:
         """Unique among measurements."""
-        way = "greedy" if self.heat == 0 else f"T{self.heat:g}"
         wide = "" if self.width is None else f" width {self.width}"
-        return f"seed {self.seed}, {self.policy}, as {self.arm}, {way}{wide}"
+        return f"seed {self.seed}, {self.policy}, as {self.arm}, {self.way.name}{wide}"
 
 
 def measurements(plan: Plan, seed: int, policy: str) -> Iterator[Measurement]:
     """All of a policy: the start as every arm, a trained one as it was trained; widths once."""
     for arm in plan.arms if policy == "start" else (policy.removesuffix(FEWER),):
-        for heat in (1.0,) if policy.endswith(FEWER) else (1.0, 0.0):
-            yield Measurement(seed=seed, policy=policy, arm=arm, heat=heat)
+        for way in (SAMPLED,) if policy.endswith(FEWER) else plan.ways:
+            yield Measurement(seed=seed, policy=policy, arm=arm, way=way)
         if arm == "multi" and seed == plan.seeds[0] and not policy.endswith(FEWER):
             for width in WIDTHS if plan.width_tasks else ():
-                yield Measurement(seed=seed, policy=policy, arm="multi", heat=0.0, width=width)
+                yield Measurement(seed=seed, policy=policy, arm="multi", way=GREEDY, width=width)
 
 
 def demonstrations(plan: Plan, seed: int, tokenizer: Tokenizer) -> Demonstrations:
@@ -478,7 +508,9 @@ class Learning:
         tasks = self.plan.held_out
         if one.width is not None:
             tasks = tasks[: self.plan.width_tasks]
-        team = self.bench.team(one.heat, self.plan.team(one.arm, one.width))
+        team = self.bench.team(
+            one.way.heat, self.plan.team(one.arm, one.width), max_repeats=one.way.max_repeats
+        )
 
         async def answer(task: Task, trial: int) -> Episode:
             return await team.run(task, trial, seed=1000 * one.seed + trial)
@@ -487,7 +519,7 @@ class Learning:
 
         folder = self.plan.config.folder / "measured" / one.name.replace(" ", "_")
         shutil.rmtree(folder, ignore_errors=True)
-        trials = self.plan.trials if one.heat else 1
+        trials = self.plan.trials if one.way.heat else 1
         run = RunConfig(folder=folder, trials=trials, max_concurrent=128, give_up_after=0)
         await run_evaluation(run, tasks, answer, self.bench.judge, settings={"name": one.name})
         results = tuple(load_run(folder).results)
@@ -570,13 +602,12 @@ def report(plan: Plan, progress: Progress) -> dict[str, Any]:
     groups = question_groups(plan.held_out)
     found: dict[str, Any] = {}
     for title, both in COMPARED.items():
-        for heat in (1.0, 0.0):
-            pairs = [_sides(progress, seed, both, heat) for seed in plan.seeds]
+        for way in plan.ways:
+            pairs = [_sides(progress, seed, both, way) for seed in plan.seeds]
             whole = [pair for pair in pairs if pair is not None]
             if not whole:
                 continue
-            label = f"{title}, {'greedy' if heat == 0 else 'T1'}"
-            found[label] = {
+            found[f"{title}, {way.name}"] = {
                 metric: _compared([(a[metric], b[metric]) for a, b in whole], groups)
                 for metric in METRICS
             }
@@ -584,37 +615,48 @@ def report(plan: Plan, progress: Progress) -> dict[str, Any]:
 
 
 def question_groups(tasks: Sequence[Task]) -> dict[str, set[str]]:
-    """Ids of the questions of each source, and of those with few and with many rows in each."""
+    """Ids of the questions of each source, and of those with few and with many rows in each.
+
+    Those of more than 12 rows are also in one group of 13 to 24 rows and one of more.
+    """
     found: dict[str, set[str]] = {}
     for task in tasks:
         source = task.source or "all"
-        found.setdefault(source, set()).add(task.id)
-        size = f"at most {FEW_ROWS}" if task.rows <= FEW_ROWS else f"more than {FEW_ROWS}"
-        found.setdefault(f"{source}, {size} rows", set()).add(task.id)
+        sizes = [f"{source}, {size} rows" for size in _sizes(task.rows)]
+        for name in (source, *sizes):
+            found.setdefault(name, set()).add(task.id)
     return dict(sorted(found.items()))
+
+
+def _sizes(rows: int) -> Sequence[str]:
+    """The names of the sizes that a table of so many rows is counted with."""
+    if rows <= FEW_ROWS:
+        return (f"at most {FEW_ROWS}",)
+    part = f"{FEW_ROWS + 1} to {MANY_ROWS}" if rows <= MANY_ROWS else f"more than {MANY_ROWS}"
+    return (f"more than {FEW_ROWS}", part)
 
 
 ByMetric = dict[str, dict[str, list[float]]]
 
 
-def _named(progress: Progress, seed: int, what: tuple[str, str], heat: float) -> ByMetric | None:
+def _named(progress: Progress, seed: int, what: tuple[str, str], way: Way) -> ByMetric | None:
     policy, arm = what
-    name = Measurement(seed=seed, policy=policy, arm=arm, heat=heat).name
+    name = Measurement(seed=seed, policy=policy, arm=arm, way=way).name
     return progress.scores.get(name)
 
 
 def _sides(
-    progress: Progress, seed: int, both: tuple[tuple[str, str], tuple[str, str]], heat: float
+    progress: Progress, seed: int, both: tuple[tuple[str, str], tuple[str, str]], way: Way
 ) -> tuple[ByMetric, ByMetric] | None:
-    """What is compared of a seed, if it was measured at this temperature.
+    """What is compared of a seed, if it was measured in this way.
 
     With as many tokens one arm is as it was earlier, the other at its end.
     """
-    sides = [_named(progress, seed, side, heat) for side in both]
+    sides = [_named(progress, seed, side, way) for side in both]
     if any(side is not None for side in sides):
         for at, (policy, arm) in enumerate(both):
             if sides[at] is None and policy.endswith(FEWER):
-                sides[at] = _named(progress, seed, (policy.removesuffix(FEWER), arm), heat)
+                sides[at] = _named(progress, seed, (policy.removesuffix(FEWER), arm), way)
     first, second = sides
     return None if first is None or second is None else (first, second)
 
@@ -701,11 +743,16 @@ def main() -> None:
     parser.add_argument(
         "--single-share", type=float, default=0.3, help="of the questions, shown as a single agent"
     )
+    parser.add_argument(
+        "--max-repeats", type=int, help="policy.max_repeats of a second greedy measurement"
+    )
     parser.add_argument("--eval-tasks", type=int, default=120, help="held-out questions")
     parser.add_argument("--width-tasks", type=int, default=40, help="of them, for each width")
     given = parser.parse_intermixed_args()
     if unknown := set(given.arms.split(",")) - set(ARMS):
         parser.error(f"--arms: {', '.join(sorted(unknown))}: they are {', '.join(ARMS)}")
+    if given.max_repeats is not None and given.max_repeats < 2:
+        parser.error("--max-repeats: at least 2")
     given.out.mkdir(parents=True, exist_ok=True)
     config = load_arguments(TrainConfig, given.settings, usage="").config
     tasks, held_out = load_tasks(config.data), load_tasks(config.evaluation.data)
@@ -725,6 +772,7 @@ def main() -> None:
         held_out=held_out[: given.eval_tasks],
         width_tasks=given.width_tasks,
         single_share=given.single_share,
+        max_repeats=given.max_repeats,
     )
     progress = Progress.resumed(given.out, given.former)
     if given.merge:

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from gpu_first_run import START, Bench, Results, machine, opened
 from gpu_learning import (
+    SAMPLED,
     Learning,
     Measurement,
     Plan,
@@ -211,7 +212,7 @@ def per_hour(change: Mapping[str, Any], seconds: float) -> dict[str, Any]:
 
 
 def _way(policy: str) -> Measurement:
-    return Measurement(seed=SEED, policy=policy, arm="multi", heat=1.0)
+    return Measurement(seed=SEED, policy=policy, arm="multi", way=SAMPLED)
 
 
 async def measured(learning: Learning, policy: str, adapter: Path) -> None:
