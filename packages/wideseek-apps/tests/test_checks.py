@@ -270,6 +270,7 @@ def test_what_a_run_comes_to_is_taken() -> None:
     ("kind", "setting", "message"),
     [
         ("sglang", "launch.api_processes=3", "setting of vLLM alone"),
+        ("sglang", "launch.outputs_at_end=false", "setting of vLLM alone"),
         ("vllm", "launch.deterministic=false", "setting of SGLang alone"),
         ("vllm", "sync.release=cache", "launch.sleep=true"),
         ("sglang", "sync.release=all", "launch.sleep=true"),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from wideseek_core.testing import in_movable_time, let_pass, until
 from wideseek_rl.engines.control.commands import (
     ARRAY_ROUTE,
     FLOAT32_HEAD_EXTENSION,
+    OUTPUTS_AT_END,
     WORKER_EXTENSION,
     sglang_command,
     vllm_command,
@@ -101,6 +103,31 @@ def test_older_vllm_gets_its_float32_head_from_an_extension(
 ) -> None:
     command = vllm_command(LaunchConfig(float32_head=float32_head), place(tmp_path), version)
     assert command[command.index("--worker-extension-cls") + 1] == extension
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "expected"),
+    [
+        ((0, 23, 0), {}, True),
+        ((0, 28, 1), {}, True),
+        ((0, 29, 0), {}, False),  # outputs carry the version of the weights
+        ((), {}, False),
+        ((0, 23, 0), {"outputs_at_end": False}, False),
+        ((0, 23, 0), {"program": ("vllm",)}, False),
+    ],
+)
+def test_older_vllm_hands_outputs_over_at_the_end(
+    tmp_path: Path, version: tuple[int, ...], given: dict[str, object], expected: bool
+) -> None:
+    config = LaunchConfig.model_validate(given)
+    found = options(vllm_command(config, place(tmp_path), version)).get("--scheduler-cls")
+    assert found == (OUTPUTS_AT_END if expected else None)
+
+
+def test_what_servers_load_by_name_is_there() -> None:
+    for name in (ARRAY_ROUTE, OUTPUTS_AT_END, WORKER_EXTENSION):
+        module, _, attribute = name.rpartition(".")
+        assert callable(getattr(import_module(module), attribute))
 
 
 def test_another_interpreter_is_taken_to_have_this_package(tmp_path: Path) -> None:

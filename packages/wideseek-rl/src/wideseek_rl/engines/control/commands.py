@@ -9,6 +9,8 @@ WORKER_EXTENSION = "wideseek_rl.engines.control.vllm_worker.ChecksumExtension"
 FLOAT32_HEAD_EXTENSION = "wideseek_rl.engines.control.vllm_float32_head.Float32HeadExtension"
 """The same with logits in float32, for versions that can't compute them so by themselves."""
 ARRAY_ROUTE = "wideseek_rl.engines.control.vllm_route.ArrayRoute"
+OUTPUTS_AT_END = "wideseek_rl.engines.control.vllm_scheduler.scheduler"
+_LABELS_SINCE = (0, 29)
 _SCALE_OUT_SINCE = (0, 30)
 _FLOAT32_HEAD_SINCE = (0, 32)
 
@@ -37,6 +39,8 @@ def vllm_command(
         old = () < version < _FLOAT32_HEAD_SINCE
         extension = FLOAT32_HEAD_EXTENSION if config.float32_head and old else WORKER_EXTENSION
         options += ["--worker-extension-cls", extension, "--middleware", ARRAY_ROUTE]
+        if config.outputs_at_end and () < version < _LABELS_SINCE:
+            options += ["--scheduler-cls", OUTPUTS_AT_END]
     if config.context_tokens is not None:
         options += ["--max-model-len", str(config.context_tokens)]
     if not config.cuda_graphs:

@@ -50,6 +50,10 @@ class LaunchConfig(Config):
     """SGLang only: honor the seeds of requests, at some cost of speed."""
     api_processes: int = Field(default=1, ge=1)
     """vLLM only: processes that answer HTTP requests."""
+    outputs_at_end: bool = True
+    """vLLM before 0.29 only: hand the tokens of a request over when it ends. One by one they cost
+    the server's processes more than a small model does. Its metrics then take the time until the
+    end for the time to the first token."""
     extra_args: tuple[str, ...] = ()
     """Further options of the server's command line."""
     environment: dict[str, str] = Field(default_factory=dict[str, str])
@@ -66,9 +70,11 @@ class LaunchConfig(Config):
 
     def refuse_others(self, kind: Literal["vllm", "sglang"]) -> None:
         """Raises `ValueError` for a setting that servers of this kind would not follow."""
-        name, owner = ("deterministic", "SGLang") if kind == "vllm" else ("api_processes", "vLLM")
-        if getattr(self, name) != type(self).model_fields[name].default:
-            raise ValueError(f"launch.{name} is a setting of {owner} alone; leave it out")
+        names = ("deterministic",) if kind == "vllm" else ("api_processes", "outputs_at_end")
+        owner = "SGLang" if kind == "vllm" else "vLLM"
+        for name in names:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"launch.{name} is a setting of {owner} alone; leave it out")
 
 
 class ServerPlacement(Config):
