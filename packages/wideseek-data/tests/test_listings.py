@@ -19,6 +19,10 @@ from wideseek_data.teaching.names_layouts import HELD_OUT_NAMED, NAMED, Entry, N
 from wideseek_data.teaching.values_layouts import HELD_OUT_STATED, STATED
 from wideseek_data.teaching.wikitables import Split, read_wikitables
 
+SINGLE = (
+    ToolSpec(name="search", description="", parameters={"properties": {"query": {}}}),
+    ToolSpec(name="access", description="", parameters={}),
+)
 LEAD = (ToolSpec(name="create_sub_agents", description="", parameters={}),)
 SUBAGENT = (
     ToolSpec(name="search", description="", parameters={"properties": {"queries": {}}}),
@@ -260,6 +264,9 @@ LISTING = Listing(
 )
 
 
+FIND = 'List the entries of "Lake Nom", section "Islands"'
+
+
 def say(*turns: tuple[str, str]) -> list[Message]:
     return [
         Message(role=cast(Role, role), content=content)
@@ -302,6 +309,32 @@ def test_a_subagent_reads_a_page_and_reports_no_more_than_it_says() -> None:
     assert "https://w.example/Lake_Nom/Pi" in access
     asked += [Message(role="assistant", content=access), Message(role="tool", content="Area: 4.")]
     assert teacher.respond(asked, SUBAGENT) == "Area: 4; Birds: unknown"
+
+
+def test_the_page_of_names_is_opened_from_the_address_of_an_entry() -> None:
+    asked = [Message(role="user", content="Question: x\nSubtask: " + FIND)]
+    search = ListingTeacher(LISTING).respond(asked, SUBAGENT)
+    shown = "[1] https://w.example/Lake_Nom/Pi\nPi is an island ..."
+    asked += [Message(role="assistant", content=search), Message(role="tool", content=shown)]
+    access = ListingTeacher(LISTING).respond(asked, SUBAGENT)
+    assert json.loads(access.splitlines()[1]) == {
+        "name": "access",
+        "arguments": {"urls": [{"url": "https://w.example/Lake_Nom"}]},
+    }
+    elsewhere = LISTING.model_copy(update={"url": "https://w.example/Islands"})
+    second = ListingTeacher(elsewhere).respond(asked, SUBAGENT)
+    assert '"search"' in second
+    assert second != search
+
+
+def test_a_single_agent_asks_for_one_result_of_an_entry_and_then_for_more() -> None:
+    asked = say(("assistant", '"access" "https://w.example/Lake_Nom"'), ("tool", "Oo; Pi"))
+    requests: list[dict[str, object]] = []
+    for _ in range(2):
+        call = ListingTeacher(LISTING).respond(asked, SINGLE)
+        requests.append(json.loads(call.splitlines()[1])["arguments"])
+        asked += [Message(role="assistant", content=call), Message(role="tool", content="-")]
+    assert requests == [{"query": "Oo Lake Nom", "count": 1}, {"query": "Oo Islands"}]
 
 
 def test_a_subagent_that_finds_nothing_says_unknown() -> None:

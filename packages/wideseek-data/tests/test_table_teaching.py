@@ -9,11 +9,12 @@ import pytest
 from wideseek_core import Message, ToolSpec
 from wideseek_data.tasks.make import Amounts, make_tasks
 from wideseek_data.tasks.recipes import PlannedTask, ShortRecipe
+from wideseek_data.teaching.acting import parent
 from wideseek_data.teaching.conversations import Demonstration, demonstrated
 from wideseek_data.teaching.invented_tables import InventedTables, invent_tables
 from wideseek_data.teaching.subtasks import Facts, KeyList, batches, stages
 from wideseek_data.teaching.table_layouts import Layout, laid_out
-from wideseek_data.teaching.table_teacher import REFUSAL, TableTeacher, TeacherLimits, parent
+from wideseek_data.teaching.table_teacher import REFUSAL, TableTeacher, TeacherLimits
 
 from .moons import BASE, moon_pages, moons
 

@@ -6,8 +6,8 @@ from wideseek_core import NoContent, PageSource, SearchBackend
 from wideseek_data.tables.table import Table
 from wideseek_data.tables.values import is_missing, normalized
 from wideseek_data.tasks.recipes import PlannedTask
+from wideseek_data.teaching.acting import parent
 from wideseek_data.teaching.subtasks import stages
-from wideseek_data.teaching.table_teacher import parent
 
 
 class Reach:

@@ -56,6 +56,12 @@ class Seen:
         return False
 
 
+def parent(url: str) -> str:
+    """The address one step up: of `w/Moons/Triton#Table` that is `w/Moons#Table`."""
+    path, mark, fragment = url.partition("#")
+    return f"{path.rpartition('/')[0]}{mark}{fragment}"
+
+
 def quoted(text: str) -> str:
     """A text as calls hold it."""
     return json.dumps(text, ensure_ascii=False)

@@ -13,6 +13,7 @@ from wideseek_data.teaching.acting import (
     access,
     can_delegate,
     delegate,
+    parent,
     search,
     takes_many,
 )
@@ -73,13 +74,18 @@ class ListingTeacher:
         listing = self._listing
         if seen.has_opened(listing.url):
             return ""
-        if seen.lists(listing.url):
+        if seen.lists(listing.url) or self._is_above_a_result(seen):
             return access([listing.url], many=many)
         place = f"{listing.title} {listing.section}".strip()
         for query in (f"{place} lists", f"{listing.section or listing.title} lists"):
             if not seen.searched(query):
                 return search([query], many=many, count=MAX_RESULTS)
         return ""
+
+    def _is_above_a_result(self, seen: Seen) -> bool:
+        """Whether the address is one step above that of an entry that results show."""
+        url = self._listing.url
+        return any(parent(row.url) == url and seen.lists(row.url) for row in self._listing.rows)
 
     def _row_turn(self, row: ListedRow, seen: Seen, many: bool) -> str:
         """The next call that brings a value that is missing; nothing if none can be had."""
@@ -92,9 +98,13 @@ class ListingTeacher:
             return access([row.url], many=many)
         if is_there:
             return ""
-        for query in (f"{row.name} {listing.title}", f"{row.name} {listing.section}".strip()):
+        queries = (f"{row.name} {listing.title}", f"{row.name} {listing.section}".strip())
+        for attempt, query in enumerate(queries):
             if not seen.searched(query):
-                return search([query], many=many)
+                # An agent that reads everything itself first asks for no more than it needs, so
+                # that its window has room for many entries.
+                short = {} if many or attempt else {"count": 1}
+                return search([query], many=many, **short)
         return ""
 
     def _is_told(self, row: ListedRow, column: str, seen: Seen) -> bool:

@@ -20,6 +20,7 @@ from wideseek_data.teaching.acting import (
     access,
     can_delegate,
     delegate,
+    parent,
     quoted,
     search,
     takes_many,
@@ -135,12 +136,6 @@ def _list_turn(listing: KeyList, seen: Seen, *, many: bool) -> str:
         if not seen.searched(query):
             return search([query], many=many)
     return ""
-
-
-def parent(url: str) -> str:
-    """The address one step up: of `w/Moons/Triton#Table` that is `w/Moons#Table`."""
-    path, mark, fragment = url.partition("#")
-    return f"{path.rpartition('/')[0]}{mark}{fragment}"
 
 
 def _list_report(stage: Stage, seen: Seen) -> str:
