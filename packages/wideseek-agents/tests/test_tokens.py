@@ -145,3 +145,14 @@ def test_a_character_of_several_tokens_is_the_text_of_the_last() -> None:
     assert len(ids) > 1
     assert FULL.token_texts(ids) == [*[""] * (len(ids) - 1), "鱻"]
     assert FULL.token_texts(ids[:-1])[-1].startswith("\ufffd")
+
+
+@pytest.mark.parametrize("text", ["Ferries\n- Osprey", "x " * 10_000], ids=["short", "long"])
+def test_the_same_text_of_another_role_is_another_message(text: str) -> None:
+    tokenizer = ChatTokenizer(byte_level())
+    user, tool = Message(role="user", content=text), Message(role="tool", content=text)
+    first = [tokenizer.render([one]) for one in (user, tool)]
+    assert first[0] != first[1]
+    assert [tokenizer.render([one]) for one in (user, tool)] == first
+    fresh = ChatTokenizer(byte_level())
+    assert [fresh.render([one]) for one in (user, tool)] == first

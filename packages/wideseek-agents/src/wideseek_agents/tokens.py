@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from wideseek_agents.chat_formats import CHATML, FORMATS, format_for
 from wideseek_core import CorruptFile, DataError, Message, Role
@@ -30,6 +30,10 @@ TAGS = (
     "</tool_response>",
 )
 _CACHED_PROMPTS = 256
+_CACHED_MESSAGES = 2048
+"""Users' and tools': rollouts of one task read the same pages."""
+_CACHED_CHARACTERS = 8192
+"""Longest message that is cached."""
 MAX_TOKENS_OF_CHARACTER = 4
 """A byte each is the worst case."""
 
@@ -76,6 +80,7 @@ class ChatTokenizer:
         self.generation_prompt = tuple(self._header("assistant", self.encode_data))
         """What makes the model write the next assistant turn."""
         self._system = lru_cache(_CACHED_PROMPTS)(self._render_system)
+        self._short = lru_cache(_CACHED_MESSAGES)(self._render_data)
 
     @classmethod
     def load(cls, folder: Path) -> "ChatTokenizer":
@@ -163,12 +168,16 @@ class ChatTokenizer:
         match message.role:
             case "system":
                 return self._system(content)
-            case "user":
-                return self._closed(self._header("user", self.encode_data, content))
-            case "tool":
-                return self._closed(self._tool_response(content))
             case "assistant":
                 return self._closed(self._header("assistant", self.encode_trusted, content))
+            case role:
+                short = len(content) <= _CACHED_CHARACTERS
+                return (self._short if short else self._render_data)(role, content)
+
+    def _render_data(self, role: Literal["user", "tool"], content: str) -> Sequence[int]:
+        if role == "tool":
+            return self._closed(self._tool_response(content))
+        return self._closed(self._header(role, self.encode_data, content))
 
     def _render_system(self, content: str) -> Sequence[int]:
         return self._closed(self._header("system", self.encode_trusted, content))
