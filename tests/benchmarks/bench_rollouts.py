@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,6 +34,7 @@ from wideseek_agents.engines import VllmServersConfig, open_servers
 from wideseek_apps.presets import ATLAS_TEAM
 from wideseek_apps.world import AtlasWorld, CorpusWorld, open_world
 from wideseek_core import Episode, Policy, Sampling, Task
+from wideseek_core.garbage import rare_garbage_collection
 from wideseek_core.progress import show
 from wideseek_core.testing.http_server import HttpServer, Request, Response
 from wideseek_data.atlas import load_wide
@@ -277,6 +278,7 @@ def main() -> None:
     parser.add_argument("--turn-s", type=float, default=0.05, help="pause of the stub in a turn")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--beside", choices=("nothing", "python", "torch"), default="nothing")
+    parser.add_argument("--often", action="store_true", help="Python's own garbage collection")
     parser.add_argument("--switch-s", type=float, default=sys.getswitchinterval())
     parser.add_argument("--lines", type=int, default=0, help="functions to show beside the parts")
     parser.add_argument("--model", type=Path, default=start_policy(), help="with the tokenizer")
@@ -284,7 +286,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="its passages")
     given = parser.parse_args()
     sys.setswitchinterval(given.switch_s)
-    asyncio.run(run(given))
+    often = nullcontext() if given.often else rare_garbage_collection()
+    with often:
+        asyncio.run(run(given))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from wideseek_core import Config, ConfigError, Episode, Judge, Task
 from wideseek_core.episode_records import Keep, episode_record
 from wideseek_core.files import append_line, drop_torn_line
+from wideseek_core.garbage import rare_garbage_collection
 from wideseek_core.progress import ProgressBar
 from wideseek_core.runs import sole_writer
 from wideseek_eval.runs.folder import Key, RunFolder, begin_run, load_run, read_results
@@ -55,7 +56,7 @@ async def run_evaluation(
     or if another process is writing to the folder.
     """
     folder = RunFolder(path=config.folder)
-    with sole_writer(folder.path):
+    with sole_writer(folder.path), rare_garbage_collection():
         begin_run(folder, tasks, settings or {})
         for path in (folder.results, folder.episodes):
             drop_torn_line(path)

@@ -19,6 +19,7 @@ from wideseek_core import (
     Task,
 )
 from wideseek_core.exception_groups import ungrouped
+from wideseek_core.garbage import rare_garbage_collection
 from wideseek_core.runs import plain, sole_writer, store_config
 from wideseek_core.tasks import source_of
 from wideseek_rl.algorithm.open import open_algorithm
@@ -136,7 +137,7 @@ class TrainingLoop:
         config = self._config
         self._mixed = len({source_of(task.source) for task in tasks}) > 1
         sampler = PromptSampler(tasks, per_step=config.prompts_per_step, seed=config.seed)
-        with sole_writer(self._store.folder):
+        with sole_writer(self._store.folder), rare_garbage_collection():
             return await self._run(sampler, config.steps or sampler.steps(config.epochs))
 
     async def _run(self, sampler: PromptSampler, total: int) -> TrainSummary:
