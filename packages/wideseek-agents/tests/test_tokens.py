@@ -1,4 +1,5 @@
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,28 @@ def test_the_same_text_of_another_role_is_another_message(text: str) -> None:
     assert [tokenizer.render([one]) for one in (user, tool)] == first
     fresh = ChatTokenizer(byte_level())
     assert [fresh.render([one]) for one in (user, tool)] == first
+
+
+def test_messages_that_are_cached_take_little_memory() -> None:
+    tokenizer = ChatTokenizer(byte_level())
+    text = "鱻" * 1000  # three ids each
+    tracemalloc.start()
+    try:
+        rendered = [
+            len(tokenizer.render([Message(role="tool", content=f"{i} {text}")])) for i in range(10)
+        ]
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert min(rendered) > 3000
+    assert kept < 10 * (2 * 1000 + 4 * max(rendered) + 2000)
+
+
+def test_what_is_cached_does_not_change_with_what_was_given() -> None:
+    tokenizer = ChatTokenizer(byte_level())
+    messages = [Message(role="user", content="Ferries"), Message(role="tool", content="Osprey")]
+    first = tokenizer.render(messages)
+    expected = list(first)
+    first.append(7)
+    first[0] = 9
+    assert tokenizer.render(messages) == expected
