@@ -77,6 +77,7 @@ LOCAL = ("policy.kind=local", "policy.engine.kind=vllm")
         ["policy.device=cuda:1"],
         ["policy.engine.launch.host=10.0.0.2", "policy.engine.launch.port=9000"],
         ["policy.engine.launch.start_timeout_s=9", "policy.engine.control.call_timeout_s=9"],
+        ["policy.engine.launch.outputs_at_end=false", "policy.engine.launch.api_processes=2"],
     ],
 )
 def test_where_a_model_of_ones_own_runs_may_change(changes: list[str]) -> None:

@@ -1,14 +1,18 @@
 """Outputs at the end, over a scheduler and an engine process with the interfaces of vLLM 0.23."""
 
 import queue
+import sys
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from wideseek_rl.engines.control import vllm_scheduler
 from wideseek_rl.engines.control.vllm_scheduler import (
     outputs_at_end,
     send_tokens_before_ends,
@@ -28,6 +32,7 @@ class Parameters:
     n: int = 1
     logprobs: int | None = 0
     prompt_logprobs: int | None = None
+    logprob_token_ids: list[int] | None = None
 
 
 @dataclass
@@ -142,6 +147,21 @@ def test_a_request_that_wants_its_tokens_at_the_end_gets_all_of_them_then() -> N
     assert other.new_token_ids == [40, 41, 42]
 
 
+def test_what_is_kept_does_not_keep_the_arrays_of_whole_batches() -> None:
+    scheduler = open_scheduler(Request("a"))
+    first = token("a", 5)
+    assert first.new_logprobs is not None
+    batch = [
+        weakref.ref(first.new_logprobs.logprobs),
+        weakref.ref(first.new_logprobs.sampled_token_ranks),
+    ]
+    handed(scheduler, first)
+    assert [array() for array in batch] == [None, None]
+    (whole,) = handed(scheduler, token("a", 6, finish_reason="stop"))
+    assert whole.new_logprobs is not None
+    assert whole.new_logprobs.logprobs.tolist() == [[-5 / 8], [-6 / 8]]
+
+
 def test_one_token_alone_and_no_log_probabilities() -> None:
     scheduler = open_scheduler(Request("a"), Request("b", Parameters(logprobs=None)))
     only = token("a", 5, finish_reason="stop", prefill_stats="cached")
@@ -169,6 +189,7 @@ def test_an_end_without_a_token() -> None:
         Parameters(n=2),
         Parameters(logprobs=1),
         Parameters(prompt_logprobs=0),
+        Parameters(logprobs=None, logprob_token_ids=[5, 9]),
     ],
 )
 def test_other_requests_get_every_token_at_once(parameters: Parameters | None) -> None:
@@ -209,6 +230,16 @@ def test_nothing_is_kept_of_requests_that_have_left() -> None:
     assert scheduler.keeper.take(["b"]) == []
 
 
+def test_a_request_with_the_id_of_one_that_was_broken_off_starts_anew() -> None:
+    scheduler = open_scheduler(Request("a"))
+    handed(scheduler, token("a", 5))
+    scheduler.finish_requests(["a"], "aborted")
+    scheduler.requests["a"] = Request("a")
+    handed(scheduler, token("a", 7))
+    (whole,) = handed(scheduler, token("a", 8, finish_reason="stop"))
+    assert whole.new_token_ids == [7, 8]
+
+
 def test_a_request_that_the_scheduler_itself_gives_up_keeps_its_tokens() -> None:
     class Failing(Base):
         def update_from_output(self, outputs: Sequence[Output]) -> dict[int, Outputs]:
@@ -221,3 +252,80 @@ def test_a_request_that_the_scheduler_itself_gives_up_keeps_its_tokens() -> None
     (whole,) = handed(scheduler, Output("a", [], finish_reason="error"))
     assert whole.new_token_ids == [5]
     assert scheduler.keeper.take(["a"]) == []
+
+
+class Overlapped(Base):
+    """What vLLM takes where a step is prepared while the last one runs."""
+
+
+class Labeled(Outputs):
+    """Outputs of vLLM 0.29 and later."""
+
+    weight_version: str = "default"
+
+
+class Older:
+    """An engine process that ends requests in another way."""
+
+
+def opened(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    overlapped: bool = False,
+    engine: type = Engine,
+    outputs: type[Outputs] = Outputs,
+    **model: bool,
+) -> tuple[Any, Any]:
+    """The scheduler of a vLLM with these classes and settings, and its engine's class."""
+
+    def init(self: Base, *, vllm_config: object, block_size: int) -> None:
+        assert vllm_config is config
+        assert block_size == 16
+        self.requests = {"a": Request("a")}
+
+    process = type("Proc", (engine,), {})
+    modules = {
+        "core.sched.async_scheduler": {
+            "AsyncScheduler": type("Async", (Overlapped,), {"__init__": init})
+        },
+        "core.sched.scheduler": {"Scheduler": type("Plain", (Base,), {"__init__": init})},
+        "engine": {"EngineCoreOutputs": outputs},
+        "engine.core": {"EngineCoreProc": process},
+    }
+    for name, contents in modules.items():
+        module = ModuleType(f"vllm.v1.{name}")
+        vars(module).update(contents)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    config = SimpleNamespace(
+        scheduler_config=SimpleNamespace(async_scheduling=overlapped),
+        model_config=SimpleNamespace(**model),
+    )
+    return vllm_scheduler.scheduler(vllm_config=config, block_size=16), process
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+def test_it_is_a_scheduler_as_vllm_would_take(
+    monkeypatch: pytest.MonkeyPatch, overlapped: bool
+) -> None:
+    scheduler, engine = opened(
+        monkeypatch, overlapped=overlapped, enable_return_routed_experts=False
+    )
+    assert isinstance(scheduler, Overlapped) == overlapped
+    assert handed(scheduler, token("a", 5)) == []
+    assert [one.new_token_ids for one in engine(scheduler).pause()] == [[5], []]
+
+
+@pytest.mark.parametrize(
+    "vllm",
+    [
+        {"enable_return_routed_experts": True},
+        {"return_sampling_mask": True},
+        {"outputs": Labeled},
+        {"engine": Older},
+    ],
+)
+def test_where_outputs_bring_more_of_tokens_they_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, vllm: dict[str, Any]
+) -> None:
+    scheduler, _ = opened(monkeypatch, **vllm)
+    assert [one.new_token_ids for one in handed(scheduler, token("a", 5))] == [[5]]

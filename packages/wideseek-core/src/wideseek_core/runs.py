@@ -25,7 +25,7 @@ SERVICE_KEYS = frozenset(
         *("tool_timeout_s", "connect_timeout_s", "extract_timeout_s", "extract_processes"),
         *("call_timeout_s", "transfer_timeout_s", "start_timeout_s", "stop_timeout_s"),
         *("place_timeout_s", "update_timeout_s", "api_processes", "host", "port", "devices"),
-        *("master_address", "master_port", "max_cache_tokens", "threads"),
+        *("master_address", "master_port", "max_cache_tokens", "threads", "outputs_at_end"),
         *("price", "cache", "transcripts", "record"),
     )
 )

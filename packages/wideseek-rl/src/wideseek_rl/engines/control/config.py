@@ -53,7 +53,8 @@ class LaunchConfig(Config):
     outputs_at_end: bool = True
     """vLLM before 0.29 only: hand the tokens of a request over when it ends. One by one they cost
     the server's processes more than a small model does. Its metrics then take the time until the
-    end for the time to the first token."""
+    end for the time to the first token. It is code of ours, which another `program` does not
+    have."""
     extra_args: tuple[str, ...] = ()
     """Further options of the server's command line."""
     environment: dict[str, str] = Field(default_factory=dict[str, str])

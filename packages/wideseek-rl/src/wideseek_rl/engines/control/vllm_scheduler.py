@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 _FINAL_ONLY = "FINAL_ONLY"
 _SEND_ENDS = "_send_finish_outputs_to_client"
 """The method of vLLM's engine process that ends requests which are broken off."""
+_LABEL = "weight_version"
+"""The field of outputs that says which weights sampled them."""
+_MORE_OF_TOKENS = ("enable_return_routed_experts", "return_sampling_mask")
+"""Settings of vLLM's `ModelConfig` by which outputs bring more of each token than is kept here."""
 
 
 def scheduler(**arguments: Any) -> Any:
@@ -34,10 +38,11 @@ def scheduler(**arguments: Any) -> Any:
     from vllm.v1.engine.core import EngineCoreProc
 
     engine: Any = EngineCoreProc
-    overlapped = bool(arguments["vllm_config"].scheduler_config.async_scheduling)
-    base: Any = AsyncScheduler if overlapped else Scheduler
-    if not hasattr(engine, _SEND_ENDS):
-        logger.warning("this version of vLLM hands tokens over one by one")
+    config: Any = arguments["vllm_config"]
+    base: Any = AsyncScheduler if config.scheduler_config.async_scheduling else Scheduler
+    more = any(getattr(config.model_config, name, False) for name in _MORE_OF_TOKENS)
+    if more or hasattr(EngineCoreOutputs, _LABEL) or not hasattr(engine, _SEND_ENDS):
+        logger.warning("this server hands tokens over one by one")
         return base(**arguments)
     send_tokens_before_ends(engine, EngineCoreOutputs)
     return outputs_at_end(base)(**arguments)
@@ -51,20 +56,25 @@ class Kept:
     """The first output, of which the others are copies but for what is below."""
     ids: list[int] = field(default_factory=list[int])
     events: list[Any] = field(default_factory=list[Any])
-    logprobs: list[Any] = field(default_factory=list[Any])
-    """Arrays `[tokens, columns]`; the first column is that of the sampled tokens."""
-    ranks: list[Any] = field(default_factory=list[Any])
-    """Arrays `[tokens]`."""
+    logprobs: list[float] = field(default_factory=list[float])
+    """Of the sampled tokens, as numbers: arrays are views of those of whole batches, which would
+    stay in pinned memory."""
+    ranks: list[int] = field(default_factory=list[int])
+    lists: Any = None
+    """vLLM's class for log-probabilities and ranks."""
 
     def add(self, output: Any) -> None:
-        """Keeps one output."""
+        """Takes what one output brings."""
         self.ids += output.new_token_ids
         if output.events:
             self.events += output.events
-        logprobs = output.new_logprobs
-        if logprobs is not None:
-            self.logprobs.append(logprobs.logprobs)
-            self.ranks.append(logprobs.sampled_token_ranks)
+        lists = output.new_logprobs
+        if lists is not None:
+            self.lists = type(lists)
+            # Where other requests of a batch asked for more, there are more columns.
+            self.logprobs += lists.logprobs[:, 0].tolist()
+            self.ranks += lists.sampled_token_ranks.tolist()
+            output.new_logprobs = None
 
     def put_into(self, output: Any) -> Any:
         """The output, as one that has brought all tokens."""
@@ -72,11 +82,9 @@ class Kept:
         output.events = self.events or None
         output.prefill_stats = self.first.prefill_stats
         if self.logprobs:
-            # Where other requests of a batch asked for more, there are more columns.
-            values = np.concatenate([array[:, :1] for array in self.logprobs])
-            ids = np.array(self.ids, np.int32).reshape(-1, 1)
-            lists: Any = type(self.first.new_logprobs)
-            output.new_logprobs = lists(ids, values, np.concatenate(self.ranks), None)
+            ids = np.array(self.ids, np.int32)[:, None]
+            values = np.array(self.logprobs, np.float32)[:, None]
+            output.new_logprobs = self.lists(ids, values, np.array(self.ranks, np.int32), None)
         return output
 
 
@@ -109,8 +117,12 @@ class Keeper:
         kept.add(output)
         return None
 
+    def forget_broken_off(self) -> None:
+        """Drops what nobody has taken: whoever asked for it has left."""
+        self._broken_off.clear()
+
     def break_off(self, ids: Iterable[str]) -> None:
-        """What these requests have can be had until others are broken off."""
+        """What these requests have can be had until the next step, or until the next call."""
         self._broken_off = {id: self._kept.pop(id) for id in ids if id in self._kept}
 
     def take(self, ids: Iterable[str]) -> list[Any]:
@@ -129,6 +141,7 @@ def outputs_at_end(base: Any) -> Any:
 
         def update_from_output(self, *arguments: Any, **named: Any) -> Mapping[int, Any]:
             """Outputs to hand over, by client."""
+            self.keeper.forget_broken_off()
             made: Mapping[int, Any] = super().update_from_output(*arguments, **named)
             for step in made.values():
                 passed = (self.keeper.passed(one, self.requests) for one in step.outputs)
@@ -153,6 +166,7 @@ def wanted_at_end(parameters: Any) -> bool:
         and parameters.n == 1
         and parameters.logprobs in (None, 0)
         and parameters.prompt_logprobs is None
+        and not parameters.logprob_token_ids
     )
 
 
