@@ -337,6 +337,13 @@ def test_a_single_agent_asks_for_one_result_of_an_entry_and_then_for_more() -> N
     assert requests == [{"query": "Oo Lake Nom", "count": 1}, {"query": "Oo Islands"}]
 
 
+def test_a_single_agent_asks_for_more_at_once_where_it_has_one_query_alone() -> None:
+    listing = LISTING.model_copy(update={"section": LISTING.title})
+    asked = say(("assistant", '"access" "https://w.example/Lake_Nom"'), ("tool", "Oo; Pi"))
+    call = ListingTeacher(listing).respond(asked, SINGLE)
+    assert json.loads(call.splitlines()[1])["arguments"] == {"query": "Oo Lake Nom"}
+
+
 def test_a_subagent_that_finds_nothing_says_unknown() -> None:
     teacher = ListingTeacher(LISTING)
     asked = [Message(role="user", content="Subtask: Look up Oo")]

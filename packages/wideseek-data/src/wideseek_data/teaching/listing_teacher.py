@@ -98,12 +98,12 @@ class ListingTeacher:
             return access([row.url], many=many)
         if is_there:
             return ""
-        queries = (f"{row.name} {listing.title}", f"{row.name} {listing.section}".strip())
-        for attempt, query in enumerate(queries):
+        first, last = f"{row.name} {listing.title}", f"{row.name} {listing.section}".strip()
+        for query in (first, last):
             if not seen.searched(query):
                 # An agent that reads everything itself first asks for no more than it needs, so
                 # that its window has room for many entries.
-                short = {} if many or attempt else {"count": 1}
+                short = {} if many or query == last else {"count": 1}
                 return search([query], many=many, **short)
         return ""
 
