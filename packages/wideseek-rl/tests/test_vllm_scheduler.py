@@ -97,6 +97,10 @@ class Engine:
         ends = [Output(id, [], finish_reason=finish_reason) for id in req_ids]
         self.output_queue.put_nowait((client_index, Outputs(ends)))
 
+    def end(self, ids: list[str], client: int) -> None:
+        """Tells a client that its requests were broken off."""
+        self._send_finish_outputs_to_client(ids, client, "abort")
+
     def pause(self) -> list[Output]:
         """Breaks all requests off; what a client is sent."""
         ended = self.scheduler.finish_requests(None, "aborted")
@@ -168,7 +172,7 @@ def test_one_token_alone_and_no_log_probabilities() -> None:
     assert handed(scheduler, only) == [only]
     assert handed(scheduler, Output("b", [1])) == []
     (whole,) = handed(scheduler, Output("b", [2], finish_reason="stop"))
-    assert (whole.new_token_ids, whole.new_logprobs) == ([1, 2], None)
+    assert (whole.new_token_ids, whole.new_logprobs, whole.events) == ([1, 2], None, None)
 
 
 def test_an_end_without_a_token() -> None:
@@ -220,6 +224,32 @@ def test_requests_that_are_broken_off_bring_what_they_have_before_they_end() -> 
     assert sent[0].new_logprobs.logprobs.tolist() == [[-5 / 8], [-6 / 8]]
 
 
+def test_each_client_is_sent_what_its_own_requests_have() -> None:
+    engine_class = type("Patched", (Engine,), {})
+    send_tokens_before_ends(engine_class, Outputs)
+    scheduler = open_scheduler(Request("a"), Request("b"), Request("new"))
+    engine = engine_class(scheduler)
+    handed(scheduler, token("a", 5), token("b", 6))
+    scheduler.finish_requests(None, "aborted")
+    for client, ids in ((2, ["b"]), (1, ["new"]), (0, ["a"])):
+        engine.end(ids, client)
+    assert [
+        (client, [(one.request_id, one.new_token_ids) for one in sent.outputs])
+        for client, sent in engine.output_queue.queue
+    ] == [
+        (2, [("b", [6])]),
+        (2, [("b", [])]),
+        (1, [("new", [])]),
+        (0, [("a", [5])]),
+        (0, [("a", [])]),
+    ]
+
+
+def test_outputs_of_requests_that_the_scheduler_no_longer_has_are_passed_on() -> None:
+    scheduler = open_scheduler()
+    assert [one.new_token_ids for one in handed(scheduler, token("a", 5))] == [[5]]
+
+
 def test_nothing_is_kept_of_requests_that_have_left() -> None:
     scheduler = open_scheduler(Request("a"), Request("b"), Request("c"))
     handed(scheduler, token("a", 5), token("b", 6))
@@ -230,10 +260,14 @@ def test_nothing_is_kept_of_requests_that_have_left() -> None:
     assert scheduler.keeper.take(["b"]) == []
 
 
-def test_a_request_with_the_id_of_one_that_was_broken_off_starts_anew() -> None:
+@pytest.mark.parametrize("finished", [False, True], ids=["broken off", "finished"])
+def test_a_request_with_the_id_of_one_that_has_ended_starts_anew(finished: bool) -> None:
     scheduler = open_scheduler(Request("a"))
     handed(scheduler, token("a", 5))
-    scheduler.finish_requests(["a"], "aborted")
+    if finished:
+        handed(scheduler, token("a", 6, finish_reason="stop"))
+    else:
+        scheduler.finish_requests(["a"], "aborted")
     scheduler.requests["a"] = Request("a")
     handed(scheduler, token("a", 7))
     (whole,) = handed(scheduler, token("a", 8, finish_reason="stop"))
