@@ -26,8 +26,9 @@ def rare_garbage_collection() -> Generator[None]:
         _before = gc.get_threshold()
         _frozen = not gc.get_freeze_count()
         if _frozen:
-            gc.collect()
-            gc.freeze()  # corpora, tasks and modules stay: no search needs to look at them
+            # Corpora, tasks and modules stay: no search needs to look at them. What is garbage
+            # already is found afterwards: to search everything now could take a second.
+            gc.freeze()
         if _before[0]:  # 0 is no search at all
             gc.set_threshold(*(max(pair) for pair in zip(_before, THRESHOLDS, strict=True)))
     _blocks += 1
