@@ -104,10 +104,6 @@ def nemo_aligner(session: nox.Session) -> None:
     Every process imports NeMo for some 15 s: `-- -m nemo_aligner` runs the slow cases too.
     """
     sync(session, "--extra", "nemo-aligner")
-    # By the markers of the lock the workspace brings a second version of transformers, and the one
-    # that is unpacked last wins. The package alone has one, which takes the place of both.
-    alone = ("--package", "wideseek-rl", "--extra", "nemo-aligner")
-    sync(session, "--inexact", *alone, "--reinstall-package", "transformers")
     quick = ("-m", "nemo_aligner and not slow")
     session.run("pytest", "-q", *(session.posargs or quick), "packages/wideseek-rl/tests")
 
