@@ -246,6 +246,7 @@ def test_other_text_is_an_answer(text: str, format: str) -> None:
         *("[" * 50_000, "{\n" * 50_000, "\n" * 90_000, "<tool_call " * 9000, "search(a=\n" * 9000),
         "search\n" + "[" * 900 + "]" * 900,
         "search\n" + '{"tool_calls": ' * 900 + "1" + "}" * 900,
+        '{"name": "search" x' * 5000,
     ],
 )
 def test_hostile_text_is_read_in_time(text: str) -> None:
@@ -269,9 +270,15 @@ def test_arguments_that_no_record_can_hold_are_malformed() -> None:
         (r"'\Inq at the fair", r"'\Inq at the fair"),
         (r"\d+ \"quoted\" \\ \u00e9 \u12", '\\d+ "quoted" \\ é \\u12'),
         (r"ends with \.", r"ends with \."),
+        ('the "Mars 5M" mission', 'the "Mars 5M" mission'),
+        (r'\"Skit\" (The "Sagas" Of)', '"Skit" (The "Sagas" Of)'),
+        ('Mars 79 ("Mars 5M)"', 'Mars 79 ("Mars 5M)"'),
+        (r'\"How Did It Come to This?"', '"How Did It Come to This?"'),
+        (r'C:\Data "new"', r'C:\Data "new"'),
+        ('"', '"'),
     ],
 )
-def test_a_backslash_that_escapes_nothing_is_one_of_the_text(written: str, read: str) -> None:
+def test_what_lacks_a_backslash_in_a_string_is_text(written: str, read: str) -> None:
     block = '<tool_call>{"name": "search", "arguments": {"query": "%s"}}</tool_call>'
     text = f"\\q {block % written} \\z {block % 'next'}"
     found = parser_named("hermes").parse(text)
@@ -289,13 +296,30 @@ def test_a_backslash_that_escapes_nothing_is_one_of_the_text(written: str, read:
 def test_what_json_writes_is_read_as_it_was_whatever_follows(text: str, behind: str) -> None:
     written = json.dumps({"q": text, "r": "."})
     assert object_at(written + behind, 0) == ({"q": text, "r": "."}, len(written))
-    lone = written.replace('"."', r'"\."')
-    assert object_at(lone + behind, 0) == ({"q": text, "r": r"\."}, len(lone))
+    for lone, read in ((r"\.", r"\."), ('a "b" c', 'a "b" c')):
+        mended = written.replace('"."', f'"{lone}"')
+        assert object_at(mended + behind, 0) == ({"q": text, "r": read}, len(mended))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"q": "a "b", c"}',  # where the string ends can't be said
+        '{"q": "a "b}}</tool_call> <tool_call>{"q": "c"}',
+        '{"q": "a" "r": "b"}',
+        '{"q": "%s"}' % ('a "b" ' * 40),
+        '{"q": "a "b',
+    ],
+)
+def test_what_is_not_one_value_stays_unread(written: str) -> None:
+    assert object_at(written, 0) is None
 
 
 @pytest.mark.parametrize("length", [300, 390, 400, 410, 3000, 7900])
 def test_a_long_call_has_its_backslashes_too(length: int) -> None:
-    for query in (r"\alpha " + "x" * length, "x" * length + r" \alpha", r"\a" * (length // 3)):
+    ends = [r"\alpha", 'the "A" list']
+    long = [query for end in ends for query in (f"{end} {'x' * length}", f"{'x' * length} {end}")]
+    for query in (*long, r"\a" * (length // 3)):
         written = f'{{"name": "search", "arguments": {{"query": "{query}"}}}}'
         assert object_at(f" {written} more", 0) == (
             {"name": "search", "arguments": {"query": query}},

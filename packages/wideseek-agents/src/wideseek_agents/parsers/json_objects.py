@@ -11,17 +11,21 @@ from wideseek_core import MalformedCall, ToolCall, WrittenCall
 _STRICT = json.JSONDecoder()
 MAX_NESTING = 50
 MENDED = (400, 8_000)
-"""Characters in which backslashes that escape nothing are looked for: most calls are short, and
-many broken ones in a response would take long."""
-_BACKSLASH = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
+"""Characters in which missing backslashes are looked for: most calls are short, and many broken
+ones in a response would take long."""
+MAX_LONE_QUOTES = 60
+"""Quotation marks without a backslash in a value that is mended; with more it is no call."""
+_MARK = re.compile(r'"|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
+_CLOSES = re.compile(r"\s*(?:[,:\]}]|\Z)")
+"""What follows a quotation mark that ends a string."""
 _LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
 
 
 def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue, int] | None:
     """The JSON value that begins at `start` or after blanks, and its end; None without one.
 
-    Unless `strict`, strings may have line breaks, and backslashes that escape nothing, as in
-    paths and formulas.
+    Unless `strict`, strings may have line breaks, backslashes that escape nothing, as in paths and
+    formulas, and quotation marks that are not escaped, as in titles.
     """
     while start < len(text) and text[start].isspace():
         start += 1
@@ -29,15 +33,25 @@ def object_at(text: str, start: int, *, strict: bool = False) -> tuple[JsonValue
     try:
         return cast(tuple[JsonValue, int], decoder.raw_decode(text, start))
     except json.JSONDecodeError as error:
-        return None if strict or not error.msg.startswith("Invalid \\") else _escaped(text, start)
+        return None if strict or not _lacks_backslashes(error, start) else _mended(text, start)
     except (ValueError, RecursionError):  # ValueError: also numbers of thousands of digits
         return None
 
 
-def _escaped(text: str, start: int) -> tuple[JsonValue, int] | None:
-    """The value at `start` if each backslash that escapes nothing is one of the text."""
+def _lacks_backslashes(error: json.JSONDecodeError, start: int) -> bool:
+    """Whether a value can't be read for want of backslashes: a string may have ended too early."""
+    if error.msg.startswith("Invalid \\"):
+        return True
+    before = error.doc[max(start, error.pos - MENDED[0]) : error.pos].rstrip()
+    return error.msg.endswith(" delimiter") and before.endswith('"')
+
+
+def _mended(text: str, start: int) -> tuple[JsonValue, int] | None:
+    """The value at `start` if what stands in strings without a backslash is text."""
     for length in MENDED:
         mended, places = _with_backslashes(text, start, start + length)
+        if mended is None:
+            return None
         try:
             value, end = cast(tuple[JsonValue, int], _LENIENT.raw_decode(mended))
         except json.JSONDecodeError as error:
@@ -53,15 +67,25 @@ def _escaped(text: str, start: int) -> tuple[JsonValue, int] | None:
     return None
 
 
-def _with_backslashes(text: str, start: int, end: int) -> tuple[str, list[int]]:
-    """A part of a text with each backslash that escapes nothing twice, and where these were."""
+def _with_backslashes(text: str, start: int, end: int) -> tuple[str | None, list[int]]:
+    """A part of a text with the backslashes that its strings lack, and before what these are.
+
+    A backslash that escapes nothing lacks another; so does a quotation mark in a string that
+    nothing follows which may follow a string. None if too many marks lack one.
+    """
     mended, places = list[str](), list[int]()
-    at = start
-    for found in _BACKSLASH.finditer(text, start, end):
-        if found.group() == "\\":
-            mended.append(text[at : found.end()])
-            at = found.end()
-            places.append(at)
+    at, inside, quotes = start, False, 0
+    for found in _MARK.finditer(text, start, end):
+        place, mark = found.start(), found.group()
+        if mark == '"' and (not inside or _CLOSES.match(text, found.end())):
+            inside = not inside
+        elif mark in ('"', "\\"):
+            mended.append(text[at:place])
+            at = place
+            places.append(place)
+            quotes += mark == '"'
+            if quotes > MAX_LONE_QUOTES:
+                return None, places
     return "\\".join([*mended, text[at:end]]), places
 
 
