@@ -1,11 +1,13 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 
-from wideseek_core import DataError, TrainError
+from wideseek_core import CheckpointError, DataError, TrainError
 from wideseek_rl import DemoSet, OptimizerConfig, SFTConfig
+from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.testing import known, tiny_model
 from wideseek_rl.trainers.sft import SFTProgress, held_out_loss, make_batches, train_on_demos
 
@@ -118,3 +120,80 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
 def test_a_run_needs_an_end() -> None:
     with pytest.raises(ValidationError, match="one of epochs and max_seconds"):
         SFTConfig(epochs=None)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted(model: Decoder, settings: SFTConfig, saved: Path, updates: int) -> None:
+    """Trains until some update, behind which the process ends."""
+
+    def end(progress: SFTProgress) -> None:
+        if progress.updates == updates:
+            raise Interrupted
+
+    always = settings.model_copy(update={"log_every_s": 1e-9, "save_every_s": 1e-9})
+    with pytest.raises(Interrupted):
+        train_on_demos(model, counting(), always, on_progress=end, saved=saved)
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4}])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(lora: object, tmp_path: Path) -> None:
+    settings, saved = config(epochs=5, lora=lora), tmp_path / "a" / "run.safetensors"
+    whole = tiny_model()
+    reports: list[SFTProgress] = []
+    train_on_demos(whole, counting(), settings, on_progress=reports.append)
+    for updates in (3, 11):
+        # Its report comes before its save.
+        interrupted(tiny_model(), settings, saved, updates)
+    again = tiny_model()
+    last = train_on_demos(again, counting(), settings, saved=saved)
+    assert (last.updates, last.tokens) == (reports[-1].updates, reports[-1].tokens) == (20, 1600)
+    assert last.lr == reports[-1].lr
+    for name, expected in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], expected, rtol=0, atol=0)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_run_that_goes_on_may_end_later(tmp_path: Path) -> None:
+    saved = tmp_path / "run.safetensors"
+    interrupted(tiny_model(), config(epochs=2), saved, 6)
+    last = train_on_demos(tiny_model(), counting(), config(epochs=3), saved=saved)
+    assert last.updates == 12
+    timed = config(epochs=None, max_seconds=1e-9)
+    assert train_on_demos(tiny_model(), counting(), timed, saved=saved).updates == 5
+
+
+@pytest.mark.parametrize(
+    ("other", "rows"),
+    [
+        ({"batch_tokens": 160}, 40),
+        ({"seed": 1}, 40),
+        ({"optimizer": OptimizerConfig()}, 40),
+        ({}, 41),
+    ],
+)
+def test_what_was_saved_of_another_run_is_refused(
+    other: dict[str, object], rows: int, tmp_path: Path
+) -> None:
+    saved = tmp_path / "run.safetensors"
+    interrupted(tiny_model(), config(), saved, 3)
+    before = saved.read_bytes()
+    with pytest.raises(CheckpointError, match="interrupted run with other settings"):
+        train_on_demos(tiny_model(), counting(rows), config(**other), saved=saved)
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(CheckpointError, match=r"delete .*run\.safetensors to begin anew"):
+        train_on_demos(model, counting(), config(), saved=saved)
+    assert saved.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x08\0\0\0\0\0\0\0{}      ", None])
+def test_a_save_that_is_not_whole_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    saved = tmp_path / "run.safetensors"
+    interrupted(tiny_model(), config(), saved, 3)
+    saved.write_bytes(saved.read_bytes()[:-10] if content is None else content)
+    with pytest.raises(CheckpointError, match="not a whole file"):
+        train_on_demos(tiny_model(), counting(), config(), saved=saved)

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 def make_start_policy(config: SftConfig) -> SFTProgress:
     """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`.
 
+    A run that was interrupted goes on from the file `unfinished_file` beside it.
+
     With `sft.lora` also `adapter/` in PEFT's format; those of the weights are merged. Both have a
     `wideseek.json`, so that whoever uses them gets the team that was demonstrated.
     """
@@ -57,7 +59,17 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     _warn(made, config.max_tokens)
     model = _network(config, tokenizer).to(device)
     adapter = _adapter(config)
-    last = train_on_demos(model, demos, config.sft, on_progress=_log, adapter=adapter)
+    saved = unfinished_file(config.folder)
+    if saved.exists():
+        logger.info("going on with the run that %s is of", saved)
+    try:
+        last = train_on_demos(
+            model, demos, config.sft, on_progress=_log, adapter=adapter, saved=saved
+        )
+    except KeyboardInterrupt:
+        if saved.exists():
+            logger.warning("the same command goes on from %s", saved)
+        raise
     with tempfile.TemporaryDirectory() as work:
         vocabulary = Path(work) / "tokenizer.json"
         save_vocabulary(tokenizer, vocabulary)
@@ -91,7 +103,13 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
         "config": {name: value for name, value in plain(config).items() if name != "folder"},
     }
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
+    saved.unlink(missing_ok=True)
     return last
+
+
+def unfinished_file(folder: Path) -> Path:
+    """Where a run is saved whose model is to be in `folder`."""
+    return folder.absolute().with_name(f"{folder.absolute().name}.unfinished.safetensors")
 
 
 def _demonstrations(config: SftConfig, team: TeamConfig, tokenizer: Tokenizer) -> Demonstrations:

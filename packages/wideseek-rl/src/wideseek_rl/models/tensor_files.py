@@ -64,12 +64,17 @@ def write_model_tensors(
         write_object(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": index})
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Writes a safetensors file. Raises `CheckpointError` if the disk does not take it."""
+def write_tensors(
+    tensors: dict[str, Tensor], path: Path, facts: Mapping[str, str] | None = None
+) -> None:
+    """Writes a safetensors file, with `facts` among its metadata.
+
+    Raises `CheckpointError` if the disk does not take it.
+    """
     path.touch()
     mode = path.stat().st_mode
     try:
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(tensors, path, metadata={"format": "pt", **(facts or {})})
     except SafetensorError as error:
         raise CheckpointError(f"{path}: can't be written: {error}") from None
     path.chmod(mode)  # the library makes files that only their owner may read

@@ -158,6 +158,9 @@ class SFTConfig(Config):
     """Seed of the order of demonstrations and batches."""
     log_every_s: float = Field(default=10.0, gt=0)
     """Seconds between progress reports."""
+    save_every_s: float | None = Field(default=120.0, gt=0)
+    """Seconds between saves of a run, from which it goes on after an interruption; null saves
+    nothing before the end."""
 
     @model_validator(mode="after")
     def _ends(self) -> "SFTConfig":

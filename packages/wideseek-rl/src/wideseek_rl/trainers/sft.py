@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from wideseek_rl.models.decoder import Decoder
 from wideseek_rl.models.lora import dropouts, put_adapter, seeded
 from wideseek_rl.trainers.config import SFTConfig
 from wideseek_rl.trainers.optimizer import learning_rate, make_optimizer, set_learning_rate
+from wideseek_rl.trainers.sft_saves import Done, Saves, fingerprint
 
 Kind = type[np.int16] | type[np.int32]
 
@@ -68,8 +70,12 @@ def train_on_demos(
     *,
     on_progress: Callable[[SFTProgress], None] | None = None,
     adapter: Path | None = None,
+    saved: Path | None = None,
 ) -> SFTProgress:
     """Trains a model in place until the epochs or the seconds are over; returns the last report.
+
+    With a file `saved` the run is saved there every `save_every_s`, and goes on from there if it
+    was interrupted. The file stays; whoever has written the model deletes it.
 
     With `lora` settings the weights are frozen and adapters are put beside them: those of the
     folder `adapter`, or new ones. Saving is the caller's: `save_model` writes a folder whole or not
@@ -78,12 +84,14 @@ def train_on_demos(
     Raises:
         DataError: there is nothing to train on, or an id is not in the vocabulary.
         TrainError: the loss is not finite.
+        CheckpointError: the file `saved` is of another run, or not whole.
     """
+    saves = None if saved is None else Saves(saved, fingerprint(model, demos, config, adapter))
     if config.lora is not None:
         put_adapter(model, config.lora, adapter)
     device = next(model.parameters()).device
     batches = make_batches(demos, config, vocabulary=model.config.vocab_size, device=device)
-    return _Run(model, batches, config, device, on_progress).go()
+    return _Run(model, batches, config, device, on_progress, saves).go()
 
 
 def held_out_loss(model: Decoder, demos: DemoSet, config: SFTConfig) -> float:
@@ -182,8 +190,10 @@ class _Run:
         config: SFTConfig,
         device: torch.device,
         on_progress: Callable[[SFTProgress], None] | None,
+        saves: Saves | None,
     ) -> None:
         self._model, self._batches, self._config = model, batches, config
+        self._saves = saves
         self._on_progress = on_progress
         self._hidden: Hidden = model.hidden
         if config.compile:
@@ -193,16 +203,20 @@ class _Run:
         self._autocast = _autocasts(config, device)
         self._optimizer = make_optimizer(model, config.optimizer)
         self._loss_sum = torch.zeros((), device=device)
-        self._updates = self._tokens = self._reported = 0
+        done = Done() if saves is None else saves.read(model, self._optimizer)
+        self._updates = self._reported = done.updates
+        self._tokens = self._tokens_before = done.tokens
         self._lr: float | None = None
         self._loss: float | None = None
-        self._started = self._last = time.monotonic()
+        self._last = self._last_save = self._began = time.monotonic()
+        self._started = self._began - done.seconds
 
     def go(self) -> SFTProgress:
         """Trains to the end."""
         for layer in dropouts(self._model):
             layer.train()
-        with seeded(self._config.seed, self._loss_sum.device):
+        # A run that goes on draws other masks for dropout than those of its first updates.
+        with seeded(self._config.seed + self._updates, self._loss_sum.device):
             self._train()
         for layer in dropouts(self._model):
             layer.eval()
@@ -213,13 +227,22 @@ class _Run:
 
     def _train(self) -> None:
         every = self._config.log_every_s
-        for batch in self._order():
+        for batch in islice(self._order(), self._updates, None):
             progress = self._progress()
             if progress >= 1:
                 break
             self._update(batch, progress)
             if time.monotonic() - self._last >= every and self._on_progress is not None:
                 self._on_progress(self._report())
+            self._save()
+
+    def _save(self) -> None:
+        every, now = self._config.save_every_s, time.monotonic()
+        if self._saves is None or every is None or now - self._last_save < every:
+            return
+        done = Done(updates=self._updates, tokens=self._tokens, seconds=now - self._started)
+        self._saves.write(self._model, self._optimizer, done)
+        self._last_save = time.monotonic()
 
     def _order(self) -> Iterator[SFTBatch]:
         """Batches in a new random order every epoch, without end."""
@@ -267,7 +290,7 @@ class _Run:
             epoch=self._updates / len(self._batches),
             loss=loss,
             tokens=self._tokens,
-            tokens_per_s=self._tokens / max(seconds, 1e-9),
+            tokens_per_s=(self._tokens - self._tokens_before) / max(self._last - self._began, 1e-9),
             seconds=seconds,
             lr=self._lr,
         )
