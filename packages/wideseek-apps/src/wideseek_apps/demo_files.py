@@ -7,7 +7,8 @@ from pathlib import Path
 from wideseek_agents import ChatTokenizer
 from wideseek_agents.policies.dialogue import Dialogue
 from wideseek_apps.demos import Demonstrations
-from wideseek_core import Message
+from wideseek_core import Language, Message
+from wideseek_core.language import detect_language
 from wideseek_core.progress import ProgressBar
 from wideseek_data.teaching.conversations import Demonstration, read_demonstrations
 from wideseek_rl.batch.demonstrations import DemoSet
@@ -21,15 +22,20 @@ def read_demo_files(
 ) -> Demonstrations:
     """The rows of the files, in order; longer ones are left out and counted by role."""
     rows: list[tuple[list[int], list[bool]]] = []
-    kept, left_out = Counter[str](), Counter[str]()
+    kept, left_out, languages = Counter[str](), Counter[str](), Counter[Language]()
     with ProgressBar("demonstrations", None) as bar:
         for demonstration in _all(paths):
             ids, trained = row_of(demonstration.chat(), tokenizer)
             fits = len(ids) <= max_tokens
             (kept if fits else left_out)[demonstration.agent] += 1
             rows += [(ids, trained)] * fits
+            asked = next((one for one in demonstration.messages if one.role == "user"), None)
+            if fits and asked is not None:
+                languages[detect_language(asked.content)] += 1
             bar.advance(1)
-    return Demonstrations(rows=DemoSet.from_rows(rows), kept=kept, left_out=left_out)
+    return Demonstrations(
+        rows=DemoSet.from_rows(rows), kept=kept, left_out=left_out, languages=languages
+    )
 
 
 def _all(paths: Sequence[Path]) -> Iterable[Demonstration]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from wideseek_agents import ChatTokenizer, PromptSet, ScriptedPolicy, Team, Team
 from wideseek_agents.policies.scripted import Respond
 from wideseek_apps.listing_demos import demonstrate_listing
 from wideseek_apps.sft_config import DemosConfig
-from wideseek_core import Document, Episode, Message, Page, Policy, ToolSpec
+from wideseek_core import Document, Episode, Language, Message, Page, Policy, ToolSpec
 from wideseek_core.progress import ProgressBar
 from wideseek_data.atlas.absent import absent
 from wideseek_data.atlas.chains import chains
@@ -47,15 +47,19 @@ class Demonstrations:
     """How many rows show each role."""
     left_out: Counter[str]
     """How many rows of each role were too long."""
+    languages: Counter[Language] = field(default_factory=Counter[Language])
+    """How many rows are in each language."""
 
     @classmethod
     def join(cls, parts: Sequence["Demonstrations"]) -> "Demonstrations":
         """Several as one, in order."""
-        kept, left_out = Counter[str](), Counter[str]()
+        kept, left_out, languages = Counter[str](), Counter[str](), Counter[Language]()
         for part in parts:
             kept.update(part.kept)
             left_out.update(part.left_out)
-        return cls(rows=DemoSet.join([part.rows for part in parts]), kept=kept, left_out=left_out)
+            languages.update(part.languages)
+        rows = DemoSet.join([part.rows for part in parts])
+        return cls(rows=rows, kept=kept, left_out=left_out, languages=languages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,10 @@ def _rows(job: _Job) -> Demonstrations:
                 (kept if fits else left_out)[trajectory.role] += 1
                 rows += [row] * fits
     pairs = ((row.ids.tolist(), (row.weights > 0).tolist()) for row in rows)
-    return Demonstrations(rows=DemoSet.from_rows(pairs), kept=kept, left_out=left_out)
+    languages = Counter[Language](en=len(rows))  # of the atlas and of invented worlds
+    return Demonstrations(
+        rows=DemoSet.from_rows(pairs), kept=kept, left_out=left_out, languages=languages
+    )
 
 
 def _texts(job: _Job) -> list[str]:

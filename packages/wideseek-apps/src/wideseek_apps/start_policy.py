@@ -14,13 +14,13 @@ import torch
 from tokenizers import Tokenizer
 
 from wideseek_agents import ChatTokenizer, TeamConfig
-from wideseek_agents.profile import ModelProfile, taught_settings, write_profile
+from wideseek_agents.profile import ModelProfile, read_profile, taught_settings, write_profile
 from wideseek_apps.demo_files import read_demo_files
 from wideseek_apps.demos import Demonstrations, demo_set, demo_texts
 from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.sft_config import SftConfig, check_sft
 from wideseek_apps.vocabulary import END, PAD, save_vocabulary, token_id, train_vocabulary
-from wideseek_core import DataError
+from wideseek_core import DataError, Language
 from wideseek_core.counting import counted
 from wideseek_core.files import write_atomically
 from wideseek_core.runs import plain
@@ -34,6 +34,9 @@ from wideseek_rl.models.policy import chosen_device
 from wideseek_rl.trainers.sft import SFTProgress, train_on_demos
 
 logger = logging.getLogger(__name__)
+
+LEARNT = 0.05
+"""The share of demonstrations from which a language counts as taught."""
 
 
 def make_start_policy(config: SftConfig) -> SFTProgress:
@@ -76,7 +79,7 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
         save_model(model, config.folder, vocabulary, torch.bfloat16)
     usual: int = LocalPolicy.model_fields["window"].default
     profile = ModelProfile(
-        languages=("en",),
+        languages=languages_of(made, *filter(None, (config.parent, adapter))),
         team=taught_settings(team),
         window=config.max_tokens if config.max_tokens > usual else None,
     )
@@ -105,6 +108,19 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     write_atomically(config.folder / "training.json", json.dumps(report, indent=1) + "\n")
     saved.unlink(missing_ok=True)
     return last
+
+
+def languages_of(made: Demonstrations, *parents: Path) -> tuple[Language, ...]:
+    """Languages that a policy knows which was taught these demonstrations.
+
+    Empty where it continues from a model of which that is not known: a general model knows more
+    languages than it is shown.
+    """
+    total = made.languages.total()
+    taught = [tag for tag, count in made.languages.most_common() if count >= LEARNT * total]
+    found = [profile for one in parents if (profile := read_profile(one)) is not None]
+    known = [tag for profile in found for tag in profile.languages]
+    return tuple(dict.fromkeys([*known, *taught])) if known or not parents else ()
 
 
 def unfinished_file(folder: Path) -> Path:
