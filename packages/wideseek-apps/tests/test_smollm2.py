@@ -1,15 +1,18 @@
 """`policy.model=smollm2`: the adapter is there, the base model is asked for by name and digest."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from wideseek_apps.checks import check_policy
 from wideseek_apps.convert_config import ConvertConfig
+from wideseek_apps.evaluation import WideSearchConfig
 from wideseek_apps.policy import LocalPolicy
 from wideseek_apps.profiles import profile_of
 from wideseek_core import ConfigError
+from wideseek_core.config import load_config
 from wideseek_rl.models import smollm2
 from wideseek_rl.models.lora_files import read_settings, read_tensors
 from wideseek_rl.models.policy import ModelConfig, PolicyModel
@@ -65,6 +68,15 @@ def test_what_its_agents_were_taught_is_known_without_the_base_model(base: Path)
     assert profile.team["prompts"] == "compact"
 
 
+def test_a_team_has_the_turns_that_long_tables_need(base: Path) -> None:
+    config = load_config(WideSearchConfig, ["policy.model=smollm2"])
+    assert isinstance(config.policy, LocalPolicy)
+    assert (config.policy.window, config.policy.turn_tokens) == (8192, 1920)
+    assert config.team.lead.max_turns == 8
+    given = load_config(WideSearchConfig, ["policy.model=smollm2", "team.lead.max_turns=3"])
+    assert given.team.lead.max_turns == 3
+
+
 def test_conversion_puts_the_base_model_where_it_is_looked_for(base: Path) -> None:
     config = ConvertConfig()
     assert (config.folder, config.expected_sha256) == (base, smollm2.BASE_SHA256)
@@ -75,4 +87,7 @@ def test_the_adapter_fits_into_a_release() -> None:
     folder = smollm2.adapter_folder()
     assert read_settings(folder)["r"] == 16
     assert len(read_tensors(folder)) == 2 * 7 * 30
-    assert (folder / "adapter_model.safetensors").stat().st_size < 12_000_000
+    weights = folder / "adapter_model.safetensors"
+    assert weights.stat().st_size < 12_000_000
+    digest = sha256(weights.read_bytes()).hexdigest()
+    assert f"`{digest}`" in (folder / "README.md").read_text("utf-8")  # whose figures these are
