@@ -247,6 +247,7 @@ def test_other_text_is_an_answer(text: str, format: str) -> None:
         "search\n" + "[" * 900 + "]" * 900,
         "search\n" + '{"tool_calls": ' * 900 + "1" + "}" * 900,
         '{"name": "search" x' * 5000,
+        *('search\n["b"c"]\n' + '["b"c"]\n' * 3000, '["\\q"]\n' * 3000),
     ],
 )
 def test_hostile_text_is_read_in_time(text: str) -> None:
@@ -307,12 +308,31 @@ def test_what_json_writes_is_read_as_it_was_whatever_follows(text: str, behind: 
         '{"q": "a "b", c"}',  # where the string ends can't be said
         '{"q": "a "b}}</tool_call> <tool_call>{"q": "c"}',
         '{"q": "a" "r": "b"}',
+        *('["a" "b"]', '{"q": ["a",\n"b"\n"c"]}', '["\\q" "b"]'),  # a comma is missing
         '{"q": "%s"}' % ('a "b" ' * 40),
         '{"q": "a "b',
     ],
 )
 def test_what_is_not_one_value_stays_unread(written: str) -> None:
     assert object_at(written, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r'{"q": "\a"}', {"q": r"\a"}),
+        ('{"q": "a "b" c"}', {"q": 'a "b" c'}),
+        (r'{"q": "%s \a"}' % ("x" * 500), {"q": "x" * 500 + r" \a"}),
+        ('["the "A" "B" list"]', ['the "A" "B" list']),
+        (r'["\"A" "B\" list \."]', ['"A" "B" list \\.']),
+        ('[["a "b" x]c"], {"q": "]"}]', [['a "b" x]c'], {"q": "]"}]),
+        ('["%s"]' % ('"b" ' * 30), ['"b" ' * 30]),
+        (r'"a \q"', r"a \q"),
+    ],
+)
+def test_quotation_marks_behind_a_value_are_not_part_of_it(written: str, read: object) -> None:
+    for behind in ("", ' and "so" on' * 100, ' "', "]}", '"', '{"'):
+        assert object_at(written + behind, 0) == (read, len(written))
 
 
 @pytest.mark.parametrize("length", [300, 390, 400, 410, 3000, 7900])

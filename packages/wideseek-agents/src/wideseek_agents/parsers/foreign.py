@@ -5,7 +5,8 @@ calls as in Python. What is JSON in the shape of a call is read; any other call 
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 from itertools import islice
 from typing import cast
 
@@ -50,23 +51,25 @@ def _json_calls(text: str, named: str) -> list[WrittenCall]:
     """The calls of a response that ends with them, as JSON that begins on a line of its own."""
     bare = _MARKUP.sub("\n", text)
     known = re.compile(rf"(?:\w+[./])?(?:{named})(?::\d+)?") if named else None
+    value_at = cache(partial(object_at, bare))  # Each start reads on through those behind it.
     for start in islice(_LINE_OF_JSON.finditer(bare), _MAX_STARTS):
-        values = list(_calls_in(_values(bare, start.end())))
-        calls = [read_call(value) for value in values]
+        values = list(_calls_in(_values(bare, start.end(), value_at)))
         alone = not bare[: start.start()].strip() or _CALL_MARK.search(text) is not None
-        if calls and (
+        if values and (
             (alone and all(map(is_call, values)))
-            or (known and all(known.fullmatch(call.name) for call in calls))
+            or (known and all(known.fullmatch(read_call(value).name) for value in values))
         ):
-            return calls
+            return [read_call(value) for value in values]
     return []
 
 
-def _values(text: str, place: int) -> list[JsonValue]:
+def _values(
+    text: str, place: int, value_at: Callable[[int], tuple[JsonValue, int] | None]
+) -> list[JsonValue]:
     """The JSON values from `place` to the end of a text; none if something else is there."""
     values: list[JsonValue] = []
     while place < len(text):
-        found = object_at(text, place)
+        found = value_at(place)
         if found is None:
             return []
         values.append(found[0])

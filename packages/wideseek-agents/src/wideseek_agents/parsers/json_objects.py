@@ -15,9 +15,11 @@ MENDED = (400, 8_000)
 ones in a response would take long."""
 MAX_LONE_QUOTES = 60
 """Quotation marks without a backslash in a value that is mended; with more it is no call."""
-_MARK = re.compile(r'"|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
+_MARK = re.compile(r'["\[\]{}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _CLOSES = re.compile(r"\s*(?:[,:\]}]|\Z)")
 """What follows a quotation mark that ends a string."""
+_OPENS_NEXT = re.compile(r'\s+"')
+"""What follows the end of a string where a comma is missing."""
 _LENIENT = json.JSONDecoder(strict=False)  # Takes line breaks inside strings.
 
 
@@ -68,24 +70,37 @@ def _mended(text: str, start: int) -> tuple[JsonValue, int] | None:
 
 
 def _with_backslashes(text: str, start: int, end: int) -> tuple[str | None, list[int]]:
-    """A part of a text with the backslashes that its strings lack, and before what these are.
+    """The value at `start` with the backslashes that its strings lack, and before what these are.
 
     A backslash that escapes nothing lacks another; so does a quotation mark in a string that
-    nothing follows which may follow a string. None if too many marks lack one.
+    nothing follows which may follow a string. A value that goes on behind `end` is cut off there.
+    None if too many marks lack one, or if a comma seems to be missing between two strings.
     """
     mended, places = list[str](), list[int]()
-    at, inside, quotes = start, False, 0
+    at, inside, depth = start, False, 0
+    quotes, lone = 0, 0  # In this string, with a backslash or without; in the value without.
     for found in _MARK.finditer(text, start, end):
         place, mark = found.start(), found.group()
-        if mark == '"' and (not inside or _CLOSES.match(text, found.end())):
-            inside = not inside
+        if not inside and mark in "[]{}":
+            depth += 1 if mark in "[{" else -1
+        elif mark == '"' and (not inside or not depth or _CLOSES.match(text, found.end())):
+            inside, quotes = not inside, 0
         elif mark in ('"', "\\"):
             mended.append(text[at:place])
             at = place
             places.append(place)
-            quotes += mark == '"'
-            if quotes > MAX_LONE_QUOTES:
-                return None, places
+            if mark == '"':
+                if lone == MAX_LONE_QUOTES or (
+                    quotes % 2 == 0 and _OPENS_NEXT.match(text, found.end())
+                ):
+                    return None, places
+                lone += 1
+                quotes += 1
+        elif mark == '\\"':
+            quotes += 1
+        if not inside and depth <= 0:
+            end = found.end()
+            break
     return "\\".join([*mended, text[at:end]]), places
 
 
