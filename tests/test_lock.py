@@ -250,11 +250,11 @@ def test_every_package_is_installed_in_one_version(machine: Machine) -> None:
 def test_uv_selects_the_same(wanted: Request, tmp_path: Path) -> None:
     found = subprocess.run(
         [
-            *(find_uv_bin(), "sync", "--frozen", "--offline", "--dry-run"),
+            *(find_uv_bin(), "sync", "--frozen", "--offline", "--dry-run", "--color", "never"),
             *("--python", sys.executable, *wanted.arguments()),
         ],
         cwd=ROOT,
-        env=os.environ
+        env={name: value for name, value in os.environ.items() if not name.startswith("UV_")}
         | {
             "UV_PROJECT_ENVIRONMENT": str(tmp_path / "environment"),
             "UV_CACHE_DIR": str(tmp_path.parent / "uv-cache"),
