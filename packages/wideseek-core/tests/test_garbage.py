@@ -60,6 +60,14 @@ def test_what_others_have_set_stays() -> None:
     assert gc.get_freeze_count() > 0
 
 
+@pytest.mark.parametrize("before", [(700, 10, 10), (0, 10, 10)])
+def test_what_others_set_inside_stays(before: tuple[int, int, int]) -> None:
+    gc.set_threshold(*before)
+    with rare_garbage_collection():
+        gc.set_threshold(900, 5, 5)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == ((900, 5, 5), 0)
+
+
 def test_a_search_that_is_switched_off_stays_off() -> None:
     gc.set_threshold(0, 10, 10)
     with rare_garbage_collection():

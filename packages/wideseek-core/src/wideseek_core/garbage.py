@@ -10,6 +10,7 @@ With Python's own setting (700, 10, 10) it walks through everything that lives o
 
 _blocks = 0
 _before = gc.get_threshold()
+_inside = _before
 _frozen = False
 
 
@@ -19,9 +20,9 @@ def rare_garbage_collection() -> Generator[None]:
 
     What has no cycles is freed at once as ever. The setting is that of the whole process: blocks
     may overlap, and the last one to end restores what was there before the first. Whoever has set
-    other thresholds, or has switched the search off, keeps that.
+    other thresholds, also inside a block, or has switched the search off, keeps that.
     """
-    global _blocks, _before, _frozen
+    global _blocks, _before, _inside, _frozen
     if not _blocks:
         _before = gc.get_threshold()
         _frozen = not gc.get_freeze_count()
@@ -31,12 +32,14 @@ def rare_garbage_collection() -> Generator[None]:
             gc.freeze()
         if _before[0]:  # 0 is no search at all
             gc.set_threshold(*(max(pair) for pair in zip(_before, THRESHOLDS, strict=True)))
+        _inside = gc.get_threshold()
     _blocks += 1
     try:
         yield
     finally:
         _blocks -= 1
         if not _blocks:
-            gc.set_threshold(*_before)
+            if gc.get_threshold() == _inside:
+                gc.set_threshold(*_before)
             if _frozen:
                 gc.unfreeze()
