@@ -327,11 +327,12 @@ def test_what_is_not_one_value_stays_unread(written: str) -> None:
         (r'["\"A" "B\" list \."]', ['"A" "B" list \\.']),
         ('[["a "b" x]c"], {"q": "]"}]', [['a "b" x]c'], {"q": "]"}]),
         ('["%s"]' % ('"b" ' * 30), ['"b" ' * 30]),
+        ('["a "b", "c "D" "E" f"]', ['a "b', 'c "D" "E" f']),
         (r'"a \q"', r"a \q"),
     ],
 )
 def test_quotation_marks_behind_a_value_are_not_part_of_it(written: str, read: object) -> None:
-    for behind in ("", ' and "so" on' * 100, ' "', "]}", '"', '{"'):
+    for behind in ("", ' and "so" on' * 100, ' {"so" on' * 100, ' "', "]}", '"', '{"'):
         assert object_at(written + behind, 0) == (read, len(written))
 
 
