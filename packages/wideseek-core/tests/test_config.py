@@ -207,6 +207,10 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
         ("named.boat=boat", "named.boat: write named.boat.kind=boat (got 'boat')"),
         ("named.A={kind: boat}", "named.A: string should match pattern '^[a-z]+$' (got 'A')"),
         ("vehicle.kind=train", "missing key 'vehicle.engine'"),
+        (
+            "vehicle={kind: train, engin: x}",
+            "unknown key 'vehicle.engin'; did you mean 'vehicle.engine'?",
+        ),
         ("stop.place.kind=yard", "missing key 'stop.place.gate'"),
         ("stop.place={kind: yard, gate: g, yard: [1]}", "stop.place.yard: input should be a valid"),
         ("stop.at=mast", "stop.at: input should be 'bow' or 'stern' (got 'mast')"),
@@ -252,6 +256,10 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path: Path) -> None:
 )
 def test_bad_arguments_get_a_line_that_names_the_key(argument: str, line: str) -> None:
     assert problem([argument]).startswith(line)
+
+
+def test_an_unknown_key_elsewhere_does_not_hide_a_missing_one() -> None:
+    assert problem(["vehicle.kind=train", "gaol=x"]) == "missing key 'vehicle.engine'"
 
 
 def test_a_number_out_of_range_names_key_and_value() -> None:

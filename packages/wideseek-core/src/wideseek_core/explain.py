@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from wideseek_core.fields import LIST, containers, kind_of, models_in
 from wideseek_core.redaction import REDACTED, hide_credentials
@@ -25,8 +26,11 @@ _SPELLED_OTHERWISE = re.compile(r"[/:>-]+|__")
 
 
 def explain(cls: type[BaseModel], error: ValidationError) -> str:
-    """The first problem of a validation error, as one line for a person."""
-    problem = error.errors(include_url=False)[0]
+    """The first problem of a validation error, as one line for a person.
+
+    A missing key gives way to an unknown one beside it, which is likely the same key, misspelled.
+    """
+    problem = _first(error.errors(include_url=False))
     path, models, secret = _place(cls, problem["loc"])
     where, kind = ".".join(path), problem["type"]
     value: object = problem.get("input")
@@ -48,6 +52,18 @@ def explain(cls: type[BaseModel], error: ValidationError) -> str:
     message = hide_credentials(problem["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     return f"{where}: {message}{shown}" if where else message
+
+
+def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
+    first = problems[0]
+    if first["type"] != "missing":
+        return first
+    unknown = (
+        problem
+        for problem in problems
+        if problem["type"] == "extra_forbidden" and problem["loc"][:-1] == first["loc"][:-1]
+    )
+    return next(unknown, first)
 
 
 def _unknown_kind(where: str, context: Mapping[str, object]) -> str:
