@@ -39,7 +39,7 @@ def updates_saved(file: Path) -> int:
     return int(header["__metadata__"]["updates"])
 
 
-def test_supervised_training_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+def test_supervised_training_resumes_after_it_was_killed(tmp_path: Path) -> None:
     folder, saved = tmp_path / "made", tmp_path / "made.unfinished.safetensors"
     run = started(folder, "sft.epochs=100000")
     deadline = time.monotonic() + 120
@@ -53,13 +53,13 @@ def test_supervised_training_goes_on_after_it_was_killed(tmp_path: Path) -> None
     last = started(folder, "sft.epochs=null", "sft.max_seconds=0.001")
     out, _ = last.communicate(timeout=120)
     assert last.returncode == 0, out
-    assert f"going on with the run that {saved} is of" in out
+    assert f"resuming the run saved in {saved}" in out
     report = json.loads((folder / "training.json").read_text())
     assert report["training"]["updates"] == reached
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-def test_who_ends_supervised_training_reads_how_to_go_on(
+def test_who_ends_supervised_training_reads_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = SftConfig(
@@ -79,4 +79,4 @@ def test_who_ends_supervised_training_reads_how_to_go_on(
     with pytest.raises(KeyboardInterrupt):
         make_start_policy(config)
     saved = unfinished_file(config.folder)
-    assert f"the same command goes on from {saved}" in caplog.text
+    assert f"the same command resumes from {saved}" in caplog.text

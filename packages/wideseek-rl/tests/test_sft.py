@@ -156,7 +156,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(lora: object, tmp_path: P
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_a_run_that_goes_on_may_end_later(tmp_path: Path) -> None:
+def test_a_resumed_run_may_end_later(tmp_path: Path) -> None:
     saved = tmp_path / "run.safetensors"
     interrupted(tiny_model(), config(epochs=2), saved, 6)
     last = train_on_demos(tiny_model(), counting(), config(epochs=3), saved=saved)

@@ -42,7 +42,7 @@ LEARNT = 0.05
 def make_start_policy(config: SftConfig) -> SFTProgress:
     """Writes the policy's folder: weights in bfloat16, `tokenizer.json`, `training.json`.
 
-    A run that was interrupted goes on from the file `unfinished_file` beside it.
+    A run that was interrupted resumes from the file `unfinished_file` beside it.
 
     With `sft.lora` also `adapter/` in PEFT's format; those of the weights are merged. Both have a
     `wideseek.json`, so that whoever uses them gets the team that was demonstrated.
@@ -64,14 +64,14 @@ def make_start_policy(config: SftConfig) -> SFTProgress:
     adapter = _adapter(config)
     saved = unfinished_file(config.folder)
     if saved.exists():
-        logger.info("going on with the run that %s is of", saved)
+        logger.info("resuming the run saved in %s", saved)
     try:
         last = train_on_demos(
             model, demos, config.sft, on_progress=_log, adapter=adapter, saved=saved
         )
     except KeyboardInterrupt:
         if saved.exists():
-            logger.warning("the same command goes on from %s", saved)
+            logger.warning("the same command resumes from %s", saved)
         raise
     with tempfile.TemporaryDirectory() as work:
         vocabulary = Path(work) / "tokenizer.json"

@@ -73,7 +73,7 @@ def _with_backslashes(text: str, start: int, end: int) -> tuple[str | None, list
     """The value at `start` with the backslashes that its strings lack, and before what these are.
 
     A backslash that escapes nothing lacks another; so does a quotation mark in a string that
-    nothing follows which may follow a string. A value that goes on behind `end` is cut off there.
+    nothing follows which may follow a string. A value that is longer is cut off at `end`.
     None if too many marks lack one, or if a comma seems to be missing between two strings.
     """
     mended, places = list[str](), list[int]()

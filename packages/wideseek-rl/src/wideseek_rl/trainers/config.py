@@ -159,7 +159,7 @@ class SFTConfig(Config):
     log_every_s: float = Field(default=10.0, gt=0)
     """Seconds between progress reports."""
     save_every_s: float | None = Field(default=120.0, gt=0)
-    """Seconds between saves of a run, from which it goes on after an interruption; null saves
+    """Seconds between saves of a run, from which it resumes after an interruption; null saves
     nothing before the end."""
 
     @model_validator(mode="after")

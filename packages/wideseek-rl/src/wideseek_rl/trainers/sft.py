@@ -74,7 +74,7 @@ def train_on_demos(
 ) -> SFTProgress:
     """Trains a model in place until the epochs or the seconds are over; returns the last report.
 
-    With a file `saved` the run is saved there every `save_every_s`, and goes on from there if it
+    With a file `saved` the run is saved there every `save_every_s`, and resumes from there if it
     was interrupted. The file stays; whoever has written the model deletes it.
 
     With `lora` settings the weights are frozen and adapters are put beside them: those of the
@@ -215,7 +215,7 @@ class _Run:
         """Trains to the end."""
         for layer in dropouts(self._model):
             layer.train()
-        # A run that goes on draws other masks for dropout than those of its first updates.
+        # A run that resumes draws other masks for dropout than those of its first updates.
         with seeded(self._config.seed + self._updates, self._loss_sum.device):
             self._train()
         for layer in dropouts(self._model):

@@ -1,4 +1,4 @@
-"""What a supervised run needs to go on after an interruption, as one safetensors file."""
+"""What a supervised run needs to resume after an interruption, as one safetensors file."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from wideseek_rl.trainers.config import SFTConfig
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 WEIGHT = "weight"
 ENDS = {"epochs", "max_seconds"}
-"""Settings that may change: how long an interrupted run goes on."""
+"""Settings that may change: how long a resumed run is."""
 SAMPLES = 64
 """Elements of each tensor that tell whether a run began with other weights."""
 
@@ -40,7 +40,7 @@ class Done:
 def fingerprint(
     model: nn.Module, demos: DemoSet, config: SFTConfig, adapter: Path | None = None
 ) -> str:
-    """What has to be the same for a run to go on: weights to begin with, rows and settings."""
+    """What has to be the same for a run to resume: weights to begin with, rows and settings."""
     found = hashlib.sha256()
     reporting = {"log_every_s", "save_every_s"}
     settings = config.model_dump(mode="json", exclude=ENDS | reporting)
